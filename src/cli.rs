@@ -1,0 +1,467 @@
+//! What may be typed: commands and options, as clap reads them. No behaviour; `settings` says what they mean.
+//!
+//! House rules: no option takes a secret; a setting that has an environment variable names it in its help; options
+//! stand under the heading of what they are about.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
+///
+/// Exit 0 means that the endpoint accepted every span; with --verify, that the trace can be read there.
+#[derive(Debug, Parser)]
+#[command(
+    name = "langspan",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Try it without any key: langspan chat --sandbox \"Why trace LLM calls?\"")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Chat(Box<Chat>),
+    Replay(Box<Replay>),
+    Resend(Resend),
+    Sandbox(Sandbox),
+    Completions(Completions),
+}
+
+/// Ask for one chat completion inside a trace
+///
+/// The arguments are the instruction; what stands on stdin follows it after a blank line.
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// The instruction; `-` reads it from stdin
+    pub prompt: Vec<String>,
+    /// Ignore stdin
+    #[arg(long)]
+    pub no_stdin: bool,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// Send a recorded JSON request, or emit a recording again
+///
+/// FILE holds one JSON document, or one a line: chat-completions bodies, OpenAI Batch lines, or recordings made by
+/// --record. A recording becomes a trace with its own times and no model call.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The file to read; `-` is stdin
+    pub file: PathBuf,
+    /// Call the model for recordings too
+    #[arg(long)]
+    pub send: bool,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// Deliver the spans that wait in the outbox
+#[derive(Debug, Args)]
+pub struct Resend {
+    /// Only list what waits
+    #[arg(long, conflicts_with = "discard")]
+    pub list: bool,
+    /// Only what has waited longer: 90s, 15m, 12h, 7d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub older_than: Option<std::time::Duration>,
+    /// Delete what waits instead of delivering it
+    #[arg(long)]
+    pub discard: bool,
+    /// Do not ask before deleting
+    #[arg(long, requires = "discard")]
+    pub yes: bool,
+    #[command(flatten)]
+    pub destination: Destination,
+    /// Time for one export request with its retries, in seconds
+    #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "30")]
+    pub export_timeout: f64,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Serve a chat model and a Langfuse stand-in on this machine
+///
+/// Both are stand-ins for trying things out and for tests: the model's answers are canned, and the traces lie in a
+/// folder. It listens on 127.0.0.1 only.
+#[derive(Debug, Args)]
+pub struct Sandbox {
+    /// The port to listen on; 0 takes any free one
+    #[arg(long, value_name = "N", default_value_t = crate::sandbox::PORT)]
+    pub port: u16,
+    /// How long the model thinks, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub delay: u64,
+    /// The Langfuse version whose API is served
+    #[arg(long, value_name = "VERSION", default_value = "v4")]
+    pub langfuse: LangfuseVersion,
+    /// How long a trace stays unreadable after it was accepted, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub visible_after: u64,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LangfuseVersion {
+    V3,
+    V4,
+}
+
+/// Print the completion script of a shell
+#[derive(Debug, Args)]
+pub struct Completions {
+    pub shell: Shell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Powershell,
+    Elvish,
+}
+
+/// The options of a run: everything that chat and replay share.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub trace: Trace,
+    #[command(flatten)]
+    pub model: Model,
+    #[command(flatten)]
+    pub destination: Destination,
+    #[command(flatten)]
+    pub delivery: Delivery,
+    #[command(flatten)]
+    pub output: Output,
+    /// Append the exchange to FILE, as replay reads it
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub record: Option<PathBuf>,
+    /// Show request, spans and destination; open no connection
+    #[arg(long, help_heading = "Output")]
+    pub dry_run: bool,
+    /// Use the embedded model and Langfuse stand-in: no key, no network
+    #[arg(long, help_heading = "Destination", conflicts_with_all = ["openai_base_url", "langfuse_base_url", "otlp_endpoint"])]
+    pub sandbox: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Trace")]
+pub struct Trace {
+    /// The user that the call is for [env: LANGSPAN_USER]
+    #[arg(short, long, value_name = "ID")]
+    pub user: Option<String>,
+    /// The session that groups traces; carries no history [env: LANGSPAN_SESSION]
+    #[arg(short = 'S', long, value_name = "ID")]
+    pub session: Option<String>,
+    /// A tag; may be repeated [env: LANGSPAN_TAGS, comma separated]
+    #[arg(short, long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// The trace's name [default: chat-completion]
+    #[arg(short, long)]
+    pub name: Option<String>,
+    /// Metadata of the trace; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub metadata: Vec<(String, String)>,
+    /// The environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]
+    #[arg(long, value_name = "ENV")]
+    pub environment: Option<String>,
+    /// The release [env: LANGFUSE_RELEASE, then the commit variable of the CI]
+    #[arg(long, value_name = "REL")]
+    pub release: Option<String>,
+    /// The version of what is traced
+    #[arg(long, value_name = "V")]
+    pub trace_version: Option<String>,
+    /// Let anyone with the link read the trace
+    #[arg(long)]
+    pub public: bool,
+    /// Derive the trace id from SEED: the same seed is the same trace
+    #[arg(long, value_name = "SEED", group = "one_trace")]
+    pub trace_seed: Option<String>,
+    /// The trace id, 32 hexadecimal digits
+    #[arg(long, value_name = "HEX32", group = "one_trace")]
+    pub trace_id: Option<String>,
+    /// Continue a trace: a W3C traceparent
+    #[arg(long, value_name = "W3C", group = "one_trace")]
+    pub traceparent: Option<String>,
+    /// Continue the trace of the TRACEPARENT variable
+    #[arg(long, group = "one_trace")]
+    pub join: bool,
+    /// Add commit, branch, job URL and actor of the CI job as metadata
+    #[arg(long)]
+    pub ci: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct Model {
+    /// The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]
+    #[arg(short, long)]
+    pub model: Option<String>,
+    /// The system message
+    #[arg(short, long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Sampling temperature
+    #[arg(long, value_name = "F", value_parser = temperature)]
+    pub temperature: Option<serde_json::Number>,
+    /// The most tokens that the answer may have
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u64>,
+    /// Any field of the request body: a string, or JSON after `:=`; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = parameter)]
+    pub param: Vec<Parameter>,
+    /// A file with the JSON Schema that the answer must fit
+    #[arg(long, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
+    /// Stream the answer [default: when stdout is a terminal]
+    #[arg(long, overrides_with = "no_stream")]
+    pub stream: bool,
+    /// Wait for the whole answer
+    #[arg(long)]
+    pub no_stream: bool,
+    /// The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]
+    #[arg(long, value_name = "URL")]
+    pub openai_base_url: Option<String>,
+    /// A header for the model endpoint; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME:VALUE", value_parser = header)]
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Further attempts after the first
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub retries: u32,
+    /// Time for all attempts and the whole answer, in seconds
+    #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "600")]
+    pub timeout: f64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Destination")]
+pub struct Destination {
+    /// The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]
+    #[arg(long, value_name = "URL")]
+    pub langfuse_base_url: Option<String>,
+    /// Send the spans to an OpenTelemetry collector instead
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// The base of printed links, when people reach the server by another name [env: LANGSPAN_UI_URL]
+    #[arg(long, value_name = "URL")]
+    pub ui_url: Option<String>,
+    /// Trust the certificate authorities in FILE too
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Read settings from FILE; variables of the environment win
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Delivery")]
+pub struct Delivery {
+    /// Wait until the trace can be read [env: LANGSPAN_VERIFY]
+    #[arg(long)]
+    pub verify: bool,
+    /// How long --verify waits, in seconds
+    #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "60")]
+    pub wait: f64,
+    /// Failures of tracing are warnings, not exit codes [env: LANGSPAN_BEST_EFFORT]
+    #[arg(long)]
+    pub best_effort: bool,
+    /// Time for one export request with its retries, in seconds
+    #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "10")]
+    pub export_timeout: f64,
+    /// Do not keep what cannot be delivered
+    #[arg(long)]
+    pub no_outbox: bool,
+    /// Trace this share of calls, from 0 to 1; failures always [env: LANGFUSE_SAMPLE_RATE]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub sample: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]
+    #[arg(short, long, value_name = "FORM", value_parser = form, overrides_with = "json")]
+    pub output: Option<Form>,
+    /// The same as -o json
+    #[arg(long, overrides_with = "output")]
+    pub json: bool,
+    /// No notes, hints and warnings; errors are still said
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Show the requests, secrets removed; may be repeated
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What stdout carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// The answer.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// The provider's bytes.
+    Raw,
+    /// The trace's URL.
+    Url,
+}
+
+/// A field of the request body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    pub name: String,
+    /// The JSON text of the value.
+    pub json: String,
+}
+
+/// Reads the name of an output form.
+///
+/// # Errors
+/// When there is no such form.
+pub fn form(text: &str) -> Result<Form, String> {
+    match text {
+        "text" => Ok(Form::Text),
+        "json" => Ok(Form::Json),
+        "raw" => Ok(Form::Raw),
+        "url" => Ok(Form::Url),
+        _ => Err(format!(
+            "it is text, json, raw or url; to write to a file use `> {text}`"
+        )),
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err("KEY=VALUE is wanted".to_owned()),
+    }
+}
+
+fn parameter(text: &str) -> Result<Parameter, String> {
+    let wrong = || "KEY=VALUE or KEY:=JSON is wanted".to_owned();
+    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    let (name, json) = match name.strip_suffix(':') {
+        Some(name) => {
+            let value: Box<serde_json::value::RawValue> = serde_json::from_str(value)
+                .map_err(|error| format!("the value is no JSON: {error}"))?;
+            (name, value.get().to_owned())
+        }
+        None => (name, serde_json::Value::from(value).to_string()),
+    };
+    if name.trim().is_empty() {
+        return Err(wrong());
+    }
+    Ok(Parameter {
+        name: name.trim().to_owned(),
+        json,
+    })
+}
+
+fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("NAME:VALUE is wanted")?;
+    let name = name
+        .trim()
+        .parse()
+        .map_err(|_| format!("`{}` is no header name", name.trim()))?;
+    let mut value: http::HeaderValue = value
+        .trim()
+        .parse()
+        .map_err(|_| "the value is no header value".to_owned())?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    const LONGEST: f64 = 31_536_000.0;
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= LONGEST => Ok(seconds),
+        _ => Err("a number of seconds above 0 is wanted".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || "a number with s, m, h or d is wanted, as in 12h".to_owned();
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86400,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    Ok(std::time::Duration::from_secs(u64::from(number) * unit))
+}
+
+fn temperature(text: &str) -> Result<serde_json::Number, String> {
+    // Kept as it was written: 0.30 is sent as 0.3, but 1 is not sent as 1.0.
+    match serde_json::from_str::<serde_json::Number>(text) {
+        Ok(number) => Ok(number),
+        Err(_) => Err("a number is wanted".to_owned()),
+    }
+}
+
+/// Reads a share between 0 and 1.
+///
+/// # Errors
+/// When it is none.
+pub fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
+        _ => Err("a number from 0 to 1 is wanted".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn parameters_are_strings_or_json() {
+        assert_eq!(parameter("user=7").unwrap().json, "\"7\"");
+        assert_eq!(
+            parameter("seed:=7").unwrap(),
+            Parameter {
+                name: "seed".to_owned(),
+                json: "7".to_owned()
+            }
+        );
+        assert_eq!(parameter("stop=a=b").unwrap().json, "\"a=b\"");
+        for wrong in ["x", "=1", ":=1", "x:={"] {
+            assert!(parameter(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("2m").unwrap().as_secs(), 120);
+        for wrong in ["", "2", "m", "-1s", "1.5h", "2ä"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_positive() {
+        assert!(seconds("0.5").is_ok());
+        for wrong in ["0", "-1", "nan", "inf", "x", "1e300"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

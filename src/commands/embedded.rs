@@ -1,0 +1,60 @@
+//! The sandbox's place on this machine: the port that it listens on and the folder of its traces, whether it has a
+//! process of its own or runs inside a call.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::failure::{Failure, Kind};
+use crate::sandbox::{self, Config, LangfuseVersion};
+use crate::settings::{self, Sources};
+
+/// Starts a sandbox inside this process; returns its port.
+///
+/// # Errors
+/// When there is no place for its traces.
+pub async fn start(sources: &Sources) -> Result<u16, Failure> {
+    let config = Config {
+        model_delay: Duration::ZERO,
+        langfuse: LangfuseVersion::V4,
+        visible_after: Duration::ZERO,
+        store: store(sources)?,
+    };
+    let listener = listen(0).await?;
+    let port = listener.local_addr().map_err(anyhow::Error::from)?.port();
+    // It ends with the runtime; while it runs, its requests show what goes wrong.
+    tokio::spawn(sandbox::serve(listener, config));
+    Ok(port)
+}
+
+/// The folder of the sandbox's traces.
+///
+/// # Errors
+/// When neither `XDG_STATE_HOME` nor `HOME` is set.
+pub fn store(sources: &Sources) -> Result<PathBuf, Failure> {
+    let state = settings::state_dir(sources).map_err(|error| {
+        Failure::config(format!(
+            "there is no place for the sandbox's traces: {error}"
+        ))
+        .hint("set XDG_STATE_HOME to a folder")
+    })?;
+    Ok(state.join("sandbox"))
+}
+
+/// Listens on loopback only.
+///
+/// # Errors
+/// When the port is taken.
+pub async fn listen(port: u16) -> Result<TcpListener, Failure> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|error| {
+            Failure::new(
+                Kind::Internal,
+                format!("the sandbox cannot listen on 127.0.0.1:{port}: {error}"),
+            )
+            .hint("is one running already? --port N takes another port")
+        })
+}

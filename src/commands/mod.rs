@@ -1,0 +1,86 @@
+//! The verbs. They never import each other; what `chat` and `replay` share is `run`.
+
+mod chat;
+mod completions;
+mod documents;
+mod embedded;
+mod interrupt;
+mod lookup;
+mod prompt;
+mod remedy;
+mod replay;
+mod resend;
+mod run;
+mod sandbox;
+mod settle;
+mod usage;
+
+pub use usage::say as say_usage;
+
+use crate::cli::{Cli, Command, Form, Output};
+use crate::console::Console;
+use crate::failure::{Failure, Verdict};
+use crate::output::{Printer, Report};
+use crate::settings::{self, Sources};
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> Verdict {
+    match cli.command {
+        Command::Chat(options) => {
+            let console = console(&options.run.output);
+            let ended = block_on(chat::run(&options, &console));
+            conclude("chat", ended, &options.run.output, &console)
+        }
+        Command::Replay(options) => {
+            let console = console(&options.run.output);
+            let ended = block_on(replay::run(&options, &console));
+            conclude("replay", ended, &options.run.output, &console)
+        }
+        Command::Resend(options) => {
+            let console = console(&options.output);
+            let ended = block_on(resend::run(&options, &console));
+            conclude("resend", ended, &options.output, &console)
+        }
+        Command::Sandbox(options) => {
+            let console = Console::new(options.quiet, 0);
+            said(block_on(sandbox::run(&options)), &console)
+        }
+        Command::Completions(options) => said(completions::run(&options), &Console::new(false, 0)),
+    }
+}
+
+/// One thread does all: a chat waits on the network, and starting more threads costs more than they give.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| anyhow::Error::new(error).context("the runtime could not be started"))?;
+    runtime.block_on(work)
+}
+
+fn console(output: &Output) -> Console {
+    Console::new(output.quiet, output.verbose)
+}
+
+/// Says why a command could not begin, as a document too where one was asked for.
+fn conclude(
+    command: &'static str,
+    ended: Result<Verdict, Failure>,
+    output: &Output,
+    console: &Console,
+) -> Verdict {
+    if let Err(failure) = &ended {
+        let form = settings::form(output, &Sources::default()).unwrap_or_default();
+        if form == Form::Json {
+            Printer::new(form).document(&Report::new(command, None, None, Some(failure), console));
+        }
+    }
+    said(ended, console)
+}
+
+fn said(ended: Result<Verdict, Failure>, console: &Console) -> Verdict {
+    ended.unwrap_or_else(|failure| {
+        console.error(&failure);
+        failure.kind.into()
+    })
+}

@@ -1,0 +1,54 @@
+//! `langspan sandbox`: serves the embedded model and the Langfuse stand-in until it is stopped.
+
+use std::time::Duration;
+
+use super::embedded::{listen, store};
+use super::interrupt::Interrupt;
+use crate::cli::{self, Form, LangfuseVersion};
+use crate::failure::{Failure, Verdict};
+use crate::output::Printer;
+use crate::sandbox::{self, Config};
+use crate::settings::Sources;
+
+/// # Errors
+/// When the port is taken, or there is no place for the traces.
+pub async fn run(options: &cli::Sandbox) -> Result<Verdict, Failure> {
+    let config = Config {
+        model_delay: Duration::from_millis(options.delay),
+        langfuse: match options.langfuse {
+            LangfuseVersion::V3 => sandbox::LangfuseVersion::V3,
+            LangfuseVersion::V4 => sandbox::LangfuseVersion::V4,
+        },
+        visible_after: Duration::from_millis(options.visible_after),
+        store: store(&Sources::default())?,
+    };
+    let listener = listen(options.port).await?;
+    let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+    if !options.quiet {
+        Printer::new(Form::Text).text(&greeting(address.port(), &config));
+    }
+    tokio::select! {
+        served = sandbox::serve(listener, config) => served.map_err(anyhow::Error::from)?,
+        // Stopped as one stops a server: that is no failure.
+        _ = interrupt.wait() => {}
+    }
+    Ok(Verdict::default())
+}
+
+fn greeting(port: u16, config: &Config) -> String {
+    format!(
+        "langspan sandbox: http://127.0.0.1:{port}\n\
+         A chat model and a Langfuse, both stand-ins; traces lie in {}\n\
+         \n\
+         export OPENAI_BASE_URL=http://127.0.0.1:{port}/v1\n\
+         export LANGFUSE_BASE_URL=http://127.0.0.1:{port}\n\
+         export LANGFUSE_PUBLIC_KEY={}\n\
+         export LANGFUSE_SECRET_KEY={}\n\
+         \n\
+         Then: langspan chat \"Hello\". Stop it with Ctrl-C.\n",
+        config.store.display(),
+        sandbox::PUBLIC_KEY,
+        sandbox::SECRET_KEY,
+    )
+}

@@ -1,0 +1,360 @@
+//! What follows an exchange: its answer is printed, it is recorded, its trace delivered and reported.
+
+use std::io::Write;
+use std::time::Duration;
+
+use opentelemetry::trace::SpanKind;
+use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample, SpanData};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::interrupt::Interrupt;
+use super::remedy;
+use super::run::Run;
+use crate::cli::Form;
+use crate::delivery::{Delivery, Outcome, Spool};
+use crate::failure::{Failure, Kind, Verdict};
+use crate::langfuse::Readback;
+use crate::langfuse::api::Wanted;
+use crate::output::{DeliveryState, Report, TraceReport};
+use crate::settings::{Destination, Tracing};
+use crate::trace::spans::{self, Dialect};
+use crate::trace::{Exchange, Recording, Trace, TraceContext};
+
+/// The look-up may take this much longer than the export.
+const LOOKUP_GRACE: Duration = Duration::from_secs(1);
+/// After this long on a terminal, stderr says what is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What an interrupted run may still spend on delivery.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+impl Run {
+    /// Prints, records, delivers and reports; `failure` says why the exchange is not whole.
+    ///
+    /// # Errors
+    /// When signals cannot be listened to.
+    pub(super) async fn settle(
+        &mut self,
+        exchange: &Exchange,
+        trace: &Trace,
+        context: &TraceContext,
+        failure: Option<Failure>,
+    ) -> Result<(), Failure> {
+        self.printer.answer(exchange);
+        let mut failures: Vec<Failure> = failure.into_iter().collect();
+        failures.extend(self.record(exchange, trace, context));
+        for failure in &failures {
+            self.console.error(failure);
+        }
+        let report = self.trace(exchange, trace, context, &mut failures).await?;
+        self.conclude(exchange, &report, &failures);
+        Ok(())
+    }
+
+    /// Delivers the trace of an exchange, unless it is not to be traced.
+    async fn trace(
+        &mut self,
+        exchange: &Exchange,
+        trace: &Trace,
+        context: &TraceContext,
+        failures: &mut Vec<Failure>,
+    ) -> Result<TraceReport, Failure> {
+        let mut report = TraceReport {
+            id: context.trace_id.to_string(),
+            url: None,
+            spans: 0,
+            endpoint: self
+                .destination()
+                .map(|destination| destination.target.url.to_string()),
+            delivery: DeliveryState::Disabled,
+            status: None,
+            verified: None,
+        };
+        if let Tracing::Off(switch) = &self.settings.tracing {
+            self.console.note(&format!("tracing is off: {switch}"));
+            return Ok(report);
+        }
+        if exchange.error.is_none() && !self.is_sampled(context) {
+            report.delivery = DeliveryState::SampledOut;
+            self.console.note("trace: left out by the sample rate");
+            return Ok(report);
+        }
+        let spans = spans::spans(exchange, trace, context, self.dialect());
+        report.spans = spans.len();
+        let wanted = wanted(&spans, exchange);
+        let delivery = self.deliver(spans.to_vec()).await?;
+        report.status = delivery.outcome.status();
+        report.delivery = match &delivery.spool {
+            _ if delivery.outcome.is_accepted() => DeliveryState::Accepted,
+            Spool::Kept(_) => DeliveryState::Spooled,
+            _ => DeliveryState::Failed,
+        };
+        report.url = self.page(&report).await;
+        if report.delivery == DeliveryState::Accepted {
+            self.say_where(&report);
+            if self.settings.delivery.verify.is_some() && self.interrupted.is_none() {
+                let unread = self.verify(&wanted).await?;
+                report.verified = Some(unread.is_none());
+                self.take(unread, failures);
+            }
+        } else {
+            let refused = self.refused(&delivery);
+            self.take(Some(refused), failures);
+        }
+        Ok(report)
+    }
+
+    /// Whether the trace is among those that are traced: the decision that OpenTelemetry's ratio sampler takes.
+    pub(super) fn is_sampled(&self, context: &TraceContext) -> bool {
+        let sampler = Sampler::TraceIdRatioBased(self.settings.delivery.sample);
+        let result =
+            sampler.should_sample(None, context.trace_id, "", &SpanKind::Internal, &[], &[]);
+        result.decision != SamplingDecision::Drop
+    }
+
+    /// Asks for the project, so that the answer is there when the URL is printed.
+    pub(super) fn start_lookup(&mut self) {
+        if let Some(api) = &self.api {
+            self.lookup.start(api);
+        }
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.destination()
+            .map_or(Dialect::Langfuse, |destination| destination.dialect)
+    }
+
+    fn destination(&self) -> Option<&Destination> {
+        match &self.settings.tracing {
+            Tracing::On(destination) => Some(destination),
+            _ => None,
+        }
+    }
+
+    /// Appends the recording of an exchange.
+    fn record(
+        &mut self,
+        exchange: &Exchange,
+        trace: &Trace,
+        context: &TraceContext,
+    ) -> Option<Failure> {
+        let file = self.record.as_mut()?;
+        let line = Recording::new(exchange, trace, context).to_line();
+        let error = file.write_all(format!("{line}\n").as_bytes()).err()?;
+        Some(
+            Failure::file(format!("the recording cannot be written: {error}"))
+                .hint("is the disk full?"),
+        )
+    }
+
+    /// Exports the spans. A signal leaves a few seconds for it, a second one none; what is then under way stays in
+    /// the outbox.
+    async fn deliver(&mut self, spans: Vec<SpanData>) -> Result<Delivery, Failure> {
+        let Some(exporter) = &self.exporter else {
+            return Err(anyhow::anyhow!("there is no exporter").into());
+        };
+        let budget = match self.interrupted {
+            Some(_) => self.settings.delivery.export_timeout.min(FAREWELL),
+            None => self.settings.delivery.export_timeout,
+        };
+        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
+        let mut export = std::pin::pin!(exporter.export(spans, budget));
+        let mut is_noted = !self.console.shows_progress();
+        let mut farewell = Instant::now() + budget + FAREWELL;
+        loop {
+            tokio::select! {
+                delivery = &mut export => return Ok(delivery),
+                () = sleep(PATIENCE), if !is_noted => {
+                    is_noted = true;
+                    self.console.note("still delivering the trace …");
+                }
+                signal = interrupt.wait() => {
+                    if self.interrupted.replace(signal).is_some() {
+                        break;
+                    }
+                    farewell = Instant::now() + FAREWELL;
+                }
+                () = sleep_until(farewell) => break,
+            }
+        }
+        let spool = match &self.settings.delivery.outbox {
+            Some(place) => place.dir.clone().map_or_else(Spool::Lost, Spool::Kept),
+            None => Spool::Lost("there is no outbox (--no-outbox)".to_owned()),
+        };
+        Ok(Delivery {
+            outcome: Outcome::Unsent("the delivery was interrupted".to_owned()),
+            spool,
+        })
+    }
+
+    /// The page of the trace. Without the project's id, for an accepted trace, the page that looks it up.
+    async fn page(&mut self, report: &TraceReport) -> Option<String> {
+        let ui = self.destination()?.langfuse.as_ref()?.ui.clone();
+        match self.lookup.project(LOOKUP_GRACE).await {
+            Ok(project) => Some(ui.trace_page(Some(&project.id), &report.id)),
+            Err(why) if report.delivery == DeliveryState::Accepted => {
+                self.console.warn(&format!(
+                    "the project is not known, the link may ask you to log in: {why}"
+                ));
+                Some(ui.trace_page(None, &report.id))
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Says where an accepted trace is.
+    fn say_where(&self, report: &TraceReport) {
+        match (&report.url, self.printer.form()) {
+            (Some(url), form) => {
+                if form != Form::Url {
+                    self.console.note(&format!("trace: {url}"));
+                }
+            }
+            (None, Form::Url) => self
+                .console
+                .warn("a plain OTLP backend has no page for the trace: there is no URL"),
+            (None, _) => self.console.note(&format!("trace: {}", report.id)),
+        }
+        if self.is_sandbox {
+            self.console.note("open it: langspan sandbox");
+        }
+        if self
+            .destination()
+            .is_some_and(|destination| destination.is_collector)
+        {
+            self.console.note("accepted by the collector; Langfuse has the trace once the collector has passed it on");
+        }
+    }
+
+    /// Waits until the trace can be read; says why it could not.
+    async fn verify(&mut self, wanted: &Wanted) -> Result<Option<Failure>, Failure> {
+        let (Some(api), Some(wait)) = (&self.api, self.settings.delivery.verify) else {
+            return Ok(None);
+        };
+        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
+        let readback = tokio::select! {
+            readback = api.wait_until_readable(wanted, Instant::now() + wait) => readback,
+            signal = interrupt.wait() => {
+                self.interrupted = Some(signal);
+                return Ok(Some(Failure::new(Kind::Interrupted(signal), "interrupted while waiting for the trace to be readable")
+                    .hint("it was accepted")));
+            }
+        };
+        let failure = |message: String| Failure::new(Kind::NotReadable, message).retryable(true);
+        Ok(match readback {
+            Readback::Readable => {
+                self.console.note("verified: the trace can be read");
+                None
+            }
+            Readback::Missing { found } => Some(
+                failure(format!(
+                    "the trace was accepted, but {found} of its {} spans could be read within {} s",
+                    wanted.span_ids.len(),
+                    wait.as_secs_f64()
+                ))
+                .hint("the server may be behind: wait longer with --wait SECS; if it stays so, its worker is not running"),
+            ),
+            Readback::Refused(error) => Some(
+                failure(format!("the trace was accepted, but may not be read: {}", error.message))
+                    .status(error.status)
+                    .retryable(false)
+                    .hint("the keys must be a project's own pair"),
+            ),
+        })
+    }
+
+    /// What to say of spans that were not accepted.
+    fn refused(&self, delivery: &Delivery) -> Failure {
+        let place = self.destination().map_or_else(
+            || "it".to_owned(),
+            |destination| destination.target.url.to_string(),
+        );
+        let outcome = &delivery.outcome;
+        let message = match (outcome, &self.settings.tracing) {
+            (Outcome::Unsent(why), _) => format!("the trace was not sent: {why}"),
+            _ => format!("the trace was not accepted: {place} {}", outcome.describe()),
+        };
+        let remedy = match &self.settings.tracing {
+            Tracing::Unreachable(failure) => failure.hint.clone().unwrap_or_default(),
+            _ => self.destination().map_or_else(String::new, |destination| {
+                remedy::of_delivery(outcome, destination)
+            }),
+        };
+        let kept = match &delivery.spool {
+            Spool::NotNeeded => String::new(),
+            Spool::Kept(path) => format!(
+                "the spans wait in {}, then: langspan resend",
+                path.display()
+            ),
+            Spool::Lost(why) => format!("the spans are LOST: {why}"),
+        };
+        let hint = [remedy, kept]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
+        let kind = if self.interrupted.is_some() && matches!(outcome, Outcome::Unsent(_)) {
+            self.interrupted.map_or(Kind::Delivery, Kind::Interrupted)
+        } else {
+            Kind::Delivery
+        };
+        Failure::new(kind, message)
+            .hint(hint)
+            .status(outcome.status())
+            .retryable(outcome.is_retryable())
+    }
+
+    /// Says a failure of tracing, which `--best-effort` makes a warning.
+    fn take(&self, failure: Option<Failure>, failures: &mut Vec<Failure>) {
+        let Some(failure) = failure else { return };
+        let is_tracing = matches!(failure.kind, Kind::Delivery | Kind::NotReadable);
+        if self.settings.delivery.best_effort && is_tracing {
+            self.console.warn(&failure.message);
+            if let Some(hint) = &failure.hint {
+                self.console.note(&format!("hint: {hint}"));
+            }
+        } else {
+            self.console.error(&failure);
+            failures.push(failure);
+        }
+    }
+
+    /// Ends an exchange: its verdict and its document.
+    fn conclude(&mut self, exchange: &Exchange, trace: &TraceReport, failures: &[Failure]) {
+        let mut verdict = Verdict::default();
+        for failure in failures {
+            verdict.add(failure.kind);
+        }
+        if let Some(signal) = self.interrupted {
+            verdict.add(Kind::Interrupted(signal));
+        }
+        let deciding = failures
+            .iter()
+            .find(|failure| Some(failure.kind) == verdict.kind());
+        let report = Report::new(
+            self.command,
+            Some(exchange),
+            Some(trace.clone()),
+            deciding,
+            &self.console,
+        );
+        self.printer.report(&report, Some(trace));
+        if let Some(kind) = verdict.kind() {
+            self.verdict.add(kind);
+        }
+    }
+}
+
+/// What a read-back looks for.
+fn wanted(spans: &[SpanData], exchange: &Exchange) -> Wanted {
+    Wanted {
+        trace_id: spans
+            .first()
+            .map_or_else(String::new, |span| span.span_context.trace_id().to_string()),
+        span_ids: spans
+            .iter()
+            .map(|span| span.span_context.span_id().to_string())
+            .collect(),
+        from: exchange.start,
+        to: exchange.end,
+    }
+}

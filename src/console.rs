@@ -1,0 +1,133 @@
+//! The one way to stderr: notes, warnings, errors and wire detail, scrubbed of secrets.
+//!
+//! Results go to stdout and are the business of `output`.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, OnceLock};
+
+use anstyle::{AnsiColor, Style};
+
+use crate::failure::Failure;
+use crate::secret::{self, Secret};
+
+/// Stderr, with what decides whether and how something is said there. Clones share their secrets.
+#[derive(Clone, Debug)]
+pub struct Console {
+    quiet: bool,
+    verbosity: u8,
+    colour: bool,
+    secrets: Arc<OnceLock<Vec<Secret>>>,
+}
+
+impl Console {
+    /// `quiet` silences everything but errors; `verbosity` counts the `-v`.
+    pub fn new(quiet: bool, verbosity: u8) -> Self {
+        Self {
+            quiet,
+            verbosity,
+            colour: wants_colour(&io::stderr()),
+            secrets: Arc::default(),
+        }
+    }
+
+    /// Names the values that must not appear in anything said from now on.
+    pub fn hide(&self, secrets: Vec<Secret>) {
+        // A second call finds the first one's secrets in place; there is one set of settings in a process.
+        let _ = self.secrets.set(secrets);
+    }
+
+    /// `text` without the secrets of this run.
+    pub fn scrub(&self, text: &str) -> String {
+        secret::scrub(text, self.secrets.get().map_or(&[], Vec::as_slice))
+    }
+
+    /// A line that is neither good nor bad: `trace: URL`, a hint.
+    pub fn note(&self, line: &str) {
+        if !self.quiet {
+            self.line(line);
+        }
+    }
+
+    /// Something that will probably surprise, although the run goes on.
+    pub fn warn(&self, line: &str) {
+        if !self.quiet {
+            let label = self.label("warning:", AnsiColor::Yellow);
+            self.line(&format!("{label} {}", one_line(line)));
+        }
+    }
+
+    /// A failure: its cause and its remedy, said even when quiet.
+    pub fn error(&self, failure: &Failure) {
+        let label = self.label("error:", AnsiColor::Red);
+        self.line(&format!("{label} {}", one_line(&failure.message)));
+        if let Some(hint) = &failure.hint {
+            let label = self.label("hint:", AnsiColor::Cyan);
+            self.line(&format!("{label} {}", one_line(hint)));
+        }
+    }
+
+    /// Wire detail for `-v` (level 1) and more.
+    pub fn detail(&self, level: u8, line: impl FnOnce() -> String) {
+        if self.verbosity >= level {
+            self.line(&line());
+        }
+    }
+
+    /// Whether stderr is a terminal where progress may be shown.
+    pub fn shows_progress(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
+    fn label(&self, text: &str, colour: AnsiColor) -> String {
+        if self.colour {
+            let style = Style::new().bold().fg_color(Some(colour.into()));
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn line(&self, line: &str) {
+        let line = format!("{}\n", self.scrub(line));
+        // A closed stderr leaves nobody to tell.
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// Colour: never with `NO_COLOR` or `TERM=dumb`, always with `FORCE_COLOR`, else on a terminal.
+fn wants_colour(stream: &impl IsTerminal) -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if set("NO_COLOR") {
+        return false;
+    }
+    set("FORCE_COLOR")
+        || (stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"))
+}
+
+/// A server's own words may span lines and hold terminal controls: neither may break the promise of one line.
+fn one_line(text: &str) -> String {
+    const LONGEST: usize = 600;
+    let mut line: String = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
+    if let Some((cut, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(cut);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_without_controls() {
+        assert_eq!(one_line("a\n b\x1b[31m\tc"), "a b[31m c");
+        assert_eq!(one_line(&"x".repeat(700)).chars().count(), 601);
+    }
+}

@@ -1,0 +1,173 @@
+//! Spans in, a known outcome out.
+//!
+//! `opentelemetry-otlp` turns spans into an export request and hands it to an HTTP client: ours, which keeps the
+//! request in the outbox, sends it, and lays down what became of it where [`Exporter::export`] finds it. The
+//! exporter's own result is not used: it is `Ok` for a page of HTML and for rejected spans.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use jiff::Timestamp;
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use tokio::time::Instant;
+
+use super::outbox::{Meta, Outbox};
+use super::outcome::Outcome;
+use super::payload::Payload;
+use super::wire::Wire;
+
+/// What became of spans.
+#[derive(Debug)]
+pub struct Delivery {
+    pub outcome: Outcome,
+    pub spool: Spool,
+}
+
+/// Whether spans that were not accepted wait in the outbox.
+#[derive(Debug)]
+pub enum Spool {
+    /// They were accepted.
+    NotNeeded,
+    /// They wait in this file.
+    Kept(PathBuf),
+    /// They are nowhere: there is no outbox, or it could not take them.
+    Lost(String),
+}
+
+/// The exporter of a run.
+#[derive(Debug)]
+pub struct Exporter {
+    otlp: SpanExporter,
+}
+
+/// How spans leave this process.
+#[derive(Debug)]
+pub struct Courier {
+    /// Why nothing can be sent, in place of the means to.
+    pub wire: Result<Wire, String>,
+    /// None when it was not wanted, an error when it could not be made.
+    pub outbox: Option<io::Result<Outbox>>,
+    /// The public key that the spans are for.
+    pub public_key: Option<String>,
+}
+
+tokio::task_local! {
+    /// The delivery that this task waits for. `export` runs in the calling task, so many at once do not mix.
+    static ERRAND: RefCell<Errand>;
+}
+
+struct Errand {
+    deadline: Instant,
+    delivery: Option<Delivery>,
+}
+
+impl Exporter {
+    /// # Errors
+    /// When the OTLP exporter cannot be built.
+    pub fn new(courier: Courier, resource: &Resource) -> anyhow::Result<Self> {
+        let mut otlp = SpanExporter::builder()
+            .with_http()
+            .with_http_client(courier)
+            .with_protocol(Protocol::HttpBinary)
+            // Never asked: the courier knows where to. Named, so that no variable of the environment is read.
+            .with_endpoint("http://localhost/v1/traces")
+            .build()?;
+        otlp.set_resource(resource);
+        Ok(Self { otlp })
+    }
+
+    /// Delivers `spans` within `budget`, attempts and waits included.
+    pub async fn export(&self, spans: Vec<SpanData>, budget: Duration) -> Delivery {
+        let errand = Errand {
+            deadline: Instant::now() + budget,
+            delivery: None,
+        };
+        ERRAND
+            .scope(RefCell::new(errand), async {
+                let result = self.otlp.export(spans).await;
+                let delivery = ERRAND.with(|errand| errand.borrow_mut().delivery.take());
+                delivery.unwrap_or_else(|| {
+                    let why = result.map_or_else(
+                        |error| error.to_string(),
+                        |()| "no request was made".to_owned(),
+                    );
+                    Delivery {
+                        outcome: Outcome::Unsent(format!("the spans could not be encoded: {why}")),
+                        spool: Spool::Lost("they could not be encoded".to_owned()),
+                    }
+                })
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl HttpClient for Courier {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let payload = Payload::from_protobuf(request.into_body())?;
+        let deadline = ERRAND.with(|errand| errand.borrow().deadline);
+        let delivery = self.deliver(&payload, deadline).await;
+        ERRAND.with(|errand| errand.borrow_mut().delivery = Some(delivery));
+        Ok(Response::new(Bytes::new()))
+    }
+}
+
+impl Courier {
+    /// Keeps, sends, and keeps or forgets, by the answer.
+    async fn deliver(&self, payload: &Payload, deadline: Instant) -> Delivery {
+        let held = match &self.outbox {
+            None => Err("there is no outbox (--no-outbox)".to_owned()),
+            Some(Err(error)) => Err(format!("the outbox cannot be used: {error}")),
+            Some(Ok(outbox)) => outbox.hold(payload, self.meta(payload)).map_err(|error| {
+                format!(
+                    "the outbox {} cannot be written: {error}",
+                    outbox.dir().display()
+                )
+            }),
+        };
+        let outcome = match &self.wire {
+            Ok(wire) => wire.post(payload, deadline).await,
+            Err(why) => Outcome::Unsent(why.clone()),
+        };
+        let spool = match held {
+            Ok(held) if outcome.is_accepted() => {
+                held.release();
+                Spool::NotNeeded
+            }
+            Ok(held) => match held.keep(&outcome.describe(), outcome.is_ambiguous()) {
+                Ok(path) => Spool::Kept(path),
+                Err(error) => Spool::Lost(error.to_string()),
+            },
+            Err(_) if outcome.is_accepted() => Spool::NotNeeded,
+            Err(why) => Spool::Lost(why),
+        };
+        Delivery { outcome, spool }
+    }
+
+    fn meta(&self, payload: &Payload) -> Meta {
+        Meta {
+            endpoint: self
+                .wire
+                .as_ref()
+                .map_or_else(|_| String::new(), |wire| wire.target.url.to_string()),
+            public_key: self.public_key.clone(),
+            cause: None,
+            ambiguous: false,
+            time: Timestamp::now(),
+            spans: payload.span_count(),
+            trace_ids: payload
+                .traces()
+                .into_iter()
+                .map(|trace| trace.trace_id)
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The folder where spans wait that could not be delivered (design 1.7).
+//!
+//! `ID.jsonl` holds the spans in the OTLP File Exporter format, `ID.meta.json` where they were to go and why they
+//! did not. An entry is `ID.pending` while its first delivery is under way, and locked by the process that works
+//! on it; the lock ends with its process, so an unlocked pending entry is one whose process was killed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::payload::Payload;
+
+/// How much an outbox may hold unless told otherwise, in bytes.
+pub const DEFAULT_MAX_BYTES: u64 = 2 << 30;
+
+const KEPT: &str = "jsonl";
+const PENDING: &str = "pending";
+const META: &str = "meta.json";
+const TEMPORARY: &str = "tmp";
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    dir: PathBuf,
+    max_bytes: u64,
+}
+
+/// What is known of an entry beside its spans. The endpoint is information; a secret is never among it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Meta {
+    pub endpoint: String,
+    /// The public key of the project that the spans were meant for.
+    pub public_key: Option<String>,
+    /// Why the spans were not delivered; none while the first delivery is under way.
+    pub cause: Option<String>,
+    /// Whether the spans may have arrived all the same.
+    #[serde(default)]
+    pub ambiguous: bool,
+    pub time: Timestamp,
+    pub spans: usize,
+    pub trace_ids: Vec<String>,
+}
+
+impl Outbox {
+    /// Opens the folder, making it (mode 0700) when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(dir: &Path, max_bytes: u64) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            max_bytes,
+        })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes an entry and holds it while it is delivered. It is not synced to the disk: it guards against the end
+    /// of the process, not of the machine.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn hold(&self, payload: &Payload, meta: Meta) -> io::Result<Held> {
+        let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
+        let id = format!("{now}-{:08x}", fastrand::u32(..));
+        let line = payload.to_json_line().map_err(io::Error::other)?;
+        let temporary = self.path(&id, TEMPORARY);
+        let mut file = create_private(&temporary)?;
+        // Nobody else knows the file yet, so the lock is free.
+        file.try_lock()?;
+        let written = file
+            .write_all(format!("{line}\n").as_bytes())
+            .and_then(|()| self.write_meta(&id, &meta, Sync::No))
+            .and_then(|()| fs::rename(&temporary, self.path(&id, PENDING)));
+        if let Err(error) = written {
+            // What could not be written whole is of no use to anyone.
+            let _ = fs::remove_file(&temporary);
+            let _ = fs::remove_file(self.path(&id, META));
+            return Err(error);
+        }
+        Ok(Held {
+            outbox: self.clone(),
+            id,
+            file,
+            meta,
+            settled: false,
+        })
+    }
+
+    /// The entries that no other process works on, oldest first, each locked until it is dropped.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for found in fs::read_dir(&self.dir)? {
+            let path = found?.path();
+            if let Some(entry) = self.lock(&path)? {
+                entries.push(entry);
+            }
+        }
+        entries.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(entries)
+    }
+
+    /// The bytes that wait in the folder.
+    fn used(&self) -> io::Result<u64> {
+        let mut bytes = 0;
+        for found in fs::read_dir(&self.dir)? {
+            let found = found?;
+            if found
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == KEPT)
+            {
+                bytes += found.metadata().map_or(0, |metadata| metadata.len());
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Entry>> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let (Some(id), Some(extension @ (KEPT | PENDING))) =
+            (path.file_stem().and_then(|id| id.to_str()), extension)
+        else {
+            return Ok(None);
+        };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            // Delivered and removed since the folder was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if file.try_lock().is_err() {
+            return Ok(None);
+        }
+        // The process that held the lock may have removed or renamed the file just before.
+        if file.metadata()?.nlink() == 0 || !path.exists() {
+            return Ok(None);
+        }
+        let meta = fs::read_to_string(self.path(id, META))
+            .ok()
+            .and_then(|text| serde_json::from_str(&text).ok());
+        Ok(Some(Entry {
+            outbox: self.clone(),
+            id: id.to_owned(),
+            path: path.to_owned(),
+            file,
+            meta,
+            unfinished: extension == PENDING,
+        }))
+    }
+
+    fn path(&self, id: &str, extension: &str) -> PathBuf {
+        self.dir.join(format!("{id}.{extension}"))
+    }
+
+    fn write_meta(&self, id: &str, meta: &Meta, sync: Sync) -> io::Result<()> {
+        let path = self.path(id, META);
+        let temporary = self.path(id, "meta.tmp");
+        let mut file = create_private(&temporary)?;
+        file.write_all(
+            serde_json::to_string(meta)
+                .map_err(io::Error::other)?
+                .as_bytes(),
+        )?;
+        if sync == Sync::Yes {
+            file.sync_all()?;
+        }
+        fs::rename(temporary, path)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    Yes,
+    No,
+}
+
+/// An entry whose first delivery is under way. Dropped unsettled, by a panic or an interruption, it is kept.
+#[derive(Debug)]
+pub struct Held {
+    outbox: Outbox,
+    id: String,
+    file: File,
+    meta: Meta,
+    settled: bool,
+}
+
+impl Held {
+    /// Removes the entry: its spans were accepted.
+    pub fn release(mut self) {
+        self.settled = true;
+        // A file that stays is unlocked and pending: `resend` asks for the trace before it sends it.
+        let _ = fs::remove_file(self.outbox.path(&self.id, PENDING));
+        let _ = fs::remove_file(self.outbox.path(&self.id, META));
+    }
+
+    /// Keeps the entry for `resend`, safe on the disk; returns its file.
+    ///
+    /// # Errors
+    /// When the outbox is full, or the disk does not take it.
+    pub fn keep(mut self, cause: &str, ambiguous: bool) -> io::Result<PathBuf> {
+        self.settled = true;
+        self.settle(cause, ambiguous)
+    }
+
+    fn settle(&mut self, cause: &str, ambiguous: bool) -> io::Result<PathBuf> {
+        let pending = self.outbox.path(&self.id, PENDING);
+        let kept = self.outbox.path(&self.id, KEPT);
+        let size = self.file.metadata()?.len();
+        if self.outbox.used()? + size > self.outbox.max_bytes {
+            fs::remove_file(&pending)?;
+            fs::remove_file(self.outbox.path(&self.id, META))?;
+            let limit = self.outbox.max_bytes;
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!("the outbox is full (LANGSPAN_OUTBOX_MAX is {limit} bytes)"),
+            ));
+        }
+        self.meta.cause = Some(cause.to_owned());
+        self.meta.ambiguous = ambiguous;
+        self.outbox.write_meta(&self.id, &self.meta, Sync::Yes)?;
+        self.file.sync_all()?;
+        fs::rename(&pending, &kept)?;
+        File::open(&self.outbox.dir)?.sync_all()?;
+        Ok(kept)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.settled {
+            // The request may have left: only the server knows whether it arrived.
+            let _ = self.settle("the delivery was interrupted", true);
+        }
+    }
+}
+
+/// An entry that waits, locked against every other process.
+#[derive(Debug)]
+pub struct Entry {
+    outbox: Outbox,
+    pub id: String,
+    path: PathBuf,
+    file: File,
+    /// None when its process was killed before it could write any, or somebody removed it.
+    pub meta: Option<Meta>,
+    /// Whether its process ended before the first delivery did.
+    pub unfinished: bool,
+}
+
+impl Entry {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// When the spans were put here, as its metadata or its file says.
+    pub fn time(&self) -> Timestamp {
+        let modified = || Timestamp::try_from(self.file.metadata().ok()?.modified().ok()?).ok();
+        self.meta
+            .as_ref()
+            .map(|meta| meta.time)
+            .or_else(modified)
+            .unwrap_or_default()
+    }
+
+    /// Whether the spans may have arrived although the entry is here.
+    pub fn is_ambiguous(&self) -> bool {
+        self.unfinished || self.meta.as_ref().is_some_and(|meta| meta.ambiguous)
+    }
+
+    /// The requests that wait.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a line of it is no export request.
+    pub fn payloads(&self) -> anyhow::Result<Vec<Payload>> {
+        let mut text = String::new();
+        (&self.file).read_to_string(&mut text)?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let payloads = lines
+            .map(Payload::from_json_line)
+            .collect::<Result<Vec<_>, _>>()?;
+        anyhow::ensure!(!payloads.is_empty(), "the file holds no spans");
+        Ok(payloads)
+    }
+
+    /// Notes why the spans still wait.
+    ///
+    /// # Errors
+    /// When the metadata cannot be written.
+    pub fn note(&mut self, cause: &str, ambiguous: bool) -> io::Result<()> {
+        let mut meta = self.meta.clone().unwrap_or_default();
+        meta.cause = Some(cause.to_owned());
+        meta.ambiguous = ambiguous;
+        if ambiguous || meta.time == Timestamp::default() {
+            meta.time = Timestamp::now();
+        }
+        self.outbox.write_meta(&self.id, &meta, Sync::Yes)?;
+        if self.unfinished {
+            let kept = self.outbox.path(&self.id, KEPT);
+            fs::rename(&self.path, &kept)?;
+            self.path = kept;
+            self.unfinished = false;
+        }
+        self.meta = Some(meta);
+        Ok(())
+    }
+
+    /// Removes the entry; nothing of it remains.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn remove(self) -> io::Result<()> {
+        fs::remove_file(&self.path)?;
+        match fs::remove_file(self.outbox.path(&self.id, META)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}

@@ -1,0 +1,322 @@
+//! What an OTLP endpoint's answer means.
+//!
+//! Accepted is: 2xx with an empty body, with any JSON object (Langfuse answers JSON to protobuf) or with a protobuf
+//! response, none of them counting rejected spans. All else is not, a page of HTML with status 200 least of all.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message;
+use serde_json::Value;
+
+use crate::http::{Breakdown, TransportError, until_date};
+
+/// How an export ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The endpoint took every span.
+    Accepted { status: u16 },
+    /// The endpoint took some spans and refused the others.
+    Partial {
+        status: u16,
+        rejected: i64,
+        message: String,
+    },
+    /// The endpoint refused the request.
+    Rejected {
+        status: u16,
+        message: String,
+        wait: Option<Duration>,
+    },
+    /// The endpoint sent us elsewhere.
+    Redirected { status: u16, location: String },
+    /// A success whose body is no answer of an OTLP endpoint.
+    NotOtlp { status: u16, what: String },
+    /// No answer came.
+    Unreachable(TransportError),
+    /// No answer came, but the server can read every span.
+    Confirmed,
+    /// Nothing was sent, for the reason given.
+    Unsent(String),
+}
+
+impl Outcome {
+    /// Reads an answer.
+    pub fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        let code = status.as_u16();
+        if status.is_success() {
+            return Self::of_success(code, text(CONTENT_TYPE), body);
+        }
+        if status.is_redirection() {
+            return Self::Redirected {
+                status: code,
+                location: text(LOCATION).to_owned(),
+            };
+        }
+        let wait = text(RETRY_AFTER);
+        Self::Rejected {
+            status: code,
+            message: words(body),
+            wait: wait
+                .parse()
+                .ok()
+                .map(Duration::from_secs)
+                .or_else(|| until_date(wait)),
+        }
+    }
+
+    fn of_success(status: u16, content_type: &str, body: &[u8]) -> Self {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Self::Accepted { status };
+        }
+        if content_type.contains("application/x-protobuf") {
+            return match ExportTraceServiceResponse::decode(body) {
+                Ok(response) => {
+                    let partial = response.partial_success.unwrap_or_default();
+                    Self::of_rejected(status, partial.rejected_spans, partial.error_message)
+                }
+                Err(_) => Self::NotOtlp {
+                    status,
+                    what: "a body that is no protobuf response".to_owned(),
+                },
+            };
+        }
+        match serde_json::from_slice::<Value>(body) {
+            Ok(Value::Object(answer)) => {
+                let partial = answer.get("partialSuccess").unwrap_or(&Value::Null);
+                let rejected = &partial["rejectedSpans"];
+                // OTLP/JSON writes 64-bit integers as strings.
+                let rejected = rejected
+                    .as_i64()
+                    .or_else(|| rejected.as_str()?.parse().ok());
+                let message = partial["errorMessage"].as_str().unwrap_or_default();
+                Self::of_rejected(status, rejected.unwrap_or(0), message.to_owned())
+            }
+            _ if looks_like_html(body) => Self::NotOtlp {
+                status,
+                what: "an HTML page".to_owned(),
+            },
+            _ => Self::NotOtlp {
+                status,
+                what: format!("`{}`", words(body)),
+            },
+        }
+    }
+
+    fn of_rejected(status: u16, rejected: i64, message: String) -> Self {
+        if rejected > 0 {
+            Self::Partial {
+                status,
+                rejected,
+                message,
+            }
+        } else {
+            Self::Accepted { status }
+        }
+    }
+
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted { .. } | Self::Confirmed)
+    }
+
+    /// The HTTP status of the answer, if one came.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Accepted { status }
+            | Self::Partial { status, .. }
+            | Self::Rejected { status, .. }
+            | Self::Redirected { status, .. }
+            | Self::NotOtlp { status, .. } => Some(*status),
+            Self::Unreachable(_) | Self::Confirmed | Self::Unsent(_) => None,
+        }
+    }
+
+    /// Whether the same request may be accepted later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Rejected { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            Self::Unreachable(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the spans may have been taken although no answer said so.
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Unreachable(error) if error.breakdown == Breakdown::AfterSending)
+    }
+
+    /// How long the endpoint asked to wait.
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected { wait, .. } => *wait,
+            _ => None,
+        }
+    }
+
+    /// One line: what happened.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Accepted { status } => format!("accepted ({status})"),
+            Self::Partial {
+                rejected, message, ..
+            } if message.is_empty() => {
+                format!("{rejected} span(s) were rejected, the others accepted")
+            }
+            Self::Partial {
+                rejected, message, ..
+            } => format!("{rejected} span(s) were rejected: {message}"),
+            Self::Rejected {
+                status, message, ..
+            } if message.is_empty() => format!("answered {}", reason(*status)),
+            Self::Rejected {
+                status, message, ..
+            } => format!("answered {}: {message}", reason(*status)),
+            Self::Redirected { status, location } => {
+                format!("answered {} to {location}", reason(*status))
+            }
+            Self::NotOtlp { status, what } => {
+                format!("answered {status} with {what}, not as an OTLP endpoint does")
+            }
+            Self::Confirmed => "accepted (found there, although no answer came)".to_owned(),
+            Self::Unsent(why) => why.clone(),
+            Self::Unreachable(error) => match (error.breakdown, error.timed_out) {
+                (Breakdown::Connect, _) => format!("no connection: {}", error.message),
+                (_, true) => "gave no answer in time".to_owned(),
+                _ => format!("the connection broke off: {}", error.message),
+            },
+        }
+    }
+}
+
+fn reason(status: u16) -> String {
+    StatusCode::from_u16(status).map_or_else(|_| status.to_string(), |status| status.to_string())
+}
+
+fn looks_like_html(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'<')
+}
+
+/// The server's own words: the message of a JSON error, else the beginning of the text.
+fn words(body: &[u8]) -> String {
+    const LONGEST: usize = 300;
+    if looks_like_html(body) {
+        return "an HTML page".to_owned();
+    }
+    let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let message = [
+        &json["message"],
+        &json["error"],
+        &json["error"]["message"],
+        &json["detail"],
+    ]
+    .into_iter()
+    .find_map(Value::as_str)
+    .map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
+    message
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(LONGEST)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
+
+    use super::*;
+
+    fn answer(status: u16, content_type: &'static str, body: &[u8]) -> Outcome {
+        let mut headers = HeaderMap::new();
+        if !content_type.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        Outcome::of_answer(StatusCode::from_u16(status).unwrap(), &headers, body)
+    }
+
+    fn protobuf(rejected: i64) -> Vec<u8> {
+        let partial = ExportTracePartialSuccess {
+            rejected_spans: rejected,
+            error_message: "no".to_owned(),
+        };
+        ExportTraceServiceResponse {
+            partial_success: Some(partial),
+        }
+        .encode_to_vec()
+    }
+
+    #[test]
+    fn acceptance_is_known_by_status_and_body() {
+        for (content_type, body) in [
+            ("", &b""[..]),
+            ("text/html", b""),
+            ("application/json", b"{}"),
+            (
+                "application/json; charset=utf-8",
+                br#"{"name":"otel-ingestion-job"}"#,
+            ),
+            ("application/json", br#"{"partialSuccess":null}"#),
+            (
+                "application/json",
+                br#"{"partialSuccess":{"rejectedSpans":"0","errorMessage":"slow down"}}"#,
+            ),
+            ("application/x-protobuf", &protobuf(0)),
+        ] {
+            assert!(
+                answer(200, content_type, body).is_accepted(),
+                "{content_type} {body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_else_is_not_accepted() {
+        for (status, content_type, body) in [
+            (200, "text/html", &b"<!doctype html>"[..]),
+            (200, "application/json", b"<html>"),
+            (200, "application/json", b"[]"),
+            (200, "text/plain", b"OK"),
+            (200, "application/x-protobuf", b"\xff\xff"),
+            (200, "application/x-protobuf", &protobuf(1)),
+            (
+                200,
+                "application/json",
+                br#"{"partialSuccess":{"rejectedSpans":"2"}}"#,
+            ),
+            (301, "", b""),
+            (401, "application/json", br#"{"message":"no"}"#),
+            (503, "", b""),
+        ] {
+            assert!(
+                !answer(status, content_type, body).is_accepted(),
+                "{status} {content_type} {body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_servers_words_are_shown() {
+        let outcome = answer(
+            401,
+            "application/json",
+            br#"{"message":"Invalid credentials."}"#,
+        );
+        assert_eq!(
+            outcome.describe(),
+            "answered 401 Unauthorized: Invalid credentials."
+        );
+        let outcome = answer(413, "text/html", b"<html><h1>413</h1>");
+        assert_eq!(
+            outcome.describe(),
+            "answered 413 Payload Too Large: an HTML page"
+        );
+    }
+}

@@ -1,0 +1,209 @@
+//! Export requests over HTTP: headers, compression, attempts and the waits between them.
+//!
+//! Ids and times never change between attempts. After an ambiguous failure (the request left, no answer came) a
+//! Langfuse is asked whether the trace is there before it is sent again, since a second copy doubles its cost.
+
+use std::io::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use jiff::Timestamp;
+use reqwest::Url;
+use tokio::time::Instant;
+
+use super::outcome::Outcome;
+use super::payload::Payload;
+use crate::console::Console;
+use crate::langfuse::Api;
+
+/// The encoding of a request's body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    HttpProtobuf,
+    HttpJson,
+}
+
+/// Where and how spans are sent.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub url: Url,
+    /// All headers of a request but those that describe its body. Credentials are marked sensitive.
+    pub headers: HeaderMap,
+    pub protocol: Protocol,
+    pub gzip: bool,
+    /// Bounds one attempt.
+    pub attempt_timeout: Duration,
+}
+
+/// A client of one target.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    pub http: reqwest::Client,
+    pub target: Target,
+    /// Tells whether a trace has arrived, where the target ends in a Langfuse.
+    pub api: Option<Api>,
+    pub console: Console,
+}
+
+/// A trace becomes readable up to 1.4 s after it was accepted; before this much has passed, absence proves nothing.
+pub const PROOF_OF_ABSENCE: Duration = Duration::from_secs(3);
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
+/// Answers are short; more than this is no answer of an OTLP endpoint and need not be read.
+const LONGEST_ANSWER: usize = 4 << 20;
+
+impl Wire {
+    /// Sends `payload` until it is accepted, refused for good, or `deadline` leaves no time for another attempt.
+    pub async fn post(&self, payload: &Payload, deadline: Instant) -> Outcome {
+        let body = match self.body(payload) {
+            Ok(body) => body,
+            Err(error) => {
+                return Outcome::Unsent(format!("the spans could not be encoded: {error:#}"));
+            }
+        };
+        let mut attempt = 0;
+        loop {
+            let outcome = self.attempt(&body, deadline).await;
+            if !outcome.is_retryable() {
+                return outcome;
+            }
+            let wait = outcome.wait().unwrap_or_else(|| backoff(attempt));
+            if outcome.is_ambiguous() && self.api.is_some() {
+                match self.arrived(payload, deadline, Timestamp::now()).await {
+                    Some(true) => return Outcome::Confirmed,
+                    Some(false) => {}
+                    None => return outcome,
+                }
+            } else if Instant::now() + wait >= deadline {
+                return outcome;
+            } else {
+                self.console.detail(1, || {
+                    format!(
+                        "retrying in {} ms: {}",
+                        wait.as_millis(),
+                        outcome.describe()
+                    )
+                });
+                tokio::time::sleep(wait).await;
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Whether every span of `payload`, which may have been taken at `sent`, can be read: asked once absence would
+    /// prove something. `None` when that cannot be found out in time.
+    pub async fn arrived(
+        &self,
+        payload: &Payload,
+        deadline: Instant,
+        sent: Timestamp,
+    ) -> Option<bool> {
+        let api = self.api.as_ref()?;
+        let passed = Duration::try_from(Timestamp::now().duration_since(sent)).unwrap_or_default();
+        let asked_at = Instant::now() + PROOF_OF_ABSENCE.saturating_sub(passed);
+        if asked_at >= deadline {
+            return None;
+        }
+        tokio::time::sleep_until(asked_at).await;
+        tokio::time::timeout_at(deadline, self.knows(api, payload))
+            .await
+            .ok()?
+    }
+
+    /// Whether a Langfuse can read every span of `payload` now; `None` when it does not say.
+    async fn knows(&self, api: &Api, payload: &Payload) -> Option<bool> {
+        for wanted in payload.traces() {
+            match api.knows(&wanted).await {
+                Ok(true) => {}
+                Ok(false) => return Some(false),
+                Err(error) => {
+                    self.console.detail(1, || {
+                        format!("asking for the trace failed: {}", error.message)
+                    });
+                    return None;
+                }
+            }
+        }
+        Some(true)
+    }
+
+    async fn attempt(&self, body: &Bytes, deadline: Instant) -> Outcome {
+        let Target {
+            url,
+            headers,
+            protocol,
+            gzip,
+            attempt_timeout,
+        } = &self.target;
+        let mut headers = headers.clone();
+        headers.insert(CONTENT_TYPE, protocol.content_type());
+        if *gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        self.console
+            .detail(1, || format!("> POST {url} ({} bytes)", body.len()));
+        self.console.detail(2, || format!("> {headers:?}"));
+        let timeout = (*attempt_timeout).min(deadline.saturating_duration_since(Instant::now()));
+        let request = self
+            .http
+            .post(url.clone())
+            .headers(headers)
+            .timeout(timeout)
+            .body(body.clone());
+        let outcome = match self.exchange(request).await {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::Unreachable(error.into()),
+        };
+        self.console
+            .detail(1, || format!("< {}", outcome.describe()));
+        outcome
+    }
+
+    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Outcome, reqwest::Error> {
+        let mut response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > LONGEST_ANSWER {
+                break;
+            }
+            body.extend_from_slice(&chunk);
+        }
+        self.console.detail(2, || format!("< {headers:?}"));
+        self.console
+            .detail(2, || format!("< {}", String::from_utf8_lossy(&body)));
+        Ok(Outcome::of_answer(status, &headers, &body))
+    }
+
+    fn body(&self, payload: &Payload) -> anyhow::Result<Bytes> {
+        let body = match self.target.protocol {
+            Protocol::HttpProtobuf => payload.to_protobuf(),
+            Protocol::HttpJson => payload.to_json_line()?.into(),
+        };
+        if !self.target.gzip {
+            return Ok(body);
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&body)?;
+        Ok(encoder.finish()?.into())
+    }
+}
+
+impl Protocol {
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::HttpProtobuf => "application/x-protobuf",
+            Self::HttpJson => "application/json",
+        })
+    }
+}
+
+/// Half a second, doubling up to eight, with full jitter, so that many clients do not return as one.
+fn backoff(attempt: u32) -> Duration {
+    let full = (FIRST_BACKOFF * 2_u32.saturating_pow(attempt.min(8))).min(LONGEST_BACKOFF);
+    full.mul_f64(fastrand::f64())
+}

@@ -1,0 +1,212 @@
+//! What can go wrong, in the terms that users and scripts see: a kind, one line of cause, one of remedy, and the
+//! exit code (design 1.3). Nothing here prints; `console` does.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// The signal that ended a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Interrupt,
+    Terminate,
+}
+
+/// The kind of a failure: `error.kind` of the JSON output, and what the exit code follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line is wrong; nothing was sent.
+    Usage,
+    /// A document that was given is wrong; nothing was sent.
+    Input,
+    /// Settings or credentials are missing or malformed, found before a socket was opened.
+    Config,
+    /// The model call failed; its trace was accepted.
+    Model,
+    /// The trace was not accepted.
+    Delivery,
+    /// A local file could not be read or written.
+    File,
+    /// The trace was accepted, but could not be read back before the deadline.
+    NotReadable,
+    /// A signal ended the run.
+    Interrupted(Signal),
+    /// What should not happen.
+    Internal,
+}
+
+impl Kind {
+    /// The name of the kind in JSON output and recordings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Input => "input",
+            Self::Config => "config",
+            Self::Model => "model",
+            Self::Delivery => "delivery",
+            Self::File => "file",
+            Self::NotReadable => "not_readable",
+            Self::Interrupted(_) => "interrupted",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The exit code of a run that this kind decides (design 1.3).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Internal => 1,
+            Self::Usage | Self::Input => 2,
+            Self::Config => 3,
+            Self::Model => 4,
+            Self::Delivery => 5,
+            Self::File => 6,
+            Self::NotReadable => 7,
+            Self::Interrupted(Signal::Interrupt) => 130,
+            Self::Interrupted(Signal::Terminate) => 143,
+        }
+    }
+
+    /// How much the kind weighs where several apply: the heaviest decides the exit code.
+    fn weight(self) -> u8 {
+        match self {
+            Self::NotReadable => 1,
+            Self::Model => 2,
+            Self::File => 3,
+            Self::Delivery => 4,
+            Self::Usage | Self::Input | Self::Config | Self::Internal => 5,
+            Self::Interrupted(_) => 6,
+        }
+    }
+}
+
+/// One thing that went wrong: a line of cause, a line of remedy.
+#[derive(Debug)]
+pub struct Failure {
+    pub kind: Kind,
+    /// One line: what happened, with the HTTP status and the server's own words where there are any.
+    pub message: String,
+    /// One line: what to do about it.
+    pub hint: Option<String>,
+    /// The HTTP status, when a server answered.
+    pub status: Option<u16>,
+    /// Whether the same command may succeed later without any change.
+    pub retryable: bool,
+}
+
+impl Failure {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            status: None,
+            retryable: false,
+        }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::new(Kind::Input, message)
+    }
+
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::new(Kind::Config, message)
+    }
+
+    pub fn file(message: impl Into<String>) -> Self {
+        Self::new(Kind::File, message)
+    }
+
+    /// The remedy: what the user can do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn status(mut self, status: Option<u16>) -> Self {
+        self.status = status;
+        self
+    }
+
+    #[must_use]
+    pub fn retryable(mut self, retryable: bool) -> Self {
+        self.retryable = retryable;
+        self
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Kind::Internal, format!("{error:#}"))
+            .hint("this should not happen: please report it with the command that showed it")
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// How a run ended: the heaviest of the failures that happened in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict(Option<Kind>);
+
+impl Verdict {
+    /// Takes one more failure into account.
+    pub fn add(&mut self, kind: Kind) {
+        if self.0.is_none_or(|known| kind.weight() > known.weight()) {
+            self.0 = Some(kind);
+        }
+    }
+
+    /// The failure that decides, if anything failed.
+    pub fn kind(self) -> Option<Kind> {
+        self.0
+    }
+}
+
+impl From<Kind> for Verdict {
+    fn from(kind: Kind) -> Self {
+        Self(Some(kind))
+    }
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        verdict
+            .0
+            .map_or(Self::SUCCESS, |kind| Self::from(kind.exit_code()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decided(kinds: &[Kind]) -> Option<u8> {
+        let mut verdict = Verdict::default();
+        for kind in kinds {
+            verdict.add(*kind);
+        }
+        verdict.kind().map(Kind::exit_code)
+    }
+
+    #[test]
+    fn the_heaviest_failure_decides_the_exit_code() {
+        assert_eq!(decided(&[]), None);
+        assert_eq!(decided(&[Kind::NotReadable, Kind::Model]), Some(4));
+        assert_eq!(decided(&[Kind::File, Kind::Model]), Some(6));
+        assert_eq!(decided(&[Kind::Delivery, Kind::File]), Some(5));
+        assert_eq!(
+            decided(&[Kind::Interrupted(Signal::Terminate), Kind::Delivery]),
+            Some(143)
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! The base URL of a Langfuse, whatever form of it was pasted, and the URLs made of it.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Url;
+
+/// Where the spans go, below the base (`langfuse-contract` 1.1).
+const TRACES_PATH: &str = "/api/public/otel/v1/traces";
+
+/// Langfuse Cloud when nothing else is said: the EU region.
+pub const CLOUD: &str = "https://cloud.langfuse.com";
+
+/// The regions of Langfuse Cloud and their hosts; a key is valid in one of them only.
+pub const REGIONS: [(&str, &str); 4] = [
+    ("EU", "cloud.langfuse.com"),
+    ("US", "us.cloud.langfuse.com"),
+    ("JP", "jp.cloud.langfuse.com"),
+    ("HIPAA", "hipaa.cloud.langfuse.com"),
+];
+
+/// What a path segment of an id must not hold as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// A Langfuse's base URL: scheme, host, port and, where it is deployed below a path, that path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base(Url);
+
+impl Base {
+    /// Completes any form of the URL: root, `/api/public/otel`, `…/v1/traces`, a page of the web interface, a
+    /// deployment below a path, trailing slashes.
+    ///
+    /// # Errors
+    /// One line that says why it is no URL of a Langfuse.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut url = parse_http_url(text)?;
+        let path = url.path().trim_end_matches('/');
+        // The first of these begins what is Langfuse's own; before it stands the deployment's path.
+        let own = ["/api/public", "/project/", "/trace/", "/public/traces"]
+            .iter()
+            .filter_map(|marker| path.find(marker))
+            .min()
+            .or_else(|| path.strip_suffix("/v1/traces").map(str::len))
+            .unwrap_or(path.len());
+        let path = path[..own].trim_end_matches('/').to_owned();
+        url.set_path(&path);
+        url.set_query(None);
+        url.set_fragment(None);
+        Ok(Self(url))
+    }
+
+    /// Whether the path of an OTLP endpoint is that of a Langfuse.
+    pub fn is_langfuse_path(url: &Url) -> bool {
+        url.path().contains("/api/public/otel")
+    }
+
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Whether keys would travel unencrypted to another machine.
+    pub fn is_exposed(&self) -> bool {
+        self.0.scheme() == "http" && !is_loopback(&self.0)
+    }
+
+    /// The URL that spans are sent to.
+    pub fn traces_url(&self) -> Url {
+        self.below(TRACES_PATH)
+    }
+
+    /// The URL of an API path such as `/api/public/projects`.
+    pub fn below(&self, path: &str) -> Url {
+        let mut url = self.0.clone();
+        let base = self.0.path().trim_end_matches('/');
+        url.set_path(&format!("{base}{path}"));
+        url
+    }
+
+    /// The page of a trace; without the project's id, the page that looks the project up.
+    pub fn trace_page(&self, project: Option<&str>, trace_id: &str) -> String {
+        let trace_id = utf8_percent_encode(trace_id, SEGMENT);
+        match project {
+            Some(project) => {
+                let project = utf8_percent_encode(project, SEGMENT);
+                format!("{self}/project/{project}/traces/{trace_id}")
+            }
+            None => format!("{self}/trace/{trace_id}"),
+        }
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+/// Reads a URL that HTTP requests can be sent to.
+///
+/// # Errors
+/// One line that says what is wrong with it; a key in it is not shown.
+pub fn parse_http_url(text: &str) -> Result<Url, String> {
+    let text = text.trim();
+    let url = match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
+        Ok(_) | Err(_) if !text.contains("://") => {
+            return Err(format!(
+                "`{text}` is no URL: it must begin with https:// or http://"
+            ));
+        }
+        Ok(url) => return Err(format!("`{}` is no http or https URL", url.scheme())),
+        Err(error) => return Err(format!("`{text}` is no URL: {error}")),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the URL holds credentials: keys belong in the environment".to_owned());
+    }
+    Ok(url)
+}
+
+/// Whether a URL's host is this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_completed() {
+        for (form, base) in [
+            ("https://cloud.langfuse.com", "https://cloud.langfuse.com"),
+            ("https://cloud.langfuse.com/", "https://cloud.langfuse.com"),
+            (
+                " https://cloud.langfuse.com// ",
+                "https://cloud.langfuse.com",
+            ),
+            ("https://h/api/public/otel", "https://h"),
+            ("https://h/api/public/otel/", "https://h"),
+            ("https://h/api/public/otel/v1/traces", "https://h"),
+            ("https://h/v1/traces", "https://h"),
+            (
+                "https://h:3000/base/path/api/public/otel/v1/traces/",
+                "https://h:3000/base/path",
+            ),
+            ("http://localhost:3000/base/", "http://localhost:3000/base"),
+            ("https://h/project/p1/traces/0af7?peek=1#x", "https://h"),
+            ("https://h/lf/project/p1/traces/0af7", "https://h/lf"),
+            ("https://h/trace/0af7", "https://h"),
+        ] {
+            let parsed = Base::parse(form).unwrap();
+            assert_eq!(parsed.to_string(), base, "{form}");
+            assert_eq!(
+                parsed.traces_url().as_str(),
+                format!("{base}/api/public/otel/v1/traces")
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        for wrong in [
+            "",
+            "cloud.langfuse.com",
+            "localhost:3000",
+            "ftp://h",
+            "https://",
+            "https://pk-lf-1:sk-lf-1@h",
+        ] {
+            let error = Base::parse(wrong).unwrap_err();
+            assert!(!error.contains("sk-lf"), "{error}");
+        }
+    }
+
+    #[test]
+    fn pages_encode_their_ids() {
+        let base = Base::parse("https://h/lf/").unwrap();
+        assert_eq!(
+            base.trace_page(Some("a b"), "0af7"),
+            "https://h/lf/project/a%20b/traces/0af7"
+        );
+        assert_eq!(base.trace_page(None, "0af7"), "https://h/lf/trace/0af7");
+    }
+
+    #[test]
+    fn keys_over_http_are_exposed_unless_they_stay_here() {
+        for (url, exposed) in [
+            ("http://langfuse.example", true),
+            ("https://langfuse.example", false),
+            ("http://localhost:3000", false),
+            ("http://127.8.0.1", false),
+            ("http://[::1]:3000", false),
+            ("http://localhost.example", true),
+        ] {
+            assert_eq!(Base::parse(url).unwrap().is_exposed(), exposed, "{url}");
+        }
+    }
+}

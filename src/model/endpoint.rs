@@ -1,0 +1,124 @@
+//! Where chat completions are asked for, and with which credentials.
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::Url;
+
+use super::provider::Provider;
+use crate::secret::Secret;
+
+/// How the path of a request is made, and how the key is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// `{base}/chat/completions`, the key as a bearer token.
+    OpenAi,
+    /// Azure's v1 surface: `{resource}/openai/v1/chat/completions`, the key as `api-key`.
+    AzureV1,
+    /// Azure's classic deployments: the model is part of the path, the API version a query parameter.
+    AzureDeployment { api_version: String },
+}
+
+/// A chat-completions endpoint.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub base: Url,
+    pub surface: Surface,
+    pub key: Option<Secret>,
+    /// Headers that were asked for, sent with every request.
+    pub headers: HeaderMap,
+    pub provider: Provider,
+}
+
+impl Endpoint {
+    /// The URL that `model` is asked at.
+    pub fn url(&self, model: &str) -> Url {
+        let mut url = self.base.clone();
+        let query = url.query().map(str::to_owned);
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty();
+            match &self.surface {
+                Surface::OpenAi => {}
+                Surface::AzureV1 => {
+                    path.extend(["openai", "v1"]);
+                }
+                Surface::AzureDeployment { .. } => {
+                    path.extend(["openai", "deployments", model]);
+                }
+            }
+            path.extend(["chat", "completions"]);
+        }
+        if let Surface::AzureDeployment { api_version } = &self.surface {
+            url.set_query(None);
+            url.query_pairs_mut()
+                .append_pair("api-version", api_version);
+        } else {
+            url.set_query(query.as_deref());
+        }
+        url
+    }
+
+    /// The headers of a request, the credentials among them. A header that was asked for wins.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &self.key {
+            let (name, value) = match self.surface {
+                Surface::OpenAi => (AUTHORIZATION, format!("Bearer {}", key.expose())),
+                _ => (HeaderName::from_static("api-key"), key.expose().to_owned()),
+            };
+            // `settings` lets no key pass that is no legal header value.
+            if let Ok(mut value) = HeaderValue::from_str(&value) {
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
+        }
+        headers.extend(self.headers.clone());
+        headers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(base: &str, surface: Surface) -> String {
+        let base = Url::parse(base).unwrap();
+        let provider = Provider::of(&base);
+        Endpoint {
+            base,
+            surface,
+            key: None,
+            headers: HeaderMap::new(),
+            provider,
+        }
+        .url("gpt 4/o")
+        .to_string()
+    }
+
+    #[test]
+    fn paths_are_completed_for_each_surface() {
+        assert_eq!(
+            url("http://h/v1/", Surface::OpenAi),
+            "http://h/v1/chat/completions"
+        );
+        assert_eq!(
+            url("http://h", Surface::OpenAi),
+            "http://h/chat/completions"
+        );
+        assert_eq!(
+            url("http://h/v1?tenant=a", Surface::OpenAi),
+            "http://h/v1/chat/completions?tenant=a"
+        );
+        assert_eq!(
+            url("https://r.openai.azure.com/", Surface::AzureV1),
+            "https://r.openai.azure.com/openai/v1/chat/completions"
+        );
+        assert_eq!(
+            url(
+                "https://r.openai.azure.com",
+                Surface::AzureDeployment {
+                    api_version: "2024-10-21".to_owned()
+                }
+            ),
+            "https://r.openai.azure.com/openai/deployments/gpt%204%2Fo/chat/completions?api-version=2024-10-21"
+        );
+    }
+}

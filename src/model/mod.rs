@@ -1,0 +1,20 @@
+//! An OpenAI-compatible chat endpoint: requests and answers as values, then the wire.
+//!
+//! `request`, `completion`, `usage`, `stream` and `sse` are pure; only `client` does I/O. Nothing here knows of
+//! traces.
+
+pub mod client;
+pub mod completion;
+pub mod endpoint;
+pub mod provider;
+pub mod request;
+pub mod sse;
+pub mod stream;
+pub mod usage;
+
+pub use client::{Answer, Client, ModelError, Progress, Sink};
+pub use completion::Completion;
+pub use endpoint::Endpoint;
+pub use provider::Provider;
+pub use request::Request;
+pub use usage::Usage;

@@ -1,0 +1,307 @@
+//! The body of a chat-completions request, kept as it was written.
+//!
+//! A replayed body must reach the endpoint unchanged: order, unknown fields and the text of numbers. So each field
+//! is kept as its own JSON text and only looked into, never re-written.
+
+use std::fmt;
+
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+
+/// A chat-completions body: its fields in their order, each as the JSON text that was given.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    fields: Vec<(String, Box<RawValue>)>,
+}
+
+/// Fields that are no parameters of the model: they have a place of their own in a trace, or say how the answer
+/// travels, which is not what was asked.
+const NO_PARAMETERS: [&str; 6] = [
+    "model",
+    "messages",
+    "tools",
+    "functions",
+    "stream",
+    "stream_options",
+];
+
+impl Request {
+    /// One instruction, with a system message before it when there is one.
+    pub fn chat(model: &str, system: Option<&str>, prompt: &str) -> Self {
+        let mut messages = Vec::with_capacity(2);
+        if let Some(system) = system {
+            messages.push(json!({"role": "system", "content": system}));
+        }
+        messages.push(json!({"role": "user", "content": prompt}));
+        let mut request = Self::default();
+        request.set("model", &model);
+        request.set("messages", &messages);
+        request
+    }
+
+    /// Checks what every chat completion must have.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with the body.
+    pub fn validate(&self) -> Result<(), String> {
+        match self.get::<Value>("messages") {
+            Some(Value::Array(_)) => Ok(()),
+            Some(other) => Err(format!("`messages` is {}, not an array", kind_of(&other))),
+            None => Err("`messages` is missing: no chat-completions body".to_owned()),
+        }
+    }
+
+    /// The field `name` as a `T`, when it is there and is one. Of a repeated field the last counts, as in JSON
+    /// readers.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.raw(name)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+    }
+
+    /// The JSON text of the field `name`.
+    pub fn raw(&self, name: &str) -> Option<&RawValue> {
+        let found = self.fields.iter().rev().find(|(key, _)| key == name);
+        found.map(|(_, value)| &**value)
+    }
+
+    /// Sets a field: in its place when it is there, else last.
+    pub fn set<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        // Strings, numbers and JSON values always serialise; a map key that is no string does not occur.
+        if let Ok(raw) = to_raw_value(value) {
+            self.set_raw(name, raw);
+        }
+    }
+
+    /// Sets a field to a JSON text.
+    pub fn set_raw(&mut self, name: &str, value: Box<RawValue>) {
+        match self.fields.iter_mut().rev().find(|(key, _)| key == name) {
+            Some((_, place)) => *place = value,
+            None => self.fields.push((name.to_owned(), value)),
+        }
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.fields.retain(|(key, _)| key != name);
+    }
+
+    /// Puts `text` in the place of the system message, or before all messages when there is none.
+    pub fn set_system(&mut self, text: &str) {
+        let mut messages: Vec<Box<RawValue>> = self.get("messages").unwrap_or_default();
+        let has_system = messages.first().is_some_and(|message| {
+            serde_json::from_str::<Value>(message.get()).is_ok_and(|message| {
+                matches!(message["role"].as_str(), Some("system" | "developer"))
+            })
+        });
+        if let Ok(system) = to_raw_value(&json!({"role": "system", "content": text})) {
+            if has_system {
+                messages[0] = system;
+            } else {
+                messages.insert(0, system);
+            }
+        }
+        self.set("messages", &messages);
+    }
+
+    /// Asks for a stream with usage at its end, or for a whole answer.
+    pub fn set_stream(&mut self, stream: bool) {
+        self.set("stream", &stream);
+        if !stream {
+            self.remove("stream_options");
+        } else if self.raw("stream_options").is_none() {
+            self.set("stream_options", &json!({"include_usage": true}));
+        }
+    }
+
+    pub fn model(&self) -> Option<String> {
+        self.get("model")
+    }
+
+    pub fn is_streamed(&self) -> bool {
+        self.get("stream").unwrap_or(false)
+    }
+
+    pub fn messages(&self) -> Vec<Value> {
+        self.get("messages").unwrap_or_default()
+    }
+
+    /// The text of the last user message: text parts joined by newlines.
+    pub fn last_user_text(&self) -> Option<String> {
+        let messages = self.messages();
+        let last = messages
+            .iter()
+            .rev()
+            .find(|message| message["role"] == "user")?;
+        text_of(&last["content"])
+    }
+
+    /// What was asked of the model beside the messages, as the text of a JSON object, with `extra` fields last.
+    /// `None` when nothing was.
+    pub fn parameters(&self, extra: &[(&str, &str)]) -> Option<String> {
+        let mut parameters = Self {
+            fields: self
+                .fields
+                .iter()
+                .filter(|(key, _)| !NO_PARAMETERS.contains(&key.as_str()))
+                .cloned()
+                .collect(),
+        };
+        for (key, value) in extra {
+            parameters.set(key, value);
+        }
+        (!parameters.fields.is_empty()).then(|| parameters.to_json())
+    }
+
+    /// The fields in their order.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.fields
+            .iter()
+            .map(|(key, value)| (key.as_str(), &**value))
+    }
+
+    /// The body as it is sent.
+    pub fn to_json(&self) -> String {
+        let mut text = String::from("{");
+        for (index, (key, value)) in self.fields.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            text.push_str(&Value::from(key.as_str()).to_string());
+            text.push(':');
+            text.push_str(value.get());
+        }
+        text.push('}');
+        text
+    }
+}
+
+/// The text of a message's `content`: a string, or the text parts of an array joined by newlines.
+pub fn text_of(content: &Value) -> Option<String> {
+    match content {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(parts) => {
+            let texts: Vec<&str> = parts
+                .iter()
+                .filter_map(|part| part["text"].as_str())
+                .collect();
+            (!texts.is_empty()).then(|| texts.join("\n"))
+        }
+        _ => None,
+    }
+}
+
+/// What a JSON value is, in words for a message.
+pub fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Vec<(String, Box<RawValue>)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer
+            .deserialize_map(Fields)
+            .map(|fields| Self { fields })
+    }
+}
+
+impl Serialize for Request {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.fields.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Request {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_body_keeps_order_unknown_fields_and_numbers() {
+        let text = r#"{"z":1.0,"messages":[{"role":"user","content":"é"}],"big":12345678901234567890123,"a":{"x":1e5}}"#;
+        assert_eq!(parse(text).to_json(), text);
+    }
+
+    #[test]
+    fn a_field_is_replaced_in_place_and_added_last() {
+        let mut request = parse(r#"{"model":"a","messages":[]}"#);
+        request.set("model", "b");
+        request.set("seed", &7);
+        assert_eq!(request.to_json(), r#"{"model":"b","messages":[],"seed":7}"#);
+    }
+
+    #[test]
+    fn parameters_are_what_was_sent_beside_the_messages() {
+        let request = parse(
+            r#"{"model":"m","temperature":0.30,"messages":[],"stream":true,"stream_options":{},"tools":[],"tool_choice":"auto"}"#,
+        );
+        assert_eq!(
+            request.parameters(&[("service_tier", "flex")]).as_deref(),
+            Some(r#"{"temperature":0.30,"tool_choice":"auto","service_tier":"flex"}"#)
+        );
+        assert_eq!(
+            parse(r#"{"model":"m","messages":[]}"#).parameters(&[]),
+            None
+        );
+    }
+
+    #[test]
+    fn a_system_text_takes_the_place_of_the_old_one() {
+        let mut request = parse(r#"{"messages":[{"role":"user","content":"q"}]}"#);
+        request.set_system("one");
+        request.set_system("two");
+        let roles: Vec<Value> = request
+            .messages()
+            .iter()
+            .map(|m| m["role"].clone())
+            .collect();
+        assert_eq!(roles, ["system", "user"]);
+        assert_eq!(request.messages()[0]["content"], "two");
+    }
+
+    #[test]
+    fn messages_must_be_an_array() {
+        assert!(parse("{}").validate().unwrap_err().contains("missing"));
+        assert!(
+            parse(r#"{"messages":"hi"}"#)
+                .validate()
+                .unwrap_err()
+                .contains("a string")
+        );
+    }
+
+    #[test]
+    fn the_last_user_text_joins_its_text_parts() {
+        let request = parse(
+            r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},{"type":"text","text":"b"}]},{"role":"assistant","content":"c"}]}"#,
+        );
+        assert_eq!(request.last_user_text().as_deref(), Some("a\nb"));
+    }
+}

@@ -1,0 +1,175 @@
+//! What `--dry-run` shows in place of doing it: the request, the spans, the destination, and where each setting
+//! came from.
+
+use std::fmt::Write;
+
+use opentelemetry::Value as Attribute;
+use opentelemetry::trace::SpanKind;
+use opentelemetry_sdk::trace::SpanData;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::model::Request;
+use crate::settings::Shown;
+
+/// One document that would be sent or emitted.
+#[derive(Debug, Serialize)]
+pub struct DryRun<'a> {
+    schema_version: u32,
+    ok: bool,
+    command: &'static str,
+    dry_run: bool,
+    /// None when the model would not be called.
+    request: Option<Planned<'a>>,
+    trace: PlannedTrace,
+    settings: Vec<Setting>,
+}
+
+#[derive(Debug, Serialize)]
+struct Planned<'a> {
+    method: &'static str,
+    url: String,
+    body: &'a Request,
+}
+
+#[derive(Debug, Serialize)]
+struct PlannedTrace {
+    id: String,
+    /// None when tracing is off or has no destination.
+    endpoint: Option<String>,
+    spans: Vec<Span>,
+}
+
+#[derive(Debug, Serialize)]
+struct Span {
+    name: String,
+    kind: &'static str,
+    attributes: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct Setting {
+    name: &'static str,
+    value: String,
+    origin: String,
+}
+
+impl<'a> DryRun<'a> {
+    /// `request` is the URL and the body that the model would be asked with.
+    pub fn new(
+        command: &'static str,
+        request: Option<(String, &'a Request)>,
+        spans: &[SpanData],
+        endpoint: Option<String>,
+        settings: &[Shown],
+    ) -> Self {
+        Self {
+            schema_version: 1,
+            ok: true,
+            command,
+            dry_run: true,
+            request: request.map(|(url, body)| Planned {
+                method: "POST",
+                url,
+                body,
+            }),
+            trace: PlannedTrace {
+                id: spans
+                    .first()
+                    .map_or_else(String::new, |span| span.span_context.trace_id().to_string()),
+                endpoint,
+                spans: spans.iter().map(Span::new).collect(),
+            },
+            settings: settings
+                .iter()
+                .map(|shown| Setting {
+                    name: shown.name,
+                    value: shown.value.clone(),
+                    origin: shown.origin.to_string(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The same for people.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        match &self.request {
+            Some(request) => {
+                text += &format!("request: {} {}\n", request.method, request.url);
+                for (name, value) in request.body.fields() {
+                    text += &format!("  {name}: {}\n", one_line(value));
+                }
+            }
+            None => text += "request: none, a recording is emitted again\n",
+        }
+        let endpoint = self.trace.endpoint.as_deref().unwrap_or("nowhere");
+        text += &format!("trace: {} to {endpoint}\n", self.trace.id);
+        for (depth, span) in self.trace.spans.iter().enumerate() {
+            let indent = "  ".repeat(depth + 1);
+            text += &format!("{indent}{} ({})\n", span.name, span.kind);
+            for (key, value) in &span.attributes {
+                text += &format!(
+                    "{indent}  {key} = {}\n",
+                    value
+                        .as_str()
+                        .map_or_else(|| value.to_string(), str::to_owned)
+                );
+            }
+        }
+        text += "settings:\n";
+        let width = self
+            .settings
+            .iter()
+            .map(|setting| setting.name.len())
+            .max()
+            .unwrap_or(0);
+        for Setting {
+            name,
+            value,
+            origin,
+        } in &self.settings
+        {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {name:width$}  {value}  ({origin})");
+        }
+        text
+    }
+}
+
+impl Span {
+    fn new(span: &SpanData) -> Self {
+        let attributes = span
+            .attributes
+            .iter()
+            .map(|attribute| (attribute.key.to_string(), json(&attribute.value)));
+        Self {
+            name: span.name.to_string(),
+            kind: if span.span_kind == SpanKind::Client {
+                "CLIENT"
+            } else {
+                "INTERNAL"
+            },
+            attributes: attributes.collect(),
+        }
+    }
+}
+
+fn json(value: &Attribute) -> Value {
+    match value {
+        Attribute::Bool(value) => (*value).into(),
+        Attribute::I64(value) => (*value).into(),
+        Attribute::F64(value) => (*value).into(),
+        Attribute::Array(opentelemetry::Array::String(values)) => values
+            .iter()
+            .map(|value| Value::from(value.as_str()))
+            .collect(),
+        other => other.as_str().into_owned().into(),
+    }
+}
+
+/// A JSON text without the line ends between its tokens.
+fn one_line(value: &RawValue) -> String {
+    value.get().split(['\n', '\r']).map(str::trim).collect()
+}

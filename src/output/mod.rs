@@ -1,0 +1,8 @@
+//! What stdout carries, in each of the four forms. Notes and errors go to stderr, through `console`.
+
+pub mod dry_run;
+pub mod printer;
+pub mod report;
+
+pub use printer::Printer;
+pub use report::{DeliveryState, Report, TraceReport};

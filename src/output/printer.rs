@@ -1,0 +1,160 @@
+//! Writes results to stdout. A closed stdout is no error: the rest of the answer is still read, so that its trace
+//! is whole.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+
+use serde::Serialize;
+
+use super::report::{DeliveryState, Report, TraceReport};
+use crate::cli::Form;
+use crate::failure::Failure;
+use crate::model::Sink;
+use crate::trace::Exchange;
+
+/// Stdout, and the form of what is written there.
+pub struct Printer {
+    form: Form,
+    out: Box<dyn Write>,
+    /// Whether the text of a stream is written as it arrives.
+    live: bool,
+    /// Whether any text of the present answer was written.
+    has_written: bool,
+    /// Line ends that are only written when more text follows, since the answer ends in exactly one.
+    held_line_ends: String,
+    failure: Option<io::Error>,
+}
+
+impl Printer {
+    pub fn new(form: Form) -> Self {
+        Self {
+            form,
+            out: Box::new(io::stdout()),
+            live: false,
+            has_written: false,
+            held_line_ends: String::new(),
+            failure: None,
+        }
+    }
+
+    /// Says whether the coming answer's text is written while it arrives: only of a single choice, since several
+    /// come interleaved.
+    pub fn set_live(&mut self, live: bool) {
+        self.live = live;
+    }
+
+    /// Writes the answer of an exchange, or ends the one that was written while it arrived.
+    pub fn answer(&mut self, exchange: &Exchange) {
+        let has_written = std::mem::take(&mut self.has_written);
+        match self.form {
+            Form::Text if has_written => self.write("\n"),
+            Form::Text => {
+                if exchange.response.is_some() {
+                    let answer = exchange.completion.answer();
+                    self.write(&format!("{}\n", answer.trim_end_matches(['\r', '\n'])));
+                }
+            }
+            Form::Raw if !has_written => {
+                if let Some(response) = &exchange.response {
+                    self.write(response.get());
+                    self.write("\n");
+                }
+            }
+            _ => {}
+        }
+        self.held_line_ends.clear();
+        self.flush();
+    }
+
+    /// Writes what is known once the trace is settled.
+    pub fn report(&mut self, report: &Report, trace: Option<&TraceReport>) {
+        match self.form {
+            Form::Json => self.document(report),
+            Form::Url => {
+                let accepted = trace.filter(|trace| trace.delivery == DeliveryState::Accepted);
+                if let Some(url) = accepted.and_then(|trace| trace.url.as_deref()) {
+                    self.write(&format!("{url}\n"));
+                }
+            }
+            Form::Text | Form::Raw => {}
+        }
+        self.flush();
+    }
+
+    /// Writes a JSON document on one line.
+    pub fn document(&mut self, document: &impl Serialize) {
+        match serde_json::to_string(document) {
+            Ok(text) => self.write(&format!("{text}\n")),
+            Err(error) => self.failure = Some(error.into()),
+        }
+    }
+
+    /// Writes lines as they are.
+    pub fn text(&mut self, text: &str) {
+        self.write(text);
+        self.flush();
+    }
+
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// What went wrong with stdout, beside that its reader left.
+    pub fn take_failure(&mut self) -> Option<Failure> {
+        let error = self
+            .failure
+            .take()
+            .filter(|error| error.kind() != ErrorKind::BrokenPipe)?;
+        Some(Failure::file(format!("stdout cannot be written: {error}")).hint("is the disk full?"))
+    }
+
+    fn write(&mut self, text: &str) {
+        self.write_bytes(text.as_bytes());
+    }
+
+    fn write_bytes(&mut self, bytes: &[u8]) {
+        if self.failure.is_none() {
+            self.failure = self.out.write_all(bytes).err();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.failure.is_none() {
+            self.failure = self.out.flush().err();
+        }
+    }
+}
+
+impl Sink for Printer {
+    fn text(&mut self, text: &str) {
+        if self.form != Form::Text || !self.live {
+            return;
+        }
+        let kept = text.trim_end_matches(['\r', '\n']);
+        if kept.is_empty() {
+            self.held_line_ends.push_str(text);
+            return;
+        }
+        let held = std::mem::replace(&mut self.held_line_ends, text[kept.len()..].to_owned());
+        self.write(&held);
+        self.write(kept);
+        self.has_written = true;
+        self.flush();
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        if self.form == Form::Raw {
+            self.write_bytes(bytes);
+            self.has_written = true;
+            self.flush();
+        }
+    }
+}
+
+impl fmt::Debug for Printer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Printer")
+            .field("form", &self.form)
+            .finish_non_exhaustive()
+    }
+}

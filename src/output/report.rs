@@ -1,0 +1,123 @@
+//! The JSON document of a run (design 1.4): one for success and failure. Fields are only ever added within a
+//! schema version.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::trace::Exchange;
+
+const SCHEMA_VERSION: u32 = 1;
+
+/// What is said of one exchange and its trace.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    schema_version: u32,
+    ok: bool,
+    command: &'static str,
+    response: Option<Response>,
+    trace: Option<TraceReport>,
+    error: Option<Error>,
+}
+
+#[derive(Debug, Serialize)]
+struct Response {
+    text: Option<String>,
+    model: Option<String>,
+    id: Option<String>,
+    finish_reason: Option<String>,
+    tool_calls: Vec<Value>,
+    usage: Option<Map<String, Value>>,
+    latency_ms: i64,
+    time_to_first_token_ms: Option<i64>,
+    attempts: Option<u32>,
+}
+
+/// What became of a trace.
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceReport {
+    pub id: String,
+    /// The page of the trace, where there is one.
+    pub url: Option<String>,
+    pub spans: usize,
+    /// Where the spans were sent.
+    pub endpoint: Option<String>,
+    pub delivery: DeliveryState,
+    /// The HTTP status of the last answer to the export.
+    pub status: Option<u16>,
+    /// Whether the trace was read back; none when that was not asked for.
+    pub verified: Option<bool>,
+}
+
+/// How the delivery of a trace ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    Accepted,
+    /// Not accepted; the spans wait in the outbox.
+    Spooled,
+    /// Not accepted, and not kept.
+    Failed,
+    /// Tracing is turned off.
+    Disabled,
+    /// `--sample` left the trace out.
+    SampledOut,
+}
+
+#[derive(Debug, Serialize)]
+struct Error {
+    kind: &'static str,
+    message: String,
+    hint: Option<String>,
+    status: Option<u16>,
+    retryable: bool,
+    exit_code: u8,
+}
+
+impl Report {
+    pub fn new(
+        command: &'static str,
+        exchange: Option<&Exchange>,
+        trace: Option<TraceReport>,
+        failure: Option<&Failure>,
+        console: &Console,
+    ) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            ok: failure.is_none(),
+            command,
+            response: exchange.and_then(response),
+            trace,
+            error: failure.map(|failure| error(failure, console)),
+        }
+    }
+}
+
+/// What is known of the answer; nothing when none of it came.
+fn response(exchange: &Exchange) -> Option<Response> {
+    exchange.response.as_ref()?;
+    let completion = &exchange.completion;
+    Some(Response {
+        text: completion.text(),
+        model: completion.model.clone(),
+        id: completion.id.clone(),
+        finish_reason: completion.finish_reasons.first().cloned(),
+        tool_calls: completion.tool_calls(),
+        usage: completion.usage.map(|usage| usage.buckets()),
+        latency_ms: exchange.latency_ms(),
+        time_to_first_token_ms: exchange.time_to_first_token_ms(),
+        attempts: exchange.attempts,
+    })
+}
+
+fn error(failure: &Failure, console: &Console) -> Error {
+    Error {
+        kind: failure.kind.name(),
+        message: console.scrub(&failure.message),
+        hint: failure.hint.as_deref().map(|hint| console.scrub(hint)),
+        status: failure.status,
+        retryable: failure.retryable,
+        exit_code: failure.kind.exit_code(),
+    }
+}

@@ -1,0 +1,100 @@
+//! Who may use the Langfuse interface, with the refusals that a Langfuse 4.16 gives.
+//!
+//! It decides on the `Authorization` header alone; what a refusal looks like on the wire is here
+//! too, because clients tell the causes apart by their text.
+
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::request::Parts;
+use http::{StatusCode, header};
+use serde_json::json;
+
+use super::server::json_response;
+use super::{PUBLIC_KEY, SECRET_KEY};
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Proof, as a handler's argument, that the request carried the project's key.
+#[derive(Debug)]
+pub struct Authorized;
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    status: StatusCode,
+    message: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for Authorized {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let header = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
+        authorize(header.as_deref())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        json_response(self.status, &json!({"message": self.message}))
+    }
+}
+
+fn authorize(header: Option<&str>) -> Result<Authorized, Refusal> {
+    let header = header.ok_or_else(|| unauthorized("No authorization header"))?;
+    if let Some(credentials) = header.strip_prefix("Basic ") {
+        basic(credentials)
+    } else if let Some(key) = header.strip_prefix("Bearer ") {
+        Err(bearer(key))
+    } else {
+        Err(unauthorized("Invalid authorization header"))
+    }
+}
+
+/// The secret key decides; an unknown public key beside it is let through, as Langfuse does.
+fn basic(credentials: &str) -> Result<Authorized, Refusal> {
+    let decoded = BASE64
+        .decode(credentials.trim())
+        .map_err(|_| wrong("Invalid character"))?;
+    let decoded = String::from_utf8_lossy(&decoded);
+    let mut halves = decoded.split(':');
+    let _public = halves.next();
+    match halves.next() {
+        Some(SECRET_KEY) => Ok(Authorized),
+        Some(secret) if !secret.is_empty() => Err(wrong("Invalid credentials")),
+        _ => Err(wrong("Invalid authorization header")),
+    }
+}
+
+/// A public key alone may write scores, which nothing here takes.
+fn bearer(key: &str) -> Refusal {
+    if key == PUBLIC_KEY {
+        let message = "Access denied - insufficient permissions for this endpoint".to_owned();
+        return Refusal {
+            status: StatusCode::FORBIDDEN,
+            message,
+        };
+    }
+    wrong("Invalid public key")
+}
+
+fn wrong(cause: &str) -> Refusal {
+    unauthorized(&format!(
+        "{cause}. Confirm that you've configured the correct host."
+    ))
+}
+
+fn unauthorized(message: &str) -> Refusal {
+    Refusal {
+        status: StatusCode::UNAUTHORIZED,
+        message: message.to_owned(),
+    }
+}

@@ -1,0 +1,127 @@
+//! An export request (headers and body) becomes spans, or a refusal in Langfuse's words. Everything
+//! here is a pure function; what the spans mean is the observation module's matter.
+
+mod json;
+mod protobuf;
+mod span;
+
+use std::io::Read as _;
+
+use flate2::read::GzDecoder;
+use http::{HeaderMap, header};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+pub use span::{Attributes, Span, double};
+
+use super::hex::hex;
+use super::{PROJECT_ID, PUBLIC_KEY, time};
+
+const INGESTION_VERSION: &str = "x-langfuse-ingestion-version";
+const NEWEST_INGESTION_VERSION: i64 = 4;
+
+/// Why the whole export was turned down; the text of the 400 answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+impl Refusal {
+    fn new(message: &str) -> Self {
+        Self(message.to_owned())
+    }
+}
+
+/// The spans of an export request; `None` when it holds no resource spans at all.
+pub fn spans(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<Span>>, Refusal> {
+    let body = decompressed(headers, body)?;
+    let content_type = text(headers, header::CONTENT_TYPE.as_str()).to_ascii_lowercase();
+    let spans = if content_type.contains("application/x-protobuf") {
+        protobuf::decode(&body)?
+    } else if content_type.contains("application/json") {
+        json::decode(&body)?
+    } else {
+        return Err(Refusal::new("Invalid content type"));
+    };
+    if spans.is_some() {
+        check_version(headers)?;
+    }
+    Ok(spans)
+}
+
+/// Only gzip is undone; a body under any other coding is read as it stands, as Langfuse does.
+fn decompressed<'a>(
+    headers: &HeaderMap,
+    body: &'a [u8],
+) -> Result<std::borrow::Cow<'a, [u8]>, Refusal> {
+    if !text(headers, header::CONTENT_ENCODING.as_str()).contains("gzip") {
+        return Ok(body.into());
+    }
+    let mut plain = Vec::new();
+    match GzDecoder::new(body).read_to_end(&mut plain) {
+        Ok(_) => Ok(plain.into()),
+        Err(_) => Err(Refusal::new("Failed to decompress request body")),
+    }
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
+    let version = text(headers, INGESTION_VERSION);
+    let supported = version
+        .parse()
+        .is_ok_and(|version: i64| version <= NEWEST_INGESTION_VERSION);
+    if headers.contains_key(INGESTION_VERSION) && !supported {
+        return Err(Refusal(format!(
+            "Unsupported {INGESTION_VERSION}: \"{version}\". Maximum supported: \"{NEWEST_INGESTION_VERSION}\"."
+        )));
+    }
+    Ok(())
+}
+
+/// What Langfuse answers to an accepted export: the queued job as JSON, not OTLP's response
+/// message.
+pub fn job(headers: &HeaderMap, body: &[u8]) -> Value {
+    let id = uuid(body);
+    let name = "otel-ingestion-job";
+    let or_unknown = |header| match text(headers, header) {
+        "" => "unknown",
+        value => value,
+    };
+    json!({
+        "name": name,
+        "data": {
+            "id": id,
+            "timestamp": time::iso(time::now()),
+            "name": name,
+            "payload": {
+                "data": {"fileKey": format!("events/otel/{PROJECT_ID}/{id}.json"), "publicKey": PUBLIC_KEY},
+                "authCheck": {
+                    "validKey": true,
+                    "scope": {"projectId": PROJECT_ID, "accessLevel": "project", "orgId": PROJECT_ID},
+                },
+                "sdkName": or_unknown("x-langfuse-sdk-name"),
+                "sdkVersion": or_unknown("x-langfuse-sdk-version"),
+                "ingestionVersion": text(headers, INGESTION_VERSION),
+            },
+        },
+        "opts": {"attempts": 6},
+        "id": id,
+    })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+/// A name for the job in the form of a UUID, made from the body so that nothing random is needed.
+fn uuid(body: &[u8]) -> String {
+    let hex = hex(&Sha256::digest(body)[..16]);
+    [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ]
+    .join("-")
+}

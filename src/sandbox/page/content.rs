@@ -1,0 +1,104 @@
+//! What went in or came out of an observation, as people read it: chat messages as a conversation,
+//! other JSON indented, text as text.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+/// More than this of one text is not drawn: a browser would stall on it.
+const MOST_CHARS: usize = 100_000;
+
+pub fn draw(text: &str) -> Markup {
+    let parsed = serde_json::from_str(text)
+        .ok()
+        .filter(|json: &Value| json.is_array() || json.is_object());
+    let Some(json) = parsed else {
+        return block("text", text);
+    };
+    let Some(messages) = messages(&json) else {
+        return block("json", &indented(&json));
+    };
+    html! {
+        @if let Some(tools) = json.get("tools") {
+            details.metadata { summary { "Tools" } (block("json", &indented(tools))) }
+        }
+        @for message in messages { (draw_message(message)) }
+    }
+}
+
+/// A value on one line: texts without quotes.
+pub fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+/// Messages stand alone, in a list, or beside their tools.
+fn messages(json: &Value) -> Option<Vec<&Value>> {
+    let messages: Vec<&Value> = match json.get("messages").unwrap_or(json) {
+        Value::Array(list) => list.iter().collect(),
+        single => vec![single],
+    };
+    let is_message = |message: &&Value| message["role"].is_string();
+    (!messages.is_empty() && messages.iter().all(is_message)).then_some(messages)
+}
+
+fn draw_message(message: &Value) -> Markup {
+    let role = message["role"].as_str().unwrap_or_default();
+    let known = ["system", "developer", "user", "assistant", "tool"].contains(&role);
+    let parts = if message["parts"].is_array() {
+        &message["parts"]
+    } else {
+        &message["content"]
+    };
+    html! {
+        div.message.(if known { role } else { "other" }) {
+            p.role { (role) @if let Some(name) = message["name"].as_str() { " · " (name) } }
+            (draw_parts(parts))
+            @if let Some(refusal) = message["refusal"].as_str() { (block("text", refusal)) }
+            @for call in message["tool_calls"].as_array().into_iter().flatten() { (draw_call(&call["function"])) }
+        }
+    }
+}
+
+fn draw_parts(content: &Value) -> Markup {
+    match content {
+        Value::Null => html! {},
+        Value::String(text) => block("text", text),
+        Value::Array(parts) => html! {
+            @for part in parts {
+                @if let Some(text) = part["text"].as_str().or_else(|| part["content"].as_str()) {
+                    (block("text", text))
+                } @else {
+                    (block("json", &indented(part)))
+                }
+            }
+        },
+        other => block("json", &indented(other)),
+    }
+}
+
+fn draw_call(function: &Value) -> Markup {
+    let arguments = &function["arguments"];
+    let parsed = arguments
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok());
+    html! {
+        p.call { "calls " code { (plain(&function["name"])) } }
+        (block("json", &parsed.map_or_else(|| plain(arguments), |json| indented(&json))))
+    }
+}
+
+fn indented(json: &Value) -> String {
+    format!("{json:#}")
+}
+
+fn block(class: &str, text: &str) -> Markup {
+    let end = text
+        .char_indices()
+        .nth(MOST_CHARS)
+        .map_or(text.len(), |(end, _)| end);
+    html! {
+        pre.(class) { (text[..end]) }
+        @if end < text.len() { p.soft { "… and " (text.len() - end) " bytes more" } }
+    }
+}

@@ -1,0 +1,185 @@
+//! The web pages: the list of traces, and one trace. Server-rendered, without script; maud escapes
+//! whatever a trace holds.
+
+mod content;
+mod summary;
+mod trace;
+mod waterfall;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::observation::{Level, Observation};
+use super::{PROJECT_ID, time};
+use summary::Summary;
+pub use trace::trace;
+
+const STYLE: &str = include_str!("style.css");
+
+/// How many traces the list shows; beyond that it would only grow slower.
+pub const LISTED_TRACES: usize = 200;
+
+/// Where the page of a trace is.
+pub fn trace_path(trace_id: &str) -> String {
+    format!(
+        "/project/{PROJECT_ID}/traces/{}",
+        utf8_percent_encode(trace_id, NON_ALPHANUMERIC)
+    )
+}
+
+/// The list of `traces`, the newest first.
+pub fn traces(traces: &[Vec<Observation>]) -> String {
+    let mut traces: Vec<Summary> = traces.iter().filter_map(|rows| Summary::of(rows)).collect();
+    traces.sort_by_key(|trace| std::cmp::Reverse(trace.start));
+    layout(
+        "Traces",
+        &html! {
+            h1 { "Traces" }
+            @if traces.is_empty() {
+                section.card.empty {
+                    p.big { "No traces yet." }
+                    p { "Make the first one, then load this page again:" }
+                    pre.command { "langspan chat --sandbox \"Hello\"" }
+                }
+            } @else {
+                section.card.list {
+                    div.row.head {
+                        span { "Name" } span { "Started (UTC)" } span { "User" } span { "Session" } span { "Tags" }
+                        span.number { "Latency" } span.number { "Tokens" }
+                    }
+                    @for trace in &traces { (list_row(trace)) }
+                }
+                @if traces.len() == LISTED_TRACES {
+                    p.soft { "Older traces than these " (LISTED_TRACES) " are not listed; their pages are still there." }
+                }
+            }
+        },
+    )
+}
+
+fn list_row(trace: &Summary) -> Markup {
+    html! {
+        a.row href=(trace_path(trace.id)) {
+            span.name { strong { (or_dash(trace.name)) } (level_badge(trace.level)) }
+            span.when { (time::readable(trace.start)) }
+            span.fact data-label="User" { (or_dash(trace.user)) }
+            span.fact data-label="Session" { (or_dash(trace.session)) }
+            span.fact data-label="Tags" { (tags(trace.tags)) }
+            span.fact.number data-label="Latency" { (duration(trace.latency())) }
+            span.fact.number data-label="Tokens" { (trace.tokens) }
+        }
+    }
+}
+
+pub fn no_such_trace(trace_id: &str) -> String {
+    layout(
+        "No such trace",
+        &html! {
+            section.card.empty {
+                p.big { "There is no trace " code { (trace_id) } "." }
+                p {
+                    "It may not have arrived yet, or it lies in another folder: this sandbox reads "
+                    code { "$XDG_STATE_HOME/langspan/sandbox" } "."
+                }
+                p { a href="/" { "All traces" } }
+            }
+        },
+    )
+}
+
+pub fn no_such_page() -> String {
+    layout(
+        "Not found",
+        &html! {
+            section.card.empty {
+                p.big { "404: this page could not be found." }
+                p { a href="/" { "All traces" } }
+            }
+        },
+    )
+}
+
+fn layout(title: &str, body: &Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · langspan sandbox" }
+                link rel="icon" href="data:,";
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header.top {
+                    a.brand href="/" { span.mark {} "langspan" span.soft { "sandbox" } }
+                    span.soft.aside { "a stand-in on this machine; nothing leaves it" }
+                }
+                main { (body) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn or_dash(text: &str) -> Markup {
+    html! { @if text.is_empty() { span.soft { "–" } } @else { (text) } }
+}
+
+fn tags(tags: &[String]) -> Markup {
+    html! {
+        @if tags.is_empty() { span.soft { "–" } }
+        @for tag in tags { span.tag { (tag) } " " }
+    }
+}
+
+fn level_badge(level: Level) -> Markup {
+    html! {
+        @if level != Level::Default { " " span.level.(level.name().to_ascii_lowercase()) { (level.name()) } }
+    }
+}
+
+/// A time span at the precision at which one reads it.
+fn duration(seconds: f64) -> String {
+    if seconds.abs() < 0.9995 {
+        format!("{:.0} ms", seconds * 1000.0)
+    } else if seconds.abs() < 60.0 {
+        format!("{seconds:.2} s")
+    } else {
+        format!(
+            "{:.0} min {:02.0} s",
+            (seconds / 60.0).floor(),
+            (seconds % 60.0).floor()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_like_durations() {
+        let shown = [0.0, 0.0804, 0.9994, 0.9996, 12.345, 754.9].map(duration);
+        assert_eq!(
+            shown,
+            [
+                "0 ms",
+                "80 ms",
+                "999 ms",
+                "1.00 s",
+                "12.35 s",
+                "12 min 34 s"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_path_holds_any_trace_id() {
+        assert_eq!(
+            trace_path("a/b?<c>"),
+            "/project/sandbox/traces/a%2Fb%3F%3Cc%3E"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! The page of one trace: its facts, its waterfall, and each observation with what went in and came
+//! out.
+
+use maud::{Markup, html};
+use serde_json::{Map, Value};
+
+use super::summary::Summary;
+use super::waterfall::{self, Node};
+use super::{content, duration, layout, level_badge, tags};
+use crate::sandbox::observation::{Observation, parsed};
+use crate::sandbox::time;
+
+/// The page; `None` for a trace without observations.
+pub fn trace(trace_id: &str, rows: &[Observation]) -> Option<String> {
+    let trace = Summary::of(rows)?;
+    let nodes = waterfall::tree(rows);
+    let title = if trace.name.is_empty() {
+        trace_id
+    } else {
+        trace.name
+    };
+    let body = html! {
+        p.crumb { a href="/" { "Traces" } " / " code { (trace_id) } }
+        h1 { (title) (level_badge(trace.level)) }
+        (facts(&trace))
+        (metadata("Metadata", &trace.metadata, true))
+        (waterfall::draw(&trace, &nodes))
+        @for node in &nodes { (observation(node)) }
+    };
+    Some(layout(title, &body))
+}
+
+fn facts(trace: &Summary) -> Markup {
+    html! {
+        dl.facts {
+            (fact("Started (UTC)", &time::readable(trace.start)))
+            (fact("Latency", &duration(trace.latency())))
+            (fact("User", trace.user))
+            (fact("Session", trace.session))
+            @if !trace.tags.is_empty() { div { dt { "Tags" } dd { (tags(trace.tags)) } } }
+            (fact("Environment", trace.environment))
+            (fact("Release", trace.release))
+            (fact("Version", trace.version))
+            @if trace.tokens > 0 { (fact("Tokens", &trace.tokens.to_string())) }
+            @if let Some(cost) = trace.cost { (fact("Stated cost", &format!("${cost}"))) }
+            @if trace.public { (fact("Visibility", "public")) }
+        }
+    }
+}
+
+fn fact(name: &str, value: &str) -> Markup {
+    html! { @if !value.is_empty() { div { dt { (name) } dd { (value) } } } }
+}
+
+fn observation(node: &Node) -> Markup {
+    let Node { row, anchor, .. } = node;
+    let kind = row.kind.name();
+    html! {
+        section.card.observation id=(anchor) {
+            h2 {
+                span.kind.(kind.to_ascii_lowercase()) { (kind) }
+                span { (row.name) }
+                (level_badge(row.level))
+                span.took { (duration(row.latency())) }
+            }
+            @if !row.status_message.is_empty() {
+                p.status.(row.level.name().to_ascii_lowercase()) { (row.status_message) }
+            }
+            (numbers(row))
+            div.exchange {
+                (side("Input", row.input.as_deref()))
+                (side("Output", row.output.as_deref()))
+            }
+            (metadata("All attributes", &all_metadata(row), false))
+        }
+    }
+}
+
+/// Model, parameters, usage and times, as far as there are any.
+fn numbers(row: &Observation) -> Markup {
+    html! {
+        dl.facts.small {
+            (fact("Model", &row.model))
+            @for (name, value) in &row.model_parameters { (fact(name, &content::plain(value))) }
+            @if let Some(seconds) = row.time_to_first_token() { (fact("First token after", &duration(seconds))) }
+            @for (bucket, count) in &row.usage { (fact(&token_label(bucket), &content::plain(count))) }
+            @if let Some(total) = row.cost.get("total") { (fact("Stated cost", &format!("${total}"))) }
+            @if !row.prompt_name.is_empty() {
+                (fact("Prompt", &format!("{} v{}", row.prompt_name, row.prompt_version.unwrap_or_default())))
+            }
+        }
+    }
+}
+
+/// `input_cached_tokens` reads "input cached tokens", `total` "total tokens".
+fn token_label(bucket: &str) -> String {
+    let words = bucket.replace('_', " ");
+    if words.ends_with(" tokens") {
+        words
+    } else {
+        format!("{words} tokens")
+    }
+}
+
+fn side(name: &str, text: Option<&str>) -> Markup {
+    html! {
+        @if let Some(text) = text {
+            div.side { h3 { (name) } (content::draw(text)) }
+        }
+    }
+}
+
+fn all_metadata(row: &Observation) -> Map<String, Value> {
+    let flat = row.metadata.flat();
+    flat.into_iter()
+        .rev()
+        .map(|(key, text)| (key, parsed(text.as_str().unwrap_or_default())))
+        .collect()
+}
+
+fn metadata(title: &str, entries: &Map<String, Value>, open: bool) -> Markup {
+    html! {
+        @if !entries.is_empty() {
+            details.metadata open[open] {
+                summary { (title) " " span.soft { (entries.len()) } }
+                table {
+                    @for (key, value) in entries { tr { th { (key) } td { (content::plain(value)) } } }
+                }
+            }
+        }
+    }
+}

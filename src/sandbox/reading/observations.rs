@@ -1,0 +1,200 @@
+//! `GET /api/public/v2/observations`: its query, its filters and its pages. Pure functions over what
+//! the store gave.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::row::Fields;
+use crate::sandbox::observation::Observation;
+use crate::sandbox::time::{self, Millis};
+
+/// A query that was understood.
+#[derive(Debug, Default)]
+pub struct Query {
+    pub trace_id: Option<String>,
+    /// Name and wanted value of the plain filters.
+    equal: Vec<(Filter, String)>,
+    environments: Vec<String>,
+    from_start: Option<Millis>,
+    to_start: Option<Millis>,
+    limit: usize,
+    cursor: Option<Cursor>,
+    fields: Fields,
+}
+
+/// What a plain filter compares.
+type Filter = fn(&Observation) -> &str;
+
+/// The last row of a page; the next page begins after it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Cursor {
+    #[serde(rename = "lastStartTimeTo")]
+    start: String,
+    #[serde(rename = "lastTraceId")]
+    trace_id: String,
+    #[serde(rename = "lastId")]
+    id: String,
+}
+
+impl Query {
+    /// Reads the parameters; the error is the body of a 400 answer.
+    pub fn read(parameters: Vec<(String, String)>) -> Result<Self, Value> {
+        let mut query = Self {
+            limit: 50,
+            ..Self::default()
+        };
+        for (name, value) in parameters {
+            query.set(&name, value)?;
+        }
+        Ok(query)
+    }
+
+    fn set(&mut self, name: &str, value: String) -> Result<(), Value> {
+        if let Some(filter) = filter(name) {
+            self.equal.push((filter, value));
+            return Ok(());
+        }
+        match name {
+            "traceId" => self.trace_id = Some(value),
+            "environment" => self.environments.push(value),
+            "fromStartTime" => self.from_start = Some(start_time(name, &value)?),
+            "toStartTime" => self.to_start = Some(start_time(name, &value)?),
+            "limit" => self.limit = limit(&value)?,
+            "cursor" => self.cursor = Some(Cursor::read(&value)?),
+            "fields" => self.fields.groups = list(&value),
+            "expandMetadata" => self.fields.expanded_metadata = list(&value),
+            // To ignore either would give an answer to another question.
+            "filter" => {
+                return Err(refused(
+                    &json!({"path": [name], "message": "Not supported by the sandbox"}),
+                ));
+            }
+            "parseIoAsJson" if value == "true" => {
+                return Err(refused(
+                    &json!({"path": [name], "message": "Input and output are always raw strings"}),
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The answer: matching rows, newest first, and the cursor of the next page if there is one.
+    pub fn answer(&self, observations: impl IntoIterator<Item = Observation>) -> Value {
+        let mut found: Vec<(Cursor, Observation)> = observations
+            .into_iter()
+            .filter(|observation| self.matches(observation))
+            .map(|observation| (Cursor::at(&observation), observation))
+            .filter(|(place, _)| self.cursor.as_ref().is_none_or(|cursor| place < cursor))
+            .collect();
+        found.sort_by(|(a, _), (b, _)| b.cmp(a));
+        let more = found.len() > self.limit;
+        found.truncate(self.limit);
+        let meta = match found.last() {
+            Some((last, _)) if more => json!({"cursor": last.write()}),
+            _ => json!({}),
+        };
+        json!({"data": found.iter().map(|(_, observation)| self.fields.row(observation)).collect::<Value>(), "meta": meta})
+    }
+
+    fn matches(&self, observation: &Observation) -> bool {
+        self.trace_id
+            .as_ref()
+            .is_none_or(|id| *id == observation.trace_id)
+            && self
+                .equal
+                .iter()
+                .all(|(of, wanted)| of(observation) == wanted)
+            && (self.environments.is_empty()
+                || self.environments.contains(&observation.environment))
+            && self.from_start.is_none_or(|from| observation.start >= from)
+            && self.to_start.is_none_or(|to| observation.start < to)
+    }
+}
+
+impl Cursor {
+    fn at(observation: &Observation) -> Self {
+        Self {
+            start: time::iso(observation.start),
+            trace_id: observation.trace_id.clone(),
+            id: observation.id.clone(),
+        }
+    }
+
+    fn read(text: &str) -> Result<Self, Value> {
+        let json = STANDARD.decode(text).ok();
+        json.and_then(|json| serde_json::from_slice(&json).ok())
+            .ok_or_else(|| {
+                refused(&json!({"code": "custom", "path": ["cursor"], "message": "Invalid cursor"}))
+            })
+    }
+
+    fn write(&self) -> String {
+        STANDARD.encode(json!(self).to_string())
+    }
+}
+
+fn filter(name: &str) -> Option<Filter> {
+    Some(match name {
+        "name" => |row| &row.name,
+        "type" => |row| row.kind.name(),
+        "userId" => |row| &row.user_id,
+        "sessionId" => |row| &row.session_id,
+        "level" => |row| row.level.name(),
+        "parentObservationId" => |row| row.parent_id.as_deref().unwrap_or_default(),
+        "isRootObservation" => |row| if row.is_root { "true" } else { "false" },
+        "version" => |row| &row.version,
+        _ => return None,
+    })
+}
+
+fn list(value: &str) -> Vec<String> {
+    value
+        .split(',')
+        .map(|item| item.trim().to_owned())
+        .collect()
+}
+
+fn limit(value: &str) -> Result<usize, Value> {
+    let number = value.trim().parse::<i64>().map_err(|_| {
+        refused(&json!({
+            "expected": "number", "code": "invalid_type", "received": "NaN", "path": ["limit"],
+            "message": "Invalid input: expected number, received NaN",
+        }))
+    })?;
+    let out_of_bounds = |code, side: &str, bound, message| {
+        refused(&json!({
+            "origin": "number", "code": code, side: bound, "inclusive": true, "path": ["limit"], "message": message,
+        }))
+    };
+    match usize::try_from(number) {
+        Ok(limit @ 1..=1000) => Ok(limit),
+        Ok(1001..) => Err(out_of_bounds(
+            "too_big",
+            "maximum",
+            1000,
+            "Too big: expected number to be <=1000",
+        )),
+        _ => Err(out_of_bounds(
+            "too_small",
+            "minimum",
+            1,
+            "Too small: expected number to be >=1",
+        )),
+    }
+}
+
+fn start_time(name: &str, value: &str) -> Result<Millis, Value> {
+    time::parse(value).ok_or_else(|| {
+        refused(&json!({
+            "origin": "string", "code": "invalid_format", "format": "datetime", "path": [name],
+            "message": "Invalid ISO datetime",
+        }))
+    })
+}
+
+fn refused(cause: &Value) -> Value {
+    json!({"message": "Invalid request data", "error": [cause]})
+}

@@ -1,0 +1,299 @@
+//! The routes: which path is answered by what, and with which status. What an answer says is
+//! decided elsewhere.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::response::sse::{Event, Sse};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use futures_util::stream;
+use http::{HeaderMap, StatusCode, Uri, header};
+use serde_json::{Value, json};
+
+use super::auth::Authorized;
+use super::observation::Observation;
+use super::reading::{legacy, observations};
+use super::store::Store;
+use super::{Config, LangfuseVersion, PROJECT_ID, ingest, model, page, time};
+
+/// What every handler knows.
+#[derive(Debug, Clone)]
+struct Sandbox {
+    config: Arc<Config>,
+    store: Store,
+}
+
+pub fn router(config: Config) -> Router {
+    let version = config.langfuse;
+    let sandbox = Sandbox {
+        store: Store::new(config.store.clone()),
+        config: Arc::new(config),
+    };
+    Router::new()
+        .merge(chat_model())
+        .merge(langfuse(version))
+        .merge(pages())
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::disable())
+        .with_state(sandbox)
+}
+
+fn chat_model() -> Router<Sandbox> {
+    Router::new()
+        .route(
+            "/v1/models",
+            get(async || json_response(StatusCode::OK, &model::list())),
+        )
+        .route("/v1/chat/completions", post(complete_chat))
+}
+
+fn langfuse(version: LangfuseVersion) -> Router<Sandbox> {
+    let both = Router::new()
+        .route("/api/public/otel/v1/traces", post(ingest_traces))
+        .route("/api/public/otel/v1/metrics", post(ignore_metrics))
+        .route("/api/public/health", get(health))
+        .route("/api/public/ready", get(health))
+        .route("/api/public/projects", get(projects));
+    let routes = match version {
+        LangfuseVersion::V3 => both.route("/api/public/traces/{id}", get(legacy_trace)),
+        LangfuseVersion::V4 => LEGACY_PATHS
+            .iter()
+            .fold(both, |routes, path| routes.route(path, get(gone_in_v4)))
+            .route("/api/public/v2/observations", get(list_observations)),
+    };
+    routes.method_not_allowed_fallback(async || {
+        let body = json!({"message": "Method not allowed", "error": "MethodNotAllowedError"});
+        json_response(StatusCode::METHOD_NOT_ALLOWED, &body)
+    })
+}
+
+/// Read interfaces that end with v4.
+const LEGACY_PATHS: &[&str] = &[
+    "/api/public/traces",
+    "/api/public/traces/{id}",
+    "/api/public/observations",
+    "/api/public/observations/{id}",
+    "/api/public/sessions",
+    "/api/public/sessions/{id}",
+    "/api/public/scores",
+    "/api/public/v2/scores",
+    "/api/public/metrics",
+];
+
+fn pages() -> Router<Sandbox> {
+    Router::new()
+        .route("/", get(traces_page))
+        .route("/project/sandbox/traces", get(traces_page))
+        .route("/project/sandbox/traces/{id}", get(trace_page))
+        .route(
+            "/trace/{id}",
+            get(async |Path(id): Path<String>| Redirect::to(&page::trace_path(&id))),
+        )
+}
+
+async fn complete_chat(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
+    let answer = model::answer(&body);
+    tokio::time::sleep(sandbox.config.model_delay).await;
+    match answer {
+        Err(invalid) => json_response(StatusCode::BAD_REQUEST, &invalid.body()),
+        Ok(answer) if answer.streamed() => {
+            let events = answer
+                .events()
+                .into_iter()
+                .map(|data| Ok::<_, io::Error>(Event::default().data(data)));
+            Sse::new(stream::iter(events)).into_response()
+        }
+        Ok(answer) => json_response(StatusCode::OK, &answer.document()),
+    }
+}
+
+async fn ingest_traces(
+    State(sandbox): State<Sandbox>,
+    _: Authorized,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let spans = match ingest::spans(&headers, &body) {
+        Err(refusal) => {
+            return Ok(json_response(
+                StatusCode::BAD_REQUEST,
+                &json!({"error": refusal.0}),
+            ));
+        }
+        Ok(None) => return Ok(json_response(StatusCode::OK, &json!({}))),
+        Ok(Some(spans)) => spans,
+    };
+    let arrived = time::now();
+    let observations: Vec<Observation> = spans
+        .iter()
+        .map(|span| Observation::from_span(span, arrived))
+        .collect();
+    sandbox
+        .with_store(move |store| store.append(&observations))
+        .await?;
+    Ok(json_response(StatusCode::OK, &ingest::job(&headers, &body)))
+}
+
+async fn ignore_metrics(_: Authorized) -> Response {
+    json_response(StatusCode::OK, &json!({"message": "OK"}))
+}
+
+async fn health(State(sandbox): State<Sandbox>) -> Response {
+    let version = match sandbox.config.langfuse {
+        LangfuseVersion::V4 => "4.16.0",
+        LangfuseVersion::V3 => "3.150.0",
+    };
+    json_response(StatusCode::OK, &json!({"status": "OK", "version": version}))
+}
+
+async fn projects(_: Authorized) -> Response {
+    let organization = json!({"id": PROJECT_ID, "name": "Sandbox"});
+    let project =
+        json!({"id": PROJECT_ID, "name": "Sandbox", "organization": organization, "metadata": {}});
+    json_response(StatusCode::OK, &json!({"data": [project]}))
+}
+
+async fn list_observations(
+    State(sandbox): State<Sandbox>,
+    _: Authorized,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Result<Response, Failure> {
+    let query = match observations::Query::read(parameters) {
+        Err(body) => return Ok(json_response(StatusCode::BAD_REQUEST, &body)),
+        Ok(query) => query,
+    };
+    let visible = sandbox.visible();
+    let answer = sandbox.with_store(move |store| {
+        let observations = match &query.trace_id {
+            Some(id) => store.trace(id)?,
+            None => store.traces()?.flatten().collect(),
+        };
+        Ok(query.answer(observations.into_iter().filter(visible)))
+    });
+    Ok(json_response(StatusCode::OK, &answer.await?))
+}
+
+async fn legacy_trace(
+    State(sandbox): State<Sandbox>,
+    _: Authorized,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    let message = format!("Trace {id} not found within authorized project");
+    let mut observations = sandbox.with_store(move |store| store.trace(&id)).await?;
+    observations.retain(sandbox.visible());
+    Ok(match legacy::trace(observations) {
+        Some(trace) => json_response(StatusCode::OK, &trace),
+        None => json_response(
+            StatusCode::NOT_FOUND,
+            &json!({"message": message, "error": "LangfuseNotFoundError"}),
+        ),
+    })
+}
+
+async fn gone_in_v4() -> Response {
+    let message = "This endpoint is not available on deployments running in Langfuse v4 events_only mode. Learn more \
+                   about Langfuse v4 at: https://langfuse.com/docs/v4";
+    json_response(StatusCode::NOT_FOUND, &json!({"message": message}))
+}
+
+async fn traces_page(State(sandbox): State<Sandbox>) -> Result<Response, Failure> {
+    let traces: Vec<_> = sandbox
+        .with_store(|store| Ok(store.traces()?.take(page::LISTED_TRACES).collect()))
+        .await?;
+    Ok(html(StatusCode::OK, page::traces(&traces)))
+}
+
+async fn trace_page(
+    State(sandbox): State<Sandbox>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Failure> {
+    let Ok(Path(id)) = id else {
+        return Ok(html(StatusCode::NOT_FOUND, page::no_such_page()));
+    };
+    let wanted = id.clone();
+    let observations = sandbox
+        .with_store(move |store| store.trace(&wanted))
+        .await?;
+    Ok(match page::trace(&id, &observations) {
+        Some(page) => html(StatusCode::OK, page),
+        None => html(StatusCode::NOT_FOUND, page::no_such_trace(&id)),
+    })
+}
+
+/// Langfuse's web server takes a trailing slash away by redirect and answers every unknown path
+/// with a page.
+async fn not_found(uri: Uri) -> Response {
+    let path = uri.path();
+    let Some(plain) = path
+        .strip_suffix('/')
+        .filter(|plain| !plain.is_empty() && !plain.starts_with("//"))
+    else {
+        return html(StatusCode::NOT_FOUND, page::no_such_page());
+    };
+    let target = uri
+        .query()
+        .map_or_else(|| plain.to_owned(), |query| format!("{plain}?{query}"));
+    (
+        StatusCode::PERMANENT_REDIRECT,
+        [(header::LOCATION, target.clone())],
+        target,
+    )
+        .into_response()
+}
+
+impl Sandbox {
+    /// Whether an observation may be read through an interface yet.
+    fn visible(&self) -> impl Fn(&Observation) -> bool + Send + use<> {
+        let delay = i64::try_from(self.config.visible_after.as_millis()).unwrap_or(i64::MAX);
+        let now = time::now();
+        move |observation| observation.arrived.saturating_add(delay) <= now
+    }
+
+    /// Disk work, aside from the thread that answers.
+    async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let store = self.store.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.map_err(io::Error::other).flatten().map_err(Failure)
+    }
+}
+
+/// The store could not be read or written.
+#[derive(Debug)]
+struct Failure(io::Error);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body = json!({"message": "Internal Server Error", "error": self.0.to_string()});
+        json_response(StatusCode::INTERNAL_SERVER_ERROR, &body)
+    }
+}
+
+pub fn json_response(status: StatusCode, body: &Value) -> Response {
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json; charset=utf-8")],
+        Body::from(body.to_string()),
+    )
+        .into_response()
+}
+
+/// A page runs no script and loads nothing, whatever the traces hold.
+fn html(status: StatusCode, page: String) -> Response {
+    let headers = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+        ),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (status, headers, Html(page)).into_response()
+}

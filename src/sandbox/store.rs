@@ -1,0 +1,178 @@
+//! Where the traces lie: one append-only file of JSON lines per trace, readable by its owner only.
+//!
+//! Nothing is held in memory: every read looks at the disk, so that the rows of another process
+//! show at once.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
+
+use super::hex::hex;
+use super::observation::Observation;
+
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    pub fn append(&self, observations: &[Observation]) -> io::Result<()> {
+        let mut by_trace: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+        for observation in observations {
+            let lines = by_trace.entry(&observation.trace_id).or_default();
+            serde_json::to_writer(&mut *lines, observation)?;
+            lines.push(b'\n');
+        }
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)?;
+        by_trace
+            .into_iter()
+            .try_for_each(|(trace_id, lines)| append(&self.path(trace_id), &lines))
+    }
+
+    /// The observations of one trace; none when there is no such trace.
+    pub fn trace(&self, trace_id: &str) -> io::Result<Vec<Observation>> {
+        let observations = read(&self.path(trace_id))?;
+        Ok(observations
+            .into_iter()
+            .filter(|observation| observation.trace_id == trace_id)
+            .collect())
+    }
+
+    /// Every trace, that which was written last first.
+    pub fn traces(&self) -> io::Result<impl Iterator<Item = Vec<Observation>> + use<>> {
+        let mut files = self.files()?;
+        files.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
+        let readable = |(_, path): (_, PathBuf)| read(&path).ok();
+        Ok(files
+            .into_iter()
+            .filter_map(readable)
+            .filter(|observations| !observations.is_empty()))
+    }
+
+    fn files(&self) -> io::Result<Vec<(SystemTime, PathBuf)>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let files = entries.filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let modified = fs::metadata(&path).ok()?.modified().ok()?;
+            (path.extension()? == "jsonl").then_some((modified, path))
+        });
+        Ok(files.collect())
+    }
+
+    fn path(&self, trace_id: &str) -> PathBuf {
+        self.folder.join(format!("{}.jsonl", file_stem(trace_id)))
+    }
+}
+
+/// A trace id may be any text: what is not plainly a hex id goes by its digest, so that no id
+/// leaves the folder, is too long for a file name, or meets another one on a disk that ignores
+/// case.
+fn file_stem(trace_id: &str) -> String {
+    let plain = (1..=64).contains(&trace_id.len())
+        && trace_id
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if plain {
+        return trace_id.to_owned();
+    }
+    format!("text-{}", hex(&Sha256::digest(trace_id)))
+}
+
+fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    file.lock()?;
+    if !ends_in_newline(&mut file)? {
+        // A writer died in the middle of a line: keep it from swallowing the next.
+        file.write_all(b"\n")?;
+    }
+    file.write_all(lines)
+}
+
+fn ends_in_newline(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
+/// What of the file can be read: half-written and foreign lines are passed over.
+fn read(path: &Path) -> io::Result<Vec<Observation>> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text?,
+    };
+    let rows = text
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok());
+    Ok(latest(rows))
+}
+
+/// A span that was sent twice is one row, the last one. (A real server may show both for a while,
+/// until it merges them.)
+fn latest(rows: impl Iterator<Item = Observation>) -> Vec<Observation> {
+    let mut places = std::collections::HashMap::new();
+    let mut kept: Vec<Observation> = Vec::new();
+    for row in rows {
+        let place = *places
+            .entry((row.id.clone(), row.start))
+            .or_insert(kept.len());
+        match kept.get_mut(place) {
+            Some(earlier) => *earlier = row,
+            None => kept.push(row),
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_trace_id_leaves_the_folder_or_meets_another() {
+        let ids = [
+            "../../etc/passwd",
+            "",
+            "ABCDEF",
+            "abcdef",
+            "a/b",
+            "a b",
+            &"x".repeat(5000),
+        ];
+        let stems: std::collections::HashSet<_> =
+            ids.iter().map(|id| file_stem(id).to_lowercase()).collect();
+        assert_eq!(stems.len(), ids.len());
+        assert!(
+            stems
+                .iter()
+                .all(|stem| stem.len() < 80 && !stem.contains(['/', '.', ' ']))
+        );
+        assert_eq!(
+            file_stem("2de564082ca19a9b24fd35f84866aae6"),
+            "2de564082ca19a9b24fd35f84866aae6"
+        );
+    }
+}

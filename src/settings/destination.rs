@@ -1,0 +1,477 @@
+//! Where the spans go, with which credentials, and which Langfuse knows of them afterwards (design 1.2,
+//! "Destination").
+//!
+//! Langfuse keys never go to a host that they were not given for: the header variables of OTLP count only when an
+//! OTLP variable chose the destination, and keys found in them are withheld from a collector named by a flag.
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::Url;
+
+use super::otel;
+use super::shown::Shown;
+use super::sources::{Origin, Sourced, Sources, env_file_hint};
+use crate::cli;
+use crate::delivery::{Protocol, Target};
+use crate::failure::Failure;
+use crate::http::TlsFiles;
+use crate::langfuse::base::{self, is_loopback, parse_http_url};
+use crate::langfuse::keys::sensitive;
+use crate::langfuse::{Base, Keys};
+use crate::sandbox;
+use crate::secret::Secret;
+use crate::trace::spans::Dialect;
+
+/// A resolved destination.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    pub target: Target,
+    /// The Langfuse behind the target, which looks projects up and reads traces back; none of a plain OTLP backend.
+    pub langfuse: Option<Langfuse>,
+    pub dialect: Dialect,
+    /// Whether a collector stands in between, so that acceptance is the collector's.
+    pub is_collector: bool,
+}
+
+/// A Langfuse that can be asked.
+#[derive(Clone, Debug)]
+pub struct Langfuse {
+    pub base: Base,
+    pub keys: Keys,
+    /// The base of links for people.
+    pub ui: Base,
+}
+
+/// What was noticed on the way.
+#[derive(Debug, Default)]
+pub struct Notes {
+    pub warnings: Vec<String>,
+    pub shown: Vec<Shown>,
+    pub secrets: Vec<Secret>,
+}
+
+/// Why there is no destination.
+#[derive(Debug)]
+pub enum Unresolved {
+    /// A Langfuse lacks a key, which `--best-effort` overlooks.
+    NoKeys(Failure),
+    /// A setting is malformed.
+    Wrong(Failure),
+}
+
+impl From<Failure> for Unresolved {
+    fn from(failure: Failure) -> Self {
+        Self::Wrong(failure)
+    }
+}
+
+impl From<Unresolved> for Failure {
+    fn from(unresolved: Unresolved) -> Self {
+        match unresolved {
+            Unresolved::NoKeys(failure) | Unresolved::Wrong(failure) => failure,
+        }
+    }
+}
+
+/// Resolves the destination; `sandbox` is the port of the embedded one, in place of every other source.
+///
+/// # Errors
+/// When a setting is malformed or a Langfuse lacks a key.
+pub fn resolve(
+    options: &cli::Destination,
+    sources: &Sources,
+    sandbox: Option<u16>,
+    notes: &mut Notes,
+) -> Result<Destination, Unresolved> {
+    if let Some(port) = sandbox {
+        return Ok(embedded(options, port, notes)?);
+    }
+    let chosen = choose(options, sources)?;
+    notes.shown.push(Shown::new(
+        "destination",
+        chosen.url(),
+        chosen.origin().clone(),
+    ));
+    let headers = if chosen.is_otlp_variable() || options.otlp_endpoint.is_some() {
+        otel::headers(sources, &mut notes.warnings)
+    } else {
+        HeaderMap::new()
+    };
+    notes.secrets.extend(
+        headers
+            .values()
+            .filter_map(|value| value.to_str().ok().map(Secret::new)),
+    );
+    let wire = WireSettings::read(options, sources, &chosen, notes)?;
+    let langfuse = match &chosen {
+        Chosen::Plain(_) => None,
+        Chosen::Langfuse {
+            base, from_otlp, ..
+        } => {
+            let header = if *from_otlp {
+                otel::authorization(&headers)
+            } else {
+                None
+            };
+            let keys = keys(sources, header, base, notes)?;
+            Some(Langfuse {
+                ui: ui(options, sources, base)?,
+                base: base.clone(),
+                keys,
+            })
+        }
+    };
+    match (langfuse, wire.collector.clone()) {
+        (langfuse, Some(url)) => Ok(collector(url, langfuse, headers, &wire, notes)),
+        (Some(langfuse), None) => Ok(direct(langfuse, headers, &wire)),
+        (None, None) => Ok(plain(chosen.url(), headers, &wire)),
+    }
+}
+
+/// Which setting chose the destination.
+enum Chosen {
+    Langfuse {
+        base: Base,
+        origin: Origin,
+        from_otlp: bool,
+    },
+    Plain(Sourced<Url>),
+}
+
+impl Chosen {
+    fn origin(&self) -> &Origin {
+        match self {
+            Self::Langfuse { origin, .. } => origin,
+            Self::Plain(url) => &url.origin,
+        }
+    }
+
+    fn url(&self) -> Url {
+        match self {
+            Self::Langfuse { base, .. } => base.traces_url(),
+            Self::Plain(url) => url.value.clone(),
+        }
+    }
+
+    fn is_otlp_variable(&self) -> bool {
+        match self {
+            Self::Langfuse { from_otlp, .. } => *from_otlp,
+            Self::Plain(_) => true,
+        }
+    }
+}
+
+/// The first setting that applies.
+fn choose(options: &cli::Destination, sources: &Sources) -> Result<Chosen, Failure> {
+    let names = ["LANGFUSE_BASE_URL", "LANGFUSE_HOST"];
+    if let Some(found) = sources.flag_or(
+        "--langfuse-base-url",
+        options.langfuse_base_url.as_deref(),
+        &names,
+    ) {
+        let base = Base::parse(&found.value).map_err(|error| {
+            Failure::config(format!("{}: {error}", found.origin)).hint(format!(
+                "set it to the URL of your Langfuse, as in {}",
+                base::CLOUD
+            ))
+        })?;
+        return Ok(Chosen::Langfuse {
+            base,
+            origin: found.origin,
+            from_otlp: false,
+        });
+    }
+    let has_keys = sources.get("LANGFUSE_PUBLIC_KEY").is_some()
+        && sources.get("LANGFUSE_SECRET_KEY").is_some();
+    let endpoint = match otel::endpoint(sources) {
+        // Keys alone choose Langfuse Cloud, whatever a variable meant for another exporter holds.
+        Err(_) if has_keys => None,
+        endpoint => endpoint?,
+    };
+    match endpoint {
+        Some(found) if Base::is_langfuse_path(&found.value) => {
+            let base = Base::parse(found.value.as_str()).map_err(Failure::config)?;
+            Ok(Chosen::Langfuse {
+                base,
+                origin: found.origin,
+                from_otlp: true,
+            })
+        }
+        Some(found) if !has_keys => Ok(Chosen::Plain(found)),
+        _ if options.otlp_endpoint.is_some() && !has_keys => plain_collector(options),
+        _ => cloud(),
+    }
+}
+
+fn cloud() -> Result<Chosen, Failure> {
+    let base = Base::parse(base::CLOUD).map_err(Failure::config)?;
+    Ok(Chosen::Langfuse {
+        base,
+        origin: Origin::Default,
+        from_otlp: false,
+    })
+}
+
+/// A collector on the command line and no Langfuse anywhere: a plain OTLP backend.
+fn plain_collector(options: &cli::Destination) -> Result<Chosen, Failure> {
+    let url = options.otlp_endpoint.as_deref().unwrap_or_default();
+    Ok(Chosen::Plain(Sourced::new(
+        collector_url(url)?,
+        Origin::Flag("--otlp-endpoint"),
+    )))
+}
+
+/// `/v1/traces` is added only to an empty path.
+fn collector_url(text: &str) -> Result<Url, Failure> {
+    let mut url = parse_http_url(text).map_err(|error| {
+        Failure::config(format!("--otlp-endpoint: {error}")).hint("as in http://localhost:4318")
+    })?;
+    if url.path() == "/" {
+        url.set_path("/v1/traces");
+    }
+    Ok(url)
+}
+
+/// How requests are made, whoever receives them.
+struct WireSettings {
+    collector: Option<Url>,
+    protocol: Protocol,
+    gzip: bool,
+    attempt_timeout: Duration,
+}
+
+impl WireSettings {
+    fn read(
+        options: &cli::Destination,
+        sources: &Sources,
+        chosen: &Chosen,
+        notes: &mut Notes,
+    ) -> Result<Self, Failure> {
+        let collector = options
+            .otlp_endpoint
+            .as_deref()
+            .map(collector_url)
+            .transpose()?;
+        if let Some(url) = &collector {
+            notes.shown.push(Shown::new(
+                "collector",
+                url,
+                Origin::Flag("--otlp-endpoint"),
+            ));
+        }
+        let protocol = match otel::protocol(sources) {
+            Ok(protocol) => protocol,
+            Err(found) if chosen.is_otlp_variable() && collector.is_none() => {
+                return Err(Failure::config(format!("{}: `{}` is not spoken here", found.origin, found.value))
+                    .hint("set it to http/protobuf, and the endpoint to the OTLP/HTTP one (port 4318 in place of 4317)"));
+            }
+            Err(found) => {
+                notes.warnings.push(format!(
+                    "{}={} is ignored: http/protobuf is sent",
+                    found.origin, found.value
+                ));
+                Protocol::default()
+            }
+        };
+        let url = collector.clone().unwrap_or_else(|| chosen.url());
+        Ok(Self {
+            protocol,
+            gzip: otel::gzip(sources, is_loopback(&url), &mut notes.warnings),
+            attempt_timeout: otel::attempt_timeout(sources)?,
+            collector,
+        })
+    }
+
+    fn target(&self, url: Url, headers: HeaderMap) -> Target {
+        Target {
+            url,
+            headers,
+            protocol: self.protocol,
+            gzip: self.gzip,
+            attempt_timeout: self.attempt_timeout,
+        }
+    }
+}
+
+fn direct(langfuse: Langfuse, mut headers: HeaderMap, wire: &WireSettings) -> Destination {
+    if let Some(authorization) = sensitive(&langfuse.keys.authorization()) {
+        headers.insert(AUTHORIZATION, authorization);
+    }
+    // Without it Langfuse Cloud shows the trace minutes later (langfuse-contract 0).
+    headers.insert(
+        "x-langfuse-ingestion-version",
+        HeaderValue::from_static("4"),
+    );
+    Destination {
+        target: wire.target(langfuse.base.traces_url(), headers),
+        langfuse: Some(langfuse),
+        dialect: Dialect::Langfuse,
+        is_collector: false,
+    }
+}
+
+fn collector(
+    url: Url,
+    langfuse: Option<Langfuse>,
+    mut headers: HeaderMap,
+    wire: &WireSettings,
+    notes: &mut Notes,
+) -> Destination {
+    let holds_keys = otel::authorization(&headers)
+        .and_then(Keys::from_basic)
+        .is_some_and(|keys| keys.look_right());
+    if holds_keys {
+        headers.remove(AUTHORIZATION);
+        notes.warnings.push(
+            "the Authorization of the OTLP header variable holds Langfuse keys and is not sent to the collector".to_owned(),
+        );
+    }
+    Destination {
+        target: wire.target(url, headers),
+        dialect: if langfuse.is_some() {
+            Dialect::Langfuse
+        } else {
+            Dialect::Plain
+        },
+        is_collector: langfuse.is_some(),
+        langfuse,
+    }
+}
+
+fn plain(url: Url, headers: HeaderMap, wire: &WireSettings) -> Destination {
+    Destination {
+        target: wire.target(url, headers),
+        langfuse: None,
+        dialect: Dialect::Plain,
+        is_collector: false,
+    }
+}
+
+/// The sandbox inside this process; links go to the port that `langspan sandbox` serves the same traces on.
+fn embedded(
+    options: &cli::Destination,
+    port: u16,
+    notes: &mut Notes,
+) -> Result<Destination, Failure> {
+    let base = Base::parse(&format!("http://127.0.0.1:{port}")).map_err(Failure::config)?;
+    let shown =
+        Base::parse(&format!("http://127.0.0.1:{}", sandbox::PORT)).map_err(Failure::config)?;
+    let ui = match &options.ui_url {
+        Some(url) => ui_base(url, &Origin::Flag("--ui-url"))?,
+        None => shown,
+    };
+    let keys = Keys {
+        public: sandbox::PUBLIC_KEY.to_owned(),
+        secret: Secret::new(sandbox::SECRET_KEY),
+    };
+    notes.shown.push(Shown::new(
+        "destination",
+        base.traces_url(),
+        Origin::Sandbox,
+    ));
+    let wire = WireSettings {
+        collector: None,
+        protocol: Protocol::default(),
+        gzip: false,
+        attempt_timeout: Duration::from_secs(10),
+    };
+    Ok(direct(Langfuse { base, keys, ui }, HeaderMap::new(), &wire))
+}
+
+fn ui(options: &cli::Destination, sources: &Sources, base: &Base) -> Result<Base, Failure> {
+    match sources.flag_or("--ui-url", options.ui_url.as_deref(), &["LANGSPAN_UI_URL"]) {
+        Some(found) => ui_base(&found.value, &found.origin),
+        None => Ok(base.clone()),
+    }
+}
+
+fn ui_base(url: &str, origin: &Origin) -> Result<Base, Failure> {
+    Base::parse(url).map_err(|error| {
+        Failure::config(format!("{origin}: {error}"))
+            .hint("set it to the URL that people open Langfuse with")
+    })
+}
+
+/// The key pair: of the `LANGFUSE_` variables, else out of the OTLP header that came with the destination.
+fn keys(
+    sources: &Sources,
+    header: Option<&str>,
+    base: &Base,
+    notes: &mut Notes,
+) -> Result<Keys, Unresolved> {
+    let public = sources.get("LANGFUSE_PUBLIC_KEY");
+    let secret = sources.get("LANGFUSE_SECRET_KEY");
+    let keys = match (public, secret, header.and_then(Keys::from_basic)) {
+        (Some(public), Some(secret), _) => {
+            notes
+                .shown
+                .push(Shown::new("public key", public.value.trim(), public.origin));
+            notes
+                .shown
+                .push(Shown::new("secret key", "(set)", secret.origin));
+            Keys {
+                public: public.value.trim().to_owned(),
+                secret: Secret::new(secret.value.trim()),
+            }
+        }
+        (_, _, Some(keys)) => {
+            let origin = Origin::Environment("the OTLP header variable".to_owned());
+            notes
+                .shown
+                .push(Shown::new("public key", &keys.public, origin.clone()));
+            notes.shown.push(Shown::new("secret key", "(set)", origin));
+            keys
+        }
+        (public, secret, None) => {
+            return Err(Unresolved::NoKeys(missing(
+                public.is_some(),
+                secret.is_some(),
+                base,
+            )));
+        }
+    };
+    notes.secrets.push(keys.secret.clone());
+    notes.secrets.push(Secret::new(
+        keys.authorization().expose().trim_start_matches("Basic "),
+    ));
+    if keys.are_swapped() {
+        return Err(Failure::config("the Langfuse keys are swapped: the public key begins with sk-lf- or the secret key with pk-lf-")
+            .hint("LANGFUSE_PUBLIC_KEY takes the pk-lf-… key, LANGFUSE_SECRET_KEY the sk-lf-… key")
+            .into());
+    }
+    if !keys.look_right() {
+        notes.warnings.push(
+            "the Langfuse keys do not begin with pk-lf- and sk-lf-, as keys usually do".to_owned(),
+        );
+    }
+    if base.is_exposed() {
+        notes.warnings.push(format!(
+            "the keys travel unencrypted to {}: use https",
+            base.host()
+        ));
+    }
+    Ok(keys)
+}
+
+fn missing(has_public: bool, has_secret: bool, base: &Base) -> Failure {
+    let what = match (has_public, has_secret) {
+        (true, _) => "LANGFUSE_SECRET_KEY is not set",
+        (_, true) => "LANGFUSE_PUBLIC_KEY is not set",
+        _ => "LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are not set",
+    };
+    Failure::config(format!("no keys for {base}: {what}")).hint(env_file_hint(
+        "export the keys of the project's settings page, or try --sandbox, which needs none",
+    ))
+}
+
+/// The files that take part in TLS.
+pub fn tls_files(options: &cli::Destination, sources: &Sources) -> TlsFiles {
+    let mut ca_files: Vec<_> = options.ca_file.iter().cloned().collect();
+    ca_files.extend(otel::certificate(sources, "CERTIFICATE"));
+    TlsFiles {
+        ca_files,
+        client_certificate: otel::certificate(sources, "CLIENT_CERTIFICATE"),
+        client_key: otel::certificate(sources, "CLIENT_KEY"),
+    }
+}

@@ -1,0 +1,219 @@
+//! What was typed and what the environment says, resolved to plain values, each with its origin.
+//!
+//! A flag comes before the environment, the environment before the file of `--env-file`, that before a default.
+//! Nothing is sent and nothing is printed here; what was noticed travels in [`Notes`].
+
+pub mod ci;
+pub mod destination;
+pub mod model;
+pub mod otel;
+pub mod shown;
+pub mod sources;
+pub mod trace;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cli::{self, Form};
+use crate::delivery::outbox;
+use crate::failure::Failure;
+use crate::http::TlsFiles;
+
+pub use destination::{Destination, Langfuse, Notes, Unresolved};
+pub use model::Model;
+pub use shown::Shown;
+pub use sources::{Origin, Sources};
+pub use trace::Trace;
+
+/// The settings of a run of `chat` or `replay`.
+#[derive(Debug)]
+pub struct Settings {
+    pub model: Model,
+    pub trace: Trace,
+    pub tracing: Tracing,
+    pub delivery: Delivery,
+    pub tls: TlsFiles,
+    pub form: Form,
+    pub record: Option<PathBuf>,
+    pub notes: Notes,
+}
+
+/// Whether and where traces go.
+#[derive(Debug)]
+pub enum Tracing {
+    /// A variable of the environment turned it off.
+    Off(Origin),
+    On(Box<Destination>),
+    /// `--best-effort` without the keys for it: the spans wait in the outbox.
+    Unreachable(Failure),
+}
+
+/// How delivery is done.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// How long to wait until the trace can be read; none when that is not asked for.
+    pub verify: Option<Duration>,
+    pub best_effort: bool,
+    pub export_timeout: Duration,
+    pub outbox: Option<OutboxPlace>,
+    /// The share of calls that is traced.
+    pub sample: f64,
+}
+
+/// Where the outbox lies and how much it may hold; an error when no place for it can be named.
+#[derive(Clone, Debug)]
+pub struct OutboxPlace {
+    pub dir: Result<PathBuf, String>,
+    pub max_bytes: u64,
+}
+
+/// Resolves the settings of a run; `sandbox` is the port of the embedded one.
+///
+/// # Errors
+/// When a setting is missing or malformed.
+pub fn resolve(options: &cli::Run, sandbox: Option<u16>) -> Result<Settings, Failure> {
+    let sources = Sources::read(options.destination.env_file.as_deref())?;
+    let mut notes = Notes::default();
+    let form = form(&options.output, &sources)?;
+    let trace = Trace::resolve(&options.trace, &sources, &mut notes)?;
+    let delivery = delivery(&options.delivery, &sources)?;
+    let tracing = tracing(options, &sources, sandbox, &delivery, &mut notes)?;
+    let model = Model::resolve(&options.model, &sources, sandbox, &mut notes)?;
+    Ok(Settings {
+        tls: destination::tls_files(&options.destination, &sources),
+        record: options.record.clone(),
+        model,
+        trace,
+        tracing,
+        delivery,
+        form,
+        notes,
+    })
+}
+
+/// The form of the output: the option, else the variable, else text.
+///
+/// # Errors
+/// When the variable names no form.
+pub fn form(options: &cli::Output, sources: &Sources) -> Result<Form, Failure> {
+    if options.json {
+        return Ok(Form::Json);
+    }
+    if let Some(form) = options.output {
+        return Ok(form);
+    }
+    sources
+        .get("LANGSPAN_OUTPUT")
+        .map_or(Ok(Form::default()), |found| {
+            cli::form(found.value.trim()).map_err(|error| {
+                Failure::config(format!(
+                    "{}: `{}` is no output form",
+                    found.origin, found.value
+                ))
+                .hint(error)
+            })
+        })
+}
+
+/// The place of the outbox.
+///
+/// # Errors
+/// When the limit is no number of bytes.
+pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
+    let max_bytes = match sources.get("LANGSPAN_OUTBOX_MAX") {
+        None => outbox::DEFAULT_MAX_BYTES,
+        Some(found) => found.value.trim().parse().map_err(|_| {
+            Failure::config(format!(
+                "{}: `{}` is no number of bytes",
+                found.origin, found.value
+            ))
+            .hint("as in 2147483648")
+        })?,
+    };
+    let dir = match sources.get("LANGSPAN_OUTBOX") {
+        Some(found) => Ok(PathBuf::from(found.value)),
+        None => state_dir(sources).map(|dir| dir.join("outbox")),
+    };
+    Ok(OutboxPlace { dir, max_bytes })
+}
+
+/// The folder of langspan's state, by the XDG base directory specification.
+///
+/// # Errors
+/// When neither `XDG_STATE_HOME` nor `HOME` is set.
+pub fn state_dir(sources: &Sources) -> Result<PathBuf, String> {
+    let home = || {
+        sources
+            .get("HOME")
+            .map(|found| PathBuf::from(found.value).join(".local/state"))
+    };
+    let state = sources
+        .get("XDG_STATE_HOME")
+        .map(|found| PathBuf::from(found.value))
+        .filter(|path| path.is_absolute());
+    let state = state
+        .or_else(home)
+        .ok_or("neither LANGSPAN_OUTBOX, XDG_STATE_HOME nor HOME is set")?;
+    Ok(state.join(env!("CARGO_PKG_NAME")))
+}
+
+fn tracing(
+    options: &cli::Run,
+    sources: &Sources,
+    sandbox: Option<u16>,
+    delivery: &Delivery,
+    notes: &mut Notes,
+) -> Result<Tracing, Failure> {
+    if let Some(switch) = off_switch(sources) {
+        notes
+            .shown
+            .push(Shown::new("tracing", "off", switch.clone()));
+        return Ok(Tracing::Off(switch));
+    }
+    match destination::resolve(&options.destination, sources, sandbox, notes) {
+        Ok(destination) if destination.langfuse.is_none() && delivery.verify.is_some() => {
+            Err(Failure::config(
+                "--verify needs a Langfuse: a plain OTLP backend cannot be asked for a trace",
+            )
+            .hint("leave --verify out, or set LANGFUSE_BASE_URL and the keys"))
+        }
+        Ok(destination) => Ok(Tracing::On(Box::new(destination))),
+        Err(Unresolved::NoKeys(failure)) if delivery.best_effort => {
+            Ok(Tracing::Unreachable(failure))
+        }
+        Err(unresolved) => Err(unresolved.into()),
+    }
+}
+
+/// The variable that turns tracing off, as the SDKs of Langfuse and OpenTelemetry know them.
+pub fn off_switch(sources: &Sources) -> Option<Origin> {
+    let is = |name: &str, wanted: &str| {
+        sources
+            .get(name)
+            .filter(|found| found.value.trim().eq_ignore_ascii_case(wanted))
+            .map(|found| found.origin)
+    };
+    is("LANGFUSE_TRACING_ENABLED", "false").or_else(|| is("OTEL_SDK_DISABLED", "true"))
+}
+
+fn delivery(options: &cli::Delivery, sources: &Sources) -> Result<Delivery, Failure> {
+    let sample = match (options.sample, sources.get("LANGFUSE_SAMPLE_RATE")) {
+        (Some(rate), _) => rate,
+        (None, Some(found)) => cli::rate(found.value.trim()).map_err(|error| {
+            Failure::config(format!("{}: `{}` is no rate", found.origin, found.value)).hint(error)
+        })?,
+        (None, None) => 1.0,
+    };
+    let verify = options.verify || sources.is_on("LANGSPAN_VERIFY");
+    Ok(Delivery {
+        verify: verify.then(|| Duration::from_secs_f64(options.wait)),
+        best_effort: options.best_effort || sources.is_on("LANGSPAN_BEST_EFFORT"),
+        export_timeout: Duration::from_secs_f64(options.export_timeout),
+        outbox: if options.no_outbox {
+            None
+        } else {
+            Some(outbox_place(sources)?)
+        },
+        sample,
+    })
+}

@@ -1,0 +1,315 @@
+//! Which model is asked, where, and with which changes to a request.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::Url;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::destination::Notes;
+use super::shown::Shown;
+use super::sources::{Origin, Sourced, Sources, env_file_hint};
+use crate::cli;
+use crate::failure::Failure;
+use crate::langfuse::base::{is_loopback, parse_http_url};
+use crate::model::client::check_key;
+use crate::model::endpoint::Surface;
+use crate::model::{Endpoint, Provider, Request};
+use crate::secret::Secret;
+
+const OPENAI: &str = "https://api.openai.com/v1";
+const DEFAULT_MODEL: &str = "gpt-4o-mini";
+
+/// The model side of the settings.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub endpoint: Endpoint,
+    /// Why the endpoint cannot be asked: its key is missing. Only counts when it is asked.
+    pub missing_key: Option<String>,
+    pub name: Sourced<String>,
+    pub system: Option<String>,
+    /// Fields of the body that were asked for, with their JSON texts, in the order they are set.
+    pub fields: Vec<(String, Box<RawValue>)>,
+    /// Whether a stream was asked for or forbidden.
+    pub stream: Option<bool>,
+    pub retries: u32,
+    pub timeout: Duration,
+}
+
+impl Model {
+    /// Resolves the model's settings; `sandbox` is the port of the embedded one.
+    ///
+    /// # Errors
+    /// When a URL is malformed, or a file cannot be read.
+    pub fn resolve(
+        options: &cli::Model,
+        sources: &Sources,
+        sandbox: Option<u16>,
+        notes: &mut Notes,
+    ) -> Result<Self, Failure> {
+        let name = sources
+            .flag_or("--model", options.model.as_deref(), &["LANGSPAN_MODEL"])
+            .unwrap_or_else(|| Sourced::new(DEFAULT_MODEL.to_owned(), Origin::Default));
+        let (mut endpoint, missing_key) = match sandbox {
+            Some(port) => (embedded(port)?, None),
+            None => endpoint(options, sources, notes)?,
+        };
+        notes
+            .shown
+            .insert(0, Shown::new("model", &name.value, name.origin.clone()));
+        endpoint.headers.extend(
+            options
+                .headers
+                .iter()
+                .cloned()
+                .map(|(name, value)| (Some(name), value)),
+        );
+        let has_header = endpoint.headers.contains_key(AUTHORIZATION)
+            || endpoint.headers.contains_key("api-key");
+        notes.secrets.extend(endpoint.key.clone());
+        notes.secrets.extend(
+            options
+                .headers
+                .iter()
+                .filter_map(|(_, value)| value.to_str().ok().map(Secret::new)),
+        );
+        let fields = fields(options, &endpoint)?;
+        Ok(Self {
+            missing_key: missing_key.filter(|_| !has_header),
+            name,
+            system: options.system.clone(),
+            fields,
+            stream: (options.stream || options.no_stream).then_some(options.stream),
+            retries: options.retries,
+            timeout: Duration::from_secs_f64(options.timeout),
+            endpoint,
+        })
+    }
+
+    /// A chat completion of `prompt`.
+    pub fn chat(&self, prompt: &str, stream: bool) -> Request {
+        let mut request = Request::chat(&self.name.value, self.system.as_deref(), prompt);
+        for (name, value) in &self.fields {
+            request.set_raw(name, value.clone());
+        }
+        if stream {
+            request.set_stream(true);
+        }
+        request
+    }
+
+    /// Makes the changes that were asked for to a body that was given; a missing model is filled in, last.
+    pub fn amend(&self, request: &mut Request) {
+        if let Some(system) = &self.system {
+            request.set_system(system);
+        }
+        for (name, value) in &self.fields {
+            request.set_raw(name, value.clone());
+        }
+        if let Some(stream) = self.stream
+            && stream != request.is_streamed()
+        {
+            request.set_stream(stream);
+        }
+        if self.name.is_flag() || request.raw("model").is_none() {
+            request.set("model", &self.name.value);
+        }
+    }
+
+    /// Whether the endpoint can be asked at all.
+    ///
+    /// # Errors
+    /// When its key is missing.
+    pub fn check_key(&self) -> Result<(), Failure> {
+        match &self.missing_key {
+            None => Ok(()),
+            Some(name) => {
+                let host = self.endpoint.base.host_str().unwrap_or_default();
+                Err(Failure::config(format!(
+                    "no key for the model endpoint {host}: {name} is not set"
+                ))
+                .hint(env_file_hint(&format!(
+                    "export {name}, or name another endpoint with --openai-base-url"
+                ))))
+            }
+        }
+    }
+}
+
+fn embedded(port: u16) -> Result<Endpoint, Failure> {
+    let base = parse_http_url(&format!("http://127.0.0.1:{port}/v1")).map_err(Failure::config)?;
+    Ok(Endpoint {
+        provider: Provider::of(&base),
+        base,
+        surface: Surface::OpenAi,
+        key: None,
+        headers: HeaderMap::new(),
+    })
+}
+
+/// The endpoint, and the variable of the key that it wants and that is not set.
+fn endpoint(
+    options: &cli::Model,
+    sources: &Sources,
+    notes: &mut Notes,
+) -> Result<(Endpoint, Option<String>), Failure> {
+    let openai = sources.flag_or(
+        "--openai-base-url",
+        options.openai_base_url.as_deref(),
+        &["OPENAI_BASE_URL"],
+    );
+    let azure = sources.get("AZURE_OPENAI_ENDPOINT");
+    let (found, surface, key_name) = match (openai, azure) {
+        (Some(found), _) => (found, Surface::OpenAi, "OPENAI_API_KEY"),
+        (None, Some(found)) => {
+            let version = sources.get("OPENAI_API_VERSION").map(|found| found.value);
+            let surface = version.map_or(Surface::AzureV1, |api_version| {
+                Surface::AzureDeployment { api_version }
+            });
+            (found, surface, "AZURE_OPENAI_API_KEY")
+        }
+        (None, None) => (
+            Sourced::new(OPENAI.to_owned(), Origin::Default),
+            Surface::OpenAi,
+            "OPENAI_API_KEY",
+        ),
+    };
+    let base = parse_http_url(&found.value).map_err(|error| {
+        Failure::config(format!("{}: {error}", found.origin))
+            .hint("as in https://api.openai.com/v1 or http://localhost:11434/v1")
+    })?;
+    notes
+        .shown
+        .insert(0, Shown::new("model endpoint", &base, found.origin));
+    let key = sources
+        .get(key_name)
+        .map(|found| Secret::new(found.value.trim()));
+    if let Some(key) = &key {
+        check_key(key).map_err(|error| {
+            Failure::config(format!("{key_name}: {error}"))
+                .hint("copy the key again, without line ends or quotes")
+        })?;
+        if base.scheme() == "http" && !is_loopback(&base) {
+            let host = base.host_str().unwrap_or_default();
+            notes.warnings.push(format!(
+                "{key_name} travels unencrypted to {host}: use https"
+            ));
+        }
+    }
+    let is_required = surface != Surface::OpenAi || is_openai(&base);
+    let missing_key = (is_required && key.is_none()).then(|| key_name.to_owned());
+    let headers = account_headers(sources, &surface);
+    Ok((
+        Endpoint {
+            provider: provider(&base, &surface),
+            base,
+            surface,
+            key,
+            headers,
+        },
+        missing_key,
+    ))
+}
+
+fn is_openai(base: &Url) -> bool {
+    base.host_str() == Some("api.openai.com")
+}
+
+fn provider(base: &Url, surface: &Surface) -> Provider {
+    if *surface == Surface::OpenAi {
+        Provider::of(base)
+    } else {
+        Provider::AZURE
+    }
+}
+
+/// The headers that choose between the accounts of one OpenAI key.
+fn account_headers(sources: &Sources, surface: &Surface) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if *surface != Surface::OpenAi {
+        return headers;
+    }
+    for (variable, name) in [
+        ("OPENAI_ORG_ID", "openai-organization"),
+        ("OPENAI_PROJECT_ID", "openai-project"),
+    ] {
+        let value = sources
+            .get(variable)
+            .and_then(|found| HeaderValue::from_str(found.value.trim()).ok());
+        if let Some(value) = value {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    headers
+}
+
+/// The fields that options ask for, `--param` last so that it has the last word.
+fn fields(
+    options: &cli::Model,
+    endpoint: &Endpoint,
+) -> Result<Vec<(String, Box<RawValue>)>, Failure> {
+    let mut fields = Vec::new();
+    let mut push = |name: &str, json: String| {
+        if let Ok(value) = RawValue::from_string(json) {
+            fields.push((name.to_owned(), value));
+        }
+    };
+    if let Some(temperature) = &options.temperature {
+        push("temperature", temperature.to_string());
+    }
+    if let Some(limit) = options.max_tokens {
+        push(
+            endpoint.provider.max_tokens_field(&endpoint.base),
+            limit.to_string(),
+        );
+    }
+    if let Some(file) = &options.schema {
+        push("response_format", response_format(file)?.to_string());
+    }
+    for parameter in &options.param {
+        push(&parameter.name, parameter.json.clone());
+    }
+    Ok(fields)
+}
+
+/// A JSON Schema as `response_format`. Strict where the schema allows it: OpenAI wants closed objects for that.
+fn response_format(file: &Path) -> Result<Value, Failure> {
+    let text = fs::read_to_string(file).map_err(|error| {
+        Failure::file(format!("{} cannot be read: {error}", file.display()))
+            .hint("check the path of --schema")
+    })?;
+    let schema: Value = serde_json::from_str(&text).map_err(|error| {
+        Failure::input(format!("{} is no JSON: {error}", file.display()))
+            .hint("--schema takes a JSON Schema")
+    })?;
+    if !schema.is_object() {
+        return Err(
+            Failure::input(format!("{} holds no JSON Schema", file.display()))
+                .hint("a JSON object is wanted"),
+        );
+    }
+    if schema["schema"].is_object() && schema["name"].is_string() {
+        return Ok(json!({"type": "json_schema", "json_schema": schema}));
+    }
+    let stem = file
+        .file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let name: String = stem
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .take(64)
+        .collect();
+    let strict = schema["additionalProperties"] == false;
+    Ok(
+        json!({"type": "json_schema", "json_schema": {"name": name, "strict": strict, "schema": schema}}),
+    )
+}

@@ -1,0 +1,168 @@
+//! The OpenTelemetry variables of an OTLP exporter, read as the specification says: the one for traces before the
+//! general one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
+
+use super::sources::{Sourced, Sources};
+use crate::delivery::Protocol;
+use crate::failure::Failure;
+use crate::langfuse::base::parse_http_url;
+
+/// What one attempt of an export may take unless told otherwise (the specification's default).
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The endpoint of traces: the one for traces as it stands, the general one with `/v1/traces` added.
+///
+/// # Errors
+/// When the variable holds no URL.
+pub fn endpoint(sources: &Sources) -> Result<Option<Sourced<Url>>, Failure> {
+    let own = sources.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    let is_own = own.is_some();
+    let Some(found) = own.or_else(|| sources.get("OTEL_EXPORTER_OTLP_ENDPOINT")) else {
+        return Ok(None);
+    };
+    let mut url = parse_http_url(&found.value).map_err(|error| {
+        Failure::config(format!("{}: {error}", found.origin))
+            .hint("set it to the URL of an OTLP/HTTP endpoint")
+    })?;
+    if !is_own {
+        let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+    }
+    Ok(Some(Sourced::new(url, found.origin)))
+}
+
+/// The headers of exports. What is no header is named in `warnings` and left out.
+pub fn headers(sources: &Sources, warnings: &mut Vec<String>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let Some(found) = sources.first(&[
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+    ]) else {
+        return headers;
+    };
+    for (index, item) in found.value.split(',').enumerate() {
+        if item.trim().is_empty() {
+            continue;
+        }
+        let header = item.split_once('=').and_then(|(name, value)| {
+            let name: HeaderName = name.trim().parse().ok()?;
+            let mut value: HeaderValue = decode(value.trim()).parse().ok()?;
+            value.set_sensitive(true);
+            Some((name, value))
+        });
+        match header {
+            Some((name, value)) => {
+                headers.insert(name, value);
+            }
+            None => warnings.push(format!(
+                "{}: entry {} is no NAME=VALUE header and is left out",
+                found.origin,
+                index + 1
+            )),
+        }
+    }
+    headers
+}
+
+/// The `Authorization` among headers.
+pub fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+}
+
+/// The protocol, when a variable names one that is spoken here; the variable's name and value when it does not.
+pub fn protocol(sources: &Sources) -> Result<Protocol, Sourced<String>> {
+    let names = [
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+    ];
+    let Some(found) = sources.first(&names) else {
+        return Ok(Protocol::default());
+    };
+    match found.value.trim().to_ascii_lowercase().as_str() {
+        "http/protobuf" => Ok(Protocol::HttpProtobuf),
+        "http/json" => Ok(Protocol::HttpJson),
+        _ => Err(found),
+    }
+}
+
+/// Whether bodies are compressed: gzip unless told otherwise, none to this machine.
+pub fn gzip(sources: &Sources, to_loopback: bool, warnings: &mut Vec<String>) -> bool {
+    let names = [
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+    ];
+    match sources.first(&names) {
+        None => !to_loopback,
+        Some(found) => match found.value.trim().to_ascii_lowercase().as_str() {
+            "gzip" => true,
+            "none" => false,
+            other => {
+                warnings.push(format!(
+                    "{}: compression `{other}` is not known; gzip or none is",
+                    found.origin
+                ));
+                !to_loopback
+            }
+        },
+    }
+}
+
+/// What one attempt may take.
+///
+/// # Errors
+/// When the variable holds no number of milliseconds.
+pub fn attempt_timeout(sources: &Sources) -> Result<Duration, Failure> {
+    let Some(found) = sources.first(&[
+        "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+    ]) else {
+        return Ok(DEFAULT_TIMEOUT);
+    };
+    match found.value.trim().parse() {
+        Ok(milliseconds) if milliseconds > 0 => Ok(Duration::from_millis(milliseconds)),
+        _ => Err(Failure::config(format!(
+            "{}: `{}` is no number of milliseconds",
+            found.origin, found.value
+        ))
+        .hint("10000 is ten seconds")),
+    }
+}
+
+/// The files of `…_CERTIFICATE`, `…_CLIENT_CERTIFICATE` and `…_CLIENT_KEY`.
+pub fn certificate(sources: &Sources, what: &str) -> Option<PathBuf> {
+    let own = format!("OTEL_EXPORTER_OTLP_TRACES_{what}");
+    let general = format!("OTEL_EXPORTER_OTLP_{what}");
+    sources
+        .first(&[&own, &general])
+        .map(|found| PathBuf::from(found.value))
+}
+
+/// `OTEL_RESOURCE_ATTRIBUTES`, percent-decoded.
+pub fn resource_attributes(sources: &Sources) -> Vec<(String, String)> {
+    let Some(found) = sources.get("OTEL_RESOURCE_ATTRIBUTES") else {
+        return Vec::new();
+    };
+    let pairs = found
+        .value
+        .split(',')
+        .filter_map(|item| item.split_once('='));
+    pairs
+        .map(|(key, value)| (key.trim().to_owned(), decode(value.trim())))
+        .filter(|(key, _)| !key.is_empty())
+        .collect()
+}
+
+/// Percent-decodes; what is malformed stays as it is.
+fn decode(value: &str) -> String {
+    percent_decode_str(value)
+        .decode_utf8()
+        .map_or_else(|_| value.to_owned(), Into::into)
+}

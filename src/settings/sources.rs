@@ -1,0 +1,148 @@
+//! Where values come from besides the command line: the environment, then the file of `--env-file`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// Which source a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Flag(&'static str),
+    Environment(String),
+    EnvFile { name: String, file: PathBuf },
+    Default,
+    Sandbox,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Environment(name) => f.write_str(name),
+            Self::EnvFile { name, file } => write!(f, "{name} in {}", file.display()),
+            Self::Default => f.write_str("default"),
+            Self::Sandbox => f.write_str("--sandbox"),
+        }
+    }
+}
+
+/// A value and its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sourced<T> {
+    pub value: T,
+    pub origin: Origin,
+}
+
+impl<T> Sourced<T> {
+    pub fn new(value: T, origin: Origin) -> Self {
+        Self { value, origin }
+    }
+
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+        Sourced {
+            value: change(self.value),
+            origin: self.origin,
+        }
+    }
+
+    pub fn is_flag(&self) -> bool {
+        matches!(self.origin, Origin::Flag(_))
+    }
+}
+
+/// The environment and the env file.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    file: Option<PathBuf>,
+    variables: HashMap<String, String>,
+}
+
+impl Sources {
+    /// Reads the env file, if one was named. A `.env` is never read unasked: one in a stranger's folder must not
+    /// redirect keys.
+    ///
+    /// # Errors
+    /// When the file cannot be read or a line of it is malformed; its values are not shown.
+    pub fn read(env_file: Option<&Path>) -> Result<Self, Failure> {
+        let Some(file) = env_file else {
+            return Ok(Self::default());
+        };
+        let cannot = |error: &dyn fmt::Display| {
+            Failure::file(format!("{} cannot be read: {error}", file.display()))
+                .hint("check the path of --env-file")
+        };
+        let text = std::fs::read_to_string(file).map_err(|error| cannot(&error))?;
+        let mut variables = HashMap::new();
+        for (index, item) in dotenvy::from_read_iter(text.as_bytes()).enumerate() {
+            let (name, value) = item.map_err(|_| {
+                Failure::config(format!(
+                    "entry {} of {} is malformed",
+                    index + 1,
+                    file.display()
+                ))
+                .hint("each line is NAME=VALUE; quote a value that holds spaces")
+            })?;
+            variables.insert(name, value);
+        }
+        Ok(Self {
+            file: Some(file.to_owned()),
+            variables,
+        })
+    }
+
+    /// The value of a variable; an empty one counts as unset.
+    pub fn get(&self, name: &str) -> Option<Sourced<String>> {
+        let filled = |value: &String| !value.trim().is_empty();
+        if let Some(value) = std::env::var(name).ok().filter(filled) {
+            return Some(Sourced::new(value, Origin::Environment(name.to_owned())));
+        }
+        let value = self.variables.get(name).filter(|value| filled(value))?;
+        let file = self.file.clone()?;
+        Some(Sourced::new(
+            value.clone(),
+            Origin::EnvFile {
+                name: name.to_owned(),
+                file,
+            },
+        ))
+    }
+
+    /// The first of several variables that is set.
+    pub fn first(&self, names: &[&str]) -> Option<Sourced<String>> {
+        names.iter().find_map(|name| self.get(name))
+    }
+
+    /// Whether a variable says yes.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|found| {
+            matches!(
+                found.value.trim().to_ascii_lowercase().as_str(),
+                "1" | "true" | "yes" | "on"
+            )
+        })
+    }
+
+    /// A flag, else the first variable that is set.
+    pub fn flag_or(
+        &self,
+        flag: &'static str,
+        given: Option<&str>,
+        names: &[&str],
+    ) -> Option<Sourced<String>> {
+        match given {
+            Some(value) => Some(Sourced::new(value.to_owned(), Origin::Flag(flag))),
+            None => self.first(names),
+        }
+    }
+}
+
+/// What to try when a setting is missing: a `.env` that lies here was not read.
+pub fn env_file_hint(hint: &str) -> String {
+    if Path::new(".env").is_file() {
+        format!("{hint}; ./.env is not read unless you say --env-file .env")
+    } else {
+        hint.to_owned()
+    }
+}

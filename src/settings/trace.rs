@@ -1,0 +1,348 @@
+//! What a trace is filed under and which trace it is.
+
+use super::ci;
+use super::destination::Notes;
+use super::otel;
+use super::shown::Shown;
+use super::sources::{Origin, Sourced, Sources};
+use crate::cli;
+use crate::failure::Failure;
+use crate::langfuse::keys::{PUBLIC_PREFIX, SECRET_PREFIX};
+use crate::trace::{self, Recording, TraceContext, ids};
+
+/// The longest value that the Langfuse SDKs let pass (langfuse-contract 2.5), in characters.
+const LONGEST: usize = 200;
+/// The longest name of an environment that the server does not cut.
+const LONGEST_ENVIRONMENT: usize = 40;
+
+/// The trace side of the settings.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    user: Option<Sourced<String>>,
+    session: Option<Sourced<String>>,
+    tags: Sourced<Vec<String>>,
+    name: Option<String>,
+    metadata: Vec<(String, String)>,
+    version: Option<String>,
+    public: bool,
+    /// The one trace that was named, and the option that did.
+    pub named: Option<Sourced<TraceContext>>,
+    pub environment: Option<String>,
+    pub release: Option<String>,
+    pub service: String,
+    pub resource: Vec<(String, String)>,
+}
+
+impl Trace {
+    /// # Errors
+    /// When a value is malformed, or is a key.
+    pub fn resolve(
+        options: &cli::Trace,
+        sources: &Sources,
+        notes: &mut Notes,
+    ) -> Result<Self, Failure> {
+        let user = sources.flag_or("--user", options.user.as_deref(), &["LANGSPAN_USER"]);
+        let session = sources.flag_or(
+            "--session",
+            options.session.as_deref(),
+            &["LANGSPAN_SESSION"],
+        );
+        let environment = sources.flag_or(
+            "--environment",
+            options.environment.as_deref(),
+            &["LANGFUSE_TRACING_ENVIRONMENT"],
+        );
+        let release = sources.flag_or(
+            "--release",
+            options.release.as_deref(),
+            &ci::RELEASE_VARIABLES,
+        );
+        if let Some(environment) = &environment {
+            check_environment(environment, notes)?;
+        }
+        let tags = tags(options, sources);
+        for (name, found) in [
+            ("user", &user),
+            ("session", &session),
+            ("environment", &environment),
+            ("release", &release),
+        ] {
+            notes.shown.extend(
+                found
+                    .as_ref()
+                    .map(|found| Shown::new(name, &found.value, found.origin.clone())),
+            );
+        }
+        if !tags.value.is_empty() {
+            notes.shown.push(Shown::new(
+                "tags",
+                tags.value.join(", "),
+                tags.origin.clone(),
+            ));
+        }
+        if options.public {
+            notes
+                .warnings
+                .push("--public: anyone with the link can read this trace".to_owned());
+        }
+        let trace = Self {
+            user,
+            session,
+            tags,
+            name: options.name.clone(),
+            metadata: metadata(options, sources, notes),
+            version: options.trace_version.clone(),
+            public: options.public,
+            named: named(options, sources)?,
+            environment: environment.map(|found| found.value),
+            release: release.map(|found| found.value),
+            service: sources
+                .get("OTEL_SERVICE_NAME")
+                .map_or_else(|| env!("CARGO_PKG_NAME").to_owned(), |found| found.value),
+            resource: otel::resource_attributes(sources),
+        };
+        trace.check(options, notes)?;
+        Ok(trace)
+    }
+
+    /// What a call is filed under.
+    pub fn of_call(&self) -> trace::Trace {
+        trace::Trace {
+            name: self.name.clone(),
+            user: self.user.clone().map(|found| found.value),
+            session: self.session.clone().map(|found| found.value),
+            tags: self.tags.value.clone(),
+            metadata: self.metadata.clone(),
+            version: self.version.clone(),
+            public: self.public,
+        }
+    }
+
+    /// What a recording is filed under: an option before the recording, the recording before a variable.
+    pub fn of_recording(&self, recording: &Recording) -> trace::Trace {
+        let recorded = &recording.trace;
+        let pick = |found: &Option<Sourced<String>>, recorded: &Option<String>| match found {
+            Some(found) if found.is_flag() || recorded.is_none() => Some(found.value.clone()),
+            _ => recorded.clone(),
+        };
+        let mut metadata = recording.metadata();
+        metadata.retain(|(key, _)| self.metadata.iter().all(|(given, _)| given != key));
+        metadata.extend(self.metadata.clone());
+        trace::Trace {
+            // A recording names its trace even when nobody did; that name is not one that was given.
+            name: self.name.clone().or_else(|| {
+                recorded
+                    .name
+                    .clone()
+                    .filter(|name| name != trace::DEFAULT_NAME)
+            }),
+            user: pick(&self.user, &recorded.user),
+            session: pick(&self.session, &recorded.session),
+            tags: if self.tags.is_flag() || recorded.tags.is_empty() {
+                self.tags.value.clone()
+            } else {
+                recorded.tags.clone()
+            },
+            metadata,
+            version: self.version.clone(),
+            public: self.public,
+        }
+    }
+
+    /// Values that are keys are refused, long ones are noticed.
+    fn check(&self, options: &cli::Trace, notes: &mut Notes) -> Result<(), Failure> {
+        let call = self.of_call();
+        let tags = call.tags.iter().map(|tag| ("tag", Some(tag)));
+        let metadata = call
+            .metadata
+            .iter()
+            .map(|(_, value)| ("metadata value", Some(value)));
+        let values = [
+            ("user", call.user.as_ref()),
+            ("session", call.session.as_ref()),
+            ("name", call.name.as_ref()),
+            ("environment", self.environment.as_ref()),
+            ("release", self.release.as_ref()),
+            ("version", call.version.as_ref()),
+            ("trace seed", options.trace_seed.as_ref()),
+        ];
+        for (what, value) in values.into_iter().chain(tags).chain(metadata) {
+            let Some(value) = value else { continue };
+            if holds_key(value) {
+                return Err(Failure::usage(format!(
+                    "the {what} looks like a Langfuse key and would be shown in the trace"
+                ))
+                .hint("keys belong in LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY"));
+            }
+            if value.chars().count() > LONGEST {
+                notes.warnings.push(format!("the {what} is longer than {LONGEST} characters; Langfuse's own SDKs would drop it"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `sk-lf-…`, or a pair `pk-lf-…:`.
+fn holds_key(value: &str) -> bool {
+    value.contains(SECRET_PREFIX)
+        || value
+            .find(PUBLIC_PREFIX)
+            .is_some_and(|start| value[start..].contains(':'))
+}
+
+fn tags(options: &cli::Trace, sources: &Sources) -> Sourced<Vec<String>> {
+    if !options.tags.is_empty() {
+        return Sourced::new(options.tags.clone(), Origin::Flag("--tag"));
+    }
+    let split = |text: String| {
+        text.split(',')
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    match sources.get("LANGSPAN_TAGS") {
+        Some(found) => found.map(split),
+        None => Sourced::new(Vec::new(), Origin::Default),
+    }
+}
+
+/// The given metadata, and the CI's where no option gives another value.
+fn metadata(options: &cli::Trace, sources: &Sources, notes: &mut Notes) -> Vec<(String, String)> {
+    let mut metadata: Vec<(String, String)> = Vec::new();
+    if options.ci {
+        metadata = ci::metadata(sources);
+        if metadata.is_empty() {
+            notes.warnings.push(
+                "--ci: no GitHub Actions, GitLab CI, Buildkite or CircleCI job was recognised"
+                    .to_owned(),
+            );
+        }
+    }
+    for (key, value) in &options.metadata {
+        metadata.retain(|(known, _)| known != key);
+        metadata.push((key.clone(), value.clone()));
+    }
+    metadata
+}
+
+fn named(
+    options: &cli::Trace,
+    sources: &Sources,
+) -> Result<Option<Sourced<TraceContext>>, Failure> {
+    let continued = |text: &str| {
+        TraceContext::from_traceparent(text).map_err(|error| {
+            Failure::usage(error)
+                .hint("as in 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        })
+    };
+    if let Some(seed) = &options.trace_seed {
+        if seed.is_empty() {
+            return Err(Failure::usage("--trace-seed is empty")
+                .hint("give what the trace is of, as an order's number"));
+        }
+        return Ok(Some(Sourced::new(
+            TraceContext::root(ids::from_seed(seed)),
+            Origin::Flag("--trace-seed"),
+        )));
+    }
+    if let Some(id) = &options.trace_id {
+        let id = ids::parse_trace_id(id).map_err(|error| {
+            Failure::usage(format!("--trace-id: {error}"))
+                .hint("--trace-seed derives an id from any text")
+        })?;
+        return Ok(Some(Sourced::new(
+            TraceContext::root(id),
+            Origin::Flag("--trace-id"),
+        )));
+    }
+    if let Some(text) = &options.traceparent {
+        return Ok(Some(Sourced::new(
+            continued(text)?,
+            Origin::Flag("--traceparent"),
+        )));
+    }
+    if options.join {
+        let found = sources.get("TRACEPARENT").ok_or_else(|| {
+            Failure::usage("--join: TRACEPARENT is not set")
+                .hint("leave --join out to begin a trace")
+        })?;
+        return Ok(Some(Sourced::new(
+            continued(&found.value)?,
+            Origin::Flag("--join"),
+        )));
+    }
+    Ok(None)
+}
+
+/// Refuses an environment that the server would turn into `default` or cut, so that a filter finds what was sent.
+fn check_environment(environment: &Sourced<String>, notes: &mut Notes) -> Result<(), Failure> {
+    let value = &environment.value;
+    let wrong = |what: &str| {
+        Err(Failure::usage(format!(
+            "{}: the environment `{value}` {what}",
+            environment.origin
+        ))
+        .hint("use lower-case letters, digits, - and _, at most 40"))
+    };
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if !value.chars().all(fits) {
+        return wrong("would become `default` in Langfuse");
+    }
+    if value.chars().count() > LONGEST_ENVIRONMENT {
+        return wrong("is longer than 40 characters");
+    }
+    // The server strips this prefix, however often it stands there.
+    let mut rest = value.as_str();
+    while let Some(stripped) = rest.strip_prefix("langfuse") {
+        rest = stripped.trim_start_matches(['-', '_']);
+    }
+    if rest.is_empty() {
+        return wrong("would become `default` in Langfuse");
+    }
+    if rest.len() != value.len() {
+        notes.warnings.push(format!(
+            "Langfuse will show the environment `{value}` as `{rest}`"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(value: &str) -> Result<Vec<String>, Failure> {
+        let mut notes = Notes::default();
+        check_environment(&Sourced::new(value.to_owned(), Origin::Default), &mut notes)?;
+        Ok(notes.warnings)
+    }
+
+    #[test]
+    fn environments_that_the_server_changes_are_noticed() {
+        for right in ["production", "ci-1", "a_b", &"x".repeat(40)] {
+            assert!(environment(right).unwrap().is_empty(), "{right}");
+        }
+        for wrong in [
+            "Prod EU",
+            "ci/github",
+            "Prod",
+            "langfuse",
+            "langfuse-",
+            &"x".repeat(41),
+        ] {
+            assert!(environment(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(environment("langfuse-x").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn keys_are_recognised_in_values() {
+        for key in ["sk-lf-1", "x sk-lf-1", "pk-lf-1:sk", "pk-lf-1:"] {
+            assert!(holds_key(key), "{key}");
+        }
+        for value in ["pk-lf-1", "a:b", "sk-1"] {
+            assert!(!holds_key(value), "{value}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The attribute keys that are sent, by who reads them.
+
+/// Keys that Langfuse maps (`langfuse-contract` 2).
+pub mod langfuse {
+    pub const USER_ID: &str = "langfuse.user.id";
+    pub const SESSION_ID: &str = "langfuse.session.id";
+    pub const TAGS: &str = "langfuse.tags";
+    pub const TRACE_NAME: &str = "langfuse.trace.name";
+    pub const TRACE_PUBLIC: &str = "langfuse.trace.public";
+    pub const TRACE_METADATA: &str = "langfuse.trace.metadata";
+    pub const VERSION: &str = "langfuse.version";
+    /// On the resource.
+    pub const ENVIRONMENT: &str = "langfuse.environment";
+    /// On the resource.
+    pub const RELEASE: &str = "langfuse.release";
+    /// Marks the root of what this program sends when its parent lies elsewhere.
+    pub const IS_APP_ROOT: &str = "langfuse.internal.is_app_root";
+
+    pub const OBSERVATION_TYPE: &str = "langfuse.observation.type";
+    pub const OBSERVATION_INPUT: &str = "langfuse.observation.input";
+    pub const OBSERVATION_OUTPUT: &str = "langfuse.observation.output";
+    pub const OBSERVATION_METADATA_ATTEMPTS: &str = "langfuse.observation.metadata.attempts";
+    pub const MODEL_NAME: &str = "langfuse.observation.model.name";
+    pub const MODEL_PARAMETERS: &str = "langfuse.observation.model.parameters";
+    pub const USAGE_DETAILS: &str = "langfuse.observation.usage_details";
+    pub const COST_DETAILS: &str = "langfuse.observation.cost_details";
+    pub const COMPLETION_START_TIME: &str = "langfuse.observation.completion_start_time";
+}
+
+/// Keys of the OpenTelemetry conventions, GenAI and general.
+pub mod otel {
+    pub const SERVICE_NAME: &str = "service.name";
+    pub const SERVER_ADDRESS: &str = "server.address";
+    pub const SERVER_PORT: &str = "server.port";
+    pub const USER_ID: &str = "user.id";
+    pub const SESSION_ID: &str = "session.id";
+
+    pub const OPERATION_NAME: &str = "gen_ai.operation.name";
+    pub const PROVIDER_NAME: &str = "gen_ai.provider.name";
+    pub const REQUEST_MODEL: &str = "gen_ai.request.model";
+    pub const REQUEST_CHOICE_COUNT: &str = "gen_ai.request.choice.count";
+    pub const REQUEST_FREQUENCY_PENALTY: &str = "gen_ai.request.frequency_penalty";
+    pub const REQUEST_MAX_TOKENS: &str = "gen_ai.request.max_tokens";
+    pub const REQUEST_PRESENCE_PENALTY: &str = "gen_ai.request.presence_penalty";
+    pub const REQUEST_SEED: &str = "gen_ai.request.seed";
+    pub const REQUEST_STOP_SEQUENCES: &str = "gen_ai.request.stop_sequences";
+    pub const REQUEST_TEMPERATURE: &str = "gen_ai.request.temperature";
+    pub const REQUEST_TOP_P: &str = "gen_ai.request.top_p";
+    pub const RESPONSE_ID: &str = "gen_ai.response.id";
+    pub const RESPONSE_MODEL: &str = "gen_ai.response.model";
+    pub const RESPONSE_FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
+    pub const USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
+    pub const USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
+    pub const USAGE_CACHE_READ: &str = "gen_ai.usage.cache_read.input_tokens";
+    pub const USAGE_REASONING: &str = "gen_ai.usage.reasoning.output_tokens";
+    pub const INPUT_MESSAGES: &str = "gen_ai.input.messages";
+    pub const OUTPUT_MESSAGES: &str = "gen_ai.output.messages";
+}
+
+/// Keys of OpenInference, which Langfuse reads too.
+pub mod openinference {
+    pub const INPUT_VALUE: &str = "input.value";
+    pub const OUTPUT_VALUE: &str = "output.value";
+}

@@ -1,0 +1,124 @@
+//! Chat messages in the form of the OpenTelemetry GenAI conventions, for backends that are no Langfuse.
+
+use serde_json::{Value, json};
+
+use crate::model::Completion;
+use crate::model::request::text_of;
+
+/// `gen_ai.input.messages`: each message a role and parts.
+pub fn input_messages(messages: &[Value]) -> Value {
+    messages
+        .iter()
+        .map(|message| {
+            let mut converted = json!({"role": message["role"], "parts": parts(message)});
+            if let Some(name) = message["name"].as_str() {
+                converted["name"] = name.into();
+            }
+            converted
+        })
+        .collect()
+}
+
+/// `gen_ai.output.messages`: one message a choice, with the reason that it ended.
+pub fn output_messages(completion: &Completion) -> Value {
+    completion
+        .messages
+        .iter()
+        .enumerate()
+        .map(|(index, message)| {
+            let reason = match completion.finish_reasons.get(index).map(String::as_str) {
+                Some("tool_calls") => "tool_call",
+                Some(reason) => reason,
+                None => "error",
+            };
+            let role = message["role"].as_str().unwrap_or("assistant");
+            json!({"role": role, "parts": parts(message), "finish_reason": reason})
+        })
+        .collect()
+}
+
+fn parts(message: &Value) -> Vec<Value> {
+    let mut parts = Vec::new();
+    for reasoning in [&message["reasoning"], &message["reasoning_content"]] {
+        if let Some(text) = reasoning.as_str().filter(|text| !text.is_empty()) {
+            parts.push(json!({"type": "reasoning", "content": text}));
+        }
+    }
+    let content = &message["content"];
+    if message["role"] == "tool" {
+        let response = text_of(content).map_or_else(|| content.clone(), Value::String);
+        parts.push(json!({"type": "tool_call_response", "id": message["tool_call_id"], "response": response}));
+        return parts;
+    }
+    match content {
+        Value::String(text) if !text.is_empty() => {
+            parts.push(json!({"type": "text", "content": text}))
+        }
+        Value::Array(items) => parts.extend(items.iter().map(part)),
+        _ => {}
+    }
+    if let Some(refusal) = message["refusal"].as_str() {
+        parts.push(json!({"type": "text", "content": refusal}));
+    }
+    for call in message["tool_calls"].as_array().into_iter().flatten() {
+        parts.push(json!({
+            "type": "tool_call",
+            "id": call["id"],
+            "name": call["function"]["name"],
+            "arguments": arguments(&call["function"]["arguments"]),
+        }));
+    }
+    parts
+}
+
+/// One part of a message's content; what has no form in the conventions stays as it is.
+fn part(item: &Value) -> Value {
+    match item["type"].as_str() {
+        Some("text") => json!({"type": "text", "content": item["text"]}),
+        Some("image_url") => {
+            json!({"type": "uri", "modality": "image", "uri": item["image_url"]["url"]})
+        }
+        _ => item.clone(),
+    }
+}
+
+/// Tool arguments travel as JSON text; the conventions want the value.
+fn arguments(arguments: &Value) -> Value {
+    arguments
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_else(|| arguments.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_become_parts() {
+        let messages = [
+            json!({"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "image_url", "image_url": {"url": "http://x/i.png"}}]}),
+            json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{\"x\":1}"}}]}),
+            json!({"role": "tool", "tool_call_id": "c", "content": "ok"}),
+        ];
+        assert_eq!(
+            input_messages(&messages),
+            json!([
+                {"role": "user", "parts": [{"type": "text", "content": "q"}, {"type": "uri", "modality": "image", "uri": "http://x/i.png"}]},
+                {"role": "assistant", "parts": [{"type": "tool_call", "id": "c", "name": "f", "arguments": {"x": 1}}]},
+                {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c", "response": "ok"}]}
+            ])
+        );
+    }
+
+    #[test]
+    fn an_answer_has_its_finish_reason() {
+        let completion = Completion::from_body(
+            &json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": "tool_calls"}]}),
+        );
+        assert_eq!(
+            output_messages(&completion),
+            json!([{"role": "assistant", "parts": [{"type": "text", "content": "a"}], "finish_reason": "tool_call"}])
+        );
+    }
+}

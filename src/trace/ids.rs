@@ -1,0 +1,85 @@
+//! Trace and span ids: random, or derived so that the same thing gets the same id again.
+
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
+use sha2::{Digest, Sha256};
+
+/// A trace id of its own.
+pub fn random() -> TraceId {
+    RandomIdGenerator::default().new_trace_id()
+}
+
+/// The trace id of a seed: the first 16 bytes of its SHA-256, as the Langfuse SDKs derive it.
+pub fn from_seed(seed: &str) -> TraceId {
+    TraceId::from_bytes(first_bytes(seed))
+}
+
+/// Reads a trace id of 32 hexadecimal digits.
+///
+/// # Errors
+/// One line that says what is wrong with it.
+pub fn parse_trace_id(text: &str) -> Result<TraceId, String> {
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(format!(
+            "`{text}` is no trace id: 32 hexadecimal digits are wanted"
+        ));
+    }
+    match TraceId::from_hex(text) {
+        Ok(TraceId::INVALID) | Err(_) => Err("a trace id of zeros is not valid".to_owned()),
+        Ok(id) => Ok(id),
+    }
+}
+
+/// The ids of the two spans of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanIds {
+    pub parent: SpanId,
+    pub generation: SpanId,
+}
+
+impl SpanIds {
+    /// Derived from the trace and the start of the exchange, so that a recording re-emitted has the same ids and
+    /// a new run has others.
+    pub fn derive(trace: TraceId, start_nanos: i128) -> Self {
+        let id =
+            |span: &str| SpanId::from_bytes(first_bytes(&format!("{trace}/{start_nanos}/{span}")));
+        Self {
+            parent: id("parent"),
+            generation: id("generation"),
+        }
+    }
+}
+
+fn first_bytes<const N: usize>(text: &str) -> [u8; N] {
+    let digest = Sha256::digest(text.as_bytes());
+    std::array::from_fn(|index| digest[index])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_give_the_ids_of_the_langfuse_sdks() {
+        // printf %s my-seed | sha256sum
+        assert_eq!(
+            from_seed("my-seed").to_string(),
+            "e47b450a58ba3f9ba4a36ec20b7f7c18"
+        );
+    }
+
+    #[test]
+    fn trace_ids_are_32_digits_and_not_zero() {
+        assert!(parse_trace_id("0af7651916cd43dd8448eb211c80319c").is_ok());
+        assert!(parse_trace_id("0AF7651916CD43DD8448EB211C80319C").is_ok());
+        for wrong in [
+            "",
+            "0af7",
+            "0af7651916cd43dd8448eb211c80319g",
+            "00000000000000000000000000000000",
+            "+af7651916cd43dd8448eb211c80319c",
+        ] {
+            assert!(parse_trace_id(wrong).is_err(), "{wrong}");
+        }
+    }
+}

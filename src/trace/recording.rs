@@ -1,0 +1,191 @@
+//! An exchange and its trace as one JSON object on one line: what `--record` writes and `replay` reads
+//! (design 1.6).
+
+use jiff::Timestamp;
+use opentelemetry::trace::TraceId;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::exchange::{Exchange, ExchangeError};
+use super::{Trace, TraceContext, ids};
+use crate::model::{Completion, Request};
+
+/// The JSON form of an exchange. Only `request` must be there on reading.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recording {
+    pub request: Request,
+    #[serde(default)]
+    pub response: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub error: Option<ExchangeError>,
+    #[serde(default)]
+    pub start_time: Option<Timestamp>,
+    #[serde(default)]
+    pub end_time: Option<Timestamp>,
+    #[serde(default)]
+    pub completion_start_time: Option<Timestamp>,
+    #[serde(default)]
+    pub trace: RecordedTrace,
+}
+
+/// What the exchange was filed under.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RecordedTrace {
+    #[serde(default)]
+    pub id: Option<String>,
+    #[serde(default)]
+    pub name: Option<String>,
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default)]
+    pub session: Option<String>,
+    #[serde(default)]
+    pub tags: Vec<String>,
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+}
+
+impl Recording {
+    pub fn new(exchange: &Exchange, trace: &Trace, context: &TraceContext) -> Self {
+        Self {
+            request: exchange.request.clone(),
+            response: exchange.response.clone(),
+            error: exchange.error.clone(),
+            start_time: Some(exchange.start),
+            end_time: Some(exchange.end),
+            completion_start_time: exchange.completion_start,
+            trace: RecordedTrace {
+                id: Some(context.trace_id.to_string()),
+                name: Some(trace.name().to_owned()),
+                user: trace.user.clone(),
+                session: trace.session.clone(),
+                tags: trace.tags.clone(),
+                metadata: trace
+                    .metadata
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.clone().into()))
+                    .collect(),
+            },
+        }
+    }
+
+    /// The recorded exchange, to be emitted again.
+    ///
+    /// # Errors
+    /// One line that says what is missing.
+    pub fn exchange(&self) -> Result<Exchange, String> {
+        if self.response.is_none() && self.error.is_none() {
+            return Err("the recording has neither `response` nor `error`".to_owned());
+        }
+        let (Some(start), Some(end)) = (self.start_time, self.end_time) else {
+            return Err("the recording lacks `start_time` or `end_time`".to_owned());
+        };
+        if end < start {
+            return Err("the recording's `end_time` lies before its `start_time`".to_owned());
+        }
+        if start < Timestamp::UNIX_EPOCH {
+            return Err("the recording's `start_time` lies before 1970".to_owned());
+        }
+        let mut exchange = Exchange {
+            request: self.request.clone(),
+            response: None,
+            completion: Completion::default(),
+            error: self.error.clone(),
+            start,
+            end,
+            completion_start: self.completion_start_time,
+            attempts: None,
+            server: None,
+        };
+        if let Some(response) = &self.response {
+            let body = serde_json::from_str(response.get()).unwrap_or(Value::Null);
+            exchange.set_response(response.get(), Completion::from_body(&body));
+        }
+        Ok(exchange)
+    }
+
+    /// The recorded trace id, if one was recorded.
+    ///
+    /// # Errors
+    /// When it is no trace id.
+    pub fn trace_id(&self) -> Result<Option<TraceId>, String> {
+        self.trace
+            .id
+            .as_deref()
+            .map(ids::parse_trace_id)
+            .transpose()
+    }
+
+    /// The recorded metadata as strings: what is no string is kept as its JSON text.
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        };
+        self.trace
+            .metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect()
+    }
+
+    /// The recording on one line.
+    pub fn to_line(&self) -> String {
+        // Values that came out of JSON go back into it. A body that spans lines is put on one.
+        let value = serde_json::to_string(self).unwrap_or_default();
+        if value.contains(['\n', '\r']) {
+            return strip_line_ends(&value);
+        }
+        value
+    }
+}
+
+/// Line ends in JSON text stand between tokens only; within strings they are escaped.
+fn strip_line_ends(json: &str) -> String {
+    json.chars().filter(|c| !matches!(c, '\n' | '\r')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"request":{"messages":[{"role":"user","content":"q"}],"temperature":0.30},"response":{"choices":[{"message":{"role":"assistant","content":"a"}}]},"error":null,"start_time":"2026-01-02T03:04:05.123456789Z","end_time":"2026-01-02T03:04:06Z","completion_start_time":null,"trace":{"id":"0af7651916cd43dd8448eb211c80319c","name":"n","user":"u","session":null,"tags":["a"],"metadata":{"k":"v"}}}"#;
+
+    #[test]
+    fn a_recording_is_read_and_written_unchanged() {
+        let recording: Recording = serde_json::from_str(LINE).unwrap();
+        assert_eq!(recording.to_line(), LINE);
+        assert_eq!(recording.exchange().unwrap().completion.answer(), "a");
+    }
+
+    #[test]
+    fn any_offset_is_understood() {
+        let line = LINE.replace("2026-01-02T03:04:06Z", "2026-01-02T08:34:06+05:30");
+        let recording: Recording = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            recording.end_time,
+            Some("2026-01-02T03:04:06Z".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_emitted_again_says_why() {
+        let edit = |change: fn(&mut Recording)| {
+            let mut recording: Recording = serde_json::from_str(LINE).unwrap();
+            change(&mut recording);
+            recording.exchange().unwrap_err()
+        };
+        assert!(edit(|r| r.response = None).contains("neither"));
+        assert!(edit(|r| r.end_time = None).contains("lacks"));
+        assert!(edit(|r| std::mem::swap(&mut r.start_time, &mut r.end_time)).contains("before"));
+    }
+
+    #[test]
+    fn a_body_of_many_lines_is_recorded_on_one() {
+        let line = LINE.replace(r#"{"choices":"#, "{\n  \"choices\": ");
+        let recording: Recording = serde_json::from_str(&line).unwrap();
+        assert!(!recording.to_line().contains('\n'));
+    }
+}

@@ -1,0 +1,338 @@
+//! The two spans of an exchange (design 1.5): a parent that carries the identity, a generation that carries the
+//! call. A pure function, so that the same exchange gives the same spans whenever it is emitted.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use serde_json::Value as Json;
+use serde_json::json;
+
+use super::attributes::{langfuse, openinference, otel};
+use super::exchange::Exchange;
+use super::ids::SpanIds;
+use super::{Trace, TraceContext, genai};
+use crate::model::Usage;
+
+/// Who reads the spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Langfuse, directly or behind a collector.
+    Langfuse,
+    /// Any other OTLP backend: the GenAI conventions carry the content.
+    Plain,
+}
+
+/// The spans of an exchange: the parent, then the generation.
+pub fn spans(
+    exchange: &Exchange,
+    trace: &Trace,
+    context: &TraceContext,
+    dialect: Dialect,
+) -> [SpanData; 2] {
+    let ids = SpanIds::derive(context.trace_id, exchange.start.as_nanosecond());
+    let identity = identity(trace, dialect);
+
+    let mut parent = identity.clone();
+    parent.extend(parent_content(exchange));
+    if context.remote_parent.is_some() {
+        parent.push(KeyValue::new(langfuse::IS_APP_ROOT, true));
+    }
+
+    let mut generation = identity;
+    generation.extend(generation_attributes(exchange));
+    generation.extend(match dialect {
+        Dialect::Langfuse => langfuse_content(exchange),
+        Dialect::Plain => genai_content(exchange),
+    });
+
+    let remote = context.remote_parent.unwrap_or(SpanId::INVALID);
+    [
+        Span {
+            context: context.span(ids.parent),
+            parent: remote,
+            parent_is_remote: context.remote_parent.is_some(),
+            kind: SpanKind::Internal,
+            name: trace.name().to_owned(),
+            attributes: parent,
+        }
+        .of(exchange),
+        Span {
+            context: context.span(ids.generation),
+            parent: ids.parent,
+            parent_is_remote: false,
+            kind: SpanKind::Client,
+            name: format!("chat {}", exchange.asked_model()),
+            attributes: generation,
+        }
+        .of(exchange),
+    ]
+}
+
+/// What produced the spans: the service, and what Langfuse reads from the resource.
+pub fn resource(
+    service: &str,
+    extra: &[(String, String)],
+    environment: Option<&str>,
+    release: Option<&str>,
+) -> Resource {
+    let own = [
+        (otel::SERVICE_NAME, Some(service)),
+        (langfuse::ENVIRONMENT, environment),
+        (langfuse::RELEASE, release),
+    ];
+    let own = own
+        .into_iter()
+        .filter_map(|(key, value)| Some(KeyValue::new(key, value?.to_owned())));
+    let extra = extra
+        .iter()
+        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    // Later attributes replace earlier ones of the same key.
+    Resource::builder_empty()
+        .with_attributes(extra)
+        .with_attributes(own)
+        .build()
+}
+
+/// What differs between the two spans.
+struct Span {
+    context: SpanContext,
+    parent: SpanId,
+    parent_is_remote: bool,
+    kind: SpanKind,
+    name: String,
+    attributes: Vec<KeyValue>,
+}
+
+impl Span {
+    fn of(self, exchange: &Exchange) -> SpanData {
+        SpanData {
+            span_context: self.context,
+            parent_span_id: self.parent,
+            parent_span_is_remote: self.parent_is_remote,
+            span_kind: self.kind,
+            name: Cow::Owned(self.name),
+            start_time: SystemTime::from(exchange.start),
+            end_time: SystemTime::from(exchange.end),
+            attributes: self.attributes,
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: exchange
+                .error
+                .as_ref()
+                .map_or(Status::Unset, |error| Status::error(error.message.clone())),
+            instrumentation_scope: InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+                .with_version(env!("CARGO_PKG_VERSION"))
+                .build(),
+        }
+    }
+}
+
+/// On both spans, because Langfuse v4 reads each row by itself.
+fn identity(trace: &Trace, dialect: Dialect) -> Vec<KeyValue> {
+    let mut attributes = Attributes::default();
+    attributes.text(langfuse::USER_ID, trace.user.as_deref());
+    attributes.text(langfuse::SESSION_ID, trace.session.as_deref());
+    attributes.texts(langfuse::TAGS, &trace.tags);
+    attributes.text(langfuse::TRACE_NAME, trace.name.as_deref());
+    attributes.text(langfuse::VERSION, trace.version.as_deref());
+    if trace.public {
+        attributes
+            .0
+            .push(KeyValue::new(langfuse::TRACE_PUBLIC, true));
+    }
+    for (key, value) in &trace.metadata {
+        let key = format!("{}.{key}", langfuse::TRACE_METADATA);
+        attributes.0.push(KeyValue::new(key, value.clone()));
+    }
+    if dialect == Dialect::Plain {
+        attributes.text(otel::USER_ID, trace.user.as_deref());
+        attributes.text(otel::SESSION_ID, trace.session.as_deref());
+    }
+    attributes.0
+}
+
+/// The parent carries no model and no usage, else Langfuse would count both twice.
+fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
+    let mut attributes = Attributes::default();
+    attributes.text(langfuse::OBSERVATION_TYPE, Some("span"));
+    attributes.text(
+        openinference::INPUT_VALUE,
+        exchange.request.last_user_text().as_deref(),
+    );
+    attributes.text(
+        openinference::OUTPUT_VALUE,
+        Some(&exchange.completion.answer()),
+    );
+    attributes.0
+}
+
+fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
+    let completion = &exchange.completion;
+    let mut attributes = Attributes::default();
+    attributes.text(langfuse::OBSERVATION_TYPE, Some("generation"));
+    attributes.text(langfuse::MODEL_NAME, Some(&exchange.model()));
+    let tier = completion
+        .service_tier
+        .as_deref()
+        .map(|tier| ("service_tier", tier));
+    attributes.text(
+        langfuse::MODEL_PARAMETERS,
+        exchange.request.parameters(tier.as_slice()).as_deref(),
+    );
+    attributes.text(langfuse::USAGE_DETAILS, usage_details(exchange).as_deref());
+    attributes.text(
+        langfuse::COST_DETAILS,
+        completion
+            .cost
+            .map(|cost| json!({"total": cost}).to_string())
+            .as_deref(),
+    );
+    attributes.text(
+        langfuse::COMPLETION_START_TIME,
+        exchange
+            .completion_start
+            .map(|time| time.to_string())
+            .as_deref(),
+    );
+    attributes.int(
+        langfuse::OBSERVATION_METADATA_ATTEMPTS,
+        exchange.attempts.map(i64::from),
+    );
+    attributes.text(otel::OPERATION_NAME, Some("chat"));
+    let server = exchange.server.as_ref();
+    let provider = server.map_or(crate::model::Provider::OPENAI, |server| server.provider);
+    attributes.text(otel::PROVIDER_NAME, Some(provider.name()));
+    attributes.text(otel::REQUEST_MODEL, exchange.request.model().as_deref());
+    attributes.text(otel::RESPONSE_MODEL, completion.model.as_deref());
+    attributes.text(otel::RESPONSE_ID, completion.id.as_deref());
+    attributes.texts(otel::RESPONSE_FINISH_REASONS, &completion.finish_reasons);
+    attributes.text(
+        otel::SERVER_ADDRESS,
+        server.map(|server| server.address.as_str()),
+    );
+    attributes.int(
+        otel::SERVER_PORT,
+        server.and_then(|server| server.port).map(i64::from),
+    );
+    attributes.0
+}
+
+/// The usage as Langfuse takes it. Of a failed call explicit zeros, because the server otherwise counts and prices
+/// the messages by itself.
+fn usage_details(exchange: &Exchange) -> Option<String> {
+    let buckets = match (&exchange.completion.usage, &exchange.error) {
+        (Some(usage), _) => usage.buckets(),
+        (None, Some(_)) => Usage::zeros(),
+        (None, None) => return None,
+    };
+    Some(Json::Object(buckets).to_string())
+}
+
+fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
+    let mut attributes = Attributes::default();
+    attributes.text(langfuse::OBSERVATION_INPUT, Some(&langfuse_input(exchange)));
+    let output = match exchange.completion.messages.as_slice() {
+        [] => None,
+        [message] => Some(message.to_string()),
+        messages => Some(Json::from(messages).to_string()),
+    };
+    attributes.text(langfuse::OBSERVATION_OUTPUT, output.as_deref());
+    attributes.0
+}
+
+/// The messages as they were sent, with the tools before them when there are any.
+fn langfuse_input(exchange: &Exchange) -> String {
+    let raw = |name: &str| {
+        exchange
+            .request
+            .raw(name)
+            .map(serde_json::value::RawValue::get)
+    };
+    let messages = raw("messages").unwrap_or("[]");
+    let tools: Vec<String> = ["tools", "functions"]
+        .into_iter()
+        .filter_map(|name| Some(format!("\"{name}\":{}", raw(name)?)))
+        .collect();
+    if tools.is_empty() {
+        return messages.to_owned();
+    }
+    format!("{{{},\"messages\":{messages}}}", tools.join(","))
+}
+
+/// Content, parameters and usage by the GenAI conventions.
+fn genai_content(exchange: &Exchange) -> Vec<KeyValue> {
+    let request = &exchange.request;
+    let number = |name: &str| request.get::<f64>(name);
+    let count = |name: &str| request.get::<i64>(name);
+    let mut attributes = Attributes::default();
+    attributes.text(
+        otel::INPUT_MESSAGES,
+        Some(&genai::input_messages(&request.messages()).to_string()),
+    );
+    if !exchange.completion.messages.is_empty() {
+        let output = genai::output_messages(&exchange.completion).to_string();
+        attributes.text(otel::OUTPUT_MESSAGES, Some(&output));
+    }
+    attributes.float(otel::REQUEST_TEMPERATURE, number("temperature"));
+    attributes.float(otel::REQUEST_TOP_P, number("top_p"));
+    attributes.float(otel::REQUEST_FREQUENCY_PENALTY, number("frequency_penalty"));
+    attributes.float(otel::REQUEST_PRESENCE_PENALTY, number("presence_penalty"));
+    attributes.int(
+        otel::REQUEST_MAX_TOKENS,
+        count("max_completion_tokens").or_else(|| count("max_tokens")),
+    );
+    attributes.int(otel::REQUEST_SEED, count("seed"));
+    attributes.int(otel::REQUEST_CHOICE_COUNT, count("n").filter(|n| *n != 1));
+    let stop = request
+        .get::<Vec<String>>("stop")
+        .or_else(|| Some(vec![request.get("stop")?]));
+    attributes.texts(otel::REQUEST_STOP_SEQUENCES, &stop.unwrap_or_default());
+    if let Some(usage) = &exchange.completion.usage {
+        let tokens = |count: u64| i64::try_from(count).ok();
+        attributes.int(otel::USAGE_INPUT_TOKENS, tokens(usage.all_input()));
+        attributes.int(otel::USAGE_OUTPUT_TOKENS, tokens(usage.all_output()));
+        attributes.int(
+            otel::USAGE_CACHE_READ,
+            tokens(usage.input_cached).filter(|n| *n > 0),
+        );
+        attributes.int(
+            otel::USAGE_REASONING,
+            tokens(usage.output_reasoning).filter(|n| *n > 0),
+        );
+    }
+    attributes.0
+}
+
+/// Attributes in the making: what is absent or empty is not sent, since Langfuse shows every attribute and turns an
+/// empty list into a bogus tag.
+#[derive(Default)]
+struct Attributes(Vec<KeyValue>);
+
+impl Attributes {
+    fn text(&mut self, key: &'static str, value: Option<&str>) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            self.0.push(KeyValue::new(key, value.to_owned()));
+        }
+    }
+
+    fn texts(&mut self, key: &'static str, values: &[String]) {
+        if !values.is_empty() {
+            let values = values.iter().cloned().map(StringValue::from).collect();
+            self.0
+                .push(KeyValue::new(key, Value::Array(Array::String(values))));
+        }
+    }
+
+    fn int(&mut self, key: &'static str, value: Option<i64>) {
+        self.0.extend(value.map(|value| KeyValue::new(key, value)));
+    }
+
+    fn float(&mut self, key: &'static str, value: Option<f64>) {
+        self.0.extend(value.map(|value| KeyValue::new(key, value)));
+    }
+}

@@ -1,0 +1,60 @@
+//! The sandbox's own answers, held against what a Langfuse 4.16 answered to the same requests.
+
+mod chat_model;
+mod ingest;
+mod pages;
+mod reading;
+mod refusals;
+
+use serde_json::{Value, json};
+
+use crate::stand_in::{Answer, Sandbox};
+
+const TRACES: &str = "/api/public/otel/v1/traces";
+const JSON: (&str, &str) = ("content-type", "application/json");
+const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+
+/// An export request around `spans`.
+fn export(spans: &[Value]) -> Value {
+    json!({"resourceSpans": [{
+        "resource": {"attributes": [text("service.name", "test")]},
+        "scopeSpans": [{"scope": {"name": "probe-cli", "version": "0.1.0"}, "spans": spans}],
+    }]})
+}
+
+/// A span of one second, `second` seconds after a fixed time.
+fn span(trace_id: &str, id: &str, second: u64, attributes: &[Value]) -> Value {
+    let start = (1_790_000_000 + second) * 1_000_000_000;
+    json!({
+        "traceId": trace_id,
+        "spanId": id,
+        "name": format!("span {id}"),
+        "kind": 1,
+        "startTimeUnixNano": start.to_string(),
+        "endTimeUnixNano": (start + 1_000_000_000).to_string(),
+        "attributes": attributes,
+    })
+}
+
+fn text(key: &str, value: &str) -> Value {
+    json!({"key": key, "value": {"stringValue": value}})
+}
+
+fn send(sandbox: &Sandbox, spans: &[Value]) {
+    let answer = sandbox.post(TRACES, &[JSON], export(spans).to_string());
+    assert_accepted(&answer);
+}
+
+fn assert_accepted(answer: &Answer) {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.content_type, "application/json; charset=utf-8");
+    assert_eq!(answer.json()["name"], "otel-ingestion-job");
+}
+
+fn ids(rows: &Value) -> Vec<&str> {
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["id"].as_str().unwrap())
+        .collect()
+}
