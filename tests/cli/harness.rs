@@ -1,0 +1,519 @@
+//! Runs the built binary as a user would, in an environment of its own, and a scripted HTTP server that answers what
+//! a test wants.
+//!
+//! After every run the harness looks for each secret of the environment in everything that the run wrote: stdout,
+//! stderr, and every file below its home.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::stand_in::Sandbox;
+
+/// A call of `langspan` in the making.
+#[derive(Debug)]
+pub struct Langspan {
+    arguments: Vec<String>,
+    environment: BTreeMap<String, String>,
+    stdin: Option<Vec<u8>>,
+    home: Rc<TempDir>,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    home: Rc<TempDir>,
+}
+
+impl Langspan {
+    /// With nothing in its environment but a home, which is gone with the last value that knows it.
+    pub fn new(arguments: &[&str]) -> Self {
+        let home = Rc::new(TempDir::new().unwrap());
+        Self {
+            arguments: arguments
+                .iter()
+                .map(|&argument| argument.to_owned())
+                .collect(),
+            environment: BTreeMap::from([("HOME".to_owned(), home.path().display().to_string())]),
+            stdin: None,
+            home,
+        }
+    }
+
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With model and Langfuse of a running sandbox.
+    pub fn at(self, sandbox: &Sandbox) -> Self {
+        self.model_at(&format!("{}/v1", sandbox.url()))
+            .langfuse_at(sandbox.url())
+    }
+
+    pub fn model_at(self, url: &str) -> Self {
+        self.env("OPENAI_BASE_URL", url)
+    }
+
+    /// With a Langfuse there and a key pair that the sandbox takes.
+    pub fn langfuse_at(self, url: &str) -> Self {
+        self.env("LANGFUSE_BASE_URL", url)
+            .env("LANGFUSE_PUBLIC_KEY", "pk-lf-sandbox")
+            .env("LANGFUSE_SECRET_KEY", "sk-lf-sandbox")
+    }
+
+    /// With this on stdin; else stdin is `/dev/null`.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// In the home of an earlier call, so that its outbox is there.
+    pub fn after(mut self, earlier: &Ended) -> Self {
+        self.home = Rc::clone(&earlier.home);
+        self.environment
+            .insert("HOME".to_owned(), self.home.path().display().to_string());
+        self
+    }
+
+    /// The home, which is also the working folder.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Puts a file into the home; returns its path.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.home.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The command, for a test that runs it in its own way.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_langspan"));
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .current_dir(self.home.path());
+        command
+    }
+
+    /// Starts it with all three streams piped.
+    pub fn spawn(&self) -> Child {
+        self.command()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self) -> Ended {
+        let stdin = if self.stdin.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        let mut child = self
+            .command()
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let writer = self.stdin.clone().map(|bytes| {
+            let mut pipe = child.stdin.take().unwrap();
+            // The program may end without reading all of it.
+            thread::spawn(move || pipe.write_all(&bytes))
+        });
+        let output = child.wait_with_output().unwrap();
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+        self.ended(&output)
+    }
+
+    /// What `output` says, searched for secrets.
+    pub fn ended(&self, output: &Output) -> Ended {
+        let ended = Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            home: Rc::clone(&self.home),
+        };
+        for secret in self.secrets() {
+            for (place, text) in [("stdout", &ended.stdout), ("stderr", &ended.stderr)] {
+                assert!(
+                    !text.contains(&secret),
+                    "{place} shows the secret {secret}: {text}"
+                );
+            }
+            for file in files_below(&self.home.path().join(".local")) {
+                let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+                assert!(
+                    !text.contains(&secret),
+                    "{} holds the secret {secret}",
+                    file.display()
+                );
+            }
+        }
+        ended
+    }
+
+    /// What of the environment must never be shown.
+    fn secrets(&self) -> Vec<String> {
+        let is_secret = |name: &str| {
+            (name.ends_with("_KEY") && name != "LANGFUSE_PUBLIC_KEY" && !name.contains("CLIENT"))
+                || name.ends_with("_HEADERS")
+        };
+        let values = self
+            .environment
+            .iter()
+            .filter(|(name, _)| is_secret(name))
+            .map(|(_, value)| value);
+        let words = values.flat_map(|value| value.split([',', '=', ' ']).map(str::to_owned));
+        words
+            .filter(|word| word.len() > 10 && word != "Authorization")
+            .collect()
+    }
+}
+
+impl Ended {
+    /// Asserts the exit code, showing everything when it is another.
+    #[track_caller]
+    pub fn code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    pub fn stdout(&self, text: &str) -> &Self {
+        assert_eq!(self.stdout, text, "{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    pub fn stderr_has(&self, text: &str) -> &Self {
+        assert!(
+            self.stderr.contains(text),
+            "stderr lacks {text:?}: {self:#?}"
+        );
+        self
+    }
+
+    #[track_caller]
+    pub fn stderr_lacks(&self, text: &str) -> &Self {
+        assert!(
+            !self.stderr.contains(text),
+            "stderr has {text:?}: {self:#?}"
+        );
+        self
+    }
+
+    /// Stdout as one JSON document.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The default folder of the outbox.
+    pub fn outbox(&self) -> PathBuf {
+        self.home.path().join(".local/state/langspan/outbox")
+    }
+
+    /// The names of the files in the outbox, sorted.
+    pub fn outbox_files(&self) -> Vec<String> {
+        let names = files_below(&self.outbox());
+        names
+            .iter()
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// The kept export requests.
+    pub fn kept(&self) -> Vec<Value> {
+        let files = files_below(&self.outbox());
+        let kept = files.iter().filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "jsonl")
+        });
+        kept.flat_map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            text.lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect::<Vec<Value>>()
+        })
+        .collect()
+    }
+
+    /// The trace id that stderr's `trace:` line names.
+    #[track_caller]
+    pub fn trace_id(&self) -> String {
+        let line = self
+            .stderr
+            .lines()
+            .find_map(|line| line.strip_prefix("trace: "));
+        let line = line.unwrap_or_else(|| panic!("no trace line: {self:#?}"));
+        line.rsplit('/').next().unwrap().to_owned()
+    }
+}
+
+/// Every file below a folder, sorted; none where there is no folder.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(found) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = found
+        .map(|entry| entry.unwrap().path())
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_below(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// A request as a scripted server saw it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// What a scripted server does with a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Status, content type, body.
+    Answer(u16, &'static str, String),
+    /// The same with further headers.
+    With(u16, Vec<(&'static str, String)>, String),
+    /// These bytes as they are, then the connection is closed.
+    Bytes(Vec<u8>),
+    /// No answer; the connection stays open until the client leaves.
+    Hang,
+    /// The connection is closed without an answer.
+    Close,
+}
+
+impl Reply {
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self::Answer(status, "application/json", body.to_string())
+    }
+
+    /// A whole SSE body.
+    pub fn events(events: &[&str]) -> Self {
+        let body = events
+            .iter()
+            .map(|event| format!("data: {event}\n\n"))
+            .collect();
+        Self::Answer(200, "text/event-stream", body)
+    }
+}
+
+/// An HTTP server on loopback that answers by a script and remembers what it was asked.
+#[derive(Debug)]
+pub struct Scripted {
+    url: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Scripted {
+    /// `reply` is asked for every request; its second argument counts the earlier requests of the same path.
+    pub fn start(reply: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        let reply = Arc::new(reply);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (seen, reply) = (Arc::clone(&seen), Arc::clone(&reply));
+                thread::spawn(move || serve(&stream, &seen, &*reply));
+            }
+        });
+        Self { url, requests }
+    }
+
+    /// Always the same answer.
+    pub fn always(reply: Reply) -> Self {
+        Self::start(move |_, _| reply.clone())
+    }
+
+    /// A chat model that answers `text`.
+    pub fn model(text: &str) -> Self {
+        Self::always(Reply::json(200, &completion(text)))
+    }
+
+    /// A Langfuse that knows its project and does what `traces` says with exports.
+    pub fn langfuse(traces: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start(move |request, count| match request.path.as_str() {
+            "/api/public/projects" => Reply::json(
+                200,
+                &serde_json::json!({"data": [{"id": "p1", "name": "P"}]}),
+            ),
+            "/api/public/otel/v1/traces" => traces(request, count),
+            _ => Reply::Answer(404, "text/html", "<html></html>".to_owned()),
+        })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Everything that was asked so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// The requests to a path.
+    pub fn requests_to(&self, path: &str) -> Vec<Request> {
+        self.requests()
+            .into_iter()
+            .filter(|request| request.path.split('?').next() == Some(path))
+            .collect()
+    }
+}
+
+/// A `chat.completion` body that answers `text`.
+pub fn completion(text: &str) -> Value {
+    serde_json::json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini-2024-07-18",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 23, "completion_tokens": 35, "total_tokens": 58,
+                  "prompt_tokens_details": {"cached_tokens": 3}, "completion_tokens_details": {"reasoning_tokens": 5}}
+    })
+}
+
+/// A port of loopback that nobody listens on.
+pub fn dead_url() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+fn serve(stream: &TcpStream, seen: &Mutex<Vec<Request>>, reply: &dyn Fn(&Request, usize) -> Reply) {
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = read_request(&mut reader) {
+        let count = {
+            let mut seen = seen.lock().unwrap();
+            let count = seen
+                .iter()
+                .filter(|earlier| earlier.path == request.path)
+                .count();
+            seen.push(request.clone());
+            count
+        };
+        let (status, headers, body) = match reply(&request, count) {
+            Reply::Answer(status, content_type, body) => (
+                status,
+                vec![("content-type", content_type.to_owned())],
+                body,
+            ),
+            Reply::With(status, headers, body) => (status, headers, body),
+            Reply::Bytes(bytes) => {
+                let _ = (&*stream).write_all(&bytes);
+                return;
+            }
+            Reply::Hang => {
+                let _ = reader.read(&mut [0]);
+                return;
+            }
+            Reply::Close => return,
+        };
+        let mut head = format!(
+            "HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if (&*stream)
+            .write_all(format!("{head}\r\n{body}").as_bytes())
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let mut words = line.split_whitespace();
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        headers.insert(name.to_lowercase(), value.trim().to_owned());
+    }
+    let length = headers
+        .get("content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Request {
+        method,
+        path,
+        headers,
+        body,
+    })
+}
+
+/// Waits until `is_so`, for at most half a minute: for what another process does in its own time.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("waited in vain until {what}");
+}
