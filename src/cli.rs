@@ -3,6 +3,15 @@
 //! House rules: no option takes a secret; a setting that has an environment variable names it in its help; options
 //! stand under the heading of what they are about.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "the texts are help for terminals, not Markdown"
+)]
+#![expect(
+    clippy::struct_field_names,
+    reason = "the fields are named as their options are"
+)]
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};

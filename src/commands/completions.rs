@@ -32,7 +32,6 @@ mod tests {
     use clap::CommandFactory;
     use clap_complete::Shell as Target;
 
-    use super::*;
     use crate::cli::Cli;
 
     /// Compares a committed file with what the command tree gives; `LANGSPAN_UPDATE=1` rewrites it.

@@ -9,66 +9,59 @@ use crate::settings::Destination;
 /// The remedy for an outcome at a destination.
 pub fn of_delivery(outcome: &Outcome, destination: &Destination) -> String {
     let url = &destination.target.url;
-    let langfuse = destination
-        .langfuse
-        .as_ref()
-        .filter(|_| !destination.is_collector);
     match outcome {
-        Outcome::Rejected { status: 401, .. } => match langfuse {
-            Some(langfuse) => wrong_key(&langfuse.base),
-            None => {
-                "check the OTLP header variables: the endpoint wants other credentials".to_owned()
-            }
-        },
         Outcome::Rejected {
-            status: 403,
-            message,
-            ..
-        } if message.contains("suspended") => {
-            "the project's plan is used up: upgrade it, or wait for the next period".to_owned()
-        }
-        Outcome::Rejected { status: 403, .. } => {
-            "use a project's key pair: a bearer token or an organization key may not send traces"
-                .to_owned()
-        }
-        Outcome::Rejected {
-            status: 404 | 405, ..
-        } => format!("check the URL: spans were sent to {url}"),
-        Outcome::Rejected { status: 413, .. } => {
-            "the server or a proxy before it takes no request of this size: raise its limit"
-                .to_owned()
-        }
-        Outcome::Rejected {
-            status: 408 | 429 | 500..,
-            ..
-        } => "the server is busy or broken: try again later".to_owned(),
-        Outcome::Rejected { .. } | Outcome::Partial { .. } => {
+            status, message, ..
+        } => of_rejection(*status, message, destination),
+        Outcome::Partial { .. } => {
             "see the server's words above; -vv shows the whole answer".to_owned()
         }
         Outcome::Redirected { location, .. } => {
             format!("redirects are not followed: set the URL to {location}")
         }
-        Outcome::NotOtlp { .. } => {
-            format!(
-                "something else answers at {url}: check the URL, and that no proxy or login page stands before it"
-            )
-        }
+        Outcome::NotOtlp { .. } => format!(
+            "something else answers at {url}: check the URL, and that no proxy or login page stands before it"
+        ),
         Outcome::Unreachable(error) if error.message.contains("certificate") => {
             "trust the server's certificate authority with --ca-file FILE, or check the host's name"
                 .to_owned()
         }
-        Outcome::Unreachable(error) if error.breakdown == Breakdown::Connect => {
-            format!(
-                "check that {} is right and reachable from here",
-                url.origin().ascii_serialization()
-            )
-        }
+        Outcome::Unreachable(error) if error.breakdown == Breakdown::Connect => format!(
+            "check that {} is right and reachable from here",
+            url.origin().ascii_serialization()
+        ),
         Outcome::Unreachable(_) => {
             "the server took the request and gave no answer: try again later".to_owned()
         }
-        Outcome::Unsent(_) | Outcome::Accepted { .. } | Outcome::Confirmed => {
-            "set the keys, then deliver".to_owned()
+        Outcome::Unsent(_) | Outcome::Accepted { .. } | Outcome::Confirmed => String::new(),
+    }
+}
+
+fn of_rejection(status: u16, message: &str, destination: &Destination) -> String {
+    let langfuse = destination
+        .langfuse
+        .as_ref()
+        .filter(|_| !destination.is_collector);
+    match status {
+        401 => langfuse.map_or_else(
+            || "check the OTLP header variables: the endpoint wants other credentials".to_owned(),
+            |langfuse| wrong_key(&langfuse.base),
+        ),
+        403 if message.contains("suspended") => {
+            "the project's plan is used up: upgrade it, or wait for the next period".to_owned()
         }
+        403 => {
+            "use a project's key pair: a bearer token or an organization key may not send traces"
+                .to_owned()
+        }
+        404 | 405 => format!(
+            "check the URL: spans were sent to {}",
+            destination.target.url
+        ),
+        413 => "the server or a proxy before it takes no request of this size: raise its limit"
+            .to_owned(),
+        408 | 429 | 500.. => "the server is busy or broken: try again later".to_owned(),
+        _ => "see the server's words above; -vv shows the whole answer".to_owned(),
     }
 }
 

@@ -243,7 +243,7 @@ impl Resend<'_> {
         if entries.is_empty() {
             return Ok(());
         }
-        if !yes && !self.is_sure(entries.len())? {
+        if !yes && !is_sure(entries.len())? {
             return Ok(());
         }
         for entry in entries {
@@ -255,26 +255,6 @@ impl Resend<'_> {
             self.say(line);
         }
         Ok(())
-    }
-
-    /// Asks whether the spans may be deleted for good.
-    fn is_sure(&self, count: usize) -> Result<bool, Failure> {
-        if !io::stdin().is_terminal() {
-            return Err(Failure::usage(format!(
-                "--discard would delete {count} entries, and nobody can be asked"
-            ))
-            .hint("say --yes as well"));
-        }
-        // The question waits on the line of the answer, so it is no line of the console.
-        let _ = write!(io::stderr(), "Delete {count} entries for good? [y/N] ");
-        let mut answer = String::new();
-        io::stdin()
-            .read_line(&mut answer)
-            .map_err(|error| Failure::file(format!("stdin cannot be read: {error}")))?;
-        Ok(matches!(
-            answer.trim().to_ascii_lowercase().as_str(),
-            "y" | "yes"
-        ))
     }
 
     async fn deliver(&mut self, entries: Vec<Entry>, courier: &Courier) -> Result<(), Failure> {
@@ -397,4 +377,24 @@ impl Resend<'_> {
         }
         self.verdict
     }
+}
+
+/// Asks whether the spans may be deleted for good.
+fn is_sure(count: usize) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage(format!(
+            "--discard would delete {count} entries, and nobody can be asked"
+        ))
+        .hint("say --yes as well"));
+    }
+    // The question waits on the line of the answer, so it is no line of the console.
+    let _ = write!(io::stderr(), "Delete {count} entries for good? [y/N] ");
+    let mut answer = String::new();
+    io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::file(format!("stdin cannot be read: {error}")))?;
+    Ok(matches!(
+        answer.trim().to_ascii_lowercase().as_str(),
+        "y" | "yes"
+    ))
 }

@@ -12,5 +12,4 @@ pub mod wire;
 pub use exporter::{Courier, Delivery, Exporter, Spool};
 pub use outbox::Outbox;
 pub use outcome::Outcome;
-pub use payload::Payload;
 pub use wire::{Protocol, Target, Wire};

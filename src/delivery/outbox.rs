@@ -263,10 +263,6 @@ impl Entry {
         &self.path
     }
 
-    pub fn size(&self) -> u64 {
-        self.file.metadata().map_or(0, |metadata| metadata.len())
-    }
-
     /// When the spans were put here, as its metadata or its file says.
     pub fn time(&self) -> Timestamp {
         let modified = || Timestamp::try_from(self.file.metadata().ok()?.modified().ok()?).ok();

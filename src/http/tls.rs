@@ -73,8 +73,8 @@ impl Trust {
     fn bundled(&self) -> Result<&Arc<WebPkiServerVerifier>, Error> {
         self.bundled
             .get_or_init(|| {
-                let mut roots =
-                    RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+                let mut roots: RootCertStore =
+                    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
                 roots.add_parsable_certificates(self.named.iter().cloned());
                 self.verifier(roots)
             })

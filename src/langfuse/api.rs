@@ -225,15 +225,14 @@ impl Api {
             Some(json) if status.is_success() => Ok(json),
             json => Err(ApiError {
                 status: Some(status.as_u16()),
-                message: self.refusal(path, status, json),
+                message: self.refusal(path, status, json.as_ref()),
                 wait,
             }),
         }
     }
 
-    fn refusal(&self, path: &str, status: StatusCode, body: Option<Value>) -> String {
+    fn refusal(&self, path: &str, status: StatusCode, body: Option<&Value>) -> String {
         let words = body
-            .as_ref()
             .and_then(|body| body["message"].as_str())
             .unwrap_or("no JSON answer");
         format!("{}{path} answered {status}: {words}", self.base)

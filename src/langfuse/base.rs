@@ -63,10 +63,6 @@ impl Base {
         self.0.host_str().unwrap_or_default()
     }
 
-    pub fn url(&self) -> &Url {
-        &self.0
-    }
-
     /// Whether keys would travel unencrypted to another machine.
     pub fn is_exposed(&self) -> bool {
         self.0.scheme() == "http" && !is_loopback(&self.0)

@@ -194,7 +194,7 @@ impl Client<'_> {
         self.console
             .detail(2, || format!("> {headers:?}\n> {body}"));
         let response = self.http.post(url).headers(headers).body(body).send().await;
-        let response = response.map_err(|error| self.no_answer(error.into()))?;
+        let response = response.map_err(|error| self.no_answer(&error.into()))?;
         self.console
             .detail(1, || format!("< {}", response.status()));
         self.console
@@ -218,7 +218,7 @@ impl Client<'_> {
         let bytes = response
             .bytes()
             .await
-            .map_err(|error| self.no_answer(error.into()))?;
+            .map_err(|error| self.no_answer(&error.into()))?;
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&bytes)));
         let text = String::from_utf8_lossy(&bytes);
@@ -251,7 +251,7 @@ impl Client<'_> {
         while let Some(bytes) = response
             .chunk()
             .await
-            .map_err(|error| self.no_answer(error.into()))?
+            .map_err(|error| self.no_answer(&error.into()))?
         {
             self.console
                 .detail(3, || format!("< {}", String::from_utf8_lossy(&bytes)));
@@ -298,7 +298,7 @@ impl Client<'_> {
     }
 
     /// No answer came, or not all of it.
-    fn no_answer(&self, error: TransportError) -> Attempt {
+    fn no_answer(&self, error: &TransportError) -> Attempt {
         let place = place(&self.endpoint.base);
         let (message, hint) = match (error.breakdown, error.timed_out) {
             (Breakdown::Connect, _) => (
@@ -373,7 +373,7 @@ impl Client<'_> {
             _ => "AZURE_OPENAI_API_KEY",
         };
         match status.as_u16() {
-            300..400 => format!(
+            300..=399 => format!(
                 "redirects are not followed; set OPENAI_BASE_URL to where it points: {}",
                 headers
                     .get("location")

@@ -140,14 +140,7 @@ fn merge(known: &mut Value, fragment: Value) {
                 if matches!(key.as_str(), "id" | "index" | "type" | "role" | "name") {
                     overwrite(known, key, value);
                 } else {
-                    match known.get_mut(&key) {
-                        Some(place) => merge(place, value),
-                        None => {
-                            let mut place = Value::Null;
-                            merge(&mut place, value);
-                            known.insert(key, place);
-                        }
-                    }
+                    merge(known.entry(key).or_insert(Value::Null), value);
                 }
             }
         }

@@ -1,8 +1,6 @@
 //! What `--dry-run` shows in place of doing it: the request, the spans, the destination, and where each setting
 //! came from.
 
-use std::fmt::Write;
-
 use opentelemetry::Value as Attribute;
 use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::SpanData;
@@ -19,7 +17,9 @@ pub struct DryRun<'a> {
     schema_version: u32,
     ok: bool,
     command: &'static str,
-    dry_run: bool,
+    /// Always true: it tells this document from that of a run.
+    #[serde(rename = "dry_run")]
+    is_plan: bool,
     /// None when the model would not be called.
     request: Option<Planned<'a>>,
     trace: PlannedTrace,
@@ -68,7 +68,7 @@ impl<'a> DryRun<'a> {
             schema_version: 1,
             ok: true,
             command,
-            dry_run: true,
+            is_plan: true,
             request: request.map(|(url, body)| Planned {
                 method: "POST",
                 url,
@@ -94,31 +94,28 @@ impl<'a> DryRun<'a> {
 
     /// The same for people.
     pub fn to_text(&self) -> String {
-        let mut text = String::new();
+        let mut lines = Vec::new();
         match &self.request {
             Some(request) => {
-                text += &format!("request: {} {}\n", request.method, request.url);
-                for (name, value) in request.body.fields() {
-                    text += &format!("  {name}: {}\n", one_line(value));
-                }
+                lines.push(format!("request: {} {}", request.method, request.url));
+                let fields = request.body.fields();
+                lines.extend(fields.map(|(name, value)| format!("  {name}: {}", one_line(value))));
             }
-            None => text += "request: none, a recording is emitted again\n",
+            None => lines.push("request: none, a recording is emitted again".to_owned()),
         }
         let endpoint = self.trace.endpoint.as_deref().unwrap_or("nowhere");
-        text += &format!("trace: {} to {endpoint}\n", self.trace.id);
+        lines.push(format!("trace: {} to {endpoint}", self.trace.id));
         for (depth, span) in self.trace.spans.iter().enumerate() {
             let indent = "  ".repeat(depth + 1);
-            text += &format!("{indent}{} ({})\n", span.name, span.kind);
+            lines.push(format!("{indent}{} ({})", span.name, span.kind));
             for (key, value) in &span.attributes {
-                text += &format!(
-                    "{indent}  {key} = {}\n",
-                    value
-                        .as_str()
-                        .map_or_else(|| value.to_string(), str::to_owned)
-                );
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                lines.push(format!("{indent}  {key} = {value}"));
             }
         }
-        text += "settings:\n";
+        lines.push("settings:".to_owned());
         let width = self
             .settings
             .iter()
@@ -131,10 +128,10 @@ impl<'a> DryRun<'a> {
             origin,
         } in &self.settings
         {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {name:width$}  {value}  ({origin})");
+            lines.push(format!("  {name:width$}  {value}  ({origin})"));
         }
-        text
+        lines.push(String::new());
+        lines.join("\n")
     }
 }
 

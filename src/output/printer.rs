@@ -48,11 +48,9 @@ impl Printer {
         let has_written = std::mem::take(&mut self.has_written);
         match self.form {
             Form::Text if has_written => self.write("\n"),
-            Form::Text => {
-                if exchange.response.is_some() {
-                    let answer = exchange.completion.answer();
-                    self.write(&format!("{}\n", answer.trim_end_matches(['\r', '\n'])));
-                }
+            Form::Text if exchange.response.is_some() => {
+                let answer = exchange.completion.answer();
+                self.write(&format!("{}\n", answer.trim_end_matches(['\r', '\n'])));
             }
             Form::Raw if !has_written => {
                 if let Some(response) = &exchange.response {

@@ -19,7 +19,7 @@ use crate::delivery::outbox;
 use crate::failure::Failure;
 use crate::http::TlsFiles;
 
-pub use destination::{Destination, Langfuse, Notes, Unresolved};
+pub use destination::{Destination, Notes, Unresolved};
 pub use model::Model;
 pub use shown::Shown;
 pub use sources::{Origin, Sources};

@@ -61,25 +61,15 @@ impl Trace {
             check_environment(environment, notes)?;
         }
         let tags = tags(options, sources);
-        for (name, found) in [
-            ("user", &user),
-            ("session", &session),
-            ("environment", &environment),
-            ("release", &release),
-        ] {
-            notes.shown.extend(
-                found
-                    .as_ref()
-                    .map(|found| Shown::new(name, &found.value, found.origin.clone())),
-            );
-        }
-        if !tags.value.is_empty() {
-            notes.shown.push(Shown::new(
-                "tags",
-                tags.value.join(", "),
-                tags.origin.clone(),
-            ));
-        }
+        notes.shown.extend(Self::shown(
+            &[
+                ("user", &user),
+                ("session", &session),
+                ("environment", &environment),
+                ("release", &release),
+            ],
+            &tags,
+        ));
         if options.public {
             notes
                 .warnings
@@ -103,6 +93,27 @@ impl Trace {
         };
         trace.check(options, notes)?;
         Ok(trace)
+    }
+
+    /// The settings that have more than one source, for `--dry-run`.
+    fn shown(
+        values: &[(&'static str, &Option<Sourced<String>>)],
+        tags: &Sourced<Vec<String>>,
+    ) -> Vec<Shown> {
+        let found = values
+            .iter()
+            .filter_map(|(name, found)| Some((*name, found.as_ref()?)));
+        let mut shown: Vec<Shown> = found
+            .map(|(name, found)| Shown::new(name, &found.value, found.origin.clone()))
+            .collect();
+        if !tags.value.is_empty() {
+            shown.push(Shown::new(
+                "tags",
+                tags.value.join(", "),
+                tags.origin.clone(),
+            ));
+        }
+        shown
     }
 
     /// What a call is filed under.

@@ -52,7 +52,7 @@ fn parts(message: &Value) -> Vec<Value> {
     }
     match content {
         Value::String(text) if !text.is_empty() => {
-            parts.push(json!({"type": "text", "content": text}))
+            parts.push(json!({"type": "text", "content": text}));
         }
         Value::Array(items) => parts.extend(items.iter().map(part)),
         _ => {}
