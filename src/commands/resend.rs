@@ -17,8 +17,7 @@ use crate::failure::{Failure, Kind, Verdict};
 use crate::http::{self, Proxies};
 use crate::langfuse::Api;
 use crate::output::Printer;
-use crate::settings::destination::{self, Notes};
-use crate::settings::{self, Destination, Sources};
+use crate::settings::{self, Destination, Notes, Sources, destination};
 
 /// # Errors
 /// When a setting is missing or malformed, or the outbox cannot be read.

@@ -1,10 +1,11 @@
 //! Where chat completions are asked for, and with which credentials.
 
+use anyhow::Context;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::provider::Provider;
-use crate::secret::Secret;
+use crate::secret::{Secret, scrub};
 
 /// How the path of a request is made, and how the key is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,42 @@ impl Endpoint {
         headers.extend(self.headers.clone());
         headers
     }
+
+    /// The variable that the key is read from.
+    pub fn key_variable(&self) -> &'static str {
+        match self.surface {
+            Surface::OpenAi => "OPENAI_API_KEY",
+            Surface::AzureV1 | Surface::AzureDeployment { .. } => "AZURE_OPENAI_API_KEY",
+        }
+    }
+
+    /// Host and port, for people.
+    pub fn place(&self) -> String {
+        let host = self.base.host_str().unwrap_or_default();
+        self.base
+            .port()
+            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// `text` without the endpoint's credentials: servers quote keys; traces and messages must not.
+    pub fn scrub(&self, text: &str) -> String {
+        let headers = self
+            .headers
+            .values()
+            .filter_map(|value| value.to_str().ok().map(Secret::new));
+        let secrets: Vec<Secret> = self.key.iter().cloned().chain(headers).collect();
+        scrub(text, &secrets)
+    }
+}
+
+/// Checks that a key can be sent as a header at all.
+///
+/// # Errors
+/// When it holds what no header may hold.
+pub fn check_key(key: &Secret) -> anyhow::Result<()> {
+    HeaderValue::from_str(key.expose())
+        .map(|_| ())
+        .context("the key holds characters that no HTTP header may hold")
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! An OpenAI-compatible chat endpoint: requests and answers as values, then the wire.
 //!
-//! `request`, `completion`, `usage`, `stream` and `sse` are pure; only `client` does I/O. Nothing here knows of
+//! All is pure but `client`, which does the I/O. Nothing here knows of
 //! traces.
 
 pub mod client;
 pub mod completion;
 pub mod endpoint;
+pub mod failed;
 pub mod provider;
 pub mod request;
 pub mod sse;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::Url;
 
-use super::otel;
-use super::shown::Shown;
-use super::sources::{Origin, Sourced, Sources, env_file_hint};
+use super::shown::{Notes, Shown};
+use super::sources::{Origin, Sourced, Sources};
+use super::{keys, otel};
 use crate::cli;
 use crate::delivery::{Protocol, Target};
 use crate::failure::Failure;
@@ -41,14 +41,6 @@ pub struct Langfuse {
     pub keys: Keys,
     /// The base of links for people.
     pub ui: Base,
-}
-
-/// What was noticed on the way.
-#[derive(Debug, Default)]
-pub struct Notes {
-    pub warnings: Vec<String>,
-    pub shown: Vec<Shown>,
-    pub secrets: Vec<Secret>,
 }
 
 /// Why there is no destination.
@@ -114,7 +106,7 @@ pub fn resolve(
             } else {
                 None
             };
-            let keys = keys(sources, header, base, notes)?;
+            let keys = keys::resolve(sources, header, base, notes)?;
             Some(Langfuse {
                 ui: ui(options, sources, base)?,
                 base: base.clone(),
@@ -391,78 +383,6 @@ fn ui_base(url: &str, origin: &Origin) -> Result<Base, Failure> {
         Failure::config(format!("{origin}: {error}"))
             .hint("set it to the URL that people open Langfuse with")
     })
-}
-
-/// The key pair: of the `LANGFUSE_` variables, else out of the OTLP header that came with the destination.
-fn keys(
-    sources: &Sources,
-    header: Option<&str>,
-    base: &Base,
-    notes: &mut Notes,
-) -> Result<Keys, Unresolved> {
-    let public = sources.get("LANGFUSE_PUBLIC_KEY");
-    let secret = sources.get("LANGFUSE_SECRET_KEY");
-    let keys = match (public, secret, header.and_then(Keys::from_basic)) {
-        (Some(public), Some(secret), _) => {
-            notes
-                .shown
-                .push(Shown::new("public key", public.value.trim(), public.origin));
-            notes
-                .shown
-                .push(Shown::new("secret key", "(set)", secret.origin));
-            Keys {
-                public: public.value.trim().to_owned(),
-                secret: Secret::new(secret.value.trim()),
-            }
-        }
-        (_, _, Some(keys)) => {
-            let origin = Origin::Environment("the OTLP header variable".to_owned());
-            notes
-                .shown
-                .push(Shown::new("public key", &keys.public, origin.clone()));
-            notes.shown.push(Shown::new("secret key", "(set)", origin));
-            keys
-        }
-        (public, secret, None) => {
-            return Err(Unresolved::NoKeys(missing(
-                public.is_some(),
-                secret.is_some(),
-                base,
-            )));
-        }
-    };
-    notes.secrets.push(keys.secret.clone());
-    notes.secrets.push(Secret::new(
-        keys.authorization().expose().trim_start_matches("Basic "),
-    ));
-    if keys.are_swapped() {
-        return Err(Failure::config("the Langfuse keys are swapped: the public key begins with sk-lf- or the secret key with pk-lf-")
-            .hint("LANGFUSE_PUBLIC_KEY takes the pk-lf-… key, LANGFUSE_SECRET_KEY the sk-lf-… key")
-            .into());
-    }
-    if !keys.look_right() {
-        notes.warnings.push(
-            "the Langfuse keys do not begin with pk-lf- and sk-lf-, as keys usually do".to_owned(),
-        );
-    }
-    if base.is_exposed() {
-        notes.warnings.push(format!(
-            "the keys travel unencrypted to {}: use https",
-            base.host()
-        ));
-    }
-    Ok(keys)
-}
-
-fn missing(has_public: bool, has_secret: bool, base: &Base) -> Failure {
-    let what = match (has_public, has_secret) {
-        (true, _) => "LANGFUSE_SECRET_KEY is not set",
-        (_, true) => "LANGFUSE_PUBLIC_KEY is not set",
-        _ => "LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are not set",
-    };
-    Failure::config(format!("no keys for {base}: {what}")).hint(env_file_hint(
-        "export the keys of the project's settings page, or try --sandbox, which needs none",
-    ))
 }
 
 /// The files that take part in TLS.

@@ -5,6 +5,7 @@
 
 pub mod ci;
 pub mod destination;
+pub mod keys;
 pub mod model;
 pub mod otel;
 pub mod shown;
@@ -19,9 +20,9 @@ use crate::delivery::outbox;
 use crate::failure::Failure;
 use crate::http::TlsFiles;
 
-pub use destination::{Destination, Notes, Unresolved};
+pub use destination::{Destination, Unresolved};
 pub use model::Model;
-pub use shown::Shown;
+pub use shown::{Notes, Shown};
 pub use sources::{Origin, Sources};
 pub use trace::Trace;
 

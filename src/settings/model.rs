@@ -9,14 +9,12 @@ use reqwest::Url;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::destination::Notes;
-use super::shown::Shown;
+use super::shown::{Notes, Shown};
 use super::sources::{Origin, Sourced, Sources, env_file_hint};
 use crate::cli;
 use crate::failure::Failure;
 use crate::langfuse::base::{is_loopback, parse_http_url};
-use crate::model::client::check_key;
-use crate::model::endpoint::Surface;
+use crate::model::endpoint::{Surface, check_key};
 use crate::model::{Endpoint, Provider, Request};
 use crate::secret::Secret;
 

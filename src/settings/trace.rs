@@ -1,9 +1,8 @@
 //! What a trace is filed under and which trace it is.
 
 use super::ci;
-use super::destination::Notes;
 use super::otel;
-use super::shown::Shown;
+use super::shown::{Notes, Shown};
 use super::sources::{Origin, Sourced, Sources};
 use crate::cli;
 use crate::failure::Failure;
