@@ -19,7 +19,7 @@ pub use usage::say as say_usage;
 
 use crate::cli::{Cli, Command, Form, Output};
 use crate::console::Console;
-use crate::failure::{Failure, Verdict};
+use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{Printer, Report};
 use crate::settings::{self, Sources};
 
@@ -62,14 +62,17 @@ fn console(output: &Output) -> Console {
     Console::new(output.quiet, output.verbose)
 }
 
-/// Says why a command could not begin, as a document too where one was asked for.
+/// Says why a command could not begin, as a document too where one was asked for. A wrong command line is said as
+/// text alone, since the form of the output is part of it.
 fn conclude(
     command: &'static str,
     ended: Result<Verdict, Failure>,
     output: &Output,
     console: &Console,
 ) -> Verdict {
-    if let Err(failure) = &ended {
+    if let Err(failure) = &ended
+        && failure.kind != Kind::Usage
+    {
         let form = settings::form(output, &Sources::default()).unwrap_or_default();
         if form == Form::Json {
             Printer::new(form).document(&Report::new(command, None, None, Some(failure), console));

@@ -324,7 +324,7 @@ impl Resend<'_> {
             ),
         };
         let message = format!(
-            "{} was not accepted: {} {cause}",
+            "{} was not accepted by {}: {cause}",
             entry.id, courier.wire.target.url
         );
         self.console

@@ -271,7 +271,10 @@ impl Run {
         let outcome = &delivery.outcome;
         let message = match (outcome, &self.settings.tracing) {
             (Outcome::Unsent(why), _) => format!("the trace was not sent: {why}"),
-            _ => format!("the trace was not accepted: {place} {}", outcome.describe()),
+            _ => format!(
+                "the trace was not accepted by {place}: {}",
+                outcome.describe()
+            ),
         };
         let remedy = match &self.settings.tracing {
             Tracing::Unreachable(failure) => failure.hint.clone().unwrap_or_default(),

@@ -187,11 +187,11 @@ impl Outcome {
             }
             Self::Confirmed => "accepted (found there, although no answer came)".to_owned(),
             Self::Unsent(why) => why.clone(),
-            Self::Unreachable(error) => match (error.breakdown, error.timed_out) {
-                (Breakdown::Connect, _) => format!("no connection: {}", error.message),
-                (_, true) => "gave no answer in time".to_owned(),
-                _ => format!("the connection broke off: {}", error.message),
-            },
+            Self::Unreachable(error) if error.breakdown == Breakdown::Connect => {
+                format!("no connection: {}", error.message)
+            }
+            Self::Unreachable(error) if error.timed_out => "gave no answer in time".to_owned(),
+            Self::Unreachable(error) => format!("broke off: {}", error.message),
         }
     }
 }

@@ -93,30 +93,16 @@ impl From<reqwest::Error> for TransportError {
     }
 }
 
-/// The innermost causes of `error`: the outer layers only say that a request failed.
+/// The innermost cause of `error`: the layers around it only say that a request failed.
 fn describe(error: &reqwest::Error, timed_out: bool) -> String {
-    let mut causes = Vec::new();
-    let mut cause: Option<&dyn Error> = error.source();
-    while let Some(current) = cause {
-        causes.push(current.to_string());
-        cause = current.source();
+    if timed_out {
+        return "no answer in time".to_owned();
     }
-    causes.dedup();
-    // Each layer may repeat the words of the next one; keep a layer only when it adds some.
-    let mut kept: Vec<String> = Vec::new();
-    for (index, text) in causes.iter().enumerate() {
-        let repeated = causes[index + 1..]
-            .iter()
-            .any(|inner| text.contains(inner.as_str()));
-        if !repeated {
-            kept.push(text.clone());
-        }
+    let mut cause: &dyn Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
     }
-    match (kept.is_empty(), timed_out) {
-        (true, true) => "timed out".to_owned(),
-        (true, false) => error.to_string(),
-        (false, _) => kept.join(": "),
-    }
+    cause.to_string()
 }
 
 #[cfg(test)]

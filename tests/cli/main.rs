@@ -8,5 +8,7 @@ mod stand_in;
 
 // One prompt, one answer, one trace.
 mod chat;
+// The README runs, and tells the truth.
+mod readme;
 // What the stand-in itself answers.
 mod sandbox;
