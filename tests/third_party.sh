@@ -196,9 +196,9 @@ PY
 
 outbox="$work/home/.local/state/langspan/outbox"
 mkdir "$work/home" "$work/fixtures"
-read -r model_port sandbox_port http_a grpc_a http_b grpc_b < <("$python" -c '
+read -r model_port sandbox_port other_port http_a grpc_a http_b grpc_b < <("$python" -c '
 import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(6)]
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(7)]
 print(*(socket.getsockname()[1] for socket in held))')
 model="http://127.0.0.1:$model_port"
 sandbox="http://127.0.0.1:$sandbox_port"
@@ -232,6 +232,7 @@ long='Spans are accepted
 before the process ends — é, 日本, 🚀.'
 
 start "$sandbox_port" XDG_STATE_HOME="$work/sandbox" "$langspan" sandbox --port "$sandbox_port"
+start "$other_port" XDG_STATE_HOME="$work/other" "$langspan" sandbox --port "$other_port"
 start "$model_port" AIMOCK_API_KEYS="$model_key" "$aimock" -h 127.0.0.1 -p "$model_port" -f "$work/fixtures" -l 5 -c 8
 collector "$http_a" "$grpc_a" /api/public/otel/v1/traces
 collector_a="${servers[-1]}"
@@ -302,6 +303,13 @@ about="chat -o url"
 run chat "${through_collector[@]}" -o url plain
 expect_code 0
 expect_stdout "$sandbox/project/sandbox/traces/${traces[0]}"$'\n'
+
+about="chat --verify at a Langfuse that the collector does not feed"
+settings=("${with_model[@]}" "${with_langfuse[@]}" "LANGFUSE_BASE_URL=http://127.0.0.1:$other_port")
+run chat "${through_collector[@]}" --verify --wait 1 plain
+expect_code 7
+expect_stdout $'Hi from aimock\n'
+expect_rows "${traces[0]}" <<<'{"both": {"level": "DEFAULT"}}'
 
 ## A model that fails
 
