@@ -66,6 +66,9 @@ impl Assembly {
             .enumerate()
             .map(|(index, mut choice)| {
                 choice.insert("index".to_owned(), index.into());
+                if let Some(message) = choice.get_mut("message") {
+                    strip_indexes(message);
+                }
                 Value::Object(choice)
             });
         let choices: Vec<Value> = choices.collect();
@@ -116,6 +119,14 @@ impl Assembly {
             }
         }
         text
+    }
+}
+
+/// The index of a tool call orders its fragments; the whole message has none.
+fn strip_indexes(message: &mut Value) {
+    let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
+    for call in calls.into_iter().flatten().filter_map(Value::as_object_mut) {
+        call.shift_remove("index");
     }
 }
 
@@ -227,6 +238,7 @@ mod tests {
             json!({"name": "g", "arguments": "{}"})
         );
         assert_eq!(calls[0]["id"], "a");
+        assert_eq!(calls[0].get("index"), None);
     }
 
     #[test]

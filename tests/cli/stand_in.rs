@@ -76,6 +76,8 @@ impl Sandbox {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(None)
+            // A server that answers before it has read the body closes the connection behind it.
+            .max_idle_connections(0)
             .timeout_global(Some(Duration::from_secs(60)))
             .build()
             .new_agent();
