@@ -73,6 +73,11 @@ impl Console {
         }
     }
 
+    /// A workflow command of a CI service, which reads it whatever else is silenced.
+    pub fn annotation(&self, line: &str) {
+        self.line(line);
+    }
+
     /// Whether stderr is a terminal where progress may be shown.
     pub fn shows_progress(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
@@ -95,13 +100,25 @@ impl Console {
 }
 
 /// Colour: never with `NO_COLOR` or `TERM=dumb`, always with `FORCE_COLOR`, else on a terminal.
-fn wants_colour(stream: &impl IsTerminal) -> bool {
+pub fn wants_colour(stream: &impl IsTerminal) -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if set("NO_COLOR") {
         return false;
     }
     set("FORCE_COLOR")
         || (stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"))
+}
+
+/// The width to draw in: what `COLUMNS` says, else the terminal's, else eighty.
+pub fn columns() -> usize {
+    const USUAL: usize = 80;
+    const NARROWEST: usize = 20;
+    let said = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
+    let columns =
+        said.or_else(|| terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)));
+    columns.unwrap_or(USUAL).max(NARROWEST)
 }
 
 /// A server's own words may span lines and hold terminal controls: neither may break the promise of one line.

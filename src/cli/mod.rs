@@ -41,6 +41,8 @@ pub struct Cli {
 pub enum Command {
     Chat(Box<Chat>),
     Replay(Box<Replay>),
+    Check(Box<Check>),
+    Show(Show),
     Resend(Resend),
     Sandbox(Sandbox),
     Completions(Completions),
@@ -73,6 +75,65 @@ pub struct Replay {
     pub send: bool,
     #[command(flatten)]
     pub run: Run,
+}
+
+/// Prove, stage by stage, that settings, endpoint, keys, export and read-back work
+///
+/// Sends a small trace (name, user, session, tag and environment `langspan-check` unless told otherwise) and reads it
+/// back.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
+pub struct Check {
+    /// Call the model as well: a real completion
+    #[arg(long, help_heading = "Check")]
+    pub with_model: bool,
+    /// Stop after the keys: send no trace
+    #[arg(long, help_heading = "Check")]
+    pub no_write: bool,
+    /// How long to wait until the trace can be read, in seconds
+    #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "60", help_heading = "Check")]
+    pub wait: f64,
+    /// Time for everything, in seconds
+    #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "120", help_heading = "Check")]
+    pub timeout: f64,
+    /// Wait this long for a server that is still starting, in seconds
+    #[arg(long, value_name = "SECS", value_parser = seconds, help_heading = "Check")]
+    pub wait_for_server: Option<f64>,
+    /// Do not ask the other regions of Langfuse Cloud whether a refused key is theirs
+    #[arg(long, help_heading = "Check")]
+    pub no_region_probe: bool,
+    /// Write the stages to FILE as JUnit XML
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub junit: Option<PathBuf>,
+    /// Use the embedded model and Langfuse stand-in: no key, no network
+    #[arg(long, help_heading = "Destination", conflicts_with_all = ["openai_base_url", "langfuse_base_url", "otlp_endpoint"])]
+    pub sandbox: bool,
+    #[command(flatten)]
+    pub trace: Trace,
+    #[command(flatten)]
+    pub endpoint: Endpoint,
+    #[command(flatten)]
+    pub destination: Destination,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Read a trace back and draw it
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The trace's id, or its URL
+    #[arg(value_name = "TRACE_ID|URL")]
+    pub trace: String,
+    /// How long to wait until the trace can be read, in seconds
+    #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "60")]
+    pub wait: f64,
+    #[command(flatten)]
+    pub destination: Destination,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Deliver the spans that wait in the outbox
@@ -217,9 +278,8 @@ pub struct Trace {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct Model {
-    /// The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]
-    #[arg(short, long)]
-    pub model: Option<String>,
+    #[command(flatten)]
+    pub endpoint: Endpoint,
     /// The system message
     #[arg(short, long, value_name = "TEXT")]
     pub system: Option<String>,
@@ -241,18 +301,27 @@ pub struct Model {
     /// Wait for the whole answer
     #[arg(long)]
     pub no_stream: bool,
-    /// The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]
-    #[arg(long, value_name = "URL")]
-    pub openai_base_url: Option<String>,
-    /// A header for the model endpoint; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "NAME:VALUE", value_parser = header)]
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// Further attempts after the first
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub retries: u32,
     /// Time for all attempts and the whole answer, in seconds
     #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "600")]
     pub timeout: f64,
+}
+
+/// Which model is asked, and where.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct Endpoint {
+    /// The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]
+    #[arg(short, long)]
+    pub model: Option<String>,
+    /// The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]
+    #[arg(long, value_name = "URL")]
+    pub openai_base_url: Option<String>,
+    /// A header for the model endpoint; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME:VALUE", value_parser = header)]
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
 }
 
 #[derive(Debug, Args)]

@@ -1,18 +1,23 @@
 //! The verbs. They never import each other; what `chat` and `replay` share is `run`.
 
+mod call;
 mod chat;
+mod check;
 mod completions;
 mod documents;
 mod embedded;
 mod interrupt;
 mod lookup;
+mod means;
 mod prompt;
+mod proof;
 mod remedy;
 mod replay;
 mod resend;
 mod run;
 mod sandbox;
 mod settle;
+mod show;
 mod usage;
 
 pub use usage::say as say_usage;
@@ -35,6 +40,16 @@ pub fn run(cli: Cli) -> Verdict {
             let console = console(&options.run.output);
             let ended = block_on(replay::run(&options, &console));
             conclude("replay", ended, &options.run.output, &console)
+        }
+        Command::Check(options) => {
+            let console = console(&options.output);
+            let ended = block_on(check::run(&options, &console));
+            said(ended, &console)
+        }
+        Command::Show(options) => {
+            let console = console(&options.output);
+            let ended = block_on(show::run(&options, &console));
+            conclude("show", ended, &options.output, &console)
         }
         Command::Resend(options) => {
             let console = console(&options.output);

@@ -8,14 +8,13 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::interrupt::Interrupt;
-use super::remedy;
+use super::{means, remedy};
 use crate::cli::{self, Form};
 use crate::console::Console;
 use crate::delivery::outbox::Entry;
 use crate::delivery::{Outbox, Outcome, Wire};
 use crate::failure::{Failure, Kind, Verdict};
-use crate::http::{self, Proxies};
-use crate::langfuse::Api;
+use crate::http::Proxies;
 use crate::output::Printer;
 use crate::settings::{self, Destination, Notes, Sources, destination};
 
@@ -92,13 +91,8 @@ impl Courier {
             console.warn(warning);
         }
         let tls = destination::tls_files(&options.destination, sources);
-        let http = http::client(&tls, Proxies::FromEnvironment).map_err(|error| {
-            Failure::config(format!("TLS cannot be set up: {error:#}"))
-                .hint("check --ca-file and the OTLP certificate variables")
-        })?;
-        let langfuse = destination.langfuse.as_ref();
-        let api =
-            langfuse.map(|it| Api::new(http.clone(), it.base.clone(), &it.keys, console.clone()));
+        let http = means::client(&tls, Proxies::FromEnvironment)?;
+        let api = means::api(&destination, &http, console);
         Ok(Self {
             wire: Wire {
                 http,

@@ -10,24 +10,21 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::call::{self, Caller};
 use super::embedded;
 use super::interrupt::Interrupt;
 use super::lookup::Lookup;
+use super::means::Means;
 use crate::cli::{self, Form};
 use crate::console::Console;
-use crate::delivery::{Courier, Exporter, Outbox, Wire};
-use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::http::{self, Proxies};
-use crate::langfuse::Api;
-use crate::model::{Client, Completion, Progress, Request};
+use crate::failure::{Failure, Signal, Verdict};
+use crate::http::Proxies;
+use crate::model::Request;
 use crate::output::Printer;
 use crate::output::dry_run::DryRun;
 use crate::sandbox;
 use crate::settings::{self, Settings, Sources, Tracing};
-use crate::trace::exchange::Server;
-use crate::trace::ids::{self, SpanIds};
-use crate::trace::spans;
-use crate::trace::{Exchange, ExchangeError, Recording, Trace, TraceContext};
+use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
 
 /// A run of `chat` or `replay`.
 #[derive(Debug)]
@@ -36,10 +33,7 @@ pub struct Run {
     pub(super) printer: Printer,
     pub(super) command: &'static str,
     pub(super) console: Console,
-    http: reqwest::Client,
-    pub(super) api: Option<Api>,
-    /// None when tracing is off.
-    pub(super) exporter: Option<Exporter>,
+    pub(super) means: Means,
     pub(super) lookup: Lookup,
     pub(super) record: Option<File>,
     pub(super) interrupt: Option<Interrupt>,
@@ -69,25 +63,23 @@ impl Run {
         for warning in &settings.notes.warnings {
             console.warn(warning);
         }
+        let record = match &settings.record {
+            Some(path) if !options.dry_run => Some(open_record(path)?),
+            _ => None,
+        };
+        if options.dry_run {
+            settings.delivery.outbox = None;
+        }
         let proxies = if options.sandbox {
             Proxies::Ignored
         } else {
             Proxies::FromEnvironment
         };
-        let http = http::client(&settings.tls, proxies).map_err(|error| {
-            Failure::config(format!("TLS cannot be set up: {error:#}"))
-                .hint("check --ca-file and the OTLP certificate variables")
-        })?;
-        let record = match &settings.record {
-            Some(path) if !options.dry_run => Some(open_record(path)?),
-            _ => None,
-        };
-        let mut run = Self {
+        Ok(Self {
+            means: Means::new(&settings, proxies, console)?,
             printer: Printer::new(settings.form),
             command,
             console: console.clone(),
-            api: None,
-            exporter: None,
             lookup: Lookup::default(),
             record,
             interrupt: None,
@@ -96,10 +88,7 @@ impl Run {
             is_dry: options.dry_run,
             verdict: Verdict::default(),
             settings,
-            http,
-        };
-        run.prepare_delivery()?;
-        Ok(run)
+        })
     }
 
     /// Asks the model, and traces what came of it.
@@ -115,14 +104,35 @@ impl Run {
                 .endpoint
                 .url(&request.model().unwrap_or_default())
                 .to_string();
-            let exchange = self.unanswered(request, Timestamp::now());
+            let exchange = call::begin(&self.settings.model, request, Timestamp::now());
             self.plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }
         if self.is_sampled(&context) {
             self.start_lookup();
         }
-        let (exchange, failure) = self.call(request, &context).await?;
+        let mut exchange = call::begin(&self.settings.model, request, Timestamp::now());
+        let choices: u64 = exchange.request.get("n").unwrap_or(1);
+        self.printer.set_live(choices == 1);
+        let caller = Caller {
+            http: &self.means.http,
+            model: &self.settings.model,
+            console: &self.console,
+        };
+        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
+        let is_traced = self.means.exporter.is_some();
+        let ended = call::complete(
+            &mut exchange,
+            is_traced.then_some(&context),
+            &caller,
+            &mut self.printer,
+            interrupt.wait(),
+        )
+        .await;
+        let failure = ended.err().map(|broken| {
+            self.interrupted = broken.signal;
+            broken.failure
+        });
         self.settle(&exchange, &trace, &context, failure).await
     }
 
@@ -167,133 +177,6 @@ impl Run {
         named
             .or(recorded)
             .unwrap_or_else(|| TraceContext::root(ids::random()))
-    }
-
-    fn prepare_delivery(&mut self) -> Result<(), Failure> {
-        let (wire, public_key) = match &self.settings.tracing {
-            Tracing::Off(_) => return Ok(()),
-            Tracing::Unreachable(failure) => (Err(failure.message.clone()), None),
-            Tracing::On(destination) => {
-                let langfuse = destination.langfuse.as_ref();
-                self.api = langfuse.map(|it| {
-                    Api::new(
-                        self.http.clone(),
-                        it.base.clone(),
-                        &it.keys,
-                        self.console.clone(),
-                    )
-                });
-                let wire = Wire {
-                    http: self.http.clone(),
-                    target: destination.target.clone(),
-                    api: self.api.clone(),
-                    console: self.console.clone(),
-                };
-                (Ok(wire), langfuse.map(|it| it.keys.public.clone()))
-            }
-        };
-        if self.is_dry {
-            return Ok(());
-        }
-        let outbox = self
-            .settings
-            .delivery
-            .outbox
-            .as_ref()
-            .map(|place| match &place.dir {
-                Ok(dir) => Outbox::open(dir, place.max_bytes),
-                Err(why) => Err(std::io::Error::other(why.clone())),
-            });
-        let trace = &self.settings.trace;
-        let resource = spans::resource(
-            &trace.service,
-            &trace.resource,
-            trace.environment.as_deref(),
-            trace.release.as_deref(),
-        );
-        self.exporter = Some(Exporter::new(
-            Courier {
-                wire,
-                outbox,
-                public_key,
-            },
-            &resource,
-        )?);
-        Ok(())
-    }
-
-    /// The model call, as far as it came, and why it came no further.
-    async fn call(
-        &mut self,
-        request: Request,
-        context: &TraceContext,
-    ) -> Result<(Exchange, Option<Failure>), Failure> {
-        let mut exchange = self.unanswered(request, Timestamp::now());
-        let ids = SpanIds::derive(context.trace_id, exchange.start.as_nanosecond());
-        let traceparent = self
-            .exporter
-            .is_some()
-            .then(|| context.traceparent(ids.generation));
-        let choices: u64 = exchange.request.get("n").unwrap_or(1);
-        self.printer.set_live(choices == 1);
-        let model = &self.settings.model;
-        let client = Client {
-            http: &self.http,
-            endpoint: &model.endpoint,
-            retries: model.retries,
-            timeout: model.timeout,
-            console: &self.console,
-        };
-        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
-        let mut progress = Progress::default();
-        let ended = tokio::select! {
-            ended = client.complete(&exchange.request, traceparent.as_deref(), &mut self.printer, &mut progress) => Ok(ended),
-            signal = interrupt.wait() => Err(signal),
-        };
-        exchange.end = Timestamp::now().max(exchange.start);
-        exchange.attempts = Some(progress.attempts);
-        exchange.completion_start = progress.first_token;
-        let failure = match ended {
-            Ok(Ok(answer)) => {
-                exchange.set_response(&answer.body, answer.completion);
-                return Ok((exchange, None));
-            }
-            Ok(Err(error)) => Failure::from(error),
-            Err(signal) => {
-                self.interrupted = Some(signal);
-                Failure::new(Kind::Interrupted(signal), "interrupted")
-                    .hint("what was received is in the trace")
-            }
-        };
-        if let Some(partial) = progress.into_partial() {
-            exchange.set_response(&partial.to_string(), Completion::from_body(&partial));
-        }
-        exchange.error = Some(ExchangeError {
-            kind: failure.kind.name().to_owned(),
-            message: failure.message.clone(),
-            status: failure.status,
-        });
-        Ok((exchange, Some(failure)))
-    }
-
-    /// An exchange that has just begun.
-    fn unanswered(&self, request: Request, start: Timestamp) -> Exchange {
-        let endpoint = &self.settings.model.endpoint;
-        Exchange {
-            request,
-            response: None,
-            completion: Completion::default(),
-            error: None,
-            start,
-            end: start,
-            completion_start: None,
-            attempts: None,
-            server: Some(Server {
-                provider: endpoint.provider,
-                address: endpoint.base.host_str().unwrap_or_default().to_owned(),
-                port: endpoint.base.port_or_known_default(),
-            }),
-        }
     }
 
     /// Shows what would be done.

@@ -8,13 +8,12 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample, SpanData
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::interrupt::Interrupt;
-use super::remedy;
 use super::run::Run;
+use super::{proof, remedy};
 use crate::cli::Form;
 use crate::delivery::{Delivery, Outcome, Spool};
 use crate::failure::{Failure, Kind, Verdict};
-use crate::langfuse::Readback;
-use crate::langfuse::api::Wanted;
+use crate::langfuse::{Wanted, readback};
 use crate::output::{DeliveryState, Report, TraceReport};
 use crate::settings::{Destination, Tracing};
 use crate::trace::spans::{self, Dialect};
@@ -80,7 +79,7 @@ impl Run {
         }
         let spans = spans::spans(exchange, trace, context, self.dialect());
         report.spans = spans.len();
-        let wanted = wanted(&spans, exchange);
+        let wanted = proof::wanted(&spans, exchange);
         let delivery = self.deliver(spans.to_vec()).await?;
         report.status = delivery.outcome.status();
         report.delivery = match &delivery.spool {
@@ -92,7 +91,7 @@ impl Run {
         if report.delivery == DeliveryState::Accepted {
             self.say_where(&report);
             if self.settings.delivery.verify.is_some() && self.interrupted.is_none() {
-                let unread = self.verify(&wanted).await?;
+                let unread = self.verify(&wanted, &spans).await?;
                 report.verified = Some(unread.is_none());
                 self.take(unread, failures);
             }
@@ -113,7 +112,7 @@ impl Run {
 
     /// Asks for the project, so that the answer is there when the URL is printed.
     pub(super) fn start_lookup(&mut self) {
-        if let Some(api) = &self.api {
+        if let Some(api) = &self.means.api {
             self.lookup.start(api);
         }
     }
@@ -149,7 +148,7 @@ impl Run {
     /// Exports the spans. A signal leaves a few seconds for it, a second one none; what is then under way stays in
     /// the outbox.
     async fn deliver(&mut self, spans: Vec<SpanData>) -> Result<Delivery, Failure> {
-        let Some(exporter) = &self.exporter else {
+        let Some(exporter) = &self.means.exporter else {
             return Err(anyhow::anyhow!("there is no exporter").into());
         };
         let budget = match self.interrupted {
@@ -225,40 +224,31 @@ impl Run {
         }
     }
 
-    /// Waits until the trace can be read; says why it could not.
-    async fn verify(&mut self, wanted: &Wanted) -> Result<Option<Failure>, Failure> {
-        let (Some(api), Some(wait)) = (&self.api, self.settings.delivery.verify) else {
+    /// Waits until the trace can be read as it was sent; says why it could not.
+    async fn verify(
+        &mut self,
+        wanted: &Wanted,
+        spans: &[SpanData],
+    ) -> Result<Option<Failure>, Failure> {
+        let (Some(api), Some(wait)) = (&self.means.api, self.settings.delivery.verify) else {
             return Ok(None);
         };
         let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
         let readback = tokio::select! {
-            readback = api.wait_until_readable(wanted, Instant::now() + wait) => readback,
+            readback = readback::wait(api, wanted, Instant::now() + wait, &self.console) => readback,
             signal = interrupt.wait() => {
                 self.interrupted = Some(signal);
-                return Ok(Some(Failure::new(Kind::Interrupted(signal), "interrupted while waiting for the trace to be readable")
-                    .hint("it was accepted")));
+                let failure = Failure::new(Kind::Interrupted(signal), "interrupted while waiting for the trace to be readable");
+                return Ok(Some(failure.hint("it was accepted")));
             }
         };
-        let failure = |message: String| Failure::new(Kind::NotReadable, message).retryable(true);
-        Ok(match readback {
-            Readback::Readable => {
+        let environment = self.settings.trace.environment.as_deref();
+        Ok(match proof::of(readback, spans, environment, wait) {
+            Ok(_) => {
                 self.console.note("verified: the trace can be read");
                 None
             }
-            Readback::Missing { found } => Some(
-                failure(format!(
-                    "the trace was accepted, but {found} of its {} spans could be read within {} s",
-                    wanted.span_ids.len(),
-                    wait.as_secs_f64()
-                ))
-                .hint("the server may be behind: wait longer with --wait SECS; if it stays so, its worker is not running"),
-            ),
-            Readback::Refused(error) => Some(
-                failure(format!("the trace was accepted, but may not be read: {}", error.message))
-                    .status(error.status)
-                    .retryable(false)
-                    .hint("the keys must be a project's own pair"),
-            ),
+            Err(failure) => Some(failure),
         })
     }
 
@@ -344,20 +334,5 @@ impl Run {
         if let Some(kind) = verdict.kind() {
             self.verdict.add(kind);
         }
-    }
-}
-
-/// What a read-back looks for.
-fn wanted(spans: &[SpanData], exchange: &Exchange) -> Wanted {
-    Wanted {
-        trace_id: spans
-            .first()
-            .map_or_else(String::new, |span| span.span_context.trace_id().to_string()),
-        span_ids: spans
-            .iter()
-            .map(|span| span.span_context.span_id().to_string())
-            .collect(),
-        from: exchange.start,
-        to: exchange.end,
     }
 }

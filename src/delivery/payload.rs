@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-use crate::langfuse::api::Wanted;
+use crate::langfuse::Wanted;
 
 /// An `ExportTraceServiceRequest`.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::outcome::Outcome;
 use super::payload::Payload;
 use crate::console::Console;
-use crate::langfuse::Api;
+use crate::langfuse::{Api, readback};
 
 /// The encoding of a request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Wire {
     /// Whether a Langfuse can read every span of `payload` now; `None` when it does not say.
     async fn knows(&self, api: &Api, payload: &Payload) -> Option<bool> {
         for wanted in payload.traces() {
-            match api.knows(&wanted).await {
+            match readback::knows(api, &wanted).await {
                 Ok(true) => {}
                 Ok(false) => return Some(false),
                 Err(error) => {

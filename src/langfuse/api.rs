@@ -1,16 +1,15 @@
-//! Asking a Langfuse: which project the keys belong to, and which spans of a trace can be read.
+//! Asking a Langfuse: its version, which project the keys belong to, and what it knows of a trace.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::base::Base;
 use super::keys::{Keys, sensitive};
+use super::row::Row;
 use crate::console::Console;
 use crate::http::{TransportError, until_date};
 
@@ -18,9 +17,8 @@ use crate::http::{TransportError, until_date};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A read-back looks this far around the times of the spans, since servers store milliseconds.
 const WINDOW_MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// The waits between two looks for a trace, the last one repeated: well inside the 30 requests a minute of Langfuse
-/// Cloud's smallest plan.
-const POLL_WAITS_MS: [u64; 6] = [250, 500, 1000, 2000, 3000, 5000];
+/// The fields that a read-back compares and a drawing shows (`langfuse-contract` 4).
+const FIELDS: &str = "core,basic,time,io,model,usage,metrics,trace_context";
 
 /// A client of a Langfuse's public API.
 #[derive(Clone, Debug)]
@@ -28,6 +26,8 @@ pub struct Api {
     http: reqwest::Client,
     base: Base,
     authorization: Option<HeaderValue>,
+    /// Whether the server is older than the v2 observations, as far as is known.
+    is_legacy: bool,
     console: Console,
 }
 
@@ -55,24 +55,12 @@ impl ApiError {
     }
 }
 
-/// Spans of one trace, and the times to look around.
+/// Where a trace is looked for.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct Place {
     pub trace_id: String,
-    pub span_ids: HashSet<String>,
-    pub from: Timestamp,
-    pub to: Timestamp,
-}
-
-/// What a read-back found.
-#[derive(Clone, Debug)]
-pub enum Readback {
-    /// Every span is there.
-    Readable,
-    /// Not every span was there when the time was up.
-    Missing { found: usize },
-    /// The server does not let these keys read.
-    Refused(ApiError),
+    /// The times of its spans, when they are known.
+    pub window: Option<(Timestamp, Timestamp)>,
 }
 
 impl Api {
@@ -82,8 +70,32 @@ impl Api {
             http,
             base,
             authorization,
+            is_legacy: false,
             console,
         }
+    }
+
+    /// The same, knowing which version the server said it has; answers correct a wrong guess.
+    #[must_use]
+    pub fn for_version(mut self, version: &str) -> Self {
+        let major = version
+            .trim_start_matches('v')
+            .split('.')
+            .next()
+            .and_then(|major| major.parse::<u32>().ok());
+        self.is_legacy = major.is_some_and(|major| major < 4);
+        self
+    }
+
+    /// The server's version; asks without keys.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or is not healthy.
+    pub async fn health(&self) -> Result<String, ApiError> {
+        let body = self
+            .get("/api/public/health", &[], Credentials::None)
+            .await?;
+        Ok(body["version"].as_str().unwrap_or("unknown").to_owned())
     }
 
     /// The project of the keys.
@@ -91,7 +103,9 @@ impl Api {
     /// # Errors
     /// When the server refuses the keys, cannot be reached, or answers something else.
     pub async fn project(&self) -> Result<Project, ApiError> {
-        let body = self.get("/api/public/projects", &[]).await?;
+        let body = self
+            .get("/api/public/projects", &[], Credentials::Keys)
+            .await?;
         let project = &body["data"][0];
         match (project["id"].as_str(), project["name"].as_str()) {
             (Some(id), name) => Ok(Project {
@@ -106,95 +120,88 @@ impl Api {
         }
     }
 
-    /// Looks for spans until all can be read or `deadline` has come.
-    pub async fn wait_until_readable(&self, wanted: &Wanted, deadline: Instant) -> Readback {
-        let mut waits = POLL_WAITS_MS.iter().copied().map(Duration::from_millis);
-        let mut wait = Duration::ZERO;
-        let mut found = 0;
-        loop {
-            let asked = match self.spans_of(wanted).await {
-                Ok(ids) => {
-                    found = ids.intersection(&wanted.span_ids).count();
-                    if found == wanted.span_ids.len() {
-                        return Readback::Readable;
-                    }
-                    None
-                }
-                Err(error) if error.is_refusal() => return Readback::Refused(error),
-                Err(error) => {
-                    self.console
-                        .detail(1, || format!("read-back: {}", error.message));
-                    error.wait
-                }
-            };
-            wait = waits.next().unwrap_or(wait);
-            let pause = asked.map_or(wait, |asked| asked.max(wait));
-            if Instant::now() + pause >= deadline {
-                return Readback::Missing { found };
-            }
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// Whether every span can be read now.
+    /// What can be read of a trace now; nothing when the trace is not known.
     ///
     /// # Errors
     /// When the question was not answered.
-    pub async fn knows(&self, wanted: &Wanted) -> Result<bool, ApiError> {
-        Ok(self.spans_of(wanted).await?.is_superset(&wanted.span_ids))
+    pub async fn rows(&self, place: &Place) -> Result<Vec<Row>, ApiError> {
+        let first = if self.is_legacy {
+            self.legacy_trace(place).await
+        } else {
+            self.observations(place).await
+        };
+        let mut rows = match first {
+            // Not known there, or not served there: the other interface tells.
+            Err(error) if error.status == Some(404) => {
+                let second = if self.is_legacy {
+                    self.observations(place).await
+                } else {
+                    self.legacy_trace(place).await
+                };
+                match second {
+                    Err(error) if error.status == Some(404) => Vec::new(),
+                    answer => answer?,
+                }
+            }
+            answer => answer?,
+        };
+        // A server that copies traces between its tables shows a made-up root of its own.
+        rows.retain(|row| !row.is_synthetic());
+        Ok(rows)
     }
 
-    /// The ids of the spans of a trace that can be read: v2 observations, and where that path is unknown (v3) the
-    /// trace itself.
-    async fn spans_of(&self, wanted: &Wanted) -> Result<HashSet<String>, ApiError> {
-        match self.observations(wanted).await {
-            Err(error) if error.status == Some(404) => self.legacy_trace(&wanted.trace_id).await,
-            answer => answer,
-        }
-    }
-
-    async fn observations(&self, wanted: &Wanted) -> Result<HashSet<String>, ApiError> {
-        let from = (wanted.from - WINDOW_MARGIN).to_string();
-        let to = (wanted.to + WINDOW_MARGIN).to_string();
-        let mut ids = HashSet::new();
+    async fn observations(&self, place: &Place) -> Result<Vec<Row>, ApiError> {
+        let window = place.window.map(|(from, to)| {
+            (
+                (from - WINDOW_MARGIN).to_string(),
+                (to + WINDOW_MARGIN).to_string(),
+            )
+        });
+        let mut rows = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
             let mut query = vec![
-                ("traceId", wanted.trace_id.as_str()),
-                ("fields", "core"),
+                ("traceId", place.trace_id.as_str()),
+                ("fields", FIELDS),
                 ("limit", "1000"),
-                ("fromStartTime", &from),
-                ("toStartTime", &to),
             ];
+            if let Some((from, to)) = &window {
+                query.extend([
+                    ("fromStartTime", from.as_str()),
+                    ("toStartTime", to.as_str()),
+                ]);
+            }
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let body = self.get("/api/public/v2/observations", &query).await?;
-            ids.extend(ids_of(&body["data"]));
+            let mut body = self
+                .get("/api/public/v2/observations", &query, Credentials::Keys)
+                .await?;
+            rows.extend(Row::of_observations(&mut body["data"]));
             match body["meta"]["cursor"].as_str() {
                 Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
-                _ => return Ok(ids),
+                _ => return Ok(rows),
             }
         }
     }
 
-    async fn legacy_trace(&self, trace_id: &str) -> Result<HashSet<String>, ApiError> {
-        match self
-            .get(&format!("/api/public/traces/{trace_id}"), &[])
-            .await
-        {
-            Ok(body) => Ok(ids_of(&body["observations"]).collect()),
-            Err(error) if error.status == Some(404) => Ok(HashSet::new()),
-            Err(error) => Err(error),
-        }
+    async fn legacy_trace(&self, place: &Place) -> Result<Vec<Row>, ApiError> {
+        let path = format!("/api/public/traces/{}", place.trace_id);
+        let mut trace = self.get(&path, &[], Credentials::Keys).await?;
+        Ok(Row::of_legacy_trace(&mut trace))
     }
 
-    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ApiError> {
+    async fn get(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        credentials: Credentials,
+    ) -> Result<Value, ApiError> {
         let mut url = self.base.below(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         self.console.detail(1, || format!("> GET {url}"));
         let mut request = self.http.get(url).timeout(REQUEST_TIMEOUT);
-        if let Some(authorization) = &self.authorization {
+        if let (Credentials::Keys, Some(authorization)) = (credentials, &self.authorization) {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         let unreachable = |error: reqwest::Error| ApiError {
@@ -239,9 +246,9 @@ impl Api {
     }
 }
 
-fn ids_of(rows: &Value) -> impl Iterator<Item = String> {
-    rows.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|row| row["id"].as_str().map(str::to_owned))
+/// Whether a question is asked with the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Credentials {
+    Keys,
+    None,
 }

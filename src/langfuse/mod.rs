@@ -3,7 +3,11 @@
 pub mod api;
 pub mod base;
 pub mod keys;
+pub mod readback;
+pub mod row;
 
-pub use api::{Api, ApiError, Readback};
+pub use api::{Api, ApiError};
 pub use base::Base;
 pub use keys::Keys;
+pub use readback::{Readback, Wanted};
+pub use row::Row;

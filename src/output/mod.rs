@@ -3,6 +3,8 @@
 pub mod dry_run;
 pub mod printer;
 pub mod report;
+pub mod stages;
+pub mod tree;
 
 pub use printer::Printer;
 pub use report::{DeliveryState, Report, TraceReport};

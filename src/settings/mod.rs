@@ -68,6 +68,9 @@ pub struct OutboxPlace {
     pub max_bytes: u64,
 }
 
+/// Time for the export of the canary, with its retries.
+const CHECK_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Resolves the settings of a run; `sandbox` is the port of the embedded one.
 ///
 /// # Errors
@@ -78,11 +81,59 @@ pub fn resolve(options: &cli::Run, sandbox: Option<u16>) -> Result<Settings, Fai
     let form = form(&options.output, &sources)?;
     let trace = Trace::resolve(&options.trace, &sources, &mut notes)?;
     let delivery = delivery(&options.delivery, &sources)?;
-    let tracing = tracing(options, &sources, sandbox, &delivery, &mut notes)?;
-    let model = Model::resolve(&options.model, &sources, sandbox, &mut notes)?;
+    let tracing = tracing(
+        &options.destination,
+        &sources,
+        sandbox,
+        &delivery,
+        &mut notes,
+    )?;
+    let model = Model::resolve(&options.model.endpoint, &sources, sandbox, &mut notes)?
+        .with(&options.model)?;
     Ok(Settings {
         tls: destination::tls_files(&options.destination, &sources),
         record: options.record.clone(),
+        model,
+        trace,
+        tracing,
+        delivery,
+        form,
+        notes,
+    })
+}
+
+/// Resolves the settings of `check`: those of a run, with the canary's own identity where no option gives another.
+///
+/// # Errors
+/// When a setting is missing or malformed, or tracing is turned off.
+pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Failure> {
+    let sources = Sources::read(options.destination.env_file.as_deref())?;
+    let mut notes = Notes::default();
+    let form = form(&options.output, &sources)?;
+    let mut trace = Trace::resolve(&options.trace, &sources, &mut notes)?;
+    trace.be_canary(&sources);
+    let delivery = Delivery {
+        verify: None,
+        best_effort: false,
+        export_timeout: CHECK_EXPORT_TIMEOUT,
+        outbox: None,
+        sample: 1.0,
+    };
+    let tracing = tracing(
+        &options.destination,
+        &sources,
+        sandbox,
+        &delivery,
+        &mut notes,
+    )?;
+    if let Tracing::Off(switch) = &tracing {
+        return Err(Failure::config(format!("tracing is off: {switch}"))
+            .hint("unset it, else nothing can be checked"));
+    }
+    let model = Model::resolve(&options.endpoint, &sources, sandbox, &mut notes)?;
+    Ok(Settings {
+        tls: destination::tls_files(&options.destination, &sources),
+        record: None,
         model,
         trace,
         tracing,
@@ -159,7 +210,7 @@ pub fn state_dir(sources: &Sources) -> Result<PathBuf, String> {
 }
 
 fn tracing(
-    options: &cli::Run,
+    options: &cli::Destination,
     sources: &Sources,
     sandbox: Option<u16>,
     delivery: &Delivery,
@@ -171,7 +222,7 @@ fn tracing(
             .push(Shown::new("tracing", "off", switch.clone()));
         return Ok(Tracing::Off(switch));
     }
-    match destination::resolve(&options.destination, sources, sandbox, notes) {
+    match destination::resolve(options, sources, sandbox, notes) {
         Ok(destination) if destination.langfuse.is_none() && delivery.verify.is_some() => {
             Err(Failure::config(
                 "--verify needs a Langfuse: a plain OTLP backend cannot be asked for a trace",

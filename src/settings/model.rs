@@ -20,6 +20,8 @@ use crate::secret::Secret;
 
 const OPENAI: &str = "https://api.openai.com/v1";
 const DEFAULT_MODEL: &str = "gpt-4o-mini";
+/// What a call may take that nobody set a limit for.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The model side of the settings.
 #[derive(Clone, Debug)]
@@ -38,12 +40,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// Resolves the model's settings; `sandbox` is the port of the embedded one.
+    /// Resolves which model is asked and where; `sandbox` is the port of the embedded one.
     ///
     /// # Errors
-    /// When a URL is malformed, or a file cannot be read.
+    /// When a URL is malformed.
     pub fn resolve(
-        options: &cli::Model,
+        options: &cli::Endpoint,
         sources: &Sources,
         sandbox: Option<u16>,
         notes: &mut Notes,
@@ -74,16 +76,30 @@ impl Model {
                 .iter()
                 .filter_map(|(_, value)| value.to_str().ok().map(Secret::new)),
         );
-        let fields = fields(options, &endpoint)?;
         Ok(Self {
             missing_key: missing_key.filter(|_| !has_header),
             name,
+            system: None,
+            fields: Vec::new(),
+            stream: None,
+            retries: 0,
+            timeout: CHECK_TIMEOUT,
+            endpoint,
+        })
+    }
+
+    /// The same, with the changes to requests that were asked for.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn with(self, options: &cli::Model) -> Result<Self, Failure> {
+        Ok(Self {
             system: options.system.clone(),
-            fields,
+            fields: fields(options, &self.endpoint)?,
             stream: (options.stream || options.no_stream).then_some(options.stream),
             retries: options.retries,
             timeout: Duration::from_secs_f64(options.timeout),
-            endpoint,
+            ..self
         })
     }
 
@@ -150,7 +166,7 @@ fn embedded(port: u16) -> Result<Endpoint, Failure> {
 
 /// The endpoint, and the variable of the key that it wants and that is not set.
 fn endpoint(
-    options: &cli::Model,
+    options: &cli::Endpoint,
     sources: &Sources,
     notes: &mut Notes,
 ) -> Result<(Endpoint, Option<String>), Failure> {

@@ -27,6 +27,7 @@ pub struct Trace {
     /// The one trace that was named, and the option that did.
     pub named: Option<Sourced<TraceContext>>,
     pub environment: Option<String>,
+    has_environment_flag: bool,
     pub release: Option<String>,
     pub service: String,
     pub resource: Vec<(String, String)>,
@@ -83,6 +84,7 @@ impl Trace {
             version: options.trace_version.clone(),
             public: options.public,
             named: named(options, sources)?,
+            has_environment_flag: options.environment.is_some(),
             environment: environment.map(|found| found.value),
             release: release.map(|found| found.value),
             service: sources
@@ -113,6 +115,32 @@ impl Trace {
             ));
         }
         shown
+    }
+
+    /// Takes the canary's identity, which filters away easily, where no option gives another; and the CI's facts.
+    pub fn be_canary(&mut self, sources: &Sources) {
+        const CANARY: &str = "langspan-check";
+        let is_flag =
+            |found: &Option<Sourced<String>>| found.as_ref().is_some_and(Sourced::is_flag);
+        let canary = || Some(Sourced::new(CANARY.to_owned(), Origin::Default));
+        if !is_flag(&self.user) {
+            self.user = canary();
+        }
+        if !is_flag(&self.session) {
+            self.session = canary();
+        }
+        if !self.tags.is_flag() {
+            self.tags = Sourced::new(vec![CANARY.to_owned()], Origin::Default);
+        }
+        if !self.has_environment_flag {
+            self.environment = Some(CANARY.to_owned());
+        }
+        self.name.get_or_insert_with(|| CANARY.to_owned());
+        for (key, value) in ci::metadata(sources) {
+            if self.metadata.iter().all(|(known, _)| *known != key) {
+                self.metadata.push((key, value));
+            }
+        }
     }
 
     /// What a call is filed under.

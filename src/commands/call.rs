@@ -1,0 +1,103 @@
+//! One model call, as far as it came: what `chat`, `replay` and `check --with-model` trace.
+
+use jiff::Timestamp;
+
+use crate::console::Console;
+use crate::failure::{Failure, Kind, Signal};
+use crate::model::{Client, Completion, Progress, Request, Sink};
+use crate::settings::Model;
+use crate::trace::exchange::Server;
+use crate::trace::ids::SpanIds;
+use crate::trace::{Exchange, ExchangeError, TraceContext};
+
+/// An exchange that has just begun.
+pub fn begin(model: &Model, request: Request, start: Timestamp) -> Exchange {
+    let endpoint = &model.endpoint;
+    Exchange {
+        request,
+        response: None,
+        completion: Completion::default(),
+        error: None,
+        start,
+        end: start,
+        completion_start: None,
+        attempts: None,
+        server: Some(Server {
+            provider: endpoint.provider,
+            address: endpoint.base.host_str().unwrap_or_default().to_owned(),
+            port: endpoint.base.port_or_known_default(),
+        }),
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    pub http: &'a reqwest::Client,
+    pub model: &'a Model,
+    pub console: &'a Console,
+}
+
+/// How a call ended that brought no whole answer.
+#[derive(Debug)]
+pub struct Broken {
+    pub failure: Failure,
+    /// The signal that ended it, if one did.
+    pub signal: Option<Signal>,
+}
+
+/// Asks the model and completes `exchange`; `context` is passed on to it when the call is traced. `interrupt`
+/// ends the call.
+///
+/// # Errors
+/// When there is no whole answer; the exchange then holds what there is.
+pub async fn complete(
+    exchange: &mut Exchange,
+    context: Option<&TraceContext>,
+    caller: &Caller<'_>,
+    sink: &mut dyn Sink,
+    interrupt: impl Future<Output = Signal>,
+) -> Result<(), Broken> {
+    let start = exchange.start.as_nanosecond();
+    let traceparent = context
+        .map(|context| context.traceparent(SpanIds::derive(context.trace_id, start).generation));
+    let client = Client {
+        http: caller.http,
+        endpoint: &caller.model.endpoint,
+        retries: caller.model.retries,
+        timeout: caller.model.timeout,
+        console: caller.console,
+    };
+    let mut progress = Progress::default();
+    let ended = tokio::select! {
+        ended = client.complete(&exchange.request, traceparent.as_deref(), sink, &mut progress) => Ok(ended),
+        signal = interrupt => Err(signal),
+    };
+    exchange.end = Timestamp::now().max(exchange.start);
+    exchange.attempts = Some(progress.attempts);
+    exchange.completion_start = progress.first_token;
+    let broken = match ended {
+        Ok(Ok(answer)) => {
+            exchange.set_response(&answer.body, answer.completion);
+            return Ok(());
+        }
+        Ok(Err(error)) => Broken {
+            failure: error.into(),
+            signal: None,
+        },
+        Err(signal) => Broken {
+            failure: Failure::new(Kind::Interrupted(signal), "interrupted")
+                .hint("what was received is in the trace"),
+            signal: Some(signal),
+        },
+    };
+    if let Some(partial) = progress.into_partial() {
+        exchange.set_response(&partial.to_string(), Completion::from_body(&partial));
+    }
+    exchange.error = Some(ExchangeError {
+        kind: broken.failure.kind.name().to_owned(),
+        message: broken.failure.message.clone(),
+        status: broken.failure.status,
+    });
+    Err(broken)
+}

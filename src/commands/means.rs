@@ -1,0 +1,100 @@
+//! The means of a run, made of its settings: the client, the Langfuse that can be asked, the exporter.
+
+use std::io;
+
+use crate::console::Console;
+use crate::delivery::{Courier, Exporter, Outbox, Wire};
+use crate::failure::Failure;
+use crate::http::{self, Proxies, TlsFiles};
+use crate::langfuse::Api;
+use crate::settings::{Destination, OutboxPlace, Settings, Tracing};
+use crate::trace::spans;
+
+/// What a run sends with.
+#[derive(Debug)]
+pub struct Means {
+    pub http: reqwest::Client,
+    /// None of a plain OTLP backend.
+    pub api: Option<Api>,
+    /// None when tracing is off.
+    pub exporter: Option<Exporter>,
+}
+
+impl Means {
+    /// Makes them; opens no connection.
+    ///
+    /// # Errors
+    /// When a certificate file cannot be used.
+    pub fn new(settings: &Settings, proxies: Proxies, console: &Console) -> Result<Self, Failure> {
+        let http = client(&settings.tls, proxies)?;
+        let mut means = Self {
+            http,
+            api: None,
+            exporter: None,
+        };
+        let (wire, public_key) = match &settings.tracing {
+            Tracing::Off(_) => return Ok(means),
+            Tracing::Unreachable(failure) => (Err(failure.message.clone()), None),
+            Tracing::On(destination) => {
+                means.api = api(destination, &means.http, console);
+                let wire = Wire {
+                    http: means.http.clone(),
+                    target: destination.target.clone(),
+                    api: means.api.clone(),
+                    console: console.clone(),
+                };
+                let langfuse = destination.langfuse.as_ref();
+                (
+                    Ok(wire),
+                    langfuse.map(|langfuse| langfuse.keys.public.clone()),
+                )
+            }
+        };
+        let outbox = settings.delivery.outbox.as_ref().map(open_outbox);
+        let trace = &settings.trace;
+        let resource = spans::resource(
+            &trace.service,
+            &trace.resource,
+            trace.environment.as_deref(),
+            trace.release.as_deref(),
+        );
+        means.exporter = Some(Exporter::new(
+            Courier {
+                wire,
+                outbox,
+                public_key,
+            },
+            &resource,
+        )?);
+        Ok(means)
+    }
+}
+
+/// The client of a run.
+///
+/// # Errors
+/// When a certificate file cannot be used.
+pub fn client(files: &TlsFiles, proxies: Proxies) -> Result<reqwest::Client, Failure> {
+    http::client(files, proxies).map_err(|error| {
+        Failure::config(format!("TLS cannot be set up: {error:#}"))
+            .hint("check --ca-file and the OTLP certificate variables")
+    })
+}
+
+/// The Langfuse of a destination, to be asked.
+pub fn api(destination: &Destination, http: &reqwest::Client, console: &Console) -> Option<Api> {
+    let langfuse = destination.langfuse.as_ref()?;
+    Some(Api::new(
+        http.clone(),
+        langfuse.base.clone(),
+        &langfuse.keys,
+        console.clone(),
+    ))
+}
+
+fn open_outbox(place: &OutboxPlace) -> io::Result<Outbox> {
+    match &place.dir {
+        Ok(dir) => Outbox::open(dir, place.max_bytes),
+        Err(why) => Err(io::Error::other(why.clone())),
+    }
+}

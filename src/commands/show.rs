@@ -1,0 +1,152 @@
+//! `langspan show`: reads a trace back and draws it.
+
+use std::io;
+use std::time::Duration;
+
+use reqwest::Url;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::means;
+use crate::cli::{self, Form};
+use crate::console::{self, Console};
+use crate::failure::{Failure, Kind, Verdict};
+use crate::http::Proxies;
+use crate::langfuse::api::Place;
+use crate::langfuse::base::parse_http_url;
+use crate::langfuse::{Api, ApiError, Row};
+use crate::output::Printer;
+use crate::output::tree::{self, Canvas};
+use crate::settings::{self, Destination, Notes, Sources, destination};
+use crate::trace::ids;
+
+/// The wait between two looks for a trace that is not there yet.
+const PAUSE: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// # Errors
+/// When the trace cannot be read.
+pub async fn run(options: &cli::Show, console: &Console) -> Result<Verdict, Failure> {
+    let sources = Sources::read(options.destination.env_file.as_deref())?;
+    let form = settings::form(&options.output, &sources)?;
+    if matches!(form, Form::Raw | Form::Url) {
+        return Err(Failure::usage("show prints text or json").hint("leave -o out, or say -o json"));
+    }
+    let mut notes = Notes::default();
+    let destination = destination::resolve(&options.destination, &sources, None, &mut notes)?;
+    console.hide(notes.secrets);
+    for warning in &notes.warnings {
+        console.warn(warning);
+    }
+    let trace_id = trace_id(&options.trace, &destination)?;
+    let tls = destination::tls_files(&options.destination, &sources);
+    let http = means::client(&tls, Proxies::FromEnvironment)?;
+    let api = means::api(&destination, &http, console).ok_or_else(|| {
+        Failure::config("a plain OTLP backend cannot be asked for a trace")
+            .hint("set LANGFUSE_BASE_URL and the keys")
+    })?;
+    let rows = read(&api, &trace_id, Duration::from_secs_f64(options.wait)).await?;
+    let mut printer = Printer::new(form);
+    if form == Form::Json {
+        let rows: Vec<_> = rows.iter().map(Row::json).collect();
+        printer.document(&json!({
+            "schema_version": 1, "ok": true, "command": "show", "trace": {"id": trace_id}, "rows": rows, "error": null
+        }));
+    } else {
+        let canvas = Canvas {
+            width: console::columns(),
+            colour: console::wants_colour(&io::stdout()),
+        };
+        printer.text(&tree::draw(&trace_id, &rows, canvas));
+    }
+    printer
+        .take_failure()
+        .map_or_else(|| Ok(Verdict::default()), Err)
+}
+
+/// The id itself, or that of a page's URL, which must be of the server that is asked.
+fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure> {
+    if !text.contains("://") {
+        let id = ids::parse_trace_id(text).map_err(|error| {
+            Failure::usage(error).hint("give the id of a trace, or the URL of its page")
+        })?;
+        return Ok(id.to_string());
+    }
+    let url = parse_http_url(text)
+        .map_err(|error| Failure::usage(error).hint("give the URL of a trace's page"))?;
+    let id = url
+        .path_segments()
+        .into_iter()
+        .flatten()
+        .find_map(|segment| ids::parse_trace_id(segment).ok());
+    let id = id.ok_or_else(|| {
+        Failure::usage(format!("{url} names no trace"))
+            .hint("the path of a trace's page ends in its id of 32 digits")
+    })?;
+    if !is_of(&url, destination) {
+        return Err(Failure::config(format!(
+            "the trace is of {}, the settings are of another server",
+            url.host_str().unwrap_or_default()
+        ))
+        .hint("set LANGFUSE_BASE_URL and the keys of that server"));
+    }
+    Ok(id.to_string())
+}
+
+/// Whether a page is of the server that is asked, or of the name that people know it by.
+fn is_of(url: &Url, destination: &Destination) -> bool {
+    let langfuse = destination.langfuse.as_ref();
+    langfuse.is_some_and(|langfuse| {
+        [&langfuse.base, &langfuse.ui]
+            .iter()
+            .any(|base| Some(base.host()) == url.host_str())
+    })
+}
+
+/// The rows of the trace, waited for.
+async fn read(api: &Api, trace_id: &str, wait: Duration) -> Result<Vec<Row>, Failure> {
+    let place = Place {
+        trace_id: trace_id.to_owned(),
+        window: None,
+    };
+    let deadline = Instant::now() + wait;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let (last, asked) = match api.rows(&place).await {
+            Ok(rows) if rows.is_empty() => (None, None),
+            Ok(rows) => return Ok(rows),
+            Err(error) if error.is_refusal() => return Err(unread(error)),
+            Err(error) => {
+                let asked = error.wait;
+                (Some(error), asked)
+            }
+        };
+        let next = asked.map_or(pause, |asked| asked.max(pause));
+        if Instant::now() + next >= deadline {
+            return Err(last.map_or_else(
+                || {
+                    Failure::new(
+                        Kind::NotReadable,
+                        format!("the trace {trace_id} is not there"),
+                    )
+                    .retryable(true)
+                    .hint("check the id; a trace that was just sent takes seconds: --wait SECS")
+                },
+                unread,
+            ));
+        }
+        sleep(next).await;
+        pause = (pause * 2).min(PAUSE);
+    }
+}
+
+fn unread(error: ApiError) -> Failure {
+    let hint = if error.is_refusal() {
+        "check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are of this server's project"
+    } else {
+        "check that the server is running and reachable from here"
+    };
+    Failure::new(Kind::Delivery, error.message)
+        .status(error.status)
+        .hint(hint)
+}

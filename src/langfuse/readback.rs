@@ -1,0 +1,259 @@
+//! Reading a trace back: waiting until its spans can be read, and comparing them with what was sent.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opentelemetry_sdk::trace::SpanData;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::api::{Api, ApiError, Place};
+use super::row::Row;
+use crate::console::Console;
+use crate::trace::attributes::{langfuse, openinference};
+
+/// The waits between two looks for a trace, the last one repeated: well inside the 30 requests a minute of Langfuse
+/// Cloud's smallest plan.
+const POLL_WAITS_MS: [u64; 6] = [250, 500, 1000, 2000, 3000, 5000];
+
+/// Spans of one trace, and the times to look around.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub trace_id: String,
+    pub span_ids: HashSet<String>,
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// What a read-back found.
+#[derive(Clone, Debug)]
+pub enum Readback {
+    /// Every span is there.
+    Readable(Vec<Row>),
+    /// Not every span was there when the time was up.
+    Missing { found: usize },
+    /// The server does not let these keys read.
+    Refused(ApiError),
+}
+
+/// A field that came back as another than was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    pub span: String,
+    pub field: &'static str,
+    pub sent: Value,
+    pub found: Value,
+}
+
+impl Wanted {
+    fn place(&self) -> Place {
+        Place {
+            trace_id: self.trace_id.clone(),
+            window: Some((self.from, self.to)),
+        }
+    }
+
+    fn found_in(&self, rows: &[Row]) -> usize {
+        let ids: HashSet<&str> = rows.iter().map(Row::id).collect();
+        self.span_ids
+            .iter()
+            .filter(|id| ids.contains(id.as_str()))
+            .count()
+    }
+}
+
+/// Looks for spans until all can be read or `deadline` has come.
+pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant, console: &Console) -> Readback {
+    let mut waits = POLL_WAITS_MS.iter().copied().map(Duration::from_millis);
+    let mut wait = Duration::ZERO;
+    let mut found = 0;
+    loop {
+        let asked = match api.rows(&wanted.place()).await {
+            Ok(rows) => {
+                found = wanted.found_in(&rows);
+                if found == wanted.span_ids.len() {
+                    return Readback::Readable(rows);
+                }
+                None
+            }
+            Err(error) if error.is_refusal() => return Readback::Refused(error),
+            Err(error) => {
+                console.detail(1, || format!("read-back: {}", error.message));
+                error.wait
+            }
+        };
+        wait = waits.next().unwrap_or(wait);
+        let pause = asked.map_or(wait, |asked| asked.max(wait));
+        if Instant::now() + pause >= deadline {
+            return Readback::Missing { found };
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Whether every span can be read now.
+///
+/// # Errors
+/// When the question was not answered.
+pub async fn knows(api: &Api, wanted: &Wanted) -> Result<bool, ApiError> {
+    let rows = api.rows(&wanted.place()).await?;
+    Ok(wanted.found_in(&rows) == wanted.span_ids.len())
+}
+
+/// The fields of the spans that came back as others than were sent. Of a span that was sent twice any row may be
+/// the right one, since the server shows both until it merges them.
+pub fn differences(spans: &[SpanData], environment: Option<&str>, rows: &[Row]) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    for span in spans {
+        let id = span.span_context.span_id().to_string();
+        let sent = sent(span, environment);
+        let candidates = rows.iter().filter(|row| row.id() == id);
+        let compared = candidates.map(|row| compare(&span.name, &sent, row));
+        differences.extend(compared.min_by_key(Vec::len).unwrap_or_default());
+    }
+    differences
+}
+
+/// The fields of a span that must come back, under the names of its row.
+fn sent(span: &SpanData, environment: Option<&str>) -> Vec<(&'static str, Value)> {
+    let find = |key: &str| {
+        span.attributes
+            .iter()
+            .find(|attribute| attribute.key.as_str() == key)
+    };
+    let attribute = |keys: &[&str]| {
+        let found = keys.iter().find_map(|key| find(key));
+        found.map_or(Value::Null, |attribute| match &attribute.value {
+            opentelemetry::Value::Array(opentelemetry::Array::String(values)) => values
+                .iter()
+                .map(|value| Value::from(value.as_str()))
+                .collect(),
+            value => Value::from(value.as_str().into_owned()),
+        })
+    };
+    let usage = attribute(&[langfuse::USAGE_DETAILS]);
+    let usage = usage
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    vec![
+        ("userId", attribute(&[langfuse::USER_ID])),
+        ("sessionId", attribute(&[langfuse::SESSION_ID])),
+        ("tags", attribute(&[langfuse::TAGS])),
+        ("environment", json!(stored_environment(environment))),
+        (
+            "input",
+            attribute(&[langfuse::OBSERVATION_INPUT, openinference::INPUT_VALUE]),
+        ),
+        (
+            "output",
+            attribute(&[langfuse::OBSERVATION_OUTPUT, openinference::OUTPUT_VALUE]),
+        ),
+        ("model", attribute(&[langfuse::MODEL_NAME])),
+        ("usageDetails", usage),
+    ]
+}
+
+/// The environment as the server stores it: without the prefixes that it strips.
+fn stored_environment(environment: Option<&str>) -> &str {
+    let mut rest = environment.unwrap_or_default();
+    while let Some(stripped) = rest.strip_prefix("langfuse") {
+        rest = stripped.trim_start_matches(['-', '_']);
+    }
+    if rest.is_empty() { "default" } else { rest }
+}
+
+fn compare(span: &str, sent: &[(&'static str, Value)], row: &Row) -> Vec<Difference> {
+    sent.iter()
+        .filter(|(field, sent)| !is_same(field, sent, row.field(field)))
+        .map(|(field, sent)| Difference {
+            span: span.to_owned(),
+            field,
+            sent: sent.clone(),
+            found: row.field(field).clone(),
+        })
+        .collect()
+}
+
+fn is_same(field: &str, sent: &Value, found: &Value) -> bool {
+    match (field, sent) {
+        // What was not sent the server may fill in: it counts tokens by itself.
+        ("usageDetails" | "model", Value::Null) => true,
+        // Absent is null, empty text or an empty list, by interface.
+        (_, Value::Null) => match found {
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            found => found.is_null(),
+        },
+        // Older servers sort them.
+        ("tags", Value::Array(tags)) => {
+            let as_set =
+                |tags: &[Value]| tags.iter().map(Value::to_string).collect::<BTreeSet<_>>();
+            found
+                .as_array()
+                .is_some_and(|found| as_set(found) == as_set(tags))
+        }
+        // The server adds a total.
+        ("usageDetails", Value::Object(buckets)) => {
+            buckets.iter().all(|(name, count)| found[name] == *count)
+        }
+        // Newer interfaces give the text, older ones what it parses to.
+        ("input" | "output", Value::String(text)) => {
+            found == sent
+                || serde_json::from_str::<Value>(text).is_ok_and(|parsed| parsed == *found)
+        }
+        _ => found == sent,
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = |value: &Value| value.to_string().chars().take(80).collect::<String>();
+        let Self {
+            span,
+            field,
+            sent,
+            found,
+        } = self;
+        write!(
+            f,
+            "{field} of `{span}`: sent {}, found {}",
+            short(sent),
+            short(found)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_is_known_in_every_interface() {
+        assert!(is_same("input", &json!("[1]"), &json!("[1]")));
+        assert!(is_same("input", &json!("[1]"), &json!([1])));
+        assert!(is_same("userId", &Value::Null, &json!("")));
+        assert!(is_same("tags", &json!(["b", "a"]), &json!(["a", "b"])));
+        assert!(is_same("tags", &Value::Null, &json!([])));
+        assert!(is_same(
+            "usageDetails",
+            &json!({"input": 1}),
+            &json!({"input": 1, "total": 1})
+        ));
+    }
+
+    #[test]
+    fn another_value_is_a_difference() {
+        assert!(!is_same("input", &json!("a"), &json!("b")));
+        assert!(!is_same("userId", &json!("u"), &json!("")));
+        assert!(!is_same("userId", &Value::Null, &json!("u")));
+        assert!(!is_same("tags", &json!(["a"]), &json!(["a", "b"])));
+        assert!(!is_same(
+            "usageDetails",
+            &json!({"input": 1}),
+            &json!({"input": 2})
+        ));
+    }
+}
