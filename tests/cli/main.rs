@@ -3,6 +3,8 @@
 
 // A call of the binary, and scripted servers.
 mod harness;
+// What an OTLP endpoint received, decoded.
+mod otlp;
 // The stand-in for model and Langfuse, as the other tests use it.
 mod stand_in;
 
@@ -10,3 +12,5 @@ mod stand_in;
 mod chat;
 // What the stand-in itself answers.
 mod sandbox;
+// Where the prompt comes from.
+mod stdin;
