@@ -12,5 +12,9 @@ mod stand_in;
 mod chat;
 // What the stand-in itself answers.
 mod sandbox;
+// What the model endpoint is asked, and what becomes of its answers.
+mod model;
+// The two spans as an endpoint receives them.
+mod spans;
 // Where the prompt comes from.
 mod stdin;

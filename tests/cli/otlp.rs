@@ -136,7 +136,8 @@ pub fn attribute(span: &Span, key: &str) -> Option<String> {
 /// An attribute that holds JSON.
 #[track_caller]
 pub fn attribute_json(span: &Span, key: &str) -> Value {
-    let text = attribute(span, key).unwrap_or_else(|| panic!("no {key}: {span:#?}"));
+    let text = attribute(span, key)
+        .unwrap_or_else(|| panic!("no {key}: {:#?}", attributes(&span.attributes)));
     serde_json::from_str(&text).unwrap()
 }
 
