@@ -14,6 +14,8 @@ mod chat;
 mod sandbox;
 // What the model endpoint is asked, and what becomes of its answers.
 mod model;
+// What stdout and stderr carry.
+mod output;
 // The two spans as an endpoint receives them.
 mod spans;
 // Where the prompt comes from.

@@ -1,11 +1,15 @@
 //! The model endpoint: what it is asked, which of its answers are answers, and what is asked again.
 
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Langspan, Reply, Scripted, completion, dead_url};
+use crate::harness::{Ended, Langspan, Reply, Scripted, completion, dead_url, wait_until};
 use crate::otlp::{Servers, Trace, attribute, attribute_json};
 
 /// A chunk of a stream that brings `text`.
@@ -290,6 +294,33 @@ fn the_timeout_bounds_all_attempts() {
 }
 
 #[test]
+fn the_timeout_bounds_the_whole_stream() {
+    let servers = Servers::answering("not asked");
+    let arguments = ["chat", "--stream", "--timeout", "1", "Hello"];
+    let call = servers
+        .call(&arguments)
+        .model_at(&stalling_stream(&piece("partial")));
+    call.run().code(4);
+    assert_partial(&assert_failed(&servers, ""));
+}
+
+/// The URL of a model that begins to stream and then says nothing more.
+fn stalling_stream(event: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let begun =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {event}\n\n");
+    thread::spawn(move || {
+        let mut open = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(begun.as_bytes());
+            open.push(stream);
+        }
+    });
+    url
+}
+
+#[test]
 fn an_answer_that_is_none_says_so_in_the_servers_words() {
     let replies = [
         (
@@ -327,7 +358,7 @@ fn an_answer_that_is_none_says_so_in_the_servers_words() {
                 "text/html",
                 "<html><title>Blocked by proxy</title></html>".to_owned(),
             ),
-            ["403", "Blocked by proxy"],
+            ["403", "HTML"],
         ),
         (
             Reply::Answer(404, "text/plain", "404 page not found".to_owned()),
@@ -565,10 +596,10 @@ fn key_organisation_and_project_are_sent_to_the_model_alone() {
 #[test]
 fn the_look_up_runs_while_the_model_works() {
     // The model answers only when the look-up has been seen.
-    let seen = std::sync::Arc::new(AtomicUsize::new(0));
-    let at_model = std::sync::Arc::clone(&seen);
+    let seen = Arc::new(AtomicUsize::new(0));
+    let at_model = Arc::clone(&seen);
     let model = Scripted::start(move |_, _| {
-        crate::harness::wait_until("the look-up came", || at_model.load(Ordering::SeqCst) > 0);
+        wait_until("the look-up came", || at_model.load(Ordering::SeqCst) > 0);
         good()
     });
     let langfuse = Scripted::start(move |request, _| {
