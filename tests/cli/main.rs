@@ -10,6 +10,8 @@ mod stand_in;
 
 // One prompt, one answer, one trace.
 mod chat;
+// Requests and recordings from a file.
+mod replay;
 // What the stand-in itself answers.
 mod sandbox;
 // What the model endpoint is asked, and what becomes of its answers.
