@@ -149,12 +149,15 @@ fn a_stream_may_be_cut_anywhere_and_hold_comments() {
         piece("hé"),
         piece("llo")
     );
-    let servers = Servers::replying(Reply::Answer(200, "text/event-stream; charset=utf-8", body));
-    servers
-        .call(&["chat", "--stream", "Hello"])
-        .run()
-        .code(0)
-        .stdout("héllo\n");
+    let mut reply = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    // A chunk for every byte, so that lines and letters are cut.
+    for byte in body.bytes() {
+        reply.extend([b"1\r\n", &[byte][..], b"\r\n"].concat());
+    }
+    reply.extend(b"0\r\n\r\n");
+    let servers = Servers::replying(Reply::Bytes(reply));
+    let call = servers.call(&["chat", "--stream", "Hello"]);
+    call.run().code(0).stdout("héllo\n");
 }
 
 #[test]
@@ -276,6 +279,12 @@ fn what_cannot_heal_is_not_asked_again() {
         error(422, "x"),
         error(429, "insufficient_quota"),
         Reply::With(503, forbidden, "{}".to_owned()),
+        // Nobody waits an hour; to ask earlier would be in vain.
+        Reply::With(
+            429,
+            vec![("retry-after", "3600".to_owned())],
+            "{}".to_owned(),
+        ),
     ] {
         let servers = Servers::replying(reply.clone());
         let ended = servers.call(&["chat", "Hello"]).run();

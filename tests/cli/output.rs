@@ -3,6 +3,8 @@
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -308,6 +310,15 @@ fn json_of_a_failed_call_keeps_the_trace() {
         assert_eq!(document["trace"]["delivery"], "accepted");
         assert_eq!(document["trace"]["id"], servers.trace().id());
     }
+}
+
+#[test]
+fn json_of_a_stream_that_broke_off_keeps_what_came() {
+    let error = json!({"error": {"message": "overloaded"}}).to_string();
+    let servers = streamed(&[piece(0, "par"), piece(0, "tial"), error]);
+    let call = servers.call(&["chat", "--json", "--stream", "Hello"]);
+    let document = assert_error(&call.run(), "model", 4);
+    assert_eq!(document["response"]["text"], "partial", "{document:#}");
 }
 
 #[test]
@@ -629,6 +640,37 @@ fn a_look_up_that_fails_leaves_the_short_link_and_a_warning() {
             .stderr_has(&link)
             .stderr_has("warning");
     }
+}
+
+#[test]
+fn a_look_up_that_fails_leaves_the_short_link_in_every_form() {
+    let mut servers = Servers::answering("hi");
+    servers.langfuse = langfuse(Reply::json(500, &json!({"message": "broken"})), accepted());
+    let url = servers.call(&["chat", "-o", "url", "Hello"]).run();
+    let document = servers.call(&["chat", "--json", "Hello"]).run();
+    let links = traces_at(&servers.langfuse);
+    let links = links
+        .iter()
+        .map(|trace| format!("{}/trace/{}", servers.langfuse.url(), trace.id()));
+    let links: Vec<String> = links.collect();
+    url.code(0).stdout(&format!("{}\n", links[0]));
+    assert_eq!(document.code(0).json()["trace"]["url"], links[1]);
+}
+
+#[test]
+fn a_look_up_that_is_answered_after_the_export_still_gives_the_full_link() {
+    let has_exported = Arc::new(AtomicBool::new(false));
+    let mut servers = Servers::answering("hi");
+    servers.langfuse = Scripted::start(move |request, _| {
+        if request.path == "/api/public/projects" {
+            wait_until("the spans arrived", || has_exported.load(Ordering::SeqCst));
+            return Reply::json(200, &json!({"data": [{"id": "p1", "name": "P"}]}));
+        }
+        has_exported.store(true, Ordering::SeqCst);
+        accepted()
+    });
+    let ended = servers.call(&["chat", "Hello"]).run();
+    ended.code(0).stderr_has("/project/p1/traces/");
 }
 
 #[test]

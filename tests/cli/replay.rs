@@ -191,7 +191,7 @@ fn a_file_that_cannot_be_read_is_a_file_problem() {
     }
     let call = servers.call(&["replay", "secret.json"]);
     let file = call.file("secret.json", BODY);
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read it all the same.
     if fs::read(&file).is_err() {
         call.run().code(6);

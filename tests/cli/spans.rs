@@ -4,9 +4,9 @@
 
 use sha2::{Digest as _, Sha256};
 
-use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use serde_json::{Value, json};
 
 use crate::harness::{Langspan, Reply, Scripted, completion};
@@ -15,25 +15,25 @@ use crate::otlp::{Servers, Trace, attribute, attribute_json, attributes, hex, tr
 const COMPLETION_START: &str = "langfuse.observation.completion_start_time";
 
 /// Name and kind, then every attribute, sorted; what differs from run to run replaced.
-fn table(span: &Span, model: &Scripted) -> String {
+fn table(span: &Span, model: &Scripted) -> Vec<String> {
     let port = format!("(int) {}", model.url().rsplit(':').next().unwrap());
-    let mut text = format!("{} {}\n", span.name, span.kind().as_str_name());
+    let mut lines = vec![format!("{} {}", span.name, span.kind().as_str_name())];
     for (key, value) in attributes(&span.attributes) {
         let value = match key.as_str() {
             "server.port" if value == port => "THE MODEL'S".to_owned(),
             COMPLETION_START => "A TIME".to_owned(),
             _ => value,
         };
-        text.push_str(&format!("{key} = {value}\n"));
+        lines.push(format!("{key} = {value}"));
     }
-    text
+    lines
 }
 
 /// Compares line by line, so that a failure names the line.
 #[track_caller]
 fn assert_table(span: &Span, model: &Scripted, expected: &str) {
     let found = table(span, model);
-    let found: Vec<&str> = found.lines().collect();
+    let found: Vec<&str> = found.iter().map(String::as_str).collect();
     let expected: Vec<&str> = expected.lines().map(str::trim_start).collect();
     let missing: Vec<_> = expected
         .iter()
@@ -95,8 +95,6 @@ fn who_and_what_for_stands_on_both_spans() {
         "-nmy run",
         "--metadata",
         "k=v",
-        "--metadata",
-        "equation=a=b",
     ]);
     let call = call.arg("--trace-version").arg("v1").arg("--public");
     let call = call.arg("--system").arg("Be brief.");
@@ -110,7 +108,6 @@ fn who_and_what_for_stands_on_both_spans() {
         langfuse.observation.type = span
         langfuse.session.id = s1
         langfuse.tags = [a, b]
-        langfuse.trace.metadata.equation = a=b
         langfuse.trace.metadata.k = v
         langfuse.trace.name = my run
         langfuse.trace.public = (bool) true
@@ -137,7 +134,6 @@ fn who_and_what_for_stands_on_both_spans() {
         langfuse.observation.usage_details = {"input":20,"input_cached_tokens":3,"output":30,"output_reasoning_tokens":5,"total":58}
         langfuse.session.id = s1
         langfuse.tags = [a, b]
-        langfuse.trace.metadata.equation = a=b
         langfuse.trace.metadata.k = v
         langfuse.trace.name = my run
         langfuse.trace.public = (bool) true
@@ -146,6 +142,30 @@ fn who_and_what_for_stands_on_both_spans() {
         server.address = 127.0.0.1
         server.port = THE MODEL'S"#,
     );
+}
+
+#[test]
+fn what_is_empty_is_not_sent() {
+    let servers = Servers::answering("Hi there");
+    let call = servers.call(&["chat", "Hello"]).env("LANGSPAN_TAGS", "");
+    call.env("LANGSPAN_USER", "")
+        .env("LANGSPAN_SESSION", "")
+        .env("LANGFUSE_TRACING_ENVIRONMENT", "")
+        .env("LANGFUSE_RELEASE", "")
+        .run()
+        .code(0);
+    let trace = servers.trace();
+    assert_table(
+        &trace.parent,
+        &servers.model,
+        "chat-completion SPAN_KIND_INTERNAL
+        input.value = Hello
+        langfuse.observation.type = span
+        output.value = Hi there",
+    );
+    for key in ["langfuse.environment", "langfuse.release"] {
+        assert!(!trace.resource.contains_key(key), "{:?}", trace.resource);
+    }
 }
 
 #[test]
@@ -281,23 +301,20 @@ fn a_call_that_went_well_has_no_status() {
     let servers = Servers::answering("hi");
     servers.call(&["chat", "Hello"]).run();
     for span in servers.trace().spans() {
-        let code = span
-            .status
-            .as_ref()
-            .map_or(StatusCode::Unset, |status| status.code());
+        let code = span.status.as_ref().map_or(StatusCode::Unset, Status::code);
         assert_eq!(code, StatusCode::Unset);
     }
 }
 
-#[test]
-fn a_streamed_answer_gives_the_same_generation_and_its_first_moment() {
+/// What [`completion`] answers, in pieces.
+fn streamed_answer() -> Reply {
     let chunk = |delta: &str, rest: &str| {
         format!(
             r#"{{"id":"chatcmpl-1","object":"chat.completion.chunk","model":"gpt-4o-mini-2024-07-18","choices":[{{"index":0,"delta":{delta},{rest}}}],"usage":null}}"#
         )
     };
     let usage = completion("")["usage"].to_string();
-    let servers = Servers::replying(Reply::events(&[
+    Reply::events(&[
         &chunk(
             r#"{"role":"assistant","content":""}"#,
             r#""finish_reason":null"#,
@@ -309,7 +326,12 @@ fn a_streamed_answer_gives_the_same_generation_and_its_first_moment() {
             r#"{{"id":"chatcmpl-1","model":"gpt-4o-mini-2024-07-18","choices":[],"usage":{usage}}}"#
         ),
         "[DONE]",
-    ]));
+    ])
+}
+
+#[test]
+fn a_streamed_answer_gives_the_same_generation_and_its_first_moment() {
+    let servers = Servers::replying(streamed_answer());
     servers
         .call(&["chat", "--stream", "Hello"])
         .run()
@@ -704,6 +726,18 @@ fn a_plain_otlp_backend_gets_the_general_conventions() {
             "{generation:#?}"
         );
     }
+}
+
+#[test]
+fn a_plain_otlp_backend_gets_the_messages_in_parts() {
+    let model = Scripted::model("Hi there");
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    let arguments = ["chat", "--system", "Be brief.", "Hello"];
+    call_to_a_collector(&model, &collector, &arguments)
+        .run()
+        .code(0);
+    let trace = traces_at(&collector).pop().unwrap();
+    let generation = attributes(&trace.generation.attributes);
     for key in ["langfuse.observation.input", "langfuse.observation.output"] {
         assert!(!generation.contains_key(key), "{generation:#?}");
     }

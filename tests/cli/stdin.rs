@@ -190,6 +190,7 @@ fn a_terminal_is_not_read_beside_arguments() {
 }
 
 /// Runs it at a terminal that nobody types at; none where `script` is not installed.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn at_a_terminal(call: &Langspan, arguments: &str) -> Option<Output> {
     let binary = call.command();
     let program = binary.get_program().to_str().unwrap();
@@ -208,11 +209,7 @@ fn at_a_terminal(call: &Langspan, arguments: &str) -> Option<Output> {
         script.env(name, value.unwrap());
     }
     let Ok(mut child) = script.spawn() else {
-        writeln!(
-            std::io::stderr(),
-            "skipped: this machine has no `script` to make a terminal with"
-        )
-        .unwrap();
+        eprintln!("skipped: this machine has no `script` to make a terminal with");
         return None;
     };
     let silent = child.stdin.take();
