@@ -485,6 +485,40 @@ fn what_names_one_trace_is_refused_for_more_than_one_document() {
 }
 
 #[test]
+fn a_recorded_value_that_looks_like_a_langfuse_key_is_refused() {
+    for (field, value) in [
+        ("user", json!("sk-lf-0123456789")),
+        ("session", json!("pk-lf-0123456789:sk-lf-0123456789")),
+        ("tags", json!(["sk-lf-0123456789"])),
+        ("metadata", json!({"k": "sk-lf-0123456789"})),
+    ] {
+        let mut leaking = recording();
+        leaking["trace"][field] = value;
+        let servers = Servers::answering("not asked");
+        let ended = replay(&servers, &leaking.to_string(), &[]);
+        assert_eq!(ended.code, Some(2), "{field}: {ended:#?}");
+        ended.stderr_lacks("0123456789");
+        assert!(traces_at(&servers.langfuse).is_empty());
+    }
+}
+
+#[test]
+fn a_document_that_fails_does_not_stop_the_others() {
+    let failure = Reply::json(400, &json!({"error": {"message": "no such field"}}));
+    let good = Reply::json(200, &completion("hi"));
+    let servers = Servers::replying_in_turn(vec![good.clone(), failure, good]);
+    let ended = replay(&servers, &[BODY; 3].join("\n"), &["-o", "json"]);
+    ended.code(4).stderr_has("no such field");
+    let outcomes: Vec<_> = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["ok"].take())
+        .collect();
+    assert_eq!(outcomes, [true, false, true]);
+    assert_eq!(traces_at(&servers.langfuse).len(), 3);
+}
+
+#[test]
 fn several_recordings_are_several_traces() {
     let mut other = recording();
     other["trace"]["id"] = "22222222222222222222222222222222".into();
@@ -596,6 +630,40 @@ fn a_record_that_cannot_be_written_is_found_before_the_model_is_asked() {
             .stdout("");
     }
     assert!(servers.model.requests().is_empty());
+}
+
+#[test]
+fn a_full_disk_under_the_record_costs_neither_answer_nor_trace() {
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["chat", "--record", "/dev/full", "Hello"]);
+    call.run()
+        .code(6)
+        .stdout("hi\n")
+        .stderr_has("No space left");
+    assert_eq!(
+        attribute(&servers.trace().parent, "output.value").unwrap(),
+        "hi"
+    );
+}
+
+#[test]
+fn a_recording_holds_no_key() {
+    let secret = "sk-a-model-key-0123456789";
+    let error = json!({"error": {"message": format!("Incorrect API key provided: {secret}.")}});
+    for reply in [
+        Reply::json(401, &error),
+        Reply::json(200, &completion("hi")),
+    ] {
+        let servers = Servers::replying(reply);
+        let call = servers.call(&["chat", "--record", "record.jsonl", "Hello"]);
+        let call = call.env("OPENAI_API_KEY", secret);
+        call.run();
+        let recording = recorded(call.home()).remove(0).to_string();
+        assert!(
+            !recording.contains(secret) && !recording.contains("sk-lf-sandbox"),
+            "{recording}"
+        );
+    }
 }
 
 /// What a recording does not hold, so that it cannot be emitted again.
