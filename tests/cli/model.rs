@@ -1,6 +1,6 @@
 //! The model endpoint: what it is asked, which of its answers are answers, and what is asked again.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -322,6 +322,9 @@ fn stalling_stream(event: &str) -> String {
     thread::spawn(move || {
         let mut open = Vec::new();
         for mut stream in listener.incoming().flatten() {
+            // An answer before the question would be none.
+            let head = BufReader::new(&stream).lines().map_while(Result::ok);
+            head.take_while(|line| !line.is_empty()).for_each(drop);
             let _ = stream.write_all(begun.as_bytes());
             open.push(stream);
         }
