@@ -3,6 +3,8 @@
 
 // A call of the binary, and scripted servers.
 mod harness;
+// What an OTLP endpoint received, decoded.
+mod otlp;
 // The stand-in for model and Langfuse, as the other tests use it.
 mod stand_in;
 
@@ -10,5 +12,15 @@ mod stand_in;
 mod chat;
 // The README runs, and tells the truth.
 mod readme;
+// Requests and recordings from a file.
+mod replay;
 // What the stand-in itself answers.
 mod sandbox;
+// What the model endpoint is asked, and what becomes of its answers.
+mod model;
+// What stdout and stderr carry.
+mod output;
+// The two spans as an endpoint receives them.
+mod spans;
+// Where the prompt comes from.
+mod stdin;
