@@ -8,5 +8,17 @@ mod stand_in;
 
 // One prompt, one answer, one trace.
 mod chat;
+// Which answers of an endpoint count as acceptance, and what is done about the others.
+mod delivery;
+// The table of exit codes, and which one wins.
+mod exit_codes;
+// Imports point down.
+mod layers;
+// Where spans wait, in which form, and that none is lost.
+mod outbox;
+// What waits is delivered, once.
+mod resend;
+// SIGINT and SIGTERM: what had ended is delivered or kept.
+mod signals;
 // What the stand-in itself answers.
 mod sandbox;
