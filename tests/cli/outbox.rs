@@ -128,7 +128,8 @@ fn only_its_owner_can_read_it() {
 
 #[test]
 fn the_spans_are_kept_as_compact_otlp_json_one_request_a_line() {
-    let (file, _) = entry(&kept());
+    let ended = kept();
+    let (file, _) = entry(&ended);
     let text = fs::read_to_string(file).unwrap();
     assert!(text.ends_with('\n') && text.lines().count() == 1, "{text}");
     let request: Value = serde_json::from_str(&text).unwrap();

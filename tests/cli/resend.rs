@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -78,8 +78,13 @@ fn spans_files(ended: &Ended) -> Vec<PathBuf> {
 }
 
 /// The name under which an entry is known.
-fn id(file: &std::path::Path) -> String {
+fn id(file: &Path) -> String {
     file.file_stem().unwrap().to_str().unwrap().to_owned()
+}
+
+/// The file beside the spans of an entry.
+fn metadata(file: &Path) -> PathBuf {
+    file.with_file_name(format!("{}.meta.json", id(file)))
 }
 
 #[test]
@@ -128,26 +133,19 @@ fn a_refusal_is_5_and_the_entry_stays() {
     let before = earlier.kept();
     let langfuse = Scripted::langfuse(|_, _| Reply::json(403, &json!({"message": "Suspended."})));
     let ended = resend(&[], &earlier, langfuse.url()).run();
-    ended.code(5).stderr_has("403").stderr_has("Suspended.");
+    let path = spans_files(&earlier)[0].display().to_string();
+    ended
+        .code(5)
+        .stderr_has("403")
+        .stderr_has("Suspended.")
+        .stderr_has(&path);
     assert!(ended.stderr.lines().count() <= 8, "{ended:#?}");
     assert_eq!(ended.kept(), before);
     assert_eq!(langfuse.exports().len(), 1);
-    // The cause is now the newer one.
-    resend(&["--list"], &earlier, &dead_url()).run().code(0);
-    let meta = files_below(&ended.outbox());
-    let meta = meta.iter().find(|path| path.ends_with_meta()).unwrap();
-    assert!(fs::read_to_string(meta).unwrap().contains("Suspended."));
+    let meta = metadata(&spans_files(&ended)[0]);
+    let meta = fs::read_to_string(meta).unwrap();
+    assert!(meta.contains("Suspended."), "the newer cause: {meta}");
     resend(&[], &earlier, accepting().url()).run().code(0);
-}
-
-trait EndsWithMeta {
-    fn ends_with_meta(&self) -> bool;
-}
-
-impl EndsWithMeta for PathBuf {
-    fn ends_with_meta(&self) -> bool {
-        self.to_string_lossy().ends_with(".meta.json")
-    }
 }
 
 #[test]
@@ -300,6 +298,48 @@ fn an_entry_that_was_lost_unanswered_is_missed_and_sent() {
     assert_eq!(sandbox.observations(&trace_id).len(), 2);
 }
 
+/// A resend whose export arrives and is never answered.
+fn unanswered(sandbox: &Arc<Sandbox>, reply: Reply) -> Scripted {
+    Scripted::before(sandbox, move |sandbox, request, _| {
+        forward(sandbox, request);
+        reply.clone()
+    })
+}
+
+#[test]
+fn what_resend_itself_got_no_answer_to_is_not_sent_again() {
+    let earlier = kept(1);
+    let sandbox = Arc::new(Sandbox::start());
+    let silent = unanswered(&sandbox, Reply::Close);
+    resend(&["--export-timeout", "1"], &earlier, silent.url())
+        .run()
+        .code(5);
+    let langfuse = Scripted::before(&sandbox, |sandbox, request, _| forward(sandbox, request));
+    let ended = resend(&[], &earlier, langfuse.url()).run();
+    ended.code(0);
+    assert!(langfuse.exports().is_empty(), "it was there");
+    assert!(ended.outbox_files().is_empty());
+}
+
+#[test]
+fn what_a_killed_resend_had_sent_is_not_sent_again() {
+    let earlier = kept(1);
+    let trace_id = trace_ids(&earlier).remove(0);
+    let sandbox = Arc::new(Sandbox::start());
+    let silent = unanswered(&sandbox, Reply::Hang);
+    let mut child = resend(&[], &earlier, silent.url()).spawn();
+    wait_until("it has arrived", || {
+        sandbox.observations(&trace_id).len() == 2
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let langfuse = Scripted::before(&sandbox, |sandbox, request, _| forward(sandbox, request));
+    let ended = resend(&[], &earlier, langfuse.url()).run();
+    ended.code(0);
+    assert!(langfuse.exports().is_empty(), "it was there");
+    assert!(ended.outbox_files().is_empty());
+}
+
 #[test]
 fn an_ambiguous_entry_stays_when_nobody_says_whether_it_arrived() {
     let earlier = ambiguous(&Scripted::langfuse(|_, _| Reply::Close));
@@ -334,8 +374,8 @@ fn a_list_names_what_waits_and_sends_nothing() {
 }
 
 /// Moves every time in an entry's metadata into the past.
-fn age(file: &std::path::Path) {
-    let path = file.with_file_name(format!("{}.meta.json", id(file)));
+fn age(file: &Path) {
+    let path = metadata(file);
     let mut meta: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     for value in meta.as_object_mut().unwrap().values_mut() {
         if value
