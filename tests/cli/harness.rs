@@ -20,6 +20,11 @@ use tempfile::TempDir;
 
 use crate::stand_in::Sandbox;
 
+/// Where a Langfuse takes spans.
+pub const TRACES: &str = "/api/public/otel/v1/traces";
+/// Where a Langfuse of today is asked for them.
+pub const OBSERVATIONS: &str = "/api/public/v2/observations";
+
 /// A call of `langspan` in the making.
 #[derive(Debug)]
 pub struct Langspan {
@@ -60,6 +65,12 @@ impl Langspan {
 
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Without a variable that it would have.
+    pub fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
         self
     }
 
@@ -332,6 +343,8 @@ pub enum Reply {
     With(u16, Vec<(&'static str, String)>, String),
     /// These bytes as they are, then the connection is closed.
     Bytes(Vec<u8>),
+    /// These bytes as they are, then nothing more; the connection stays open until the client leaves.
+    Stall(Vec<u8>),
     /// No answer; the connection stays open until the client leaves.
     Hang,
     /// The connection is closed without an answer.
@@ -394,8 +407,22 @@ impl Scripted {
                 200,
                 &serde_json::json!({"data": [{"id": "p1", "name": "P"}]}),
             ),
-            "/api/public/otel/v1/traces" => traces(request, count),
+            TRACES => traces(request, count),
             _ => Reply::Answer(404, "text/html", "<html></html>".to_owned()),
+        })
+    }
+
+    /// A Langfuse that is `sandbox` but for exports, which `traces` answers; [`forward`] makes them arrive there.
+    pub fn before(
+        sandbox: &Arc<Sandbox>,
+        traces: impl Fn(&Sandbox, &Request, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        // The server's threads outlive the test; the sandbox must not.
+        let sandbox = Arc::downgrade(sandbox);
+        Self::start(move |request, count| match sandbox.upgrade() {
+            None => Reply::Close,
+            Some(sandbox) if request.path == TRACES => traces(&sandbox, request, count),
+            Some(sandbox) => forward(&sandbox, request),
         })
     }
 
@@ -406,6 +433,11 @@ impl Scripted {
     /// Everything that was asked so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// The export requests.
+    pub fn exports(&self) -> Vec<Request> {
+        self.requests_to(TRACES)
     }
 
     /// The requests to a path.
@@ -425,6 +457,21 @@ pub fn completion(text: &str) -> Value {
         "usage": {"prompt_tokens": 23, "completion_tokens": 35, "total_tokens": 58,
                   "prompt_tokens_details": {"cached_tokens": 3}, "completion_tokens_details": {"reasoning_tokens": 5}}
     })
+}
+
+/// Passes a request on to a sandbox, with the sandbox's keys; gives its answer.
+pub fn forward(sandbox: &Sandbox, request: &Request) -> Reply {
+    let answer = if request.method == "GET" {
+        sandbox.get(&request.path)
+    } else {
+        let headers: Vec<(&str, &str)> = ["content-type", "content-encoding"]
+            .into_iter()
+            .map(|name| (name, request.header(name)))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        sandbox.post(&request.path, &headers, request.body.clone())
+    };
+    Reply::Answer(answer.status, "application/json", answer.body)
 }
 
 /// A port of loopback that nobody listens on.
@@ -454,6 +501,11 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Request>>, reply: &dyn Fn(&Request
             Reply::With(status, headers, body) => (status, headers, body),
             Reply::Bytes(bytes) => {
                 let _ = (&*stream).write_all(&bytes);
+                return;
+            }
+            Reply::Stall(bytes) => {
+                let _ = (&*stream).write_all(&bytes);
+                let _ = reader.read(&mut [0]);
                 return;
             }
             Reply::Hang => {

@@ -14,6 +14,18 @@ mod chat;
 mod readme;
 // Requests and recordings from a file.
 mod replay;
+// Which answers of an endpoint count as acceptance, and what is done about the others.
+mod delivery;
+// The table of exit codes, and which one wins.
+mod exit_codes;
+// Imports point down.
+mod layers;
+// Where spans wait, in which form, and that none is lost.
+mod outbox;
+// What waits is delivered, once.
+mod resend;
+// SIGINT and SIGTERM: what had ended is delivered or kept.
+mod signals;
 // What the stand-in itself answers.
 mod sandbox;
 // What the model endpoint is asked, and what becomes of its answers.
