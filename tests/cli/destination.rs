@@ -1,12 +1,14 @@
 //! Which server gets the spans: the rules in their order, the forms of a URL, the keys that never reach another host,
 //! and the OTLP variables.
 
+use std::fs;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::export::Export;
-use crate::harness::{Ended, Langspan, Reply, Request, Scripted, dead_url};
+use crate::harness::{Ended, Langspan, Reply, Request, Scripted, dead_url, files_below};
 use crate::stand_in::Sandbox;
 use crate::untouched::Untouched;
 
@@ -332,6 +334,20 @@ fn a_collector_gets_the_spans_and_langfuse_the_keys() {
 }
 
 #[test]
+fn the_option_beats_an_endpoint_variable() {
+    let (model, collector, other) = (Scripted::model("hi"), backend(), Untouched::start());
+    chat(&model, &[("OTEL_EXPORTER_OTLP_ENDPOINT", other.url())])
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=blue")
+        .arg("--otlp-endpoint")
+        .arg(collector.url())
+        .run()
+        .code(0);
+    let [export] = collector.requests().try_into().unwrap();
+    assert_eq!(export.header("x-tenant"), "blue");
+    other.assert_untouched();
+}
+
+#[test]
 fn only_an_empty_path_of_a_collector_is_completed() {
     let (model, langfuse) = (Scripted::model("hi"), Scripted::langfuse(accept));
     for (given, path) in [
@@ -486,6 +502,70 @@ fn the_model_gets_no_langfuse_key_and_langfuse_no_model_key() {
     }
 }
 
+#[test]
+fn no_secret_is_shown_though_every_server_repeats_what_it_got() {
+    let echo = || {
+        Scripted::start(|request, _| {
+            let message = format!("refused: {:?}", request.headers);
+            let body = json!({"message": message, "error": {"message": message}});
+            Reply::json(401, &body)
+        })
+    };
+    for form in ["text", "json"] {
+        let (model, langfuse) = (echo(), echo());
+        let ended = chat(&model, &KEYS)
+            .env("LANGFUSE_BASE_URL", langfuse.url())
+            .env("OPENAI_API_KEY", "sk-of-the-model-1234567890")
+            .arg("-vv")
+            .arg("-o")
+            .arg(form)
+            .arg("-H")
+            .arg("x-api-key: header-secret-1234567890")
+            .run();
+        ended.code(5);
+        let encoded = authorization().replace("Basic ", "");
+        let files = files_below(&ended.outbox());
+        assert!(!files.is_empty());
+        let kept: String = files
+            .iter()
+            .map(|file| fs::read_to_string(file).unwrap())
+            .collect();
+        // Those in variables are looked for by the harness.
+        for secret in ["header-secret-1234567890", &encoded] {
+            for (place, text) in [
+                ("stdout", &ended.stdout),
+                ("stderr", &ended.stderr),
+                ("outbox", &kept),
+            ] {
+                assert!(!text.contains(secret), "{place} holds {secret}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_message_is_not_cut_in_the_middle_of_a_secret() {
+    let model = Scripted::model("hi");
+    let secret = "sk-lf-0a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r8s9t0u1v2w3x";
+    // Wherever a message is cut, one of these has a key there.
+    for padding in [0, 18, 36] {
+        let message = format!(
+            "{}{}",
+            "x".repeat(padding),
+            format!("{secret} ").repeat(500)
+        );
+        let langfuse =
+            Scripted::langfuse(move |_, _| Reply::json(401, &json!({"message": message})));
+        let ended = chat(&model, &KEYS)
+            .env("LANGFUSE_BASE_URL", langfuse.url())
+            .env("LANGFUSE_SECRET_KEY", secret)
+            .arg("--no-outbox")
+            .arg("-vv")
+            .run();
+        ended.code(5).stderr_lacks(&secret[..14]);
+    }
+}
+
 // The cookbook's shell
 
 #[test]
@@ -551,6 +631,57 @@ fn the_general_variables_serve_as_well_and_padding_survives() {
         let look_up = langfuse.requests_to(PROJECTS).pop().unwrap();
         assert_eq!(look_up.header("authorization"), expected);
     }
+}
+
+#[test]
+fn a_header_without_a_sound_key_pair_is_none() {
+    let server = Untouched::start();
+    let encode = |text: &str| format!("Basic {}", STANDARD.encode(text));
+    let mut taken = Vec::new();
+    for value in [
+        encode("pk-lf-1234567890"),
+        encode("pk-lf-1234567890:"),
+        encode(":sk-lf-1234567890"),
+        encode("sk-lf-1234567890:pk-lf-1234567890"),
+        "Basic this-is-not-base64".to_owned(),
+        "Bearer sk-lf-1234567890".to_owned(),
+    ] {
+        let ended = Langspan::new(&["chat", "Hello"])
+            .model_at(server.url())
+            .env(
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                &format!("{}/api/public/otel", server.url()),
+            )
+            .env(
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                &format!("Authorization={value}"),
+            )
+            .run();
+        ended.stderr_lacks("1234567890");
+        if ended.code != Some(3) {
+            taken.push(value);
+        }
+    }
+    assert!(taken.is_empty(), "taken for a pair: {taken:?}");
+    server.assert_untouched();
+}
+
+#[test]
+fn no_variable_changes_the_version_header() {
+    let (model, langfuse) = (Scripted::model("hi"), Scripted::langfuse(accept));
+    chat(&model, &KEYS)
+        .env(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            &format!("{}/api/public/otel", langfuse.url()),
+        )
+        .env(
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "x-langfuse-ingestion-version=3",
+        )
+        .run()
+        .code(0);
+    let [export] = langfuse.requests_to(INGEST).try_into().unwrap();
+    assert_eq!(export.header("x-langfuse-ingestion-version"), "4");
 }
 
 #[test]

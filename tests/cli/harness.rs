@@ -20,8 +20,8 @@ use tempfile::TempDir;
 
 use crate::stand_in::Sandbox;
 
-/// A call of `langspan` in the making.
-#[derive(Debug)]
+/// A call of `langspan` in the making. Clones share their home.
+#[derive(Clone, Debug)]
 pub struct Langspan {
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,

@@ -1,21 +1,36 @@
 //! A server that must not be spoken to: it sees not only requests, but every connection.
 
-use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-/// A port on loopback whose connections are counted by the kernel's queue, and never accepted before the question.
+/// A port on loopback that counts its connections, and closes each at once so that nobody waits for an answer.
 #[derive(Debug)]
 pub struct Untouched {
-    listener: TcpListener,
+    address: String,
     url: String,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Untouched {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        Self { listener, url }
+        let address = listener.local_addr().unwrap().to_string();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                count.fetch_add(1, Ordering::SeqCst);
+                drop(stream);
+            }
+        });
+        Self {
+            url: format!("http://{address}"),
+            address,
+            connections,
+        }
     }
 
     pub fn url(&self) -> &str {
@@ -25,9 +40,10 @@ impl Untouched {
     /// Asserts that nobody has connected.
     #[track_caller]
     pub fn assert_untouched(&self) {
-        match self.listener.accept() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            other => panic!("{} was connected to: {other:?}", self.url),
-        }
+        // Connections are taken in their order: once this one is closed, all earlier ones are counted.
+        let mut own = TcpStream::connect(&self.address).unwrap();
+        let _ = own.read(&mut [0]);
+        let others = self.connections.fetch_sub(1, Ordering::SeqCst) - 1;
+        assert_eq!(others, 0, "{} was connected to", self.url);
     }
 }
