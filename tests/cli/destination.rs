@@ -17,6 +17,8 @@ const KEYS: [(&str, &str); 2] = [
     ("LANGFUSE_SECRET_KEY", "sk-lf-destination"),
 ];
 const INGEST: &str = "/api/public/otel/v1/traces";
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const PROJECTS: &str = "/api/public/projects";
 
 fn basic(public: &str, secret: &str) -> String {
@@ -80,81 +82,65 @@ fn holds(request: &Request, text: &str) -> bool {
 
 #[test]
 fn the_first_rule_that_applies_chooses_the_destination() {
-    let base = ("LANGFUSE_BASE_URL", "https://base.example");
-    let host = ("LANGFUSE_HOST", "https://host.example");
-    let traces = (
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        "https://traces.example/api/public/otel/v1/traces",
-    );
-    let general = (
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "https://general.example/api/public/otel",
-    );
-    let plain_traces = (
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        "https://traces.example/v1/traces",
-    );
-    let plain_general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://general.example");
-    let flag: &[&str] = &["--langfuse-base-url", "https://flag.example"];
-    let [public, secret] = KEYS;
-    for (arguments, variables, endpoint) in [
+    let variables = |word: &str| match word {
+        "base" => vec![("LANGFUSE_BASE_URL", "https://base.example")],
+        "host" => vec![("LANGFUSE_HOST", "https://host.example")],
+        "traces" => vec![(
+            TRACES_ENDPOINT,
+            "https://traces.example/api/public/otel/v1/traces",
+        )],
+        "general" => vec![(ENDPOINT, "https://general.example/api/public/otel")],
+        "plain-traces" => vec![(TRACES_ENDPOINT, "https://traces.example/v1/traces")],
+        "plain-general" => vec![(ENDPOINT, "https://general.example")],
+        "keys" => KEYS.to_vec(),
+        _ => vec![],
+    };
+    for (set, endpoint) in [
         (
-            flag,
-            vec![base, host, traces, public, secret],
+            "flag base host traces keys",
             "https://flag.example/api/public/otel/v1/traces",
         ),
         (
-            &[],
-            vec![base, host, traces, public, secret],
+            "base host traces keys",
             "https://base.example/api/public/otel/v1/traces",
         ),
         (
-            &[],
-            vec![host, traces, public, secret],
+            "host traces keys",
             "https://host.example/api/public/otel/v1/traces",
         ),
         (
-            &[],
-            vec![traces, public, secret],
+            "traces general keys",
             "https://traces.example/api/public/otel/v1/traces",
         ),
         (
-            &[],
-            vec![general, public, secret],
+            "general keys",
             "https://general.example/api/public/otel/v1/traces",
         ),
         (
-            &[],
-            vec![traces, general, public, secret],
-            "https://traces.example/api/public/otel/v1/traces",
-        ),
-        (
-            &[],
-            vec![plain_traces, public, secret],
+            "keys plain-traces",
             "https://cloud.langfuse.com/api/public/otel/v1/traces",
         ),
         (
-            &[],
-            vec![plain_general, public, secret],
+            "keys plain-general",
             "https://cloud.langfuse.com/api/public/otel/v1/traces",
         ),
         (
-            &[],
-            vec![plain_traces, plain_general],
+            "plain-traces plain-general",
             "https://traces.example/v1/traces",
         ),
+        ("plain-general", "https://general.example/v1/traces"),
         (
-            &[],
-            vec![plain_general],
-            "https://general.example/v1/traces",
-        ),
-        (
-            &[],
-            vec![public, secret],
+            "keys",
             "https://cloud.langfuse.com/api/public/otel/v1/traces",
         ),
     ] {
-        assert_aimed_at(&dry_run(arguments, &variables), endpoint);
+        let flag: &[&str] = if set.starts_with("flag") {
+            &["--langfuse-base-url", "https://flag.example"]
+        } else {
+            &[]
+        };
+        let variables: Vec<_> = set.split(' ').flat_map(variables).collect();
+        assert_aimed_at(&dry_run(flag, &variables), endpoint);
     }
 }
 

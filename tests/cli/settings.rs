@@ -446,54 +446,56 @@ fn no_tags_are_no_attribute() {
     }
 }
 
+/// The variables of the CI services, and the job's URL that they make.
+const SERVICES: [(&[(&str, &str)], &str); 4] = [
+    (
+        &[
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_SHA", "c0ffee"),
+            ("GITHUB_REF_NAME", "main-branch"),
+            ("GITHUB_ACTOR", "the-actor"),
+            ("GITHUB_SERVER_URL", "https://git.example"),
+            ("GITHUB_REPOSITORY", "o/r"),
+            ("GITHUB_RUN_ID", "17"),
+        ],
+        "https://git.example/o/r/actions/runs/17",
+    ),
+    (
+        &[
+            ("GITLAB_CI", "true"),
+            ("CI_COMMIT_SHA", "c0ffee"),
+            ("CI_COMMIT_REF_NAME", "main-branch"),
+            ("CI_COMMIT_BRANCH", "main-branch"),
+            ("CI_JOB_URL", "https://git.example/jobs/17"),
+            ("GITLAB_USER_LOGIN", "the-actor"),
+        ],
+        "https://git.example/jobs/17",
+    ),
+    (
+        &[
+            ("BUILDKITE", "true"),
+            ("BUILDKITE_COMMIT", "c0ffee"),
+            ("BUILDKITE_BRANCH", "main-branch"),
+            ("BUILDKITE_BUILD_URL", "https://build.example/17"),
+            ("BUILDKITE_BUILD_CREATOR", "the-actor"),
+        ],
+        "https://build.example/17",
+    ),
+    (
+        &[
+            ("CIRCLECI", "true"),
+            ("CIRCLE_SHA1", "c0ffee"),
+            ("CIRCLE_BRANCH", "main-branch"),
+            ("CIRCLE_BUILD_URL", "https://circle.example/17"),
+            ("CIRCLE_USERNAME", "the-actor"),
+        ],
+        "https://circle.example/17",
+    ),
+];
+
 #[test]
 fn ci_facts_of_four_services_become_metadata() {
-    let services: [(&[(&str, &str)], &str); 4] = [
-        (
-            &[
-                ("GITHUB_ACTIONS", "true"),
-                ("GITHUB_SHA", "c0ffee"),
-                ("GITHUB_REF_NAME", "main-branch"),
-                ("GITHUB_ACTOR", "the-actor"),
-                ("GITHUB_SERVER_URL", "https://git.example"),
-                ("GITHUB_REPOSITORY", "o/r"),
-                ("GITHUB_RUN_ID", "17"),
-            ],
-            "https://git.example/o/r/actions/runs/17",
-        ),
-        (
-            &[
-                ("GITLAB_CI", "true"),
-                ("CI_COMMIT_SHA", "c0ffee"),
-                ("CI_COMMIT_REF_NAME", "main-branch"),
-                ("CI_COMMIT_BRANCH", "main-branch"),
-                ("CI_JOB_URL", "https://git.example/jobs/17"),
-                ("GITLAB_USER_LOGIN", "the-actor"),
-            ],
-            "https://git.example/jobs/17",
-        ),
-        (
-            &[
-                ("BUILDKITE", "true"),
-                ("BUILDKITE_COMMIT", "c0ffee"),
-                ("BUILDKITE_BRANCH", "main-branch"),
-                ("BUILDKITE_BUILD_URL", "https://build.example/17"),
-                ("BUILDKITE_BUILD_CREATOR", "the-actor"),
-            ],
-            "https://build.example/17",
-        ),
-        (
-            &[
-                ("CIRCLECI", "true"),
-                ("CIRCLE_SHA1", "c0ffee"),
-                ("CIRCLE_BRANCH", "main-branch"),
-                ("CIRCLE_BUILD_URL", "https://circle.example/17"),
-                ("CIRCLE_USERNAME", "the-actor"),
-            ],
-            "https://circle.example/17",
-        ),
-    ];
-    for (variables, job) in services {
+    for (variables, job) in SERVICES {
         for span in sent(&["--ci"], variables).spans() {
             let facts = metadata(&span);
             for fact in ["c0ffee", "main-branch", "the-actor"] {
@@ -962,77 +964,83 @@ fn a_dry_run_shows_everything_and_opens_no_socket() {
     }
 }
 
+type Words = &'static [&'static str];
+type Variables = &'static [(&'static str, &'static str)];
+
+/// Arguments, variables, and the origins that are named then.
+const ORIGINS: [(Words, Variables, Words); 12] = [
+    (&["-m", "m"], &[], &["--model"]),
+    (
+        &["--langfuse-base-url", "https://h.example"],
+        &[],
+        &["--langfuse-base-url"],
+    ),
+    (
+        &["--openai-base-url", "https://h.example"],
+        &[],
+        &["--openai-base-url"],
+    ),
+    (
+        &["--otlp-endpoint", "https://h.example"],
+        &[],
+        &["--otlp-endpoint"],
+    ),
+    (
+        &["-u", "u"],
+        &[("LANGSPAN_SESSION", "s")],
+        &["--user", "LANGSPAN_SESSION"],
+    ),
+    (
+        &[],
+        &[("LANGSPAN_USER", "u"), ("LANGSPAN_TAGS", "a")],
+        &["LANGSPAN_USER", "LANGSPAN_TAGS"],
+    ),
+    (
+        &[],
+        &[
+            ("LANGFUSE_TRACING_ENVIRONMENT", "e"),
+            ("GITHUB_SHA", "c0ffee"),
+        ],
+        &["LANGFUSE_TRACING_ENVIRONMENT", "GITHUB_SHA"],
+    ),
+    (
+        &[],
+        &[("LANGSPAN_UI_URL", "https://h.example")],
+        &["LANGSPAN_UI_URL"],
+    ),
+    (
+        &[],
+        &[("OPENAI_API_KEY", "sk-of-openai")],
+        &["OPENAI_API_KEY"],
+    ),
+    (
+        &[],
+        &[("LANGFUSE_SAMPLE_RATE", "0.5")],
+        &["LANGFUSE_SAMPLE_RATE"],
+    ),
+    (
+        &[],
+        &[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
+        &["OTEL_EXPORTER_OTLP_PROTOCOL"],
+    ),
+    (
+        &[],
+        &[("LANGFUSE_TRACING_ENABLED", "false")],
+        &["LANGFUSE_TRACING_ENABLED"],
+    ),
+];
+
 #[test]
 fn a_dry_run_names_the_origin_of_every_setting_that_it_took() {
-    let mut unnamed = Vec::new();
-    for (arguments, variables, origins) in [
-        (vec!["-m", "m"], vec![], vec!["--model"]),
-        (
-            vec!["--langfuse-base-url", "https://h.example"],
-            vec![],
-            vec!["--langfuse-base-url"],
-        ),
-        (
-            vec!["--openai-base-url", "https://h.example"],
-            vec![],
-            vec!["--openai-base-url"],
-        ),
-        (
-            vec!["--otlp-endpoint", "https://h.example"],
-            vec![],
-            vec!["--otlp-endpoint"],
-        ),
-        (
-            vec!["-u", "u"],
-            vec![("LANGSPAN_SESSION", "s")],
-            vec!["--user", "LANGSPAN_SESSION"],
-        ),
-        (
-            vec![],
-            vec![("LANGSPAN_USER", "u"), ("LANGSPAN_TAGS", "a")],
-            vec!["LANGSPAN_USER", "LANGSPAN_TAGS"],
-        ),
-        (
-            vec![],
-            vec![
-                ("LANGFUSE_TRACING_ENVIRONMENT", "e"),
-                ("GITHUB_SHA", "c0ffee"),
-            ],
-            vec!["LANGFUSE_TRACING_ENVIRONMENT", "GITHUB_SHA"],
-        ),
-        (
-            vec![],
-            vec![("LANGSPAN_UI_URL", "https://h.example")],
-            vec!["LANGSPAN_UI_URL"],
-        ),
-        (
-            vec![],
-            vec![("OPENAI_API_KEY", "sk-of-openai")],
-            vec!["OPENAI_API_KEY"],
-        ),
-        (
-            vec![],
-            vec![("LANGFUSE_SAMPLE_RATE", "0.5")],
-            vec!["LANGFUSE_SAMPLE_RATE"],
-        ),
-        (
-            vec![],
-            vec![("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
-            vec!["OTEL_EXPORTER_OTLP_PROTOCOL"],
-        ),
-        (
-            vec![],
-            vec![("LANGFUSE_TRACING_ENABLED", "false")],
-            vec!["LANGFUSE_TRACING_ENABLED"],
-        ),
-    ] {
+    let mut unnamed: Vec<&str> = Vec::new();
+    for (arguments, variables, origins) in ORIGINS {
         let key = ("OPENAI_API_KEY", "sk-of-openai");
-        let ended = dry_run(&arguments, &[vec![key], variables].concat());
+        let ended = dry_run(arguments, &[&[key], variables].concat());
         ended.code(0);
         unnamed.extend(
             origins
-                .into_iter()
-                .filter(|origin| !ended.stdout.contains(origin)),
+                .iter()
+                .filter(|origin| !ended.stdout.contains(**origin)),
         );
     }
     assert!(unnamed.is_empty(), "not named: {unnamed:?}");
