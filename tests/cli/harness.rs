@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::stand_in::Sandbox;
 
+<<<<<<< HEAD
 /// Where a Langfuse takes spans.
 pub const TRACES: &str = "/api/public/otel/v1/traces";
 /// Where a Langfuse of today is asked for them.
@@ -27,6 +28,10 @@ pub const OBSERVATIONS: &str = "/api/public/v2/observations";
 
 /// A call of `langspan` in the making.
 #[derive(Debug)]
+=======
+/// A call of `langspan` in the making. Clones share their home.
+#[derive(Clone, Debug)]
+>>>>>>> tests-a
 pub struct Langspan {
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,

@@ -5,8 +5,12 @@
 mod harness;
 // What an OTLP endpoint received, decoded.
 mod otlp;
+// What an export request carries, decoded.
+mod export;
 // The stand-in for model and Langfuse, as the other tests use it.
 mod stand_in;
+// A server that must not be spoken to.
+mod untouched;
 
 // One prompt, one answer, one trace.
 mod chat;
@@ -36,3 +40,9 @@ mod output;
 mod spans;
 // Where the prompt comes from.
 mod stdin;
+// Which server gets the spans, with which keys, and in which form.
+mod destination;
+// Where each setting comes from, and what it does.
+mod settings;
+// What is refused before anything is sent.
+mod bad_input;

@@ -1,0 +1,301 @@
+//! What is refused before anything is sent: one line of cause, one of remedy, the right code.
+
+use serde_json::json;
+
+use crate::harness::{Ended, Langspan, Scripted};
+use crate::untouched::Untouched;
+
+const ID: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// Asserts that a call ended before anything was sent, and said why and what to do in a few lines.
+#[track_caller]
+fn assert_refused(call: &Langspan, code: i32) -> Ended {
+    let server = Untouched::start();
+    let ended = call
+        .clone()
+        .model_at(server.url())
+        .langfuse_at(server.url())
+        .run();
+    assert_short(&ended, code);
+    server.assert_untouched();
+    ended
+}
+
+#[track_caller]
+fn assert_short(ended: &Ended, code: i32) {
+    ended.code(code).stdout("").stderr_lacks("backtrace");
+    let lines: Vec<&str> = ended
+        .stderr
+        .lines()
+        .filter(|line| !line.is_empty())
+        .collect();
+    let causes = lines
+        .iter()
+        .filter(|line| line.starts_with("error: "))
+        .count();
+    assert_eq!(causes, 1, "one line of cause is wanted: {ended:#?}");
+    assert!(lines.len() > 1, "a line of remedy is wanted: {ended:#?}");
+    assert!(ended.stderr.lines().count() <= 8, "{ended:#?}");
+    assert!(ended.outbox_files().is_empty(), "{ended:#?}");
+}
+
+fn chat(arguments: &[&str]) -> Langspan {
+    Langspan::new(&[&["chat"], arguments, &["Hello"]].concat())
+}
+
+#[test]
+fn options_that_do_not_exist_or_do_not_fit_are_refused() {
+    for (arguments, named) in [
+        (vec!["--nope"], "--nope"),
+        (vec!["--langfuse-secret-key", "x"], "--langfuse-secret-key"),
+        (vec!["--trace-id", ID, "--trace-seed", "s"], "--trace-seed"),
+        (vec!["--temperature", "hot"], "hot"),
+        (vec!["--max-tokens", "many"], "many"),
+        (vec!["--retries", "many"], "many"),
+        (vec!["--timeout", "0"], "--timeout"),
+        (vec!["--timeout", "soon"], "soon"),
+        (vec!["--export-timeout", "soon"], "soon"),
+        (vec!["--wait", "soon"], "soon"),
+        (vec!["--metadata", "no-value"], "--metadata"),
+        (vec!["--metadata", "=no-key"], "--metadata"),
+        (vec!["--param", "no-value"], "--param"),
+        (vec!["--param", "seed:={"], "--param"),
+        (vec!["--header", "no-value"], "--header"),
+        (
+            vec!["--sandbox", "--openai-base-url", "http://127.0.0.1:1"],
+            "--openai-base-url",
+        ),
+        (
+            vec!["--sandbox", "--langfuse-base-url", "http://127.0.0.1:1"],
+            "--langfuse-base-url",
+        ),
+        (
+            vec!["--sandbox", "--otlp-endpoint", "http://127.0.0.1:1"],
+            "--otlp-endpoint",
+        ),
+    ] {
+        assert_refused(&chat(&arguments), 2).stderr_has(named);
+    }
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_refused() {
+    assert_refused(&Langspan::new(&["chatt", "Hello"]), 2).stderr_has("chatt");
+}
+
+#[test]
+fn a_usage_error_is_text_even_where_json_is_wanted() {
+    for arguments in [["-o", "json", "--nope"], ["--json", "--trace-id", "x"]] {
+        assert_refused(&chat(&arguments), 2);
+    }
+}
+
+#[test]
+fn an_output_form_that_is_a_file_name_is_answered_with_the_redirection() {
+    for arguments in [["-o", "answer.txt"], ["--output", "answer.txt"]] {
+        assert_refused(&chat(&arguments), 2).stderr_has("> answer.txt");
+    }
+}
+
+#[test]
+fn a_trace_id_has_32_hexadecimal_digits_that_are_not_all_zero() {
+    for wrong in [
+        "",
+        "x",
+        "0af7651916cd43dd8448eb211c80319",
+        "0af7651916cd43dd8448eb211c80319c0",
+        "0af7651916cd43dd8448eb211c80319g",
+        "+af7651916cd43dd8448eb211c80319c",
+        "0af76519-16cd-43dd-8448-eb211c80319c",
+        "00000000000000000000000000000000",
+    ] {
+        assert_refused(&chat(&["--trace-id", wrong]), 2).stderr_has("--trace-id");
+    }
+}
+
+#[test]
+fn a_traceparent_is_what_the_w3c_says() {
+    for wrong in [
+        "",
+        "x",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+        "00-0af7651916cd43dd8448eb211c8031-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b71692033-01",
+        "00-0af7651916cd43dd8448eb211c80319g-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ] {
+        assert_refused(&chat(&["--traceparent", wrong]), 2).stderr_has("traceparent");
+    }
+}
+
+#[test]
+fn joining_needs_a_traceparent_in_the_environment() {
+    for call in [chat(&["--join"]), chat(&["--join"]).env("TRACEPARENT", "x")] {
+        assert_refused(&call, 2);
+    }
+}
+
+#[test]
+fn the_variable_is_never_joined_unasked() {
+    let model = Scripted::model("hi");
+    let call = |arguments: &[&str], value: &str| {
+        chat(arguments)
+            .arg("--dry-run")
+            .model_at(model.url())
+            .langfuse_at(model.url())
+            .env("TRACEPARENT", value)
+            .run()
+    };
+    let has_id = |ended: &Ended| ended.code(0).stdout.contains(ID);
+    assert!(!has_id(&call(&[], PARENT)));
+    assert!(has_id(&call(&["--join"], PARENT)));
+    // What nobody asked for may be malformed.
+    call(&[], "x").code(0);
+}
+
+#[test]
+fn a_langfuse_key_is_no_trace_value() {
+    for key in ["sk-lf-1234567890", "pk-lf-1234567890:sk-lf-1234567890"] {
+        let metadata = format!("k={key}");
+        for arguments in [
+            ["-u", key],
+            ["-S", key],
+            ["-t", key],
+            ["-n", key],
+            ["--metadata", &metadata],
+            ["--release", key],
+            ["--trace-version", key],
+        ] {
+            let ended = assert_refused(&chat(&arguments), 2);
+            // Not even the error repeats it.
+            ended.stderr_lacks("sk-lf-1234567890");
+        }
+        for name in ["LANGSPAN_USER", "LANGSPAN_SESSION", "LANGSPAN_TAGS"] {
+            let ended = assert_refused(&chat(&[]).env(name, key), 2);
+            ended.stderr_lacks("sk-lf-1234567890");
+        }
+    }
+    assert_refused(&chat(&["--environment", "sk-lf-1234567890"]), 2);
+}
+
+#[test]
+fn a_call_without_a_prompt_is_refused() {
+    assert_refused(&Langspan::new(&["chat"]), 2);
+    assert_refused(&Langspan::new(&["chat", "--no-stdin"]), 2);
+    assert_refused(&Langspan::new(&["chat"]).stdin(""), 2);
+    assert_refused(&Langspan::new(&["chat", "-"]).stdin(""), 2);
+    assert_refused(&Langspan::new(&["replay"]), 2);
+}
+
+#[test]
+fn files_that_options_name_must_be_there() {
+    for option in ["--env-file", "--schema", "--ca-file"] {
+        let call = chat(&[option, "missing.file"]);
+        assert_refused(&call, 6).stderr_has("missing.file");
+    }
+}
+
+#[test]
+fn folders_are_no_files() {
+    for option in ["--env-file", "--schema", "--record"] {
+        assert_refused(&chat(&[option, "."]), 6);
+    }
+}
+
+#[test]
+fn a_malformed_env_file_is_refused_without_showing_what_it_holds() {
+    for content in [
+        "LANGFUSE_SECRET_KEY sk-lf-1234567890\n",
+        "LANGFUSE_SECRET_KEY='sk-lf-1234567890\n",
+    ] {
+        let call = chat(&["--env-file", "my.env"]);
+        call.file("my.env", content);
+        let ended = assert_refused(&call, 3);
+        ended.stderr_has("my.env").stderr_lacks("sk-lf-1234567890");
+    }
+}
+
+#[test]
+fn several_documents_cannot_be_one_trace() {
+    let line = json!({"messages": [{"role": "user", "content": "Hello"}]});
+    for arguments in [
+        ["--trace-id", ID],
+        ["--trace-seed", "s"],
+        ["--traceparent", PARENT],
+    ] {
+        let call = Langspan::new(&["replay", "two.jsonl"])
+            .arg(arguments[0])
+            .arg(arguments[1]);
+        call.file("two.jsonl", format!("{line}\n{line}\n"));
+        assert_refused(&call, 2).stderr_has(arguments[0]);
+    }
+    let call = Langspan::new(&["replay", "--join", "two.jsonl"]).env("TRACEPARENT", PARENT);
+    call.file("two.jsonl", format!("{line}\n{line}\n"));
+    assert_refused(&call, 2).stderr_has("--join");
+}
+
+#[test]
+fn a_model_endpoint_that_is_no_url_is_refused() {
+    let langfuse = Untouched::start();
+    for name in ["OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT"] {
+        for wrong in ["not a url", "api.example/v1", "ftp://api.example"] {
+            let call = chat(&[])
+                .langfuse_at(langfuse.url())
+                .env("AZURE_OPENAI_API_KEY", "key-of-azure");
+            let ended = call.env(name, wrong).run();
+            assert_short(&ended, 3);
+            ended.stderr_has(name);
+        }
+    }
+    langfuse.assert_untouched();
+}
+
+#[test]
+fn what_settings_lack_is_said_in_json_as_well() {
+    let document = |call: Langspan, code: i32| {
+        let ended = call.arg("-o").arg("json").run();
+        ended.code(code);
+        assert!(ended.outbox_files().is_empty());
+        ended.json()
+    };
+    let server = Untouched::start();
+    for (call, code, kind) in [
+        (chat(&[]).model_at(server.url()), 3, "config"),
+        (chat(&[]).langfuse_at(server.url()), 3, "config"),
+        (
+            chat(&["--env-file", "missing.env"]).model_at(server.url()),
+            6,
+            "file",
+        ),
+    ] {
+        let document = document(call, code);
+        assert_eq!(
+            (&document["schema_version"], &document["ok"]),
+            (&json!(1), &json!(false))
+        );
+        let error = &document["error"];
+        assert_eq!(
+            (&error["kind"], &error["exit_code"]),
+            (&json!(kind), &json!(code))
+        );
+        for field in ["message", "hint"] {
+            assert!(
+                error[field].as_str().is_some_and(|text| !text.is_empty()),
+                "{field}: {error}"
+            );
+        }
+    }
+    server.assert_untouched();
+}
+
+#[test]
+fn quiet_does_not_silence_an_error() {
+    let ended = chat(&["-q"]).run();
+    assert_short(&ended, 3);
+    assert_refused(&chat(&["-q", "--trace-id", "x"]), 2);
+}
