@@ -27,6 +27,8 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('chat', 'chat', [CompletionResultType]::ParameterValue, 'Ask for one chat completion inside a trace')
             [CompletionResult]::new('replay', 'replay', [CompletionResultType]::ParameterValue, 'Send a recorded JSON request, or emit a recording again')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Prove, stage by stage, that settings, endpoint, keys, export and read-back work')
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Read a trace back and draw it')
             [CompletionResult]::new('resend', 'resend', [CompletionResultType]::ParameterValue, 'Deliver the spans that wait in the outbox')
             [CompletionResult]::new('sandbox', 'sandbox', [CompletionResultType]::ParameterValue, 'Serve a chat model and a Langfuse stand-in on this machine')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the completion script of a shell')
@@ -51,6 +53,9 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--traceparent', '--traceparent', [CompletionResultType]::ParameterName, 'Continue a trace: a W3C traceparent')
             [CompletionResult]::new('-m', '-m', [CompletionResultType]::ParameterName, 'The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]')
             [CompletionResult]::new('--model', '--model', [CompletionResultType]::ParameterName, 'The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]')
+            [CompletionResult]::new('--openai-base-url', '--openai-base-url', [CompletionResultType]::ParameterName, 'The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]')
+            [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'A header for the model endpoint; may be repeated')
+            [CompletionResult]::new('--header', '--header', [CompletionResultType]::ParameterName, 'A header for the model endpoint; may be repeated')
             [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'The system message')
             [CompletionResult]::new('--system', '--system', [CompletionResultType]::ParameterName, 'The system message')
             [CompletionResult]::new('--temperature', '--temperature', [CompletionResultType]::ParameterName, 'Sampling temperature')
@@ -58,9 +63,6 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Any field of the request body: a string, or JSON after `:=`; may be repeated')
             [CompletionResult]::new('--param', '--param', [CompletionResultType]::ParameterName, 'Any field of the request body: a string, or JSON after `:=`; may be repeated')
             [CompletionResult]::new('--schema', '--schema', [CompletionResultType]::ParameterName, 'A file with the JSON Schema that the answer must fit')
-            [CompletionResult]::new('--openai-base-url', '--openai-base-url', [CompletionResultType]::ParameterName, 'The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]')
-            [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'A header for the model endpoint; may be repeated')
-            [CompletionResult]::new('--header', '--header', [CompletionResultType]::ParameterName, 'A header for the model endpoint; may be repeated')
             [CompletionResult]::new('--retries', '--retries', [CompletionResultType]::ParameterName, 'Further attempts after the first')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Time for all attempts and the whole answer, in seconds')
             [CompletionResult]::new('--langfuse-base-url', '--langfuse-base-url', [CompletionResultType]::ParameterName, 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]')
@@ -112,6 +114,9 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--traceparent', '--traceparent', [CompletionResultType]::ParameterName, 'Continue a trace: a W3C traceparent')
             [CompletionResult]::new('-m', '-m', [CompletionResultType]::ParameterName, 'The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]')
             [CompletionResult]::new('--model', '--model', [CompletionResultType]::ParameterName, 'The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]')
+            [CompletionResult]::new('--openai-base-url', '--openai-base-url', [CompletionResultType]::ParameterName, 'The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]')
+            [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'A header for the model endpoint; may be repeated')
+            [CompletionResult]::new('--header', '--header', [CompletionResultType]::ParameterName, 'A header for the model endpoint; may be repeated')
             [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'The system message')
             [CompletionResult]::new('--system', '--system', [CompletionResultType]::ParameterName, 'The system message')
             [CompletionResult]::new('--temperature', '--temperature', [CompletionResultType]::ParameterName, 'Sampling temperature')
@@ -119,9 +124,6 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Any field of the request body: a string, or JSON after `:=`; may be repeated')
             [CompletionResult]::new('--param', '--param', [CompletionResultType]::ParameterName, 'Any field of the request body: a string, or JSON after `:=`; may be repeated')
             [CompletionResult]::new('--schema', '--schema', [CompletionResultType]::ParameterName, 'A file with the JSON Schema that the answer must fit')
-            [CompletionResult]::new('--openai-base-url', '--openai-base-url', [CompletionResultType]::ParameterName, 'The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]')
-            [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'A header for the model endpoint; may be repeated')
-            [CompletionResult]::new('--header', '--header', [CompletionResultType]::ParameterName, 'A header for the model endpoint; may be repeated')
             [CompletionResult]::new('--retries', '--retries', [CompletionResultType]::ParameterName, 'Further attempts after the first')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Time for all attempts and the whole answer, in seconds')
             [CompletionResult]::new('--langfuse-base-url', '--langfuse-base-url', [CompletionResultType]::ParameterName, 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]')
@@ -153,6 +155,72 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--sandbox', '--sandbox', [CompletionResultType]::ParameterName, 'Use the embedded model and Langfuse stand-in: no key, no network')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'langspan;check' {
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'How long to wait until the trace can be read, in seconds')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Time for everything, in seconds')
+            [CompletionResult]::new('--wait-for-server', '--wait-for-server', [CompletionResultType]::ParameterName, 'Wait this long for a server that is still starting, in seconds')
+            [CompletionResult]::new('--junit', '--junit', [CompletionResultType]::ParameterName, 'Write the stages to FILE as JUnit XML')
+            [CompletionResult]::new('-u', '-u', [CompletionResultType]::ParameterName, 'The user that the call is for [env: LANGSPAN_USER]')
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'The user that the call is for [env: LANGSPAN_USER]')
+            [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'The session that groups traces; carries no history [env: LANGSPAN_SESSION]')
+            [CompletionResult]::new('--session', '--session', [CompletionResultType]::ParameterName, 'The session that groups traces; carries no history [env: LANGSPAN_SESSION]')
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'A tag; may be repeated [env: LANGSPAN_TAGS, comma separated]')
+            [CompletionResult]::new('--tag', '--tag', [CompletionResultType]::ParameterName, 'A tag; may be repeated [env: LANGSPAN_TAGS, comma separated]')
+            [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'The trace''s name [default: chat-completion]')
+            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'The trace''s name [default: chat-completion]')
+            [CompletionResult]::new('--metadata', '--metadata', [CompletionResultType]::ParameterName, 'Metadata of the trace; may be repeated')
+            [CompletionResult]::new('--environment', '--environment', [CompletionResultType]::ParameterName, 'The environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]')
+            [CompletionResult]::new('--release', '--release', [CompletionResultType]::ParameterName, 'The release [env: LANGFUSE_RELEASE, then the commit variable of the CI]')
+            [CompletionResult]::new('--trace-version', '--trace-version', [CompletionResultType]::ParameterName, 'The version of what is traced')
+            [CompletionResult]::new('--trace-seed', '--trace-seed', [CompletionResultType]::ParameterName, 'Derive the trace id from SEED: the same seed is the same trace')
+            [CompletionResult]::new('--trace-id', '--trace-id', [CompletionResultType]::ParameterName, 'The trace id, 32 hexadecimal digits')
+            [CompletionResult]::new('--traceparent', '--traceparent', [CompletionResultType]::ParameterName, 'Continue a trace: a W3C traceparent')
+            [CompletionResult]::new('-m', '-m', [CompletionResultType]::ParameterName, 'The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]')
+            [CompletionResult]::new('--model', '--model', [CompletionResultType]::ParameterName, 'The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]')
+            [CompletionResult]::new('--openai-base-url', '--openai-base-url', [CompletionResultType]::ParameterName, 'The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]')
+            [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'A header for the model endpoint; may be repeated')
+            [CompletionResult]::new('--header', '--header', [CompletionResultType]::ParameterName, 'A header for the model endpoint; may be repeated')
+            [CompletionResult]::new('--langfuse-base-url', '--langfuse-base-url', [CompletionResultType]::ParameterName, 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]')
+            [CompletionResult]::new('--otlp-endpoint', '--otlp-endpoint', [CompletionResultType]::ParameterName, 'Send the spans to an OpenTelemetry collector instead')
+            [CompletionResult]::new('--ui-url', '--ui-url', [CompletionResultType]::ParameterName, 'The base of printed links, when people reach the server by another name [env: LANGSPAN_UI_URL]')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Trust the certificate authorities in FILE too')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read settings from FILE; variables of the environment win')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]')
+            [CompletionResult]::new('--with-model', '--with-model', [CompletionResultType]::ParameterName, 'Call the model as well: a real completion')
+            [CompletionResult]::new('--no-write', '--no-write', [CompletionResultType]::ParameterName, 'Stop after the keys: send no trace')
+            [CompletionResult]::new('--no-region-probe', '--no-region-probe', [CompletionResultType]::ParameterName, 'Do not ask the other regions of Langfuse Cloud whether a refused key is theirs')
+            [CompletionResult]::new('--sandbox', '--sandbox', [CompletionResultType]::ParameterName, 'Use the embedded model and Langfuse stand-in: no key, no network')
+            [CompletionResult]::new('--public', '--public', [CompletionResultType]::ParameterName, 'Let anyone with the link read the trace')
+            [CompletionResult]::new('--join', '--join', [CompletionResultType]::ParameterName, 'Continue the trace of the TRACEPARENT variable')
+            [CompletionResult]::new('--ci', '--ci', [CompletionResultType]::ParameterName, 'Add commit, branch, job URL and actor of the CI job as metadata')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'The same as -o json')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'No notes, hints and warnings; errors are still said')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'No notes, hints and warnings; errors are still said')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Show the requests, secrets removed; may be repeated')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Show the requests, secrets removed; may be repeated')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'langspan;show' {
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'How long to wait until the trace can be read, in seconds')
+            [CompletionResult]::new('--langfuse-base-url', '--langfuse-base-url', [CompletionResultType]::ParameterName, 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]')
+            [CompletionResult]::new('--otlp-endpoint', '--otlp-endpoint', [CompletionResultType]::ParameterName, 'Send the spans to an OpenTelemetry collector instead')
+            [CompletionResult]::new('--ui-url', '--ui-url', [CompletionResultType]::ParameterName, 'The base of printed links, when people reach the server by another name [env: LANGSPAN_UI_URL]')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Trust the certificate authorities in FILE too')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read settings from FILE; variables of the environment win')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'The same as -o json')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'No notes, hints and warnings; errors are still said')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'No notes, hints and warnings; errors are still said')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Show the requests, secrets removed; may be repeated')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Show the requests, secrets removed; may be repeated')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break
         }
         'langspan;resend' {
@@ -196,6 +264,8 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
         'langspan;help' {
             [CompletionResult]::new('chat', 'chat', [CompletionResultType]::ParameterValue, 'Ask for one chat completion inside a trace')
             [CompletionResult]::new('replay', 'replay', [CompletionResultType]::ParameterValue, 'Send a recorded JSON request, or emit a recording again')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Prove, stage by stage, that settings, endpoint, keys, export and read-back work')
+            [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Read a trace back and draw it')
             [CompletionResult]::new('resend', 'resend', [CompletionResultType]::ParameterValue, 'Deliver the spans that wait in the outbox')
             [CompletionResult]::new('sandbox', 'sandbox', [CompletionResultType]::ParameterValue, 'Serve a chat model and a Langfuse stand-in on this machine')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the completion script of a shell')
@@ -206,6 +276,12 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             break
         }
         'langspan;help;replay' {
+            break
+        }
+        'langspan;help;check' {
+            break
+        }
+        'langspan;help;show' {
             break
         }
         'langspan;help;resend' {

@@ -19,6 +19,9 @@ _langspan() {
             langspan,chat)
                 cmd="langspan__subcmd__chat"
                 ;;
+            langspan,check)
+                cmd="langspan__subcmd__check"
+                ;;
             langspan,completions)
                 cmd="langspan__subcmd__completions"
                 ;;
@@ -34,8 +37,14 @@ _langspan() {
             langspan,sandbox)
                 cmd="langspan__subcmd__sandbox"
                 ;;
+            langspan,show)
+                cmd="langspan__subcmd__show"
+                ;;
             langspan__subcmd__help,chat)
                 cmd="langspan__subcmd__help__subcmd__chat"
+                ;;
+            langspan__subcmd__help,check)
+                cmd="langspan__subcmd__help__subcmd__check"
                 ;;
             langspan__subcmd__help,completions)
                 cmd="langspan__subcmd__help__subcmd__completions"
@@ -52,6 +61,9 @@ _langspan() {
             langspan__subcmd__help,sandbox)
                 cmd="langspan__subcmd__help__subcmd__sandbox"
                 ;;
+            langspan__subcmd__help,show)
+                cmd="langspan__subcmd__help__subcmd__show"
+                ;;
             *)
                 ;;
         esac
@@ -59,7 +71,7 @@ _langspan() {
 
     case "${cmd}" in
         langspan)
-            opts="-h -V --help --version chat replay resend sandbox completions help"
+            opts="-h -V --help --version chat replay check show resend sandbox completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -73,7 +85,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__chat)
-            opts="-u -S -t -n -m -s -p -H -o -q -v -h --no-stdin --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --system --temperature --max-tokens --param --schema --stream --no-stream --openai-base-url --header --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --verify --wait --best-effort --export-timeout --no-outbox --sample --output --json --quiet --verbose --record --dry-run --sandbox --help"
+            opts="-u -S -t -n -m -H -s -p -o -q -v -h --no-stdin --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --system --temperature --max-tokens --param --schema --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --verify --wait --best-effort --export-timeout --no-outbox --sample --output --json --quiet --verbose --record --dry-run --sandbox --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -147,6 +159,18 @@ _langspan() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --openai-base-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --header)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -H)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --system)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -172,18 +196,6 @@ _langspan() {
                     return 0
                     ;;
                 --schema)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --openai-base-url)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --header)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -H)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -246,6 +258,144 @@ _langspan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        langspan__subcmd__check)
+            opts="-u -S -t -n -m -H -o -q -v -h --with-model --no-write --wait --timeout --wait-for-server --no-region-probe --junit --sandbox --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --output --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait-for-server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --junit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -u)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --session)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -S)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tag)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metadata)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --environment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --release)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace-version)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace-seed)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --traceparent)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --model)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --openai-base-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --header)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -H)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --langfuse-base-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otlp-endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ui-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         langspan__subcmd__completions)
             opts="-h --help bash zsh fish powershell elvish"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -261,7 +411,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__help)
-            opts="chat replay resend sandbox completions help"
+            opts="chat replay check show resend sandbox completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -275,6 +425,20 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__help__subcmd__chat)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        langspan__subcmd__help__subcmd__check)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -358,8 +522,22 @@ _langspan() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        langspan__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         langspan__subcmd__replay)
-            opts="-u -S -t -n -m -s -p -H -o -q -v -h --send --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --system --temperature --max-tokens --param --schema --stream --no-stream --openai-base-url --header --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --verify --wait --best-effort --export-timeout --no-outbox --sample --output --json --quiet --verbose --record --dry-run --sandbox --help"
+            opts="-u -S -t -n -m -H -s -p -o -q -v -h --send --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --system --temperature --max-tokens --param --schema --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --verify --wait --best-effort --export-timeout --no-outbox --sample --output --json --quiet --verbose --record --dry-run --sandbox --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -433,6 +611,18 @@ _langspan() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --openai-base-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --header)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -H)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --system)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -458,18 +648,6 @@ _langspan() {
                     return 0
                     ;;
                 --schema)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --openai-base-url)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --header)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -H)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -602,6 +780,52 @@ _langspan() {
                     return 0
                     ;;
                 --visible-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        langspan__subcmd__show)
+            opts="-o -q -v -h --wait --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --output --json --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --langfuse-base-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --otlp-endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ui-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -28,6 +28,8 @@ complete -c langspan -n "__fish_langspan_needs_command" -s h -l help -d 'Print h
 complete -c langspan -n "__fish_langspan_needs_command" -s V -l version -d 'Print version'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "chat" -d 'Ask for one chat completion inside a trace'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "replay" -d 'Send a recorded JSON request, or emit a recording again'
+complete -c langspan -n "__fish_langspan_needs_command" -f -a "check" -d 'Prove, stage by stage, that settings, endpoint, keys, export and read-back work'
+complete -c langspan -n "__fish_langspan_needs_command" -f -a "show" -d 'Read a trace back and draw it'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "resend" -d 'Deliver the spans that wait in the outbox'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "sandbox" -d 'Serve a chat model and a Langfuse stand-in on this machine'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
@@ -44,13 +46,13 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-seed -d
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-id -d 'The trace id, 32 hexadecimal digits' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l traceparent -d 'Continue a trace: a W3C traceparent' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s m -l model -d 'The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l openai-base-url -d 'The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -s H -l header -d 'A header for the model endpoint; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s s -l system -d 'The system message' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l temperature -d 'Sampling temperature' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-tokens -d 'The most tokens that the answer may have' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s p -l param -d 'Any field of the request body: a string, or JSON after `:=`; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l schema -d 'A file with the JSON Schema that the answer must fit' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l openai-base-url -d 'The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -s H -l header -d 'A header for the model endpoint; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l retries -d 'Further attempts after the first' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l timeout -d 'Time for all attempts and the whole answer, in seconds' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l langfuse-base-url -d 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]' -r
@@ -90,13 +92,13 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-seed 
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-id -d 'The trace id, 32 hexadecimal digits' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l traceparent -d 'Continue a trace: a W3C traceparent' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s m -l model -d 'The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l openai-base-url -d 'The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -s H -l header -d 'A header for the model endpoint; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s s -l system -d 'The system message' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l temperature -d 'Sampling temperature' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l max-tokens -d 'The most tokens that the answer may have' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s p -l param -d 'Any field of the request body: a string, or JSON after `:=`; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l schema -d 'A file with the JSON Schema that the answer must fit' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l openai-base-url -d 'The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -s H -l header -d 'A header for the model endpoint; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l retries -d 'Further attempts after the first' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l timeout -d 'Time for all attempts and the whole answer, in seconds' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l langfuse-base-url -d 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]' -r
@@ -124,6 +126,52 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -s v -l verbos
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l dry-run -d 'Show request, spans and destination; open no connection'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l sandbox -d 'Use the embedded model and Langfuse stand-in: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l wait -d 'How long to wait until the trace can be read, in seconds' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l timeout -d 'Time for everything, in seconds' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l wait-for-server -d 'Wait this long for a server that is still starting, in seconds' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l junit -d 'Write the stages to FILE as JUnit XML' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s u -l user -d 'The user that the call is for [env: LANGSPAN_USER]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s S -l session -d 'The session that groups traces; carries no history [env: LANGSPAN_SESSION]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s t -l tag -d 'A tag; may be repeated [env: LANGSPAN_TAGS, comma separated]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s n -l name -d 'The trace\'s name [default: chat-completion]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l metadata -d 'Metadata of the trace; may be repeated' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l environment -d 'The environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l release -d 'The release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-version -d 'The version of what is traced' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-seed -d 'Derive the trace id from SEED: the same seed is the same trace' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-id -d 'The trace id, 32 hexadecimal digits' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l traceparent -d 'Continue a trace: a W3C traceparent' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s m -l model -d 'The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l openai-base-url -d 'The OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s H -l header -d 'A header for the model endpoint; may be repeated' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l langfuse-base-url -d 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l ui-url -d 'The base of printed links, when people reach the server by another name [env: LANGSPAN_UI_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l ca-file -d 'Trust the certificate authorities in FILE too' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l env-file -d 'Read settings from FILE; variables of the environment win' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s o -l output -d 'What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l with-model -d 'Call the model as well: a real completion'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l no-write -d 'Stop after the keys: send no trace'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l no-region-probe -d 'Do not ask the other regions of Langfuse Cloud whether a refused key is theirs'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l sandbox -d 'Use the embedded model and Langfuse stand-in: no key, no network'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l public -d 'Let anyone with the link read the trace'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l join -d 'Continue the trace of the TRACEPARENT variable'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l ci -d 'Add commit, branch, job URL and actor of the CI job as metadata'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l json -d 'The same as -o json'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s q -l quiet -d 'No notes, hints and warnings; errors are still said'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s v -l verbose -d 'Show the requests, secrets removed; may be repeated'
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l wait -d 'How long to wait until the trace can be read, in seconds' -r
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l langfuse-base-url -d 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l ui-url -d 'The base of printed links, when people reach the server by another name [env: LANGSPAN_UI_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l ca-file -d 'Trust the certificate authorities in FILE too' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l env-file -d 'Read settings from FILE; variables of the environment win' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand show" -s o -l output -d 'What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l json -d 'The same as -o json'
+complete -c langspan -n "__fish_langspan_using_subcommand show" -s q -l quiet -d 'No notes, hints and warnings; errors are still said'
+complete -c langspan -n "__fish_langspan_using_subcommand show" -s v -l verbose -d 'Show the requests, secrets removed; may be repeated'
+complete -c langspan -n "__fish_langspan_using_subcommand show" -s h -l help -d 'Print help'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l older-than -d 'Only what has waited longer: 90s, 15m, 12h, 7d' -r
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l langfuse-base-url -d 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r
@@ -147,9 +195,11 @@ complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l visible-af
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s q -l quiet -d 'Print nothing but errors'
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay resend sandbox completions help" -f -a "chat" -d 'Ask for one chat completion inside a trace'
-complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay resend sandbox completions help" -f -a "replay" -d 'Send a recorded JSON request, or emit a recording again'
-complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay resend sandbox completions help" -f -a "resend" -d 'Deliver the spans that wait in the outbox'
-complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay resend sandbox completions help" -f -a "sandbox" -d 'Serve a chat model and a Langfuse stand-in on this machine'
-complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay resend sandbox completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay resend sandbox completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay check show resend sandbox completions help" -f -a "chat" -d 'Ask for one chat completion inside a trace'
+complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay check show resend sandbox completions help" -f -a "replay" -d 'Send a recorded JSON request, or emit a recording again'
+complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay check show resend sandbox completions help" -f -a "check" -d 'Prove, stage by stage, that settings, endpoint, keys, export and read-back work'
+complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay check show resend sandbox completions help" -f -a "show" -d 'Read a trace back and draw it'
+complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay check show resend sandbox completions help" -f -a "resend" -d 'Deliver the spans that wait in the outbox'
+complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay check show resend sandbox completions help" -f -a "sandbox" -d 'Serve a chat model and a Langfuse stand-in on this machine'
+complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay check show resend sandbox completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c langspan -n "__fish_langspan_using_subcommand help; and not __fish_seen_subcommand_from chat replay check show resend sandbox completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -41,6 +41,12 @@ impl Console {
         secret::scrub(text, self.secrets.get().map_or(&[], Vec::as_slice))
     }
 
+    /// A server's own words as one line that may be shown and kept: scrubbed first, since a secret that is cut is
+    /// no longer recognised, then put on one line of bounded length.
+    pub fn clean(&self, text: &str) -> String {
+        one_line(&self.scrub(text))
+    }
+
     /// A line that is neither good nor bad: `trace: URL`, a hint.
     pub fn note(&self, line: &str) {
         if !self.quiet {
@@ -52,17 +58,17 @@ impl Console {
     pub fn warn(&self, line: &str) {
         if !self.quiet {
             let label = self.label("warning:", AnsiColor::Yellow);
-            self.line(&format!("{label} {}", one_line(line)));
+            self.line(&format!("{label} {}", self.clean(line)));
         }
     }
 
     /// A failure: its cause and its remedy, said even when quiet.
     pub fn error(&self, failure: &Failure) {
         let label = self.label("error:", AnsiColor::Red);
-        self.line(&format!("{label} {}", one_line(&failure.message)));
+        self.line(&format!("{label} {}", self.clean(&failure.message)));
         if let Some(hint) = &failure.hint {
             let label = self.label("hint:", AnsiColor::Cyan);
-            self.line(&format!("{label} {}", one_line(hint)));
+            self.line(&format!("{label} {}", self.clean(hint)));
         }
     }
 

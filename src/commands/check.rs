@@ -101,6 +101,7 @@ impl Check<'_> {
         };
         let settings = match self.settings(port) {
             Err(failure) if failure.kind != Kind::Config => return Err(failure),
+            Err(failure) => Err(super::with_env_file(failure, &self.options.destination)),
             ended => ended.map(|settings| {
                 let detail = describe(&settings);
                 (settings, detail)

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::console::Console;
 use crate::delivery::{Courier, Exporter, Outbox, Wire};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::http::{self, Proxies, TlsFiles};
 use crate::langfuse::Api;
 use crate::settings::{Destination, OutboxPlace, Settings, Tracing};
@@ -53,7 +53,7 @@ impl Means {
         let outbox = settings.delivery.outbox.as_ref().map(open_outbox);
         let trace = &settings.trace;
         let resource = spans::resource(
-            &trace.service,
+            trace.service.as_deref(),
             &trace.resource,
             trace.environment.as_deref(),
             trace.release.as_deref(),
@@ -76,7 +76,9 @@ impl Means {
 /// When a certificate file cannot be used.
 pub fn client(files: &TlsFiles, proxies: Proxies) -> Result<reqwest::Client, Failure> {
     http::client(files, proxies).map_err(|error| {
-        Failure::config(format!("TLS cannot be set up: {error:#}"))
+        let is_file = error.root_cause().is::<io::Error>();
+        let kind = if is_file { Kind::File } else { Kind::Config };
+        Failure::new(kind, format!("TLS cannot be set up: {error:#}"))
             .hint("check --ca-file and the OTLP certificate variables")
     })
 }

@@ -22,7 +22,9 @@ mod usage;
 
 pub use usage::say as say_usage;
 
-use crate::cli::{Cli, Command, Form, Output};
+use std::path::Path;
+
+use crate::cli::{Cli, Command, Destination, Form, Output};
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{Printer, Report};
@@ -34,26 +36,31 @@ pub fn run(cli: Cli) -> Verdict {
         Command::Chat(options) => {
             let console = console(&options.run.output);
             let ended = block_on(chat::run(&options, &console));
+            let ended = ended.map_err(|failure| with_env_file(failure, &options.run.destination));
             conclude("chat", ended, &options.run.output, &console)
         }
         Command::Replay(options) => {
             let console = console(&options.run.output);
             let ended = block_on(replay::run(&options, &console));
+            let ended = ended.map_err(|failure| with_env_file(failure, &options.run.destination));
             conclude("replay", ended, &options.run.output, &console)
         }
         Command::Check(options) => {
             let console = console(&options.output);
             let ended = block_on(check::run(&options, &console));
+            let ended = ended.map_err(|failure| with_env_file(failure, &options.destination));
             said(ended, &console)
         }
         Command::Show(options) => {
             let console = console(&options.output);
             let ended = block_on(show::run(&options, &console));
+            let ended = ended.map_err(|failure| with_env_file(failure, &options.destination));
             conclude("show", ended, &options.output, &console)
         }
         Command::Resend(options) => {
             let console = console(&options.output);
             let ended = block_on(resend::run(&options, &console));
+            let ended = ended.map_err(|failure| with_env_file(failure, &options.destination));
             conclude("resend", ended, &options.output, &console)
         }
         Command::Sandbox(options) => {
@@ -75,6 +82,17 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 
 fn console(output: &Output) -> Console {
     Console::new(output.quiet, output.verbose)
+}
+
+/// Mentions the `.env` that lies here: it was not read, and may hold what is missing.
+fn with_env_file(mut failure: Failure, options: &Destination) -> Failure {
+    if failure.kind == Kind::Config && options.env_file.is_none() && Path::new(".env").is_file() {
+        let hint = failure.hint.take().unwrap_or_default();
+        failure.hint = Some(format!(
+            "{hint}; ./.env is not read unless you say --env-file .env"
+        ));
+    }
+    failure
 }
 
 /// Says why a command could not begin, as a document too where one was asked for. A wrong command line is said as

@@ -5,6 +5,7 @@ use super::run::Run;
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
+use crate::settings::trace::refuse_keys;
 use crate::settings::{Settings, Tracing};
 
 /// # Errors
@@ -55,6 +56,9 @@ fn check(documents: &[Document], send: bool, settings: &Settings) -> Result<(), 
         settings.model.check_key()?;
     }
     for document in documents {
+        if let Document::Recording(recording) = document {
+            refuse_keys(&settings.trace.of_recording(recording))?;
+        }
         if let (Document::Recording(recording), false) = (document, send) {
             recording.exchange().map_err(|why| {
                 Failure::input(why).hint("--send calls the model with its request")

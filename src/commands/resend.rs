@@ -15,7 +15,7 @@ use crate::delivery::outbox::Entry;
 use crate::delivery::{Outbox, Outcome, Wire};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
-use crate::output::Printer;
+use crate::output::{ErrorReport, Printer};
 use crate::settings::{self, Destination, Notes, Sources, destination};
 
 /// # Errors
@@ -37,6 +37,7 @@ pub async fn run(options: &cli::Resend, console: &Console) -> Result<Verdict, Fa
         console,
         printer: Printer::new(form),
         lines: Vec::new(),
+        failures: Vec::new(),
         verdict: Verdict::default(),
     };
     if options.list {
@@ -113,32 +114,56 @@ impl Courier {
     }
 
     /// Delivers one entry: every request of it, in order.
-    async fn deliver(&self, entry: &Entry) -> anyhow::Result<Outcome> {
+    async fn deliver(&self, entry: &mut Entry) -> anyhow::Result<Attempt> {
         let deadline = Instant::now() + self.budget;
+        let payloads = entry.payloads()?;
+        let mut ambiguous_since = entry.ambiguous_since();
+        // Noted before anything leaves: a process that is killed cannot say any more what it had sent.
+        entry.note("a delivery was under way", Some(Timestamp::now()))?;
         let mut outcome = Outcome::Unsent("the entry is empty".to_owned());
-        for payload in entry.payloads()? {
-            if entry.is_ambiguous() && self.wire.api.is_some() {
-                match self.wire.arrived(&payload, deadline, entry.time()).await {
+        for payload in payloads {
+            if let (Some(since), Some(_)) = (ambiguous_since, &self.wire.api) {
+                match self.wire.arrived(&payload, deadline, since).await {
                     Some(true) => {
                         outcome = Outcome::Confirmed;
                         continue;
                     }
                     Some(false) => {}
                     None => {
-                        return Ok(Outcome::Unsent(
-                            "it may have arrived before, and the server did not say whether it has"
-                                .to_owned(),
-                        ));
+                        let why =
+                            "it may have arrived before, and the server did not say whether it has";
+                        return Ok(Attempt {
+                            outcome: Outcome::Unsent(why.to_owned()),
+                            ambiguous_since,
+                        });
                     }
                 }
             }
             outcome = self.wire.post(&payload, deadline).await;
             if !outcome.is_accepted() {
-                return Ok(outcome);
+                if outcome.is_ambiguous() {
+                    ambiguous_since = Some(Timestamp::now());
+                }
+                return Ok(Attempt {
+                    outcome,
+                    ambiguous_since,
+                });
             }
+            // What was accepted stays in the file until all is: the next call must ask before it sends.
+            ambiguous_since = Some(Timestamp::now());
         }
-        Ok(outcome)
+        Ok(Attempt {
+            outcome,
+            ambiguous_since,
+        })
     }
+}
+
+/// How the delivery of an entry ended.
+struct Attempt {
+    outcome: Outcome,
+    /// Since when any of it may be at the server although the entry stays.
+    ambiguous_since: Option<Timestamp>,
 }
 
 /// What is said of an entry.
@@ -217,11 +242,22 @@ impl Line {
     }
 }
 
+/// The document of `resend -o json`.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    schema_version: u32,
+    ok: bool,
+    command: &'static str,
+    entries: &'a [Line],
+    error: Option<ErrorReport>,
+}
+
 /// One call of `resend`.
 struct Resend<'a> {
     console: &'a Console,
     printer: Printer,
     lines: Vec<Line>,
+    failures: Vec<Failure>,
     verdict: Verdict,
 }
 
@@ -252,7 +288,7 @@ impl Resend<'_> {
 
     async fn deliver(&mut self, entries: Vec<Entry>, courier: &Courier) -> Result<(), Failure> {
         let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
-        for entry in entries {
+        for mut entry in entries {
             let other = entry
                 .meta
                 .as_ref()
@@ -268,11 +304,10 @@ impl Resend<'_> {
                 continue;
             }
             tokio::select! {
-                outcome = courier.deliver(&entry) => self.settle(entry, outcome, courier)?,
+                attempt = courier.deliver(&mut entry) => self.settle(entry, attempt, courier)?,
                 signal = interrupt.wait() => {
-                    self.verdict.add(Kind::Interrupted(signal));
-                    // What was under way may have arrived: the next call asks before it sends.
-                    self.keep(entry, "resend was interrupted", true)?;
+                    // The entry is noted as under way: the next call asks before it sends.
+                    self.fail(Failure::new(Kind::Interrupted(signal), "resend was interrupted").hint("run it again"));
                     break;
                 }
             }
@@ -283,64 +318,58 @@ impl Resend<'_> {
     fn settle(
         &mut self,
         mut entry: Entry,
-        outcome: anyhow::Result<Outcome>,
+        attempt: anyhow::Result<Attempt>,
         courier: &Courier,
     ) -> Result<(), Failure> {
-        let (cause, is_ambiguous, hint) = match outcome {
-            Ok(outcome) if outcome.is_accepted() => {
+        let place = entry.path().display().to_string();
+        let failure = match attempt {
+            Ok(Attempt { outcome, .. }) if outcome.is_accepted() => {
                 let line = Line::new(&entry, State::Accepted);
                 entry.remove().map_err(|error| {
                     Failure::file(format!(
-                        "{} was delivered but cannot be removed: {error}",
-                        line.path
+                        "{place} was delivered but cannot be removed: {error}"
                     ))
                     .hint("remove it by hand, else it is delivered again")
                 })?;
                 self.say(line);
                 return Ok(());
             }
-            Ok(outcome) => {
-                let is_ambiguous = outcome.is_ambiguous()
-                    || (entry.is_ambiguous() && matches!(outcome, Outcome::Unsent(_)));
-                (
-                    outcome.describe(),
-                    is_ambiguous,
-                    remedy::of_delivery(&outcome, &courier.destination),
+            Ok(Attempt {
+                outcome,
+                ambiguous_since,
+            }) => {
+                let cause = self.console.clean(&outcome.describe());
+                entry
+                    .note(&cause, ambiguous_since)
+                    .map_err(|error| unwritable(&place, &error))?;
+                let url = &courier.wire.target.url;
+                let remedy = remedy::of_delivery(&outcome, &courier.destination);
+                let semicolon = if remedy.is_empty() { "" } else { "; " };
+                Failure::new(
+                    Kind::Delivery,
+                    format!("{} was not accepted by {url}: {cause}", entry.id),
                 )
-            }
-            Err(error) => (
-                format!("the file cannot be read: {error:#}"),
-                entry.is_ambiguous(),
-                format!(
-                    "look at {}; --discard deletes what waits",
+                .hint(format!(
+                    "{remedy}{semicolon}it waits in {}",
                     entry.path().display()
-                ),
-            ),
+                ))
+                .status(outcome.status())
+                .retryable(outcome.is_retryable())
+            }
+            Err(error) => {
+                Failure::new(Kind::Delivery, format!("{place} cannot be read: {error:#}"))
+                    .hint("look at the file; --discard deletes what waits")
+            }
         };
-        let message = format!(
-            "{} was not accepted by {}: {cause}",
-            entry.id, courier.wire.target.url
-        );
-        self.console
-            .error(&Failure::new(Kind::Delivery, message).hint(hint));
-        self.verdict.add(Kind::Delivery);
-        entry.note(&cause, is_ambiguous).map_err(|error| {
-            Failure::file(format!(
-                "{} cannot be written: {error}",
-                entry.path().display()
-            ))
-            .hint("check its permissions")
-        })?;
+        self.fail(failure);
         self.say(Line::new(&entry, State::Failed));
         Ok(())
     }
 
-    fn keep(&mut self, mut entry: Entry, cause: &str, is_ambiguous: bool) -> Result<(), Failure> {
-        entry
-            .note(cause, is_ambiguous)
-            .map_err(anyhow::Error::from)?;
-        self.say(Line::new(&entry, State::Failed));
-        Ok(())
+    fn fail(&mut self, failure: Failure) {
+        self.console.error(&failure);
+        self.verdict.add(failure.kind);
+        self.failures.push(failure);
     }
 
     fn say(&mut self, line: Line) {
@@ -355,14 +384,17 @@ impl Resend<'_> {
             self.console.note("the outbox is empty");
         }
         if self.printer.form() == Form::Json {
-            let document = serde_json::json!({
-                "schema_version": 1,
-                "ok": self.verdict.kind().is_none(),
-                "command": "resend",
-                "entries": self.lines,
-                "error": self.verdict.kind().map(|kind| serde_json::json!({"kind": kind.name(), "exit_code": kind.exit_code()})),
+            let deciding = self
+                .failures
+                .iter()
+                .find(|failure| Some(failure.kind) == self.verdict.kind());
+            self.printer.document(&Document {
+                schema_version: 1,
+                ok: deciding.is_none(),
+                command: "resend",
+                entries: &self.lines,
+                error: deciding.map(|failure| ErrorReport::new(failure, self.console)),
             });
-            self.printer.document(&document);
         }
         if let Some(failure) = self.printer.take_failure() {
             self.console.error(&failure);
@@ -390,4 +422,8 @@ fn is_sure(count: usize) -> Result<bool, Failure> {
         answer.trim().to_ascii_lowercase().as_str(),
         "y" | "yes"
     ))
+}
+
+fn unwritable(place: &str, error: &io::Error) -> Failure {
+    Failure::file(format!("{place} cannot be written: {error}")).hint("check its permissions")
 }

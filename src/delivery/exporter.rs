@@ -142,7 +142,7 @@ impl Courier {
                 held.release();
                 Spool::NotNeeded
             }
-            Ok(held) => match held.keep(&outcome.describe(), outcome.is_ambiguous()) {
+            Ok(held) => match held.keep(&self.clean(&outcome.describe()), outcome.is_ambiguous()) {
                 Ok(path) => Spool::Kept(path),
                 Err(error) => Spool::Lost(error.to_string()),
             },
@@ -150,6 +150,13 @@ impl Courier {
             Err(why) => Spool::Lost(why),
         };
         Delivery { outcome, spool }
+    }
+
+    /// What a server said, fit to be kept.
+    fn clean(&self, text: &str) -> String {
+        self.wire
+            .as_ref()
+            .map_or_else(|_| text.to_owned(), |wire| wire.console.clean(text))
     }
 
     fn meta(&self, payload: &Payload) -> Meta {
@@ -160,7 +167,7 @@ impl Courier {
                 .map_or_else(|_| String::new(), |wire| wire.target.url.to_string()),
             public_key: self.public_key.clone(),
             cause: None,
-            ambiguous: false,
+            ambiguous_since: None,
             time: Timestamp::now(),
             spans: payload.span_count(),
             trace_ids: payload

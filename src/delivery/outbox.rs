@@ -37,9 +37,10 @@ pub struct Meta {
     pub public_key: Option<String>,
     /// Why the spans were not delivered; none while the first delivery is under way.
     pub cause: Option<String>,
-    /// Whether the spans may have arrived all the same.
+    /// When the spans may have arrived all the same: a request left, and no answer came.
     #[serde(default)]
-    pub ambiguous: bool,
+    pub ambiguous_since: Option<Timestamp>,
+    /// When the spans were first to be delivered.
     pub time: Timestamp,
     pub spans: usize,
     pub trace_ids: Vec<String>,
@@ -227,7 +228,7 @@ impl Held {
             ));
         }
         self.meta.cause = Some(cause.to_owned());
-        self.meta.ambiguous = ambiguous;
+        self.meta.ambiguous_since = ambiguous.then(Timestamp::now);
         self.outbox.write_meta(&self.id, &self.meta, Sync::Yes)?;
         self.file.sync_all()?;
         fs::rename(&pending, &kept)?;
@@ -273,9 +274,13 @@ impl Entry {
             .unwrap_or_default()
     }
 
-    /// Whether the spans may have arrived although the entry is here.
-    pub fn is_ambiguous(&self) -> bool {
-        self.unfinished || self.meta.as_ref().is_some_and(|meta| meta.ambiguous)
+    /// When the spans may have arrived although the entry is here; none when they cannot have.
+    pub fn ambiguous_since(&self) -> Option<Timestamp> {
+        let unfinished = self.unfinished.then(|| self.time());
+        self.meta
+            .as_ref()
+            .and_then(|meta| meta.ambiguous_since)
+            .or(unfinished)
     }
 
     /// The requests that wait.
@@ -297,13 +302,11 @@ impl Entry {
     ///
     /// # Errors
     /// When the metadata cannot be written.
-    pub fn note(&mut self, cause: &str, ambiguous: bool) -> io::Result<()> {
+    pub fn note(&mut self, cause: &str, ambiguous_since: Option<Timestamp>) -> io::Result<()> {
         let mut meta = self.meta.clone().unwrap_or_default();
+        meta.time = self.time();
         meta.cause = Some(cause.to_owned());
-        meta.ambiguous = ambiguous;
-        if ambiguous || meta.time == Timestamp::default() {
-            meta.time = Timestamp::now();
-        }
+        meta.ambiguous_since = ambiguous_since;
         self.outbox.write_meta(&self.id, &meta, Sync::Yes)?;
         if self.unfinished {
             let kept = self.outbox.path(&self.id, KEPT);

@@ -204,9 +204,9 @@ fn looks_like_html(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'<')
 }
 
-/// The server's own words: the message of a JSON error, else the beginning of the text.
+/// The server's own words: the message of a JSON error, else the text. Whole, because what shows them looks for
+/// secrets before it shortens them.
 fn words(body: &[u8]) -> String {
-    const LONGEST: usize = 300;
     if looks_like_html(body) {
         return "an HTML page".to_owned();
     }
@@ -220,11 +220,7 @@ fn words(body: &[u8]) -> String {
     .into_iter()
     .find_map(Value::as_str)
     .map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
-    message
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(LONGEST)
-        .collect()
+    message.trim().to_owned()
 }
 
 #[cfg(test)]

@@ -158,8 +158,9 @@ impl Wire {
             Ok(outcome) => outcome,
             Err(error) => Outcome::Unreachable(error.into()),
         };
-        self.console
-            .detail(1, || format!("< {}", outcome.describe()));
+        self.console.detail(1, || {
+            format!("< {}", self.console.clean(&outcome.describe()))
+        });
         outcome
     }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -35,8 +35,9 @@ pub fn config(files: &TlsFiles) -> anyhow::Result<ClientConfig> {
     match (&files.client_certificate, &files.client_key) {
         (Some(certificate), Some(key)) => {
             let chain = certificates(certificate)?;
-            let key = PrivateKeyDer::from_pem_file(key)
-                .with_context(|| format!("no private key could be read from {}", key.display()))?;
+            let pem = fs::read(key).with_context(|| format!("{} cannot be read", key.display()))?;
+            let key = PrivateKeyDer::from_pem_slice(&pem)
+                .map_err(|error| anyhow!("{} holds no private key: {error}", key.display()))?;
             builder
                 .with_client_auth_cert(chain, key)
                 .context("the client certificate and its key do not fit")
@@ -155,7 +156,7 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let pem = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
-        .with_context(|| format!("{} is no PEM file", path.display()))?;
+        .map_err(|error| anyhow!("{} is no PEM file: {error}", path.display()))?;
     if found.is_empty() {
         bail!("{} holds no certificate", path.display());
     }

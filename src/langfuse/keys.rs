@@ -22,7 +22,9 @@ impl Keys {
         let encoded = header.trim().strip_prefix("Basic ")?.trim();
         let decoded = BASE64_STANDARD.decode(encoded).ok()?;
         let pair = String::from_utf8(decoded).ok()?;
-        let (public, secret) = pair.split_once(':')?;
+        let (public, secret) = pair
+            .split_once(':')
+            .filter(|(public, secret)| !public.is_empty() && !secret.is_empty())?;
         Some(Self {
             public: public.to_owned(),
             secret: Secret::new(secret),
@@ -73,7 +75,14 @@ mod tests {
 
     #[test]
     fn other_headers_hold_no_pair() {
-        for header in ["", "Bearer x", "Basic !!!", "Basic bm9jb2xvbg=="] {
+        for header in [
+            "",
+            "Bearer x",
+            "Basic !!!",
+            "Basic bm9jb2xvbg==",
+            "Basic cGs6",
+            "Basic OnNr",
+        ] {
             assert!(Keys::from_basic(header).is_none(), "{header}");
         }
     }

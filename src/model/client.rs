@@ -93,6 +93,7 @@ impl Client<'_> {
                 hint: "raise --timeout, or ask for less".to_owned(),
                 status: None,
                 retryable: true,
+                names_stream_options: false,
             }),
         }
     }
@@ -114,7 +115,7 @@ impl Client<'_> {
                     Ok(answer) => return Ok(answer),
                     Err(failed) => failed,
                 };
-            if error.refuses_stream_options() && request.raw("stream_options").is_some() {
+            if error.names_stream_options && request.raw("stream_options").is_some() {
                 self.console.detail(1, || {
                     "the endpoint knows no stream_options: asking without".to_owned()
                 });

@@ -18,6 +18,8 @@ pub struct ModelError {
     pub hint: String,
     pub status: Option<u16>,
     pub retryable: bool,
+    /// Whether the refusal names `stream_options`, a field that older servers do not know.
+    pub names_stream_options: bool,
 }
 
 /// One attempt that failed.
@@ -26,13 +28,6 @@ pub struct FailedAttempt {
     pub error: ModelError,
     /// How long the server asked to wait before the next.
     pub wait: Option<Duration>,
-}
-
-impl ModelError {
-    /// Whether the endpoint refused the request because of `stream_options`, which older servers do not know.
-    pub fn refuses_stream_options(&self) -> bool {
-        matches!(self.status, Some(400 | 422)) && self.message.contains("stream_options")
-    }
 }
 
 impl From<ModelError> for Failure {
@@ -69,6 +64,7 @@ impl FailedAttempt {
             hint: hint.to_owned(),
             status: None,
             retryable: true,
+            names_stream_options: false,
         }
         .into()
     }
@@ -80,6 +76,8 @@ impl FailedAttempt {
         headers: &HeaderMap,
         body: &str,
     ) -> Self {
+        // Scrubbed before it is cut: a secret that is cut is no longer recognised.
+        let body = &endpoint.scrub(body);
         let error = serde_json::from_str(body)
             .ok()
             .and_then(|body: Value| ServerError::of(&body));
@@ -100,12 +98,12 @@ impl FailedAttempt {
             _ => matches!(status.as_u16(), 408 | 409 | 429 | 500..),
         };
         let error = ModelError {
-            message: endpoint.scrub(&format!(
-                "the model endpoint answered {status}{colon}{words}"
-            )),
+            message: format!("the model endpoint answered {status}{colon}{words}"),
             hint: hint(endpoint, status, is_quota, headers),
             status: Some(status.as_u16()),
             retryable,
+            names_stream_options: matches!(status.as_u16(), 400 | 422)
+                && body.contains("stream_options"),
         };
         Self {
             error,
@@ -120,16 +118,20 @@ impl FailedAttempt {
         } else if is_html(body) {
             "an HTML page".to_owned()
         } else {
-            format!("`{}`", body.chars().take(80).collect::<String>())
+            format!(
+                "`{}`",
+                endpoint.scrub(body).chars().take(80).collect::<String>()
+            )
         };
         let message = format!(
             "the model endpoint answered {status} with {what}, which is no chat completion"
         );
         ModelError {
-            message: endpoint.scrub(&message),
+            message,
             hint: format!("check the base URL {}; most end in /v1", endpoint.base),
             status: Some(status.as_u16()),
             retryable: false,
+            names_stream_options: false,
         }
         .into()
     }
@@ -144,6 +146,7 @@ impl FailedAttempt {
             hint: "change the request as the endpoint says, or run it again".to_owned(),
             status: Some(status.as_u16()),
             retryable: false,
+            names_stream_options: false,
         }
         .into()
     }
@@ -155,6 +158,7 @@ impl FailedAttempt {
             hint: "what was received is in the trace; run the command again".to_owned(),
             status: Some(status.as_u16()),
             retryable: true,
+            names_stream_options: false,
         }
         .into()
     }

@@ -46,10 +46,13 @@ impl Request {
     /// # Errors
     /// One line that says what is wrong with the body.
     pub fn validate(&self) -> Result<(), String> {
-        match self.get::<Value>("messages") {
-            Some(Value::Array(_)) => Ok(()),
-            Some(other) => Err(format!("`messages` is {}, not an array", kind_of(&other))),
-            None => Err("`messages` is missing: no chat-completions body".to_owned()),
+        let Some(messages) = self.raw("messages") else {
+            return Err("`messages` is missing: no chat-completions body".to_owned());
+        };
+        match serde_json::from_str(messages.get()) {
+            Ok(Value::Array(_)) => Ok(()),
+            Ok(other) => Err(format!("`messages` is {}, not an array", kind_of(&other))),
+            Err(error) => Err(format!("`messages` cannot be read: {error}")),
         }
     }
 

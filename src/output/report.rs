@@ -18,7 +18,7 @@ pub struct Report {
     command: &'static str,
     response: Option<Response>,
     trace: Option<TraceReport>,
-    error: Option<Error>,
+    error: Option<ErrorReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,8 +65,9 @@ pub enum DeliveryState {
     SampledOut,
 }
 
+/// A failure as documents say it.
 #[derive(Debug, Serialize)]
-struct Error {
+pub struct ErrorReport {
     kind: &'static str,
     message: String,
     hint: Option<String>,
@@ -89,7 +90,7 @@ impl Report {
             command,
             response: exchange.and_then(response),
             trace,
-            error: failure.map(|failure| error(failure, console)),
+            error: failure.map(|failure| ErrorReport::new(failure, console)),
         }
     }
 }
@@ -111,13 +112,15 @@ fn response(exchange: &Exchange) -> Option<Response> {
     })
 }
 
-fn error(failure: &Failure, console: &Console) -> Error {
-    Error {
-        kind: failure.kind.name(),
-        message: console.scrub(&failure.message),
-        hint: failure.hint.as_deref().map(|hint| console.scrub(hint)),
-        status: failure.status,
-        retryable: failure.retryable,
-        exit_code: failure.kind.exit_code(),
+impl ErrorReport {
+    pub fn new(failure: &Failure, console: &Console) -> Self {
+        Self {
+            kind: failure.kind.name(),
+            message: console.clean(&failure.message),
+            hint: failure.hint.as_deref().map(|hint| console.clean(hint)),
+            status: failure.status,
+            retryable: failure.retryable,
+            exit_code: failure.kind.exit_code(),
+        }
     }
 }

@@ -366,8 +366,8 @@ mod tests {
             "trace 0af7",
             "user u1 · tags a, b",
             "",
-            "chat-completion       1000 ms  ████████████████████████████",
-            "└─ chat gpt-4o-mini    800 ms       █████████┃█████████████",
+            "chat-completion       1000 ms  █████████████████████████████",
+            "└─ chat gpt-4o-mini    800 ms       █████████┃██████████████",
         ];
         for (line, expected) in drawing
             .lines()
@@ -377,7 +377,7 @@ mod tests {
             assert_eq!(line, expected, "{drawing}");
         }
         assert!(
-            drawing.contains("gpt-4o-mini · 23 → 30 tokens · $0.0021 · first token 300"),
+            drawing.contains("gpt-4o-mini · 23 → 30 tokens · $0.0021 · first token\n      300 ms"),
             "{drawing}"
         );
         assert!(drawing.contains("ERROR the answer broke off"), "{drawing}");

@@ -108,7 +108,7 @@ pub fn resolve(
             };
             let keys = keys::resolve(sources, header, base, notes)?;
             Some(Langfuse {
-                ui: ui(options, sources, base)?,
+                ui: ui(options, sources, base, notes)?,
                 base: base.clone(),
                 keys,
             })
@@ -266,6 +266,11 @@ impl WireSettings {
                 Protocol::default()
             }
         };
+        if let Some(found) = sources.first(&otel::PROTOCOL) {
+            notes
+                .shown
+                .push(Shown::new("protocol", &found.value, found.origin));
+        }
         let url = collector.clone().unwrap_or_else(|| chosen.url());
         Ok(Self {
             protocol,
@@ -310,9 +315,14 @@ fn collector(
     wire: &WireSettings,
     notes: &mut Notes,
 ) -> Destination {
+    let is_own = |keys: &Keys| {
+        langfuse
+            .as_ref()
+            .is_some_and(|langfuse| langfuse.keys.secret == keys.secret)
+    };
     let holds_keys = otel::authorization(&headers)
         .and_then(Keys::from_basic)
-        .is_some_and(|keys| keys.look_right());
+        .is_some_and(|keys| keys.look_right() || is_own(&keys));
     if holds_keys {
         headers.remove(AUTHORIZATION);
         notes.warnings.push(
@@ -371,9 +381,19 @@ fn embedded(
     Ok(direct(Langfuse { base, keys, ui }, HeaderMap::new(), &wire))
 }
 
-fn ui(options: &cli::Destination, sources: &Sources, base: &Base) -> Result<Base, Failure> {
+fn ui(
+    options: &cli::Destination,
+    sources: &Sources,
+    base: &Base,
+    notes: &mut Notes,
+) -> Result<Base, Failure> {
     match sources.flag_or("--ui-url", options.ui_url.as_deref(), &["LANGSPAN_UI_URL"]) {
-        Some(found) => ui_base(&found.value, &found.origin),
+        Some(found) => {
+            notes
+                .shown
+                .push(Shown::new("links", &found.value, found.origin.clone()));
+            ui_base(&found.value, &found.origin)
+        }
         None => Ok(base.clone()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::destination::Unresolved;
 use super::shown::{Notes, Shown};
-use super::sources::{Origin, Sources, env_file_hint};
+use super::sources::{Origin, Sources};
 use crate::failure::Failure;
 use crate::langfuse::{Base, Keys};
 use crate::secret::Secret;
@@ -74,7 +74,6 @@ fn missing(has_public: bool, has_secret: bool, base: &Base) -> Failure {
         (_, true) => "LANGFUSE_PUBLIC_KEY is not set",
         _ => "LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are not set",
     };
-    Failure::config(format!("no keys for {base}: {what}")).hint(env_file_hint(
-        "export the keys of the project's settings page, or try --sandbox, which needs none",
-    ))
+    Failure::config(format!("no keys for {base}: {what}"))
+        .hint("export the keys of the project's settings page, or try --sandbox, which needs none")
 }

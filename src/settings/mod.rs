@@ -23,7 +23,7 @@ use crate::http::TlsFiles;
 pub use destination::{Destination, Unresolved};
 pub use model::Model;
 pub use shown::{Notes, Shown};
-pub use sources::{Origin, Sources};
+pub use sources::{Origin, Sourced, Sources};
 pub use trace::Trace;
 
 /// The settings of a run of `chat` or `replay`.
@@ -80,7 +80,7 @@ pub fn resolve(options: &cli::Run, sandbox: Option<u16>) -> Result<Settings, Fai
     let mut notes = Notes::default();
     let form = form(&options.output, &sources)?;
     let trace = Trace::resolve(&options.trace, &sources, &mut notes)?;
-    let delivery = delivery(&options.delivery, &sources)?;
+    let delivery = delivery(&options.delivery, &sources, &mut notes)?;
     let tracing = tracing(
         &options.destination,
         &sources,
@@ -248,14 +248,27 @@ pub fn off_switch(sources: &Sources) -> Option<Origin> {
     is("LANGFUSE_TRACING_ENABLED", "false").or_else(|| is("OTEL_SDK_DISABLED", "true"))
 }
 
-fn delivery(options: &cli::Delivery, sources: &Sources) -> Result<Delivery, Failure> {
+fn delivery(
+    options: &cli::Delivery,
+    sources: &Sources,
+    notes: &mut Notes,
+) -> Result<Delivery, Failure> {
     let sample = match (options.sample, sources.get("LANGFUSE_SAMPLE_RATE")) {
-        (Some(rate), _) => rate,
-        (None, Some(found)) => cli::rate(found.value.trim()).map_err(|error| {
-            Failure::config(format!("{}: `{}` is no rate", found.origin, found.value)).hint(error)
-        })?,
-        (None, None) => 1.0,
+        (Some(rate), _) => Some(Sourced::new(rate, Origin::Flag("--sample"))),
+        (None, Some(found)) => Some(Sourced::new(
+            cli::rate(found.value.trim()).map_err(|error| {
+                Failure::config(format!("{}: `{}` is no rate", found.origin, found.value))
+                    .hint(error)
+            })?,
+            found.origin,
+        )),
+        (None, None) => None,
     };
+    notes.shown.extend(
+        sample
+            .as_ref()
+            .map(|found| Shown::new("sample", found.value, found.origin.clone())),
+    );
     let verify = options.verify || sources.is_on("LANGSPAN_VERIFY");
     Ok(Delivery {
         verify: verify.then(|| Duration::from_secs_f64(options.wait)),
@@ -266,6 +279,6 @@ fn delivery(options: &cli::Delivery, sources: &Sources) -> Result<Delivery, Fail
         } else {
             Some(outbox_place(sources)?)
         },
-        sample,
+        sample: sample.map_or(1.0, |found| found.value),
     })
 }

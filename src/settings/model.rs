@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::shown::{Notes, Shown};
-use super::sources::{Origin, Sourced, Sources, env_file_hint};
+use super::sources::{Origin, Sourced, Sources};
 use crate::cli;
 use crate::failure::Failure;
 use crate::langfuse::base::{is_loopback, parse_http_url};
@@ -145,9 +145,9 @@ impl Model {
                 Err(Failure::config(format!(
                     "no key for the model endpoint {host}: {name} is not set"
                 ))
-                .hint(env_file_hint(&format!(
+                .hint(format!(
                     "export {name}, or name another endpoint with --openai-base-url"
-                ))))
+                )))
             }
         }
     }
@@ -198,9 +198,12 @@ fn endpoint(
     notes
         .shown
         .insert(0, Shown::new("model endpoint", &base, found.origin));
-    let key = sources
-        .get(key_name)
-        .map(|found| Secret::new(found.value.trim()));
+    let key = sources.get(key_name).map(|found| {
+        notes
+            .shown
+            .push(Shown::new("model key", "(set)", found.origin));
+        Secret::new(found.value.trim())
+    });
     if let Some(key) = &key {
         check_key(key).map_err(|error| {
             Failure::config(format!("{key_name}: {error}"))

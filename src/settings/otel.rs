@@ -13,6 +13,11 @@ use crate::delivery::Protocol;
 use crate::failure::Failure;
 use crate::langfuse::base::parse_http_url;
 
+/// The variables that name the protocol, the stronger one first.
+pub const PROTOCOL: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+];
 /// What one attempt of an export may take unless told otherwise (the specification's default).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -79,11 +84,7 @@ pub fn authorization(headers: &HeaderMap) -> Option<&str> {
 
 /// The protocol, when a variable names one that is spoken here; the variable's name and value when it does not.
 pub fn protocol(sources: &Sources) -> Result<Protocol, Sourced<String>> {
-    let names = [
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-        "OTEL_EXPORTER_OTLP_PROTOCOL",
-    ];
-    let Some(found) = sources.first(&names) else {
+    let Some(found) = sources.first(&PROTOCOL) else {
         return Ok(Protocol::default());
     };
     match found.value.trim().to_ascii_lowercase().as_str() {

@@ -137,12 +137,3 @@ impl Sources {
         }
     }
 }
-
-/// What to try when a setting is missing: a `.env` that lies here was not read.
-pub fn env_file_hint(hint: &str) -> String {
-    if Path::new(".env").is_file() {
-        format!("{hint}; ./.env is not read unless you say --env-file .env")
-    } else {
-        hint.to_owned()
-    }
-}

@@ -29,7 +29,8 @@ pub struct Trace {
     pub environment: Option<String>,
     has_environment_flag: bool,
     pub release: Option<String>,
-    pub service: String,
+    /// `OTEL_SERVICE_NAME`, which wins over a name among the resource's attributes.
+    pub service: Option<String>,
     pub resource: Vec<(String, String)>,
 }
 
@@ -87,9 +88,7 @@ impl Trace {
             has_environment_flag: options.environment.is_some(),
             environment: environment.map(|found| found.value),
             release: release.map(|found| found.value),
-            service: sources
-                .get("OTEL_SERVICE_NAME")
-                .map_or_else(|| env!("CARGO_PKG_NAME").to_owned(), |found| found.value),
+            service: sources.get("OTEL_SERVICE_NAME").map(|found| found.value),
             resource: otel::resource_attributes(sources),
         };
         trace.check(options, notes)?;
@@ -190,34 +189,61 @@ impl Trace {
     /// Values that are keys are refused, long ones are noticed.
     fn check(&self, options: &cli::Trace, notes: &mut Notes) -> Result<(), Failure> {
         let call = self.of_call();
-        let tags = call.tags.iter().map(|tag| ("tag", Some(tag)));
-        let metadata = call
-            .metadata
-            .iter()
-            .map(|(_, value)| ("metadata value", Some(value)));
-        let values = [
-            ("user", call.user.as_ref()),
-            ("session", call.session.as_ref()),
-            ("name", call.name.as_ref()),
+        let others = [
             ("environment", self.environment.as_ref()),
             ("release", self.release.as_ref()),
-            ("version", call.version.as_ref()),
             ("trace seed", options.trace_seed.as_ref()),
         ];
-        for (what, value) in values.into_iter().chain(tags).chain(metadata) {
-            let Some(value) = value else { continue };
-            if holds_key(value) {
-                return Err(Failure::usage(format!(
-                    "the {what} looks like a Langfuse key and would be shown in the trace"
-                ))
-                .hint("keys belong in LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY"));
-            }
+        let others = others
+            .into_iter()
+            .filter_map(|(what, value)| Some((what, value?.as_str())));
+        for (what, value) in values(&call).chain(others) {
+            refuse_key(what, value)?;
             if value.chars().count() > LONGEST {
-                notes.warnings.push(format!("the {what} is longer than {LONGEST} characters; Langfuse's own SDKs would drop it"));
+                notes.warnings.push(format!(
+                    "the {what} is longer than {LONGEST} characters; Langfuse's own SDKs would drop it"
+                ));
             }
         }
         Ok(())
     }
+}
+
+/// Refuses to file a trace under a key: it would be shown to everyone who sees the trace.
+///
+/// # Errors
+/// When a value looks like one.
+pub fn refuse_keys(trace: &trace::Trace) -> Result<(), Failure> {
+    values(trace).try_for_each(|(what, value)| refuse_key(what, value))
+}
+
+/// What a trace is filed under, with what it is called.
+fn values(trace: &trace::Trace) -> impl Iterator<Item = (&'static str, &str)> {
+    let single = [
+        ("user", trace.user.as_deref()),
+        ("session", trace.session.as_deref()),
+        ("name", trace.name.as_deref()),
+        ("version", trace.version.as_deref()),
+    ];
+    let single = single
+        .into_iter()
+        .filter_map(|(what, value)| Some((what, value?)));
+    let tags = trace.tags.iter().map(|tag| ("tag", tag.as_str()));
+    let metadata = trace
+        .metadata
+        .iter()
+        .map(|(_, value)| ("metadata value", value.as_str()));
+    single.chain(tags).chain(metadata)
+}
+
+fn refuse_key(what: &str, value: &str) -> Result<(), Failure> {
+    if holds_key(value) {
+        return Err(Failure::usage(format!(
+            "the {what} looks like a Langfuse key and would be shown in the trace"
+        ))
+        .hint("keys belong in LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY"));
+    }
+    Ok(())
 }
 
 /// `sk-lf-…`, or a pair `pk-lf-…:`.

@@ -72,19 +72,20 @@ pub fn spans(
     ]
 }
 
-/// What produced the spans: the service, and what Langfuse reads from the resource.
+/// What produced the spans: the service, and what Langfuse reads from the resource. A service that was not named is
+/// this program, unless `extra` names one.
 pub fn resource(
-    service: &str,
+    service: Option<&str>,
     extra: &[(String, String)],
     environment: Option<&str>,
     release: Option<&str>,
 ) -> Resource {
-    let own = [
-        (otel::SERVICE_NAME, Some(service)),
+    let given = [
+        (otel::SERVICE_NAME, service),
         (langfuse::ENVIRONMENT, environment),
         (langfuse::RELEASE, release),
     ];
-    let own = own
+    let given = given
         .into_iter()
         .filter_map(|(key, value)| Some(KeyValue::new(key, value?.to_owned())));
     let extra = extra
@@ -92,8 +93,9 @@ pub fn resource(
         .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     // Later attributes replace earlier ones of the same key.
     Resource::builder_empty()
+        .with_attribute(KeyValue::new(otel::SERVICE_NAME, env!("CARGO_PKG_NAME")))
         .with_attributes(extra)
-        .with_attributes(own)
+        .with_attributes(given)
         .build()
 }
 

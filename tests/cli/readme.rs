@@ -45,11 +45,14 @@ fn every_block_that_needs_no_outside_server_runs() {
         let path = format!("{}:/usr/bin:/bin", binary.parent().unwrap().display());
         // The sandbox of the first block serves until it is stopped; the test has one running.
         let script = block.text.replace("cargo run --release --", "langspan");
-        let script: String = script
+        let script: Vec<&str> = script
             .lines()
             .filter(|line| !line.starts_with("langspan sandbox"))
-            .map(|line| format!("{line}\n"))
             .collect();
+        let script = script.join(
+            "
+",
+        );
         let prepare = "git init -q . 2>/dev/null; printf '%s' '{}' > x; set -e\n";
         let command = call.command();
         let environment = command
