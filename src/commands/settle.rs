@@ -1,6 +1,6 @@
 //! What follows an exchange: its answer is printed, it is recorded, its trace delivered and reported.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use opentelemetry::trace::SpanKind;
@@ -11,9 +11,11 @@ use super::interrupt::Interrupt;
 use super::run::Run;
 use super::{proof, remedy};
 use crate::cli::Form;
+use crate::console;
 use crate::delivery::{Delivery, Outcome, Spool};
 use crate::failure::{Failure, Kind, Verdict};
-use crate::langfuse::{Wanted, readback};
+use crate::langfuse::{Row, Wanted, readback};
+use crate::output::tree::{self, Canvas};
 use crate::output::{DeliveryState, Report, TraceReport};
 use crate::settings::{Destination, Tracing};
 use crate::trace::spans::{self, Dialect};
@@ -90,6 +92,7 @@ impl Run {
         report.url = self.page(&report).await;
         if report.delivery == DeliveryState::Accepted {
             self.say_where(&report);
+            self.console.detail(1, || draw(&report.id, &spans));
             if self.settings.delivery.verify.is_some() && self.interrupted.is_none() {
                 let unread = self.verify(&wanted, &spans).await?;
                 report.verified = Some(unread.is_none());
@@ -335,4 +338,14 @@ impl Run {
             self.verdict.add(kind);
         }
     }
+}
+
+/// The trace that was just sent, as `show` draws it.
+fn draw(trace_id: &str, spans: &[SpanData]) -> String {
+    let rows: Vec<Row> = spans.iter().map(Row::of_span).collect();
+    let canvas = Canvas {
+        width: console::columns(),
+        colour: console::wants_colour(&io::stderr()),
+    };
+    tree::draw(trace_id, &rows, canvas)
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SpanData;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::api::{Api, ApiError, Place};
 use super::row::Row;
 use crate::console::Console;
-use crate::trace::attributes::{langfuse, openinference};
 
 /// The waits between two looks for a trace, the last one repeated: well inside the 30 requests a minute of Langfuse
 /// Cloud's smallest plan.
@@ -118,42 +117,19 @@ pub fn differences(spans: &[SpanData], environment: Option<&str>, rows: &[Row]) 
 
 /// The fields of a span that must come back, under the names of its row.
 fn sent(span: &SpanData, environment: Option<&str>) -> Vec<(&'static str, Value)> {
-    let find = |key: &str| {
-        span.attributes
-            .iter()
-            .find(|attribute| attribute.key.as_str() == key)
-    };
-    let attribute = |keys: &[&str]| {
-        let found = keys.iter().find_map(|key| find(key));
-        found.map_or(Value::Null, |attribute| match &attribute.value {
-            opentelemetry::Value::Array(opentelemetry::Array::String(values)) => values
-                .iter()
-                .map(|value| Value::from(value.as_str()))
-                .collect(),
-            value => Value::from(value.as_str().into_owned()),
-        })
-    };
-    let usage = attribute(&[langfuse::USAGE_DETAILS]);
-    let usage = usage
-        .as_str()
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
-    vec![
-        ("userId", attribute(&[langfuse::USER_ID])),
-        ("sessionId", attribute(&[langfuse::SESSION_ID])),
-        ("tags", attribute(&[langfuse::TAGS])),
-        ("environment", json!(stored_environment(environment))),
-        (
-            "input",
-            attribute(&[langfuse::OBSERVATION_INPUT, openinference::INPUT_VALUE]),
-        ),
-        (
-            "output",
-            attribute(&[langfuse::OBSERVATION_OUTPUT, openinference::OUTPUT_VALUE]),
-        ),
-        ("model", attribute(&[langfuse::MODEL_NAME])),
-        ("usageDetails", usage),
-    ]
+    const FIELDS: [&str; 7] = [
+        "userId",
+        "sessionId",
+        "tags",
+        "input",
+        "output",
+        "model",
+        "usageDetails",
+    ];
+    let row = Row::of_span(span);
+    let mut sent: Vec<_> = FIELDS.map(|field| (field, row.field(field).clone())).into();
+    sent.push(("environment", stored_environment(environment).into()));
+    sent
 }
 
 /// The environment as the server stores it: without the prefixes that it strips.
@@ -228,6 +204,8 @@ impl fmt::Display for Difference {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,7 +1,13 @@
 //! An observation as a Langfuse gives it, from whichever of its interfaces.
 
+use std::time::SystemTime;
+
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use opentelemetry::trace::{SpanId, Status};
+use opentelemetry_sdk::trace::SpanData;
+use serde_json::{Map, Value, json};
+
+use crate::trace::attributes::{langfuse, openinference};
 
 /// The row of one observation, in the fields of v2 observations.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +37,53 @@ impl Row {
             row["totalCost"] = cost;
         }
         rows
+    }
+
+    /// The row that a span will become, without what only the server knows.
+    pub fn of_span(span: &SpanData) -> Self {
+        let attribute = |key: &str| {
+            let found = span
+                .attributes
+                .iter()
+                .find(|attribute| attribute.key.as_str() == key);
+            found.map_or(Value::Null, |attribute| match &attribute.value {
+                opentelemetry::Value::Array(opentelemetry::Array::String(values)) => values
+                    .iter()
+                    .map(|value| Value::from(value.as_str()))
+                    .collect(),
+                value => Value::from(value.as_str().into_owned()),
+            })
+        };
+        let parsed = |key: &str| {
+            attribute(key)
+                .as_str()
+                .and_then(|text| serde_json::from_str(text).ok())
+        };
+        let time = |time: SystemTime| Timestamp::try_from(time).ok().map(|time| time.to_string());
+        let is_root = span.parent_span_id == SpanId::INVALID || span.parent_span_is_remote;
+        let (level, message) = match &span.status {
+            Status::Error { description } => ("ERROR", description.to_string()),
+            _ => ("DEFAULT", String::new()),
+        };
+        Self(json!({
+            "id": span.span_context.span_id().to_string(),
+            "traceId": span.span_context.trace_id().to_string(),
+            "parentObservationId": (!is_root).then(|| span.parent_span_id.to_string()),
+            "name": span.name,
+            "startTime": time(span.start_time),
+            "endTime": time(span.end_time),
+            "completionStartTime": attribute(langfuse::COMPLETION_START_TIME),
+            "level": level,
+            "statusMessage": message,
+            "userId": attribute(langfuse::USER_ID),
+            "sessionId": attribute(langfuse::SESSION_ID),
+            "tags": attribute(langfuse::TAGS),
+            "input": attribute(langfuse::OBSERVATION_INPUT).as_str().map_or_else(|| attribute(openinference::INPUT_VALUE), Value::from),
+            "output": attribute(langfuse::OBSERVATION_OUTPUT).as_str().map_or_else(|| attribute(openinference::OUTPUT_VALUE), Value::from),
+            "model": attribute(langfuse::MODEL_NAME),
+            "usageDetails": parsed(langfuse::USAGE_DETAILS),
+            "totalCost": parsed(langfuse::COST_DETAILS).map(|cost: Value| cost["total"].clone()),
+        }))
     }
 
     /// Whether the server made the row up.

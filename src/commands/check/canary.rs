@@ -1,0 +1,37 @@
+//! The trace that `check` sends when no model is asked. It costs nothing: what was asked and answered is made up,
+//! and says so.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::model::{Completion, Request};
+use crate::trace::Exchange;
+
+/// The made-up exchange.
+pub fn exchange() -> Exchange {
+    const NAME: &str = "langspan-check";
+    let now = Timestamp::now();
+    let body = json!({
+        "id": NAME,
+        "model": NAME,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "It is, if this can be read."}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    });
+    let mut exchange = Exchange {
+        request: Request::chat(
+            NAME,
+            None,
+            "Is this trace readable? (a canary; no model was called)",
+        ),
+        response: None,
+        completion: Completion::default(),
+        error: None,
+        start: now,
+        end: now,
+        completion_start: None,
+        attempts: None,
+        server: None,
+    };
+    exchange.set_response(&body.to_string(), Completion::from_body(&body));
+    exchange
+}

@@ -1,0 +1,323 @@
+//! `langspan check`: proves, stage by stage, that settings, endpoint, keys, export and read-back work (design 1.9).
+//!
+//! A stage that fails says why and what to change; those behind it that cannot run are skipped, and say why too.
+
+mod canary;
+mod probes;
+mod stages;
+
+use std::fs::File;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+
+use super::call::{self, Caller};
+use super::interrupt::Interrupt;
+use super::means::Means;
+use super::{embedded, proof};
+use crate::cli::{self, Form};
+use crate::console::Console;
+use crate::failure::{Failure, Kind, Verdict};
+use crate::http::Proxies;
+use crate::langfuse::{Api, readback};
+use crate::model::Sink;
+use crate::output::{DeliveryState, Printer, TraceReport};
+use crate::settings::{self, Settings, Sources, Tracing};
+use crate::trace::{Exchange, TraceContext, ids, spans};
+use probes::{Ended, Target};
+use stages::Stages;
+
+/// The wait between two looks for a server that is still starting.
+const STARTING_WAIT: Duration = Duration::from_millis(500);
+
+/// # Errors
+/// When the command line is wrong, or a file cannot be opened.
+pub async fn run(options: &cli::Check, console: &Console) -> Result<Verdict, Failure> {
+    let sources = Sources::read(options.destination.env_file.as_deref())?;
+    let form = settings::form(&options.output, &sources)?;
+    if matches!(form, Form::Raw | Form::Url) {
+        return Err(
+            Failure::usage("check prints text or json").hint("leave -o out, or say -o json")
+        );
+    }
+    let junit = options.junit.as_ref().map(|path| {
+        File::create(path).map_err(|error| {
+            Failure::file(format!("{} cannot be written: {error}", path.display()))
+                .hint("check the path of --junit")
+        })
+    });
+    let junit = junit.transpose()?;
+    let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+    let mut check = Check {
+        options,
+        console: console.clone(),
+        deadline: Instant::now() + Duration::from_secs_f64(options.timeout),
+        stages: Stages {
+            console: console.clone(),
+            printer: Printer::new(form),
+            is_quiet: options.output.quiet,
+            ended: Vec::new(),
+            verdict: Verdict::default(),
+        },
+        trace: None,
+    };
+    let stopped = check.all(&mut interrupt).await?;
+    check
+        .stages
+        .finish(&stopped, options.with_model, check.trace.as_ref(), junit)
+}
+
+/// A check under way.
+struct Check<'a> {
+    options: &'a cli::Check,
+    console: Console,
+    /// When the time for everything is up.
+    deadline: Instant,
+    stages: Stages,
+    trace: Option<TraceReport>,
+}
+
+/// Why the stages behind are skipped.
+type Stopped = String;
+
+/// A check has nowhere to show an answer.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn text(&mut self, _: &str) {}
+    fn raw(&mut self, _: &[u8]) {}
+}
+
+impl Check<'_> {
+    /// Runs the stages until one fails that the others need; says why the rest is skipped.
+    async fn all(&mut self, interrupt: &mut Interrupt) -> Result<Stopped, Failure> {
+        let start = Instant::now();
+        let port = if self.options.sandbox {
+            Some(embedded::start(&Sources::default()).await?)
+        } else {
+            None
+        };
+        let settings = match self.settings(port) {
+            Err(failure) if failure.kind != Kind::Config => return Err(failure),
+            Err(failure) => Err(super::with_env_file(failure, &self.options.destination)),
+            Ok(settings) => {
+                let detail = describe(&settings);
+                Ok((settings, detail))
+            }
+        };
+        let Some(settings) = self.stages.land("settings", start, settings) else {
+            return Ok("settings failed".to_owned());
+        };
+        let proxies = if port.is_some() {
+            Proxies::Ignored
+        } else {
+            Proxies::FromEnvironment
+        };
+        let means = Means::new(&settings, proxies, &self.console)?;
+        let Tracing::On(destination) = &settings.tracing else {
+            return Ok("tracing is off".to_owned());
+        };
+        let console = self.console.clone();
+        let target = Target {
+            settings: &settings,
+            means: &means,
+            destination,
+            console: &console,
+        };
+        let Some(api) = &means.api else {
+            return Ok(self.plain(&target).await);
+        };
+        tokio::select! {
+            stopped = self.server(&target, api) => Ok(stopped),
+            signal = interrupt.wait() => {
+                self.stages.verdict.add(Kind::Interrupted(signal));
+                Ok("interrupted".to_owned())
+            }
+        }
+    }
+
+    fn settings(&self, port: Option<u16>) -> Result<Settings, Failure> {
+        let mut settings = settings::check(self.options, port)?;
+        self.console
+            .hide(std::mem::take(&mut settings.notes.secrets));
+        for warning in &settings.notes.warnings {
+            self.console.warn(warning);
+        }
+        if self.options.with_model {
+            settings.model.check_key()?;
+        }
+        Ok(settings)
+    }
+
+    /// All that is asked of a Langfuse.
+    async fn server(&mut self, target: &Target<'_>, api: &Api) -> Stopped {
+        let start = Instant::now();
+        self.wait_for_server(api).await;
+        let connected = self
+            .within(probes::connect(api, &target.destination.target.url))
+            .await;
+        if self.stages.land("connect", start, connected).is_none() {
+            return "connect failed".to_owned();
+        }
+        let start = Instant::now();
+        let health = self.within(probes::health(api)).await;
+        let Some(version) = self.stages.land("health", start, health) else {
+            return "health failed".to_owned();
+        };
+        let api = api.clone().for_version(&version);
+        let start = Instant::now();
+        let auth = self
+            .within(probes::auth(target, &api, !self.options.no_region_probe))
+            .await;
+        let Some(project) = self.stages.land("auth", start, auth) else {
+            return "auth failed".to_owned();
+        };
+        let context = TraceContext::root(ids::random());
+        let exchange = if self.options.with_model {
+            self.model(target, &context).await
+        } else {
+            self.stages.skip("model", "only with --with-model");
+            canary::exchange()
+        };
+        if self.options.no_write {
+            return "--no-write".to_owned();
+        }
+        self.write(target, &api, &project, &exchange, &context)
+            .await
+    }
+
+    /// Exports a trace and reads it back.
+    async fn write(
+        &mut self,
+        target: &Target<'_>,
+        api: &Api,
+        project: &str,
+        exchange: &Exchange,
+        context: &TraceContext,
+    ) -> Stopped {
+        let Target {
+            settings,
+            destination,
+            ..
+        } = target;
+        let spans = spans::spans(
+            exchange,
+            &settings.trace.of_call(),
+            context,
+            destination.dialect,
+        );
+        let id = context.trace_id.to_string();
+        let langfuse = destination.langfuse.as_ref();
+        let mut report = TraceReport {
+            url: langfuse.map(|langfuse| langfuse.ui.trace_page(Some(project), &id)),
+            id,
+            spans: spans.len(),
+            endpoint: Some(destination.target.url.to_string()),
+            delivery: DeliveryState::Failed,
+            status: None,
+            verified: None,
+        };
+        let start = Instant::now();
+        let exported = self
+            .within(probes::export(target, spans.to_vec(), &mut report))
+            .await;
+        if self.stages.land("export", start, exported).is_none() {
+            self.trace = Some(report);
+            return "export failed".to_owned();
+        }
+        let start = Instant::now();
+        let wait = Duration::from_secs_f64(self.options.wait);
+        let read = self.within(async {
+            let wanted = proof::wanted(&spans, exchange);
+            let found = readback::wait(api, &wanted, Instant::now() + wait, &self.console).await;
+            proof::of(found, &spans, settings.trace.environment.as_deref(), wait)?;
+            Ok(((), report.url.clone().unwrap_or_default()))
+        });
+        let read = read.await.map_err(|failure| Failure {
+            kind: Kind::NotReadable,
+            ..failure
+        });
+        report.verified = Some(self.stages.land("readable", start, read).is_some());
+        self.trace = Some(report);
+        "nothing is left".to_owned()
+    }
+
+    /// A plain OTLP backend can be reached, and no more.
+    async fn plain(&mut self, target: &Target<'_>) -> Stopped {
+        let start = Instant::now();
+        let connected = self.within(probes::connect_plain(target)).await;
+        if self.stages.land("connect", start, connected).is_none() {
+            return "connect failed".to_owned();
+        }
+        let failure =
+            Failure::config("a plain OTLP backend cannot be asked for more than a connection")
+                .hint("set LANGFUSE_BASE_URL and the keys to check a Langfuse");
+        self.stages
+            .land::<()>("health", Instant::now(), Err(failure));
+        "a plain OTLP backend".to_owned()
+    }
+
+    /// Waits until a server that is still starting is healthy. The keys are not tried meanwhile: a Langfuse
+    /// remembers for minutes that it did not know a key.
+    async fn wait_for_server(&self, api: &Api) {
+        let Some(seconds) = self.options.wait_for_server else {
+            return;
+        };
+        let deadline = (Instant::now() + Duration::from_secs_f64(seconds)).min(self.deadline);
+        while api.health().await.is_err() && Instant::now() + STARTING_WAIT < deadline {
+            sleep(STARTING_WAIT).await;
+        }
+    }
+
+    /// A real completion; what comes of it is traced, a failure too.
+    async fn model(&mut self, target: &Target<'_>, context: &TraceContext) -> Exchange {
+        let start = Instant::now();
+        let model = &target.settings.model;
+        let request = model.chat("Answer with the one word: ok", false);
+        let mut exchange = call::begin(model, request, Timestamp::now());
+        let ended = self.within(async {
+            let caller = Caller {
+                http: &target.means.http,
+                model,
+                console: &self.console,
+            };
+            let never = std::future::pending();
+            let ended =
+                call::complete(&mut exchange, Some(context), &caller, &mut Nowhere, never).await;
+            ended.map_err(|broken| broken.failure)?;
+            let usage = exchange.completion.usage.map_or(0, |usage| usage.total);
+            Ok(((), format!("{} answered, {usage} tokens", exchange.model())))
+        });
+        let ended = ended.await.map_err(|failure| Failure {
+            kind: Kind::Model,
+            ..failure
+        });
+        self.stages.land("model", start, ended);
+        exchange
+    }
+
+    /// Bounds a stage by the time for everything.
+    async fn within<T>(&self, stage: impl Future<Output = Ended<T>>) -> Ended<T> {
+        if let Ok(ended) = tokio::time::timeout_at(self.deadline, stage).await {
+            return ended;
+        }
+        let message = format!("no time left: --timeout is {} s", self.options.timeout);
+        let failure = Failure::new(Kind::Delivery, message);
+        Err(failure.hint("raise --timeout, or look what takes so long with -v"))
+    }
+}
+
+/// What the settings say, and from where.
+fn describe(settings: &Settings) -> String {
+    let wanted = ["destination", "public key"];
+    let shown = settings
+        .notes
+        .shown
+        .iter()
+        .filter(|shown| wanted.contains(&shown.name));
+    let parts: Vec<String> = shown
+        .map(|shown| format!("{} ({})", shown.value, shown.origin))
+        .collect();
+    parts.join(", ")
+}

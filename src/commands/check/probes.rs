@@ -1,0 +1,180 @@
+//! The questions that the stages of `check` ask, each answered by what was found or by why not.
+
+use opentelemetry_sdk::trace::SpanData;
+use reqwest::Url;
+
+use crate::commands::means::Means;
+use crate::commands::remedy;
+use crate::console::Console;
+use crate::failure::{Failure, Kind};
+use crate::http::TransportError;
+use crate::langfuse::base::REGIONS;
+use crate::langfuse::{Api, Base};
+use crate::output::{DeliveryState, TraceReport};
+use crate::settings::{Destination, Settings};
+
+/// How a stage ended: what was found and how to say it, or why it failed.
+pub type Ended<T> = Result<(T, String), Failure>;
+
+/// What is checked, and with what.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    pub settings: &'a Settings,
+    pub means: &'a Means,
+    pub destination: &'a Destination,
+    pub console: &'a Console,
+}
+
+/// Whether anything answers there.
+pub async fn connect(api: &Api, target: &Url) -> Ended<()> {
+    match api.health().await {
+        Err(error) if error.status.is_none() => Err(unreachable(target, &error.message)),
+        _ => Ok(((), place(target))),
+    }
+}
+
+/// Whether anything answers at a plain OTLP backend.
+pub async fn connect_plain(target: &Target<'_>) -> Ended<()> {
+    let url = &target.destination.target.url;
+    match target.means.http.get(url.clone()).send().await {
+        Ok(answer) => Ok((
+            (),
+            format!("{} answers ({})", place(url), answer.status().as_u16()),
+        )),
+        Err(error) => Err(unreachable(url, &TransportError::from(error).message)),
+    }
+}
+
+/// Whether a healthy Langfuse does, and of which version.
+pub async fn health(api: &Api) -> Ended<String> {
+    match api.health().await {
+        Ok(version) => {
+            let detail = format!("Langfuse {version}");
+            Ok((version, detail))
+        }
+        Err(error) => Err(Failure::new(Kind::Delivery, error.message)
+            .status(error.status)
+            .hint("is this the URL of a Langfuse? If so, its log says what it lacks")),
+    }
+}
+
+/// Which project the keys belong to.
+pub async fn auth(target: &Target<'_>, api: &Api, probe_regions: bool) -> Ended<String> {
+    let error = match api.project().await {
+        Ok(project) => {
+            let detail = format!("project {} ({})", project.name, project.id);
+            return Ok((project.id, detail));
+        }
+        Err(error) => error,
+    };
+    let kind = if error.is_refusal() {
+        Kind::Config
+    } else {
+        Kind::Delivery
+    };
+    let failure = Failure::new(kind, error.message).status(error.status);
+    if error.status != Some(401) {
+        return Err(failure
+            .hint("use a project's own key pair, not a bearer token or an organization's key"));
+    }
+    Err(match region_of_keys(target, probe_regions).await {
+        Some(hint) => failure.hint(hint),
+        None => failure.hint(format!(
+            "check the key pair ({}); a server that has just started may not know it for five minutes",
+            origins(target.settings)
+        )),
+    })
+}
+
+/// Which region of Langfuse Cloud knows the keys that this one refused.
+async fn region_of_keys(target: &Target<'_>, probe_regions: bool) -> Option<String> {
+    let langfuse = target.destination.langfuse.as_ref()?;
+    let is_region = REGIONS
+        .iter()
+        .any(|(_, host)| *host == langfuse.base.host());
+    if !is_region || !probe_regions {
+        return None;
+    }
+    let mut asked = Vec::new();
+    for (region, host) in REGIONS
+        .iter()
+        .filter(|(_, host)| *host != langfuse.base.host())
+    {
+        let base = Base::parse(&format!("https://{host}")).ok()?;
+        let api = Api::new(
+            target.means.http.clone(),
+            base.clone(),
+            &langfuse.keys,
+            target.console.clone(),
+        );
+        if api.project().await.is_ok() {
+            return Some(format!(
+                "the keys are of the region {region}: set LANGFUSE_BASE_URL={base}"
+            ));
+        }
+        asked.push(*region);
+    }
+    Some(format!(
+        "no other region knows the keys either (asked {}): check them",
+        asked.join(", ")
+    ))
+}
+
+/// Whether the spans are accepted; `report` takes what the endpoint said.
+pub async fn export(
+    target: &Target<'_>,
+    spans: Vec<SpanData>,
+    report: &mut TraceReport,
+) -> Ended<()> {
+    let Target {
+        means,
+        destination,
+        settings,
+        ..
+    } = target;
+    let budget = settings.delivery.export_timeout;
+    let Some(exporter) = &means.exporter else {
+        return Err(anyhow::anyhow!("there is no exporter").into());
+    };
+    let outcome = exporter.export(spans, budget).await.outcome;
+    report.status = outcome.status();
+    if !outcome.is_accepted() {
+        return Err(Failure::new(
+            Kind::Delivery,
+            format!("{}: {}", destination.target.url, outcome.describe()),
+        )
+        .status(outcome.status())
+        .hint(remedy::of_delivery(&outcome, destination)));
+    }
+    report.delivery = DeliveryState::Accepted;
+    let by = if destination.is_collector {
+        "accepted by the collector"
+    } else {
+        "accepted"
+    };
+    Ok(((), format!("{by}, {} spans", report.spans)))
+}
+
+fn place(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+fn unreachable(url: &Url, why: &str) -> Failure {
+    Failure::new(Kind::Delivery, why.to_owned()).hint(format!(
+        "check that {} is right and reachable from here, and any HTTPS_PROXY",
+        place(url)
+    ))
+}
+
+/// Where the keys came from.
+fn origins(settings: &Settings) -> String {
+    let wanted = ["public key", "secret key"];
+    let shown = settings
+        .notes
+        .shown
+        .iter()
+        .filter(|shown| wanted.contains(&shown.name));
+    let mut origins: Vec<String> = shown.map(|shown| shown.origin.to_string()).collect();
+    origins.dedup();
+    origins.join(", ")
+}

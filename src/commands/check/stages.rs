@@ -1,0 +1,153 @@
+//! The stages that have ended: said as they end, and told to CI services when all have.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+
+use tokio::time::Instant;
+
+use super::probes::Ended;
+use crate::cli::Form;
+use crate::console::Console;
+use crate::failure::{Failure, Verdict};
+use crate::output::stages::{CheckReport, Stage, Status, to_junit, to_markdown};
+use crate::output::{Printer, TraceReport};
+use crate::settings::Sources;
+
+/// The stages, in their order.
+const ORDER: [&str; 7] = [
+    "settings", "connect", "health", "auth", "model", "export", "readable",
+];
+
+/// What has been found so far.
+#[derive(Debug)]
+pub struct Stages {
+    pub console: Console,
+    pub printer: Printer,
+    pub is_quiet: bool,
+    pub ended: Vec<Stage>,
+    pub verdict: Verdict,
+}
+
+impl Stages {
+    /// Notes how a stage ended; gives what the next ones need.
+    pub fn land<T>(&mut self, name: &'static str, start: Instant, ended: Ended<T>) -> Option<T> {
+        let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (status, detail, hint, found) = match ended {
+            Ok((found, detail)) => (Status::Ok, detail, None, Some(found)),
+            Err(failure) => {
+                self.verdict.add(failure.kind);
+                if !self.are_shown() {
+                    self.console.error(&failure);
+                }
+                (Status::Failed, failure.message, failure.hint, None)
+            }
+        };
+        let detail = self.console.clean(&detail);
+        self.push(Stage {
+            name,
+            status,
+            ms,
+            detail,
+            hint,
+        });
+        found
+    }
+
+    /// Notes that a stage does not run.
+    pub fn skip(&mut self, name: &'static str, why: &str) {
+        self.push(Stage {
+            name,
+            status: Status::Skipped,
+            ms: 0,
+            detail: why.to_owned(),
+            hint: None,
+        });
+    }
+
+    /// Says a stage as soon as it has ended.
+    fn push(&mut self, stage: Stage) {
+        if self.are_shown() {
+            self.printer.text(&stage.to_text());
+        }
+        self.ended.push(stage);
+    }
+
+    /// Whether stdout shows the stages one by one; else stderr says the failures.
+    fn are_shown(&self) -> bool {
+        self.printer.form() == Form::Text && !self.is_quiet
+    }
+
+    /// Skips what has not run, because of `stopped`, and tells everyone who wants to know.
+    ///
+    /// # Errors
+    /// When a report cannot be written.
+    pub fn finish(
+        mut self,
+        stopped: &str,
+        with_model: bool,
+        trace: Option<&TraceReport>,
+        junit: Option<File>,
+    ) -> Result<Verdict, Failure> {
+        for name in ORDER {
+            if self.ended.iter().all(|stage| stage.name != name) {
+                let why = if name == "model" && !with_model {
+                    "only with --with-model"
+                } else {
+                    stopped
+                };
+                self.skip(name, why);
+            }
+        }
+        self.ended
+            .sort_by_key(|stage| ORDER.iter().position(|name| *name == stage.name));
+        if self.printer.form() == Form::Json {
+            let report = CheckReport {
+                schema_version: 1,
+                ok: self.verdict.kind().is_none(),
+                stages: &self.ended,
+                trace,
+            };
+            self.printer.document(&report);
+        }
+        if let Some(mut file) = junit {
+            file.write_all(to_junit(&self.ended).as_bytes())
+                .map_err(|error| {
+                    Failure::file(format!("the JUnit report cannot be written: {error}"))
+                        .hint("is the disk full?")
+                })?;
+        }
+        self.tell_github()?;
+        if let Some(failure) = self.printer.take_failure() {
+            self.console.error(&failure);
+            self.verdict.add(failure.kind);
+        }
+        Ok(self.verdict)
+    }
+
+    /// Annotations and the step summary of GitHub Actions.
+    fn tell_github(&self) -> Result<(), Failure> {
+        let sources = Sources::default();
+        if sources.get("GITHUB_ACTIONS").is_some() {
+            for stage in self
+                .ended
+                .iter()
+                .filter(|stage| stage.status == Status::Failed)
+            {
+                self.console.annotation(&stage.to_annotation());
+            }
+        }
+        if let Some(path) = sources.get("GITHUB_STEP_SUMMARY") {
+            let file = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path.value);
+            let written =
+                file.and_then(|mut file| file.write_all(to_markdown(&self.ended).as_bytes()));
+            written.map_err(|error| {
+                Failure::file(format!("GITHUB_STEP_SUMMARY cannot be written: {error}"))
+                    .hint("it must name a file that can be appended to")
+            })?;
+        }
+        Ok(())
+    }
+}
