@@ -12,7 +12,7 @@ use super::{means, remedy};
 use crate::cli::{self, Form};
 use crate::console::Console;
 use crate::delivery::outbox::Entry;
-use crate::delivery::{Outbox, Outcome, Wire};
+use crate::delivery::{Outbox, Outcome, Payload, Settled, Wire};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
 use crate::output::{ErrorReport, Printer};
@@ -114,56 +114,52 @@ impl Courier {
     }
 
     /// Delivers one entry: every request of it, in order.
-    async fn deliver(&self, entry: &mut Entry) -> anyhow::Result<Attempt> {
+    async fn deliver(&self, entry: &mut Entry) -> anyhow::Result<Settled> {
         let deadline = Instant::now() + self.budget;
         let payloads = entry.payloads()?;
-        let mut ambiguous_since = entry.ambiguous_since();
+        let count = |payloads: &[Payload]| payloads.iter().map(Payload::span_count).sum::<usize>();
+        let whole = count(&payloads);
+        let ambiguous_since = entry.ambiguous_since();
         // Noted before anything leaves: a process that is killed cannot say any more what it had sent.
         entry.note("a delivery was under way", Some(Timestamp::now()))?;
-        let mut outcome = Outcome::Unsent("the entry is empty".to_owned());
+        let mut settled: Option<Settled> = None;
         for payload in payloads {
-            if let (Some(since), Some(_)) = (ambiguous_since, &self.wire.api) {
-                match self.wire.arrived(&payload, deadline, since).await {
-                    Some(true) => {
-                        outcome = Outcome::Confirmed;
-                        continue;
-                    }
-                    Some(false) => {}
-                    None => {
-                        let why =
-                            "it may have arrived before, and the server did not say whether it has";
-                        return Ok(Attempt {
-                            outcome: Outcome::Unsent(why.to_owned()),
-                            ambiguous_since,
-                        });
-                    }
-                }
-            }
-            outcome = self.wire.post(&payload, deadline).await;
-            if !outcome.is_accepted() {
-                if outcome.is_ambiguous() {
-                    ambiguous_since = Some(Timestamp::now());
-                }
-                return Ok(Attempt {
-                    outcome,
-                    ambiguous_since,
-                });
-            }
-            // What was accepted stays in the file until all is: the next call must ask before it sends.
-            ambiguous_since = Some(Timestamp::now());
+            let next = self.deliver_once(payload, ambiguous_since, deadline).await;
+            settled = Some(match settled {
+                Some(settled) => settled.add(next),
+                None => next,
+            });
         }
-        Ok(Attempt {
-            outcome,
-            ambiguous_since,
-        })
+        let settled = settled.ok_or_else(|| anyhow::anyhow!("the entry is empty"))?;
+        if (1..whole).contains(&count(&settled.remaining)) {
+            entry.keep_only(&settled.remaining)?;
+        }
+        Ok(settled)
     }
-}
 
-/// How the delivery of an entry ended.
-struct Attempt {
-    outcome: Outcome,
-    /// Since when any of it may be at the server although the entry stays.
-    ambiguous_since: Option<Timestamp>,
+    /// Delivers a request, unless the server has it since an earlier delivery that may have arrived at `since`.
+    async fn deliver_once(
+        &self,
+        payload: Payload,
+        since: Option<Timestamp>,
+        deadline: Instant,
+    ) -> Settled {
+        let arrived = match (since, &self.wire.api) {
+            (Some(since), Some(_)) => self.wire.arrived(&payload, deadline, since).await,
+            _ => Some(false),
+        };
+        match arrived {
+            Some(true) => Settled::of(Outcome::Confirmed, payload),
+            Some(false) => self.wire.deliver(&payload, deadline).await,
+            None => {
+                let why = "it may have arrived before, and the server did not say whether it has";
+                Settled {
+                    is_ambiguous: true,
+                    ..Settled::of(Outcome::Unsent(why.to_owned()), payload)
+                }
+            }
+        }
+    }
 }
 
 /// What is said of an entry.
@@ -318,12 +314,12 @@ impl Resend<'_> {
     fn settle(
         &mut self,
         mut entry: Entry,
-        attempt: anyhow::Result<Attempt>,
+        attempt: anyhow::Result<Settled>,
         courier: &Courier,
     ) -> Result<(), Failure> {
         let place = entry.path().display().to_string();
         let failure = match attempt {
-            Ok(Attempt { outcome, .. }) if outcome.is_accepted() => {
+            Ok(Settled { outcome, .. }) if outcome.is_accepted() => {
                 let line = Line::new(&entry, State::Accepted);
                 entry.remove().map_err(|error| {
                     Failure::file(format!(
@@ -334,10 +330,12 @@ impl Resend<'_> {
                 self.say(line);
                 return Ok(());
             }
-            Ok(Attempt {
+            Ok(Settled {
                 outcome,
-                ambiguous_since,
+                is_ambiguous,
+                ..
             }) => {
+                let ambiguous_since = is_ambiguous.then(Timestamp::now);
                 let cause = self.console.clean(&outcome.describe());
                 entry
                     .note(&cause, ambiguous_since)

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::outbox::{Meta, Outbox};
 use super::outcome::Outcome;
 use super::payload::Payload;
-use super::wire::Wire;
+use super::wire::{Settled, Wire};
 
 /// What became of spans.
 #[derive(Debug)]
@@ -133,16 +133,21 @@ impl Courier {
                 )
             }),
         };
-        let outcome = match &self.wire {
-            Ok(wire) => wire.post(payload, deadline).await,
-            Err(why) => Outcome::Unsent(why.clone()),
+        let Settled {
+            outcome,
+            remaining,
+            is_ambiguous,
+        } = match &self.wire {
+            Ok(wire) => wire.deliver(payload, deadline).await,
+            Err(why) => Settled::of(Outcome::Unsent(why.clone()), payload.clone()),
         };
         let spool = match held {
             Ok(held) if outcome.is_accepted() => {
                 held.release();
                 Spool::NotNeeded
             }
-            Ok(held) => match held.keep(&self.clean(&outcome.describe()), outcome.is_ambiguous()) {
+            Ok(held) => match held.keep(&remaining, &self.clean(&outcome.describe()), is_ambiguous)
+            {
                 Ok(path) => Spool::Kept(path),
                 Err(error) => Spool::Lost(error.to_string()),
             },
@@ -160,7 +165,7 @@ impl Courier {
     }
 
     fn meta(&self, payload: &Payload) -> Meta {
-        Meta {
+        let mut meta = Meta {
             endpoint: self
                 .wire
                 .as_ref()
@@ -169,12 +174,9 @@ impl Courier {
             cause: None,
             ambiguous_since: None,
             time: Timestamp::now(),
-            spans: payload.span_count(),
-            trace_ids: payload
-                .traces()
-                .into_iter()
-                .map(|trace| trace.trace_id)
-                .collect(),
-        }
+            ..Meta::default()
+        };
+        meta.describe(std::slice::from_ref(payload));
+        meta
     }
 }

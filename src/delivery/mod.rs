@@ -12,4 +12,5 @@ pub mod wire;
 pub use exporter::{Courier, Delivery, Exporter, Spool};
 pub use outbox::Outbox;
 pub use outcome::Outcome;
-pub use wire::{Protocol, Target, Wire};
+pub use payload::Payload;
+pub use wire::{Protocol, Settled, Target, Wire};

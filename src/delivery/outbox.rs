@@ -46,6 +46,22 @@ pub struct Meta {
     pub trace_ids: Vec<String>,
 }
 
+impl Meta {
+    /// What is told of the spans themselves; says whether that is another than before.
+    pub fn describe(&mut self, payloads: &[Payload]) -> bool {
+        let spans = payloads.iter().map(Payload::span_count).sum();
+        let is_other = self.spans != spans;
+        self.spans = spans;
+        let ids = payloads
+            .iter()
+            .flat_map(Payload::traces)
+            .map(|trace| trace.trace_id);
+        self.trace_ids = ids.collect();
+        self.trace_ids.dedup();
+        is_other
+    }
+}
+
 impl Outbox {
     /// Opens the folder, making it (mode 0700) when it is not there.
     ///
@@ -71,21 +87,14 @@ impl Outbox {
     pub fn hold(&self, payload: &Payload, meta: Meta) -> io::Result<Held> {
         let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
         let id = format!("{now}-{:08x}", fastrand::u32(..));
-        let line = payload.to_json_line().map_err(io::Error::other)?;
-        let temporary = self.path(&id, TEMPORARY);
-        let mut file = create_private(&temporary)?;
-        // Nobody else knows the file yet, so the lock is free.
-        file.try_lock()?;
-        let written = file
-            .write_all(format!("{line}\n").as_bytes())
-            .and_then(|()| self.write_meta(&id, &meta, Sync::No))
-            .and_then(|()| fs::rename(&temporary, self.path(&id, PENDING)));
-        if let Err(error) = written {
-            // What could not be written whole is of no use to anyone.
-            let _ = fs::remove_file(&temporary);
-            let _ = fs::remove_file(self.path(&id, META));
-            return Err(error);
-        }
+        self.write_meta(&id, &meta, Sync::No)?;
+        let pending = self.path(&id, PENDING);
+        let file = self
+            .rewrite(&id, &pending, std::slice::from_ref(payload))
+            .inspect_err(|_| {
+                // An entry without spans is of no use to anyone.
+                let _ = fs::remove_file(self.path(&id, META));
+            })?;
         Ok(Held {
             outbox: self.clone(),
             id,
@@ -160,6 +169,25 @@ impl Outbox {
         }))
     }
 
+    /// Puts `payloads` in the place of what `path` holds, whole or not at all; the file is locked.
+    fn rewrite(&self, id: &str, path: &Path, payloads: &[Payload]) -> io::Result<File> {
+        let temporary = self.path(id, TEMPORARY);
+        let mut file = create_private(&temporary)?;
+        // Nobody else knows the file yet, so the lock is free.
+        file.try_lock()?;
+        let mut write = || {
+            for payload in payloads {
+                let line = payload.to_json_line().map_err(io::Error::other)?;
+                file.write_all(format!("{line}\n").as_bytes())?;
+            }
+            fs::rename(&temporary, path)
+        };
+        write().inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })?;
+        Ok(file)
+    }
+
     fn path(&self, id: &str, extension: &str) -> PathBuf {
         self.dir.join(format!("{id}.{extension}"))
     }
@@ -205,12 +233,21 @@ impl Held {
         let _ = fs::remove_file(self.outbox.path(&self.id, META));
     }
 
-    /// Keeps the entry for `resend`, safe on the disk; returns its file.
+    /// Keeps what remains of the entry for `resend`, safe on the disk; returns its file.
     ///
     /// # Errors
     /// When the outbox is full, or the disk does not take it.
-    pub fn keep(mut self, cause: &str, ambiguous: bool) -> io::Result<PathBuf> {
+    pub fn keep(
+        mut self,
+        remaining: &[Payload],
+        cause: &str,
+        ambiguous: bool,
+    ) -> io::Result<PathBuf> {
         self.settled = true;
+        if self.meta.describe(remaining) {
+            let pending = self.outbox.path(&self.id, PENDING);
+            self.file = self.outbox.rewrite(&self.id, &pending, remaining)?;
+        }
         self.settle(cause, ambiguous)
     }
 
@@ -296,6 +333,18 @@ impl Entry {
             .collect::<Result<Vec<_>, _>>()?;
         anyhow::ensure!(!payloads.is_empty(), "the file holds no spans");
         Ok(payloads)
+    }
+
+    /// Keeps only `remaining`: what was accepted must not be sent again.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_only(&mut self, remaining: &[Payload]) -> io::Result<()> {
+        self.file = self.outbox.rewrite(&self.id, &self.path, remaining)?;
+        let mut meta = self.meta.clone().unwrap_or_default();
+        meta.describe(remaining);
+        self.meta = Some(meta);
+        Ok(())
     }
 
     /// Notes why the spans still wait.

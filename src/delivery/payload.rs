@@ -1,14 +1,27 @@
-//! One OTLP export request, in the forms that it is sent and kept in.
+//! One OTLP export request, in the forms that it is sent and kept in, and in smaller pieces.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
+use opentelemetry_proto::tonic::common::v1::{AnyValue as Any, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 use crate::langfuse::Wanted;
+
+/// The most spans of one request.
+const MOST_SPANS: usize = 512;
+/// The size that a request of several traces does not exceed, in bytes.
+const MOST_BYTES: usize = 2 << 20;
+/// Text shorter than this is not worth cutting, in bytes.
+const SHORT_TEXT: usize = 1024;
+/// Ends a text that was cut.
+const CUT_MARK: &str = "… [truncated by langspan: the server took no request of this size]";
+/// Tells in Langfuse's metadata that a span's content was cut.
+const CUT_KEY: &str = "langfuse.observation.metadata.truncated";
 
 /// An `ExportTraceServiceRequest`.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +62,135 @@ impl Payload {
         self.spans().count()
     }
 
+    /// The request in pieces that servers commonly take: at most 512 spans and, unless a single trace is larger,
+    /// 2 MiB. A trace is not divided.
+    pub fn cut(self) -> Vec<Self> {
+        if self.span_count() <= MOST_SPANS && self.0.encoded_len() <= MOST_BYTES {
+            return vec![self];
+        }
+        let mut pieces = Vec::new();
+        let (mut ids, mut spans, mut bytes) = (HashSet::new(), 0, 0);
+        for (id, size) in self.sizes() {
+            if !ids.is_empty()
+                && (spans + size.spans > MOST_SPANS || bytes + size.bytes > MOST_BYTES)
+            {
+                pieces.push(self.only(|span| ids.contains(&span.trace_id)));
+                (ids, spans, bytes) = (HashSet::new(), 0, 0);
+            }
+            ids.insert(id);
+            spans += size.spans;
+            bytes += size.bytes;
+        }
+        pieces.push(self.only(|span| ids.contains(&span.trace_id)));
+        pieces
+    }
+
+    /// Two halves by traces, of a single trace by spans; `None` of a single span.
+    pub fn halves(&self) -> Option<[Self; 2]> {
+        let mut traces: Vec<&[u8]> = self.spans().map(|span| span.trace_id.as_slice()).collect();
+        traces.sort_unstable();
+        traces.dedup();
+        if traces.len() > 1 {
+            let first: HashSet<&[u8]> = traces[..traces.len() / 2].iter().copied().collect();
+            let is_first = |span: &Span| first.contains(span.trace_id.as_slice());
+            return Some([self.only(is_first), self.only(|span| !is_first(span))]);
+        }
+        let ids: Vec<&[u8]> = self.spans().map(|span| span.span_id.as_slice()).collect();
+        if ids.len() < 2 {
+            return None;
+        }
+        let first: HashSet<&[u8]> = ids[..ids.len() / 2].iter().copied().collect();
+        let is_first = |span: &Span| first.contains(span.span_id.as_slice());
+        Some([self.only(is_first), self.only(|span| !is_first(span))])
+    }
+
+    /// The same with its long texts cut to half and marked so; `None` when there is nothing left to cut.
+    pub fn truncated(&self) -> Option<Self> {
+        let mut payload = self.clone();
+        let mut is_cut = false;
+        for span in payload.spans_mut() {
+            let texts =
+                span.attributes
+                    .iter_mut()
+                    .filter_map(|attribute| match &mut attribute.value {
+                        Some(Any {
+                            value: Some(AnyValue::StringValue(text)),
+                        }) if text.len() > SHORT_TEXT => Some(text),
+                        _ => None,
+                    });
+            let mut is_span_cut = false;
+            for text in texts {
+                text.truncate(text.floor_char_boundary(text.len() / 2 - CUT_MARK.len()));
+                text.push_str(CUT_MARK);
+                is_span_cut = true;
+            }
+            if is_span_cut
+                && span
+                    .attributes
+                    .iter()
+                    .all(|attribute| attribute.key != CUT_KEY)
+            {
+                let value = Some(Any {
+                    value: Some(AnyValue::BoolValue(true)),
+                });
+                span.attributes.push(KeyValue {
+                    key: CUT_KEY.to_owned(),
+                    value,
+                    ..KeyValue::default()
+                });
+            }
+            is_cut |= is_span_cut;
+        }
+        is_cut.then_some(payload)
+    }
+
+    /// How many traces the request holds.
+    pub fn trace_count(&self) -> usize {
+        self.spans()
+            .map(|span| &span.trace_id)
+            .collect::<HashSet<_>>()
+            .len()
+    }
+
+    /// The spans that `is_wanted`, under their resources and scopes.
+    fn only(&self, is_wanted: impl Fn(&Span) -> bool) -> Self {
+        let mut request = self.0.clone();
+        for resource in &mut request.resource_spans {
+            for scope in &mut resource.scope_spans {
+                scope.spans.retain(&is_wanted);
+            }
+            resource.scope_spans.retain(|scope| !scope.spans.is_empty());
+        }
+        request
+            .resource_spans
+            .retain(|resource| !resource.scope_spans.is_empty());
+        Self(request)
+    }
+
+    /// What each trace takes, in the order of their first spans.
+    fn sizes(&self) -> Vec<(Vec<u8>, Size)> {
+        let mut sizes: Vec<(Vec<u8>, Size)> = Vec::new();
+        let mut places: HashMap<&[u8], usize> = HashMap::new();
+        for span in self.spans() {
+            let place = *places.entry(&span.trace_id).or_insert_with(|| {
+                sizes.push((span.trace_id.clone(), Size::default()));
+                sizes.len() - 1
+            });
+            sizes[place].1.spans += 1;
+            sizes[place].1.bytes += span.encoded_len();
+        }
+        sizes
+    }
+
+    fn spans_mut(&mut self) -> impl Iterator<Item = &mut Span> {
+        let scopes = self
+            .0
+            .resource_spans
+            .iter_mut()
+            .flat_map(|resource| &mut resource.scope_spans);
+        scopes.flat_map(|scope| &mut scope.spans)
+    }
+
     /// Each trace of the request with its spans, as a read-back looks for them.
     pub fn traces(&self) -> Vec<Wanted> {
         let mut traces: HashMap<String, Wanted> = HashMap::new();
@@ -60,7 +202,7 @@ impl Payload {
             );
             let wanted = traces.entry(trace_id.clone()).or_insert_with(|| Wanted {
                 trace_id,
-                span_ids: std::collections::HashSet::new(),
+                span_ids: HashSet::new(),
                 from,
                 to,
             });
@@ -83,6 +225,13 @@ impl Payload {
     }
 }
 
+/// What a trace takes of a request.
+#[derive(Default)]
+struct Size {
+    spans: usize,
+    bytes: usize,
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
@@ -101,11 +250,86 @@ fn time(nanos: u64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
+
     use super::*;
 
     #[test]
     fn ids_are_lower_case_hex() {
         assert_eq!(hex(&[0x0a, 0xf7]), "0af7");
+    }
+
+    /// Traces of two spans each, with a text of `text` bytes in each span.
+    fn payload(traces: u8, text: usize) -> Payload {
+        let span = |trace: u8, span: u8| {
+            let value = Some(Any {
+                value: Some(AnyValue::StringValue("é".repeat(text / 2))),
+            });
+            Span {
+                trace_id: vec![trace; 16],
+                span_id: vec![span; 8],
+                attributes: vec![KeyValue {
+                    key: "input.value".to_owned(),
+                    value,
+                    ..KeyValue::default()
+                }],
+                ..Span::default()
+            }
+        };
+        let spans = (0..traces)
+            .flat_map(|trace| [span(trace, 1), span(trace, 2)])
+            .collect();
+        let scope_spans = vec![ScopeSpans {
+            spans,
+            ..ScopeSpans::default()
+        }];
+        let resource_spans = vec![ResourceSpans {
+            scope_spans,
+            ..ResourceSpans::default()
+        }];
+        Payload(ExportTraceServiceRequest { resource_spans })
+    }
+
+    #[test]
+    fn a_large_request_is_cut_between_traces() {
+        let pieces = payload(10, 300_000).cut();
+        assert_eq!(pieces.iter().map(Payload::trace_count).sum::<usize>(), 10);
+        assert_eq!(pieces.iter().map(Payload::span_count).sum::<usize>(), 20);
+        assert!(pieces.len() > 1);
+        assert!(
+            pieces
+                .iter()
+                .all(|piece| piece.span_count() % 2 == 0 && piece.0.encoded_len() <= MOST_BYTES)
+        );
+        assert_eq!(payload(1, 3 << 20).cut().len(), 1);
+    }
+
+    #[test]
+    fn halves_end_at_a_single_span() {
+        let [first, second] = payload(3, 2).halves().unwrap();
+        assert_eq!((first.trace_count(), second.trace_count()), (1, 2));
+        let [parent, generation] = first.halves().unwrap();
+        assert_eq!((parent.span_count(), generation.span_count()), (1, 1));
+        assert_eq!(parent.halves(), None);
+    }
+
+    #[test]
+    fn truncation_ends_and_is_marked() {
+        let mut payload = payload(1, 100_000);
+        let mut rounds = 0;
+        while let Some(shorter) = payload.truncated() {
+            payload = shorter;
+            rounds += 1;
+        }
+        assert!((5..12).contains(&rounds), "{rounds}");
+        for span in payload.spans() {
+            let keys: Vec<&str> = span
+                .attributes
+                .iter()
+                .map(|attribute| attribute.key.as_str())
+                .collect();
+            assert_eq!(keys, ["input.value", CUT_KEY]);
+        }
     }
 
     #[test]

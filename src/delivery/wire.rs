@@ -56,9 +56,100 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// Answers are short; more than this is no answer of an OTLP endpoint and need not be read.
 const LONGEST_ANSWER: usize = 4 << 20;
 
+/// What became of a request, piece by piece.
+#[derive(Debug)]
+pub struct Settled {
+    /// Of the first piece that was not accepted, else of the last.
+    pub outcome: Outcome,
+    /// What was not accepted.
+    pub remaining: Vec<Payload>,
+    /// Whether any of that may have been taken all the same.
+    pub is_ambiguous: bool,
+}
+
+impl Settled {
+    /// `piece` was not accepted, unless `outcome` says otherwise.
+    pub fn of(outcome: Outcome, piece: Payload) -> Self {
+        let remaining = if outcome.is_accepted() {
+            Vec::new()
+        } else {
+            vec![piece]
+        };
+        Self {
+            is_ambiguous: outcome.is_ambiguous(),
+            outcome,
+            remaining,
+        }
+    }
+
+    /// This, and what became of the next piece.
+    pub fn add(self, next: Self) -> Self {
+        let mut remaining = self.remaining;
+        let outcome = if remaining.is_empty() {
+            next.outcome
+        } else {
+            self.outcome
+        };
+        remaining.extend(next.remaining);
+        Self {
+            outcome,
+            remaining,
+            is_ambiguous: self.is_ambiguous || next.is_ambiguous,
+        }
+    }
+}
+
 impl Wire {
+    /// Delivers `payload`, in pieces where servers want it so, and smaller ones when they say it is too large: a
+    /// request is bisected until only what is refused for itself fails, and the content of a single span that is
+    /// too large is cut.
+    pub async fn deliver(&self, payload: &Payload, deadline: Instant) -> Settled {
+        let mut settled: Option<Settled> = None;
+        for piece in payload.clone().cut() {
+            let next = self.settle(piece, deadline).await;
+            settled = Some(match settled {
+                Some(settled) => settled.add(next),
+                None => next,
+            });
+        }
+        settled.unwrap_or_else(|| Settled {
+            outcome: Outcome::Unsent("there was nothing to send".to_owned()),
+            remaining: Vec::new(),
+            is_ambiguous: false,
+        })
+    }
+
+    async fn settle(&self, piece: Payload, deadline: Instant) -> Settled {
+        let outcome = self.post(&piece, deadline).await;
+        let is_too_large = outcome.status() == Some(413);
+        let is_refused = matches!(outcome.status(), Some(400 | 422)) && piece.trace_count() > 1;
+        if (is_too_large || is_refused)
+            && let Some([first, second]) = piece.halves()
+        {
+            let first = Box::pin(self.settle(first, deadline)).await;
+            let second = Box::pin(self.settle(second, deadline)).await;
+            return first.add(second);
+        }
+        if is_too_large && let Some(shorter) = piece.truncated() {
+            self.console
+                .warn("the server takes no request of this size: the content of a span was cut");
+            let settled = Box::pin(self.settle(shorter, deadline)).await;
+            // What is kept is the whole of it, not the cut copy.
+            let remaining = if settled.remaining.is_empty() {
+                Vec::new()
+            } else {
+                vec![piece]
+            };
+            return Settled {
+                remaining,
+                ..settled
+            };
+        }
+        Settled::of(outcome, piece)
+    }
+
     /// Sends `payload` until it is accepted, refused for good, or `deadline` leaves no time for another attempt.
-    pub async fn post(&self, payload: &Payload, deadline: Instant) -> Outcome {
+    async fn post(&self, payload: &Payload, deadline: Instant) -> Outcome {
         let body = match self.body(payload) {
             Ok(body) => body,
             Err(error) => {

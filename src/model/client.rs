@@ -65,7 +65,7 @@ pub struct Client<'a> {
 }
 
 /// The longest wait that a server may ask for; beyond it the call fails at once, as in the official SDK.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
+const LONGEST_WAIT: Duration = Duration::from_mins(2);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 

@@ -21,7 +21,7 @@ use crate::secret::Secret;
 const OPENAI: &str = "https://api.openai.com/v1";
 const DEFAULT_MODEL: &str = "gpt-4o-mini";
 /// What a call may take that nobody set a limit for.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
+const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The model side of the settings.
 #[derive(Clone, Debug)]

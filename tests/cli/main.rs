@@ -36,6 +36,8 @@ mod sandbox;
 mod model;
 // What stdout and stderr carry.
 mod output;
+// What is too large or too mixed for a server.
+mod size;
 // The two spans as an endpoint receives them.
 mod spans;
 // Where the prompt comes from.

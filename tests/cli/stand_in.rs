@@ -78,7 +78,7 @@ impl Sandbox {
             .proxy(None)
             // A server that answers before it has read the body closes the connection behind it.
             .max_idle_connections(0)
-            .timeout_global(Some(Duration::from_secs(60)))
+            .timeout_global(Some(Duration::from_mins(1)))
             .build()
             .new_agent();
         Self {
