@@ -22,6 +22,7 @@ mod usage;
 
 pub use usage::say as say_usage;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use crate::cli::{Cli, Command, Destination, Form, Output};
@@ -30,8 +31,18 @@ use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{Printer, Report};
 use crate::settings::{self, Sources};
 
-/// Runs a command to its end.
+/// Runs a command to its end. A panic is said as any other error, and unwinds first, so that what was under way is
+/// kept in the outbox.
 pub fn run(cli: Cli) -> Verdict {
+    panic::set_hook(Box::new(|panic| {
+        let failure = Failure::from(anyhow::anyhow!("{panic}"));
+        Console::new(false, 0).error(&failure);
+    }));
+    panic::catch_unwind(AssertUnwindSafe(|| dispatch(cli)))
+        .unwrap_or_else(|_| Kind::Internal.into())
+}
+
+fn dispatch(cli: Cli) -> Verdict {
     match cli.command {
         Command::Chat(options) => {
             let console = console(&options.run.output);
