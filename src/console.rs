@@ -79,6 +79,13 @@ impl Console {
         }
     }
 
+    /// A question, whose answer is typed behind it.
+    pub fn ask(&self, question: &str) {
+        let _ = io::stderr()
+            .lock()
+            .write_all(self.scrub(question).as_bytes());
+    }
+
     /// A workflow command of a CI service, which reads it whatever else is silenced.
     pub fn annotation(&self, line: &str) {
         self.line(line);

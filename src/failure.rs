@@ -1,5 +1,5 @@
 //! What can go wrong, in the terms that users and scripts see: a kind, one line of cause, one of remedy, and the
-//! exit code (design 1.3). Nothing here prints; `console` does.
+//! exit code. Nothing here prints; `console` does.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -50,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// The exit code of a run that this kind decides (design 1.3).
+    /// The exit code of a run that this kind decides.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Internal => 1,

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use values::{Parameter, duration, header, pair, parameter, seconds, temperature};
+use values::{Parameter, duration, pair, parameter, seconds, temperature};
 pub use values::{form, rate};
 
 /// Runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
@@ -284,7 +284,7 @@ pub struct Model {
     #[arg(short, long, value_name = "TEXT")]
     pub system: Option<String>,
     /// Sampling temperature
-    #[arg(long, value_name = "F", value_parser = temperature)]
+    #[arg(long, value_name = "F", value_parser = temperature, allow_negative_numbers = true)]
     pub temperature: Option<serde_json::Number>,
     /// The most tokens that the answer may have
     #[arg(long, value_name = "N")]
@@ -320,8 +320,8 @@ pub struct Endpoint {
     #[arg(long, value_name = "URL")]
     pub openai_base_url: Option<String>,
     /// A header for the model endpoint; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "NAME:VALUE", value_parser = header)]
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    #[arg(short = 'H', long = "header", value_name = "NAME:VALUE")]
+    pub headers: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -371,7 +371,7 @@ pub struct Delivery {
 #[command(next_help_heading = "Output")]
 pub struct Output {
     /// What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]
-    #[arg(short, long, value_name = "FORM", value_parser = form, overrides_with = "json")]
+    #[arg(short, long, value_name = "FORM", value_parser = form, overrides_with_all = ["output", "json"])]
     pub output: Option<Form>,
     /// The same as -o json
     #[arg(long, overrides_with = "output")]

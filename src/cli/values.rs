@@ -59,21 +59,6 @@ pub fn parameter(text: &str) -> Result<Parameter, String> {
     })
 }
 
-/// Reads `NAME:VALUE`.
-pub fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("NAME:VALUE is wanted")?;
-    let name = name
-        .trim()
-        .parse()
-        .map_err(|_| format!("`{}` is no header name", name.trim()))?;
-    let mut value: http::HeaderValue = value
-        .trim()
-        .parse()
-        .map_err(|_| "the value is no header value".to_owned())?;
-    value.set_sensitive(true);
-    Ok((name, value))
-}
-
 /// Reads a positive number of seconds.
 pub fn seconds(text: &str) -> Result<f64, String> {
     const LONGEST: f64 = 31_536_000.0;

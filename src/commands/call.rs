@@ -13,21 +13,13 @@ use crate::trace::{Exchange, ExchangeError, TraceContext};
 /// An exchange that has just begun.
 pub fn begin(model: &Model, request: Request, start: Timestamp) -> Exchange {
     let endpoint = &model.endpoint;
-    Exchange {
-        request,
-        response: None,
-        completion: Completion::default(),
-        error: None,
-        start,
-        end: start,
-        completion_start: None,
-        attempts: None,
-        server: Some(Server {
-            provider: endpoint.provider,
-            address: endpoint.base.host_str().unwrap_or_default().to_owned(),
-            port: endpoint.base.port_or_known_default(),
-        }),
-    }
+    let mut exchange = Exchange::new(request, start, start);
+    exchange.server = Some(Server {
+        provider: endpoint.provider,
+        address: endpoint.base.host_str().unwrap_or_default().to_owned(),
+        port: endpoint.base.port_or_known_default(),
+    });
+    exchange
 }
 
 /// Who asks.
@@ -36,14 +28,6 @@ pub struct Caller<'a> {
     pub http: &'a reqwest::Client,
     pub model: &'a Model,
     pub console: &'a Console,
-}
-
-/// How a call ended that brought no whole answer.
-#[derive(Debug)]
-pub struct Broken {
-    pub failure: Failure,
-    /// The signal that ended it, if one did.
-    pub signal: Option<Signal>,
 }
 
 /// Asks the model and completes `exchange`; `context` is passed on to it when the call is traced. `interrupt`
@@ -57,7 +41,7 @@ pub async fn complete(
     caller: &Caller<'_>,
     sink: &mut dyn Sink,
     interrupt: impl Future<Output = Signal>,
-) -> Result<(), Broken> {
+) -> Result<(), Failure> {
     let start = exchange.start.as_nanosecond();
     let traceparent = context
         .map(|context| context.traceparent(SpanIds::derive(context.trace_id, start).generation));
@@ -76,28 +60,22 @@ pub async fn complete(
     exchange.end = Timestamp::now().max(exchange.start);
     exchange.attempts = Some(progress.attempts);
     exchange.completion_start = progress.first_token;
-    let broken = match ended {
+    let failure = match ended {
         Ok(Ok(answer)) => {
             exchange.set_response(&answer.body, answer.completion);
             return Ok(());
         }
-        Ok(Err(error)) => Broken {
-            failure: error.into(),
-            signal: None,
-        },
-        Err(signal) => Broken {
-            failure: Failure::new(Kind::Interrupted(signal), "interrupted")
-                .hint("what was received is in the trace"),
-            signal: Some(signal),
-        },
+        Ok(Err(error)) => Failure::from(error),
+        Err(signal) => Failure::new(Kind::Interrupted(signal), "interrupted")
+            .hint("what was received is in the trace"),
     };
     if let Some(partial) = progress.into_partial() {
         exchange.set_response(&partial.to_string(), Completion::from_body(&partial));
     }
     exchange.error = Some(ExchangeError {
-        kind: broken.failure.kind.name().to_owned(),
-        message: broken.failure.message.clone(),
-        status: broken.failure.status,
+        kind: failure.kind.name().to_owned(),
+        message: failure.message.clone(),
+        status: failure.status,
     });
-    Err(broken)
+    Err(failure)
 }

@@ -37,8 +37,9 @@ pub fn read(path: &Path) -> Result<Vec<Document>, Failure> {
     let mut documents = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         let value = value.map_err(|error| malformed(&name, &error))?;
-        let place = place(&name, text, value.get());
-        documents.push(document(value.get()).map_err(|wrong| wrong.at(&place))?);
+        let read =
+            document(value.get()).map_err(|wrong| wrong.at(&place(&name, text, value.get())));
+        documents.push(read?);
     }
     if documents.is_empty() {
         return Err(Failure::input(format!("{name} is empty"))

@@ -41,6 +41,7 @@ impl Means {
                     http: means.http.clone(),
                     target: destination.target.clone(),
                     api: means.api.clone(),
+                    is_collector: destination.is_collector,
                     console: console.clone(),
                 };
                 let langfuse = destination.langfuse.as_ref();

@@ -30,18 +30,26 @@ impl Prompt {
     /// # Errors
     /// When there is neither an argument nor anything on stdin.
     pub fn plan(arguments: &[String], no_stdin: bool) -> Result<Self, Failure> {
-        let text = arguments.join(" ");
-        match arguments {
-            [only] if only == "-" && no_stdin => Err(Failure::usage(
+        let words: Vec<&str> = arguments
+            .iter()
+            .map(String::as_str)
+            .filter(|word| *word != "-")
+            .collect();
+        let text = words.join(" ");
+        let wants_stdin = words.len() < arguments.len();
+        if wants_stdin && no_stdin {
+            return Err(Failure::usage(
                 "`-` reads the prompt from stdin, and --no-stdin forbids it",
             )
-            .hint("leave one of them out")),
-            [only] if only == "-" => Ok(Self::Stdin),
-            [] if no_stdin || io::stdin().is_terminal() => Err(no_prompt()),
-            [] => Ok(Self::Stdin),
-            _ if text.trim().is_empty() => Err(no_prompt()),
-            _ if no_stdin || !may_hold_input() => Ok(Self::Arguments(text)),
-            _ => Ok(Self::Both(text)),
+            .hint("leave one of them out"));
+        }
+        match (arguments.is_empty(), text.trim().is_empty()) {
+            (true, _) if no_stdin || io::stdin().is_terminal() => Err(no_prompt()),
+            (true, _) => Ok(Self::Stdin),
+            (_, true) if wants_stdin => Ok(Self::Stdin),
+            (_, true) => Err(no_prompt()),
+            _ if wants_stdin || (!no_stdin && may_hold_input()) => Ok(Self::Both(text)),
+            _ => Ok(Self::Arguments(text)),
         }
     }
 

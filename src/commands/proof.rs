@@ -47,15 +47,25 @@ pub fn of(
             Err(unproven(format!("the trace came back different: {first}{more}"))
                 .hint("something between here and the server changes spans: a collector, a masking rule, an older server"))
         }
-        Readback::Missing { found } => Err(unproven(format!(
-            "the trace was accepted, but {found} of its {} spans could be read within {} s",
-            spans.len(),
-            wait.as_secs_f64()
+        Readback::Missing { found, error } => {
+            let seconds = wait.as_secs_f64();
+            let message = format!(
+                "the trace was accepted, but {found} of its {} spans could be read within {seconds} s",
+                spans.len()
+            );
+            Err(match error {
+                Some(error) => unproven(format!("{message}: {}", error.message)).status(error.status).hint("the server cannot be asked: see its words"),
+                None => unproven(message).hint(
+                    "the server may be behind: wait longer with --wait SECS; if it stays so, its worker is not running",
+                ),
+            }
+            .retryable(true))
+        }
+        Readback::Refused(error) => Err(unproven(format!(
+            "the trace was accepted, but may not be read: {}",
+            error.message
         ))
-        .retryable(true)
-        .hint("the server may be behind: wait longer with --wait SECS; if it stays so, its worker is not running")),
-        Readback::Refused(error) => Err(unproven(format!("the trace was accepted, but may not be read: {}", error.message))
-            .status(error.status)
-            .hint("the keys must be a project's own pair")),
+        .status(error.status)
+        .hint("the keys must be a project's own pair")),
     }
 }

@@ -1,6 +1,7 @@
 //! `langspan resend`: delivers what waits in the outbox, to the destination of the present settings.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,71 +16,66 @@ use crate::delivery::outbox::Entry;
 use crate::delivery::{Outbox, Outcome, Payload, Settled, Wire};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
-use crate::output::{ErrorReport, Printer};
+use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Destination, Notes, Sources, destination};
 
 /// # Errors
 /// When a setting is missing or malformed, or the outbox cannot be read.
 pub async fn run(options: &cli::Resend, console: &Console) -> Result<Verdict, Failure> {
     let sources = Sources::read(options.destination.env_file.as_deref())?;
-    let form = settings::form(&options.output, &sources)?;
-    if matches!(form, Form::Raw | Form::Url) {
-        return Err(
-            Failure::usage("resend prints text or json").hint("leave -o out, or say -o json")
-        );
-    }
-    let mut entries = entries(&sources)?;
-    if let Some(age) = options.older_than {
-        let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
-        entries.retain(|entry| Timestamp::now().duration_since(entry.time()) > age);
-    }
+    let form = settings::text_or_json("resend", &options.output, &sources)?;
     let mut resend = Resend {
         console,
         printer: Printer::new(form),
+        outbox: outbox(&sources)?,
+        older_than: options
+            .older_than
+            .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
         lines: Vec::new(),
         failures: Vec::new(),
         verdict: Verdict::default(),
     };
+    let ids = resend.ids()?;
     if options.list {
-        resend.list(&entries);
+        resend.list(&ids)?;
     } else if options.discard {
-        resend.discard(entries, options.yes)?;
-    } else if !entries.is_empty() {
-        let courier = Courier::open(options, &sources, console)?;
-        resend.deliver(entries, &courier).await?;
+        resend.discard(&ids, options.yes)?;
+    } else if !ids.is_empty() {
+        let sender = Sender::open(options, &sources, console)?;
+        resend.deliver(&ids, &sender).await?;
     }
     Ok(resend.finish())
 }
 
-/// The entries that nobody works on. No folder is an empty outbox.
-fn entries(sources: &Sources) -> Result<Vec<Entry>, Failure> {
+/// The outbox; none where its folder is not there.
+fn outbox(sources: &Sources) -> Result<Option<Outbox>, Failure> {
     let place = settings::outbox_place(sources)?;
     let dir = place.dir.map_err(|error| {
         Failure::config(format!("there is no outbox: {error}"))
             .hint("set LANGSPAN_OUTBOX to its folder")
     })?;
     if !dir.exists() {
-        return Ok(Vec::new());
+        return Ok(None);
+    }
+    if !dir.is_dir() {
+        return Err(
+            Failure::file(format!("the outbox {} is no folder", dir.display()))
+                .hint("set LANGSPAN_OUTBOX to a folder"),
+        );
     }
     Outbox::open(&dir, place.max_bytes)
-        .and_then(|outbox| outbox.entries())
-        .map_err(|error| {
-            Failure::file(format!(
-                "the outbox {} cannot be read: {error}",
-                dir.display()
-            ))
-            .hint("check its permissions")
-        })
+        .map(Some)
+        .map_err(|error| unreadable(&dir, &error))
 }
 
 /// The means to deliver.
-struct Courier {
+struct Sender {
     wire: Wire,
     destination: Destination,
     budget: Duration,
 }
 
-impl Courier {
+impl Sender {
     fn open(options: &cli::Resend, sources: &Sources, console: &Console) -> Result<Self, Failure> {
         if let Some(switch) = settings::off_switch(sources) {
             return Err(Failure::config(format!("tracing is off: {switch}"))
@@ -99,6 +95,7 @@ impl Courier {
                 http,
                 target: destination.target.clone(),
                 api,
+                is_collector: destination.is_collector,
                 console: console.clone(),
             },
             destination,
@@ -252,26 +249,62 @@ struct Document<'a> {
 struct Resend<'a> {
     console: &'a Console,
     printer: Printer,
+    outbox: Option<Outbox>,
+    /// Only what has waited longer.
+    older_than: Option<SignedDuration>,
     lines: Vec<Line>,
     failures: Vec<Failure>,
     verdict: Verdict,
 }
 
 impl Resend<'_> {
-    fn list(&mut self, entries: &[Entry]) {
-        for entry in entries {
-            self.say(Line::new(entry, State::Waiting));
-        }
+    fn ids(&self) -> Result<Vec<String>, Failure> {
+        let Some(outbox) = &self.outbox else {
+            return Ok(Vec::new());
+        };
+        outbox
+            .ids()
+            .map_err(|error| unreadable(outbox.dir(), &error))
     }
 
-    fn discard(&mut self, entries: Vec<Entry>, yes: bool) -> Result<(), Failure> {
-        if entries.is_empty() {
+    /// An entry that nobody else works on and that has waited long enough. One at a time: each holds a file open.
+    fn entry(&self, id: &str) -> Result<Option<Entry>, Failure> {
+        let Some(outbox) = &self.outbox else {
+            return Ok(None);
+        };
+        let entry = outbox
+            .entry(id)
+            .map_err(|error| unreadable(&outbox.dir().join(id), &error))?;
+        let is_old = |entry: &Entry| {
+            self.older_than
+                .is_none_or(|age| Timestamp::now().duration_since(entry.time()) > age)
+        };
+        Ok(entry.filter(is_old))
+    }
+
+    fn list(&mut self, ids: &[String]) -> Result<(), Failure> {
+        for id in ids {
+            if let Some(entry) = self.entry(id)? {
+                self.say(Line::new(&entry, State::Waiting));
+            }
+        }
+        Ok(())
+    }
+
+    fn discard(&mut self, ids: &[String], yes: bool) -> Result<(), Failure> {
+        let mut waiting = Vec::new();
+        for id in ids {
+            if self.entry(id)?.is_some() {
+                waiting.push(id);
+            }
+        }
+        if waiting.is_empty() || (!yes && !is_sure(waiting.len(), self.console)?) {
             return Ok(());
         }
-        if !yes && !is_sure(entries.len())? {
-            return Ok(());
-        }
-        for entry in entries {
+        for id in waiting {
+            let Some(entry) = self.entry(id)? else {
+                continue;
+            };
             let line = Line::new(&entry, State::Discarded);
             entry.remove().map_err(|error| {
                 Failure::file(format!("{} cannot be removed: {error}", line.path))
@@ -282,14 +315,17 @@ impl Resend<'_> {
         Ok(())
     }
 
-    async fn deliver(&mut self, entries: Vec<Entry>, courier: &Courier) -> Result<(), Failure> {
+    async fn deliver(&mut self, ids: &[String], sender: &Sender) -> Result<(), Failure> {
         let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
-        for mut entry in entries {
+        for id in ids {
+            let Some(mut entry) = self.entry(id)? else {
+                continue;
+            };
             let other = entry
                 .meta
                 .as_ref()
                 .and_then(|meta| meta.public_key.as_deref());
-            if let (Some(other), Some(own)) = (other, courier.public_key())
+            if let (Some(other), Some(own)) = (other, sender.public_key())
                 && other != own
             {
                 self.console.note(&format!(
@@ -300,7 +336,7 @@ impl Resend<'_> {
                 continue;
             }
             tokio::select! {
-                attempt = courier.deliver(&mut entry) => self.settle(entry, attempt, courier)?,
+                attempt = sender.deliver(&mut entry) => self.settle(entry, attempt, sender)?,
                 signal = interrupt.wait() => {
                     // The entry is noted as under way: the next call asks before it sends.
                     self.fail(Failure::new(Kind::Interrupted(signal), "resend was interrupted").hint("run it again"));
@@ -315,7 +351,7 @@ impl Resend<'_> {
         &mut self,
         mut entry: Entry,
         attempt: anyhow::Result<Settled>,
-        courier: &Courier,
+        sender: &Sender,
     ) -> Result<(), Failure> {
         let place = entry.path().display().to_string();
         let failure = match attempt {
@@ -340,8 +376,8 @@ impl Resend<'_> {
                 entry
                     .note(&cause, ambiguous_since)
                     .map_err(|error| unwritable(&place, &error))?;
-                let url = &courier.wire.target.url;
-                let remedy = remedy::of_delivery(&outcome, &courier.destination);
+                let url = &sender.wire.target.url;
+                let remedy = remedy::of_delivery(&outcome, &sender.destination);
                 let semicolon = if remedy.is_empty() { "" } else { "; " };
                 Failure::new(
                     Kind::Delivery,
@@ -387,7 +423,7 @@ impl Resend<'_> {
                 .iter()
                 .find(|failure| Some(failure.kind) == self.verdict.kind());
             self.printer.document(&Document {
-                schema_version: 1,
+                schema_version: SCHEMA_VERSION,
                 ok: deciding.is_none(),
                 command: "resend",
                 entries: &self.lines,
@@ -403,23 +439,27 @@ impl Resend<'_> {
 }
 
 /// Asks whether the spans may be deleted for good.
-fn is_sure(count: usize) -> Result<bool, Failure> {
+fn is_sure(count: usize, console: &Console) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
             "--discard would delete {count} entries, and nobody can be asked"
         ))
         .hint("say --yes as well"));
     }
-    // The question waits on the line of the answer, so it is no line of the console.
-    let _ = write!(io::stderr(), "Delete {count} entries for good? [y/N] ");
+    console.ask(&format!("Delete {count} entries for good? [y/N] "));
     let mut answer = String::new();
-    io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Failure::file(format!("stdin cannot be read: {error}")))?;
+    io::stdin().read_line(&mut answer).map_err(|error| {
+        Failure::file(format!("stdin cannot be read: {error}")).hint("say --yes")
+    })?;
     Ok(matches!(
         answer.trim().to_ascii_lowercase().as_str(),
         "y" | "yes"
     ))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::file(format!("{} cannot be read: {error}", path.display()))
+        .hint("check its permissions")
 }
 
 fn unwritable(place: &str, error: &io::Error) -> Failure {

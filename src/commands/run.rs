@@ -17,7 +17,7 @@ use super::lookup::Lookup;
 use super::means::Means;
 use crate::cli::{self, Form};
 use crate::console::Console;
-use crate::failure::{Failure, Signal, Verdict};
+use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::http::Proxies;
 use crate::model::Request;
 use crate::output::Printer;
@@ -67,7 +67,8 @@ impl Run {
             Some(path) if !options.dry_run => Some(open_record(path)?),
             _ => None,
         };
-        if options.dry_run {
+        if options.dry_run || options.sandbox {
+            // Nothing of either is for the user's own Langfuse, where `resend` would deliver it.
             settings.delivery.outbox = None;
         }
         let proxies = if options.sandbox {
@@ -129,10 +130,10 @@ impl Run {
             interrupt.wait(),
         )
         .await;
-        let failure = ended.err().map(|broken| {
-            self.interrupted = broken.signal;
-            broken.failure
-        });
+        let failure = ended.err();
+        if let Some(Kind::Interrupted(signal)) = failure.as_ref().map(|failure| failure.kind) {
+            self.interrupted = Some(signal);
+        }
         self.settle(&exchange, &trace, &context, failure).await
     }
 

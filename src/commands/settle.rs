@@ -1,10 +1,12 @@
 //! What follows an exchange: its answer is printed, it is recorded, its trace delivered and reported.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample, SpanData};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::interrupt::Interrupt;
@@ -47,7 +49,7 @@ impl Run {
             self.console.error(failure);
         }
         let report = self.trace(exchange, trace, context, &mut failures).await?;
-        self.conclude(exchange, &report, &failures);
+        self.conclude(exchange, &report, failures);
         Ok(())
     }
 
@@ -159,9 +161,10 @@ impl Run {
             None => self.settings.delivery.export_timeout,
         };
         let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
-        let mut export = std::pin::pin!(exporter.export(spans, budget));
+        let cancel = Arc::new(Notify::new());
+        let mut export = std::pin::pin!(exporter.export(spans, budget, &cancel));
         let mut is_noted = !self.console.shows_progress();
-        let mut farewell = Instant::now() + budget + FAREWELL;
+        let mut farewell = None;
         loop {
             tokio::select! {
                 delivery = &mut export => return Ok(delivery),
@@ -171,21 +174,16 @@ impl Run {
                 }
                 signal = interrupt.wait() => {
                     if self.interrupted.replace(signal).is_some() {
-                        break;
+                        cancel.notify_one();
                     }
-                    farewell = Instant::now() + FAREWELL;
+                    farewell.get_or_insert(Instant::now() + FAREWELL);
                 }
-                () = sleep_until(farewell) => break,
+                () = sleep_until(farewell.unwrap_or_else(Instant::now)), if farewell.is_some() => {
+                    farewell = None;
+                    cancel.notify_one();
+                }
             }
         }
-        let spool = match &self.settings.delivery.outbox {
-            Some(place) => place.dir.clone().map_or_else(Spool::Lost, Spool::Kept),
-            None => Spool::Lost("there is no outbox (--no-outbox)".to_owned()),
-        };
-        Ok(Delivery {
-            outcome: Outcome::Unsent("the delivery was interrupted".to_owned()),
-            spool,
-        })
     }
 
     /// The page of the trace. Without the project's id, for an accepted trace, the page that looks it up.
@@ -238,7 +236,7 @@ impl Run {
         };
         let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
         let readback = tokio::select! {
-            readback = readback::wait(api, wanted, Instant::now() + wait, &self.console) => readback,
+            readback = readback::wait(api, wanted, Instant::now() + wait) => readback,
             signal = interrupt.wait() => {
                 self.interrupted = Some(signal);
                 let failure = Failure::new(Kind::Interrupted(signal), "interrupted while waiting for the trace to be readable");
@@ -288,12 +286,7 @@ impl Run {
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join("; ");
-        let kind = if self.interrupted.is_some() && matches!(outcome, Outcome::Unsent(_)) {
-            self.interrupted.map_or(Kind::Delivery, Kind::Interrupted)
-        } else {
-            Kind::Delivery
-        };
-        Failure::new(kind, message)
+        Failure::new(Kind::Delivery, message)
             .hint(hint)
             .status(outcome.status())
             .retryable(outcome.is_retryable())
@@ -315,13 +308,21 @@ impl Run {
     }
 
     /// Ends an exchange: its verdict and its document.
-    fn conclude(&mut self, exchange: &Exchange, trace: &TraceReport, failures: &[Failure]) {
-        let mut verdict = Verdict::default();
-        for failure in failures {
-            verdict.add(failure.kind);
+    fn conclude(&mut self, exchange: &Exchange, trace: &TraceReport, mut failures: Vec<Failure>) {
+        if let Some(signal) = self.interrupted
+            && failures
+                .iter()
+                .all(|failure| failure.kind != Kind::Interrupted(signal))
+        {
+            let failure = Failure::new(
+                Kind::Interrupted(signal),
+                "interrupted while the trace was delivered",
+            );
+            self.take(Some(failure.hint("the answer is whole")), &mut failures);
         }
-        if let Some(signal) = self.interrupted {
-            verdict.add(Kind::Interrupted(signal));
+        let mut verdict = Verdict::default();
+        for failure in &failures {
+            verdict.add(failure.kind);
         }
         let deciding = failures
             .iter()
@@ -333,7 +334,7 @@ impl Run {
             deciding,
             &self.console,
         );
-        self.printer.report(&report, Some(trace));
+        self.printer.report(&report);
         if let Some(kind) = verdict.kind() {
             self.verdict.add(kind);
         }

@@ -5,33 +5,27 @@ use std::time::Duration;
 
 use reqwest::Url;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::means;
 use crate::cli::{self, Form};
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
+use crate::http::url::parse_http_url;
 use crate::langfuse::api::Place;
-use crate::langfuse::base::parse_http_url;
+use crate::langfuse::readback::{self, Poll};
 use crate::langfuse::{Api, ApiError, Row};
-use crate::output::Printer;
 use crate::output::tree::{self, Canvas};
+use crate::output::{Printer, SCHEMA_VERSION};
 use crate::settings::{self, Destination, Notes, Sources, destination};
 use crate::trace::ids;
-
-/// The wait between two looks for a trace that is not there yet.
-const PAUSE: Duration = Duration::from_secs(2);
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// # Errors
 /// When the trace cannot be read.
 pub async fn run(options: &cli::Show, console: &Console) -> Result<Verdict, Failure> {
     let sources = Sources::read(options.destination.env_file.as_deref())?;
-    let form = settings::form(&options.output, &sources)?;
-    if matches!(form, Form::Raw | Form::Url) {
-        return Err(Failure::usage("show prints text or json").hint("leave -o out, or say -o json"));
-    }
+    let form = settings::text_or_json("show", &options.output, &sources)?;
     let mut notes = Notes::default();
     let destination = destination::resolve(&options.destination, &sources, None, &mut notes)?;
     console.hide(notes.secrets);
@@ -50,7 +44,7 @@ pub async fn run(options: &cli::Show, console: &Console) -> Result<Verdict, Fail
     if form == Form::Json {
         let rows: Vec<_> = rows.iter().map(Row::json).collect();
         printer.document(&json!({
-            "schema_version": 1, "ok": true, "command": "show", "trace": {"id": trace_id}, "rows": rows, "error": null
+            "schema_version": SCHEMA_VERSION, "ok": true, "command": "show", "trace": {"id": trace_id}, "rows": rows, "error": null
         }));
     } else {
         let canvas = Canvas {
@@ -109,34 +103,18 @@ async fn read(api: &Api, trace_id: &str, wait: Duration) -> Result<Vec<Row>, Fai
         trace_id: trace_id.to_owned(),
         window: None,
     };
-    let deadline = Instant::now() + wait;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let (last, asked) = match api.rows(&place).await {
-            Ok(rows) if rows.is_empty() => (None, None),
-            Ok(rows) => return Ok(rows),
-            Err(error) if error.is_refusal() => return Err(unread(error)),
-            Err(error) => {
-                let asked = error.wait;
-                (Some(error), asked)
-            }
-        };
-        let next = asked.map_or(pause, |asked| asked.max(pause));
-        if Instant::now() + next >= deadline {
-            return Err(last.map_or_else(
-                || {
-                    Failure::new(
-                        Kind::NotReadable,
-                        format!("the trace {trace_id} is not there"),
-                    )
-                    .retryable(true)
-                    .hint("check the id; a trace that was just sent takes seconds: --wait SECS")
-                },
-                unread,
-            ));
-        }
-        sleep(next).await;
-        pause = (pause * 2).min(PAUSE);
+    match readback::poll(api, &place, Instant::now() + wait, |rows| !rows.is_empty()).await {
+        Poll::Enough(rows) => Ok(rows),
+        Poll::Refused(error)
+        | Poll::TimeUp {
+            error: Some(error), ..
+        } => Err(unread(error)),
+        Poll::TimeUp { error: None, .. } => Err(Failure::new(
+            Kind::NotReadable,
+            format!("the trace {trace_id} is not there"),
+        )
+        .retryable(true)
+        .hint("check the id; a trace that was just sent takes seconds: --wait SECS")),
     }
 }
 

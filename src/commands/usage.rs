@@ -38,8 +38,9 @@ fn failure(error: &clap::Error) -> Failure {
     let cause = cause.strip_prefix("error: ").unwrap_or(cause);
     let tip =
         paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: ").map(str::to_owned));
-    let verb = std::env::args()
+    let verb = std::env::args_os()
         .nth(1)
+        .and_then(|verb| verb.into_string().ok())
         .filter(|verb| !verb.starts_with('-'));
     let help = verb.map_or_else(
         || "langspan --help".to_owned(),

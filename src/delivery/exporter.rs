@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +18,7 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::outbox::{Meta, Outbox};
@@ -66,6 +68,8 @@ tokio::task_local! {
 
 struct Errand {
     deadline: Instant,
+    /// Told when nobody can wait any longer.
+    cancel: Arc<Notify>,
     delivery: Option<Delivery>,
 }
 
@@ -84,10 +88,17 @@ impl Exporter {
         Ok(Self { otlp })
     }
 
-    /// Delivers `spans` within `budget`, attempts and waits included.
-    pub async fn export(&self, spans: Vec<SpanData>, budget: Duration) -> Delivery {
+    /// Delivers `spans` within `budget`, attempts and waits included. What is under way when `cancel` is notified is
+    /// kept as it is.
+    pub async fn export(
+        &self,
+        spans: Vec<SpanData>,
+        budget: Duration,
+        cancel: &Arc<Notify>,
+    ) -> Delivery {
         let errand = Errand {
             deadline: Instant::now() + budget,
+            cancel: Arc::clone(cancel),
             delivery: None,
         };
         ERRAND
@@ -113,8 +124,11 @@ impl Exporter {
 impl HttpClient for Courier {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let payload = Payload::from_protobuf(request.into_body())?;
-        let deadline = ERRAND.with(|errand| errand.borrow().deadline);
-        let delivery = self.deliver(&payload, deadline).await;
+        let (deadline, cancel) = ERRAND.with(|errand| {
+            let errand = errand.borrow();
+            (errand.deadline, Arc::clone(&errand.cancel))
+        });
+        let delivery = self.deliver(&payload, deadline, &cancel).await;
         ERRAND.with(|errand| errand.borrow_mut().delivery = Some(delivery));
         Ok(Response::new(Bytes::new()))
     }
@@ -122,7 +136,7 @@ impl HttpClient for Courier {
 
 impl Courier {
     /// Keeps, sends, and keeps or forgets, by the answer.
-    async fn deliver(&self, payload: &Payload, deadline: Instant) -> Delivery {
+    async fn deliver(&self, payload: &Payload, deadline: Instant, cancel: &Notify) -> Delivery {
         let held = match &self.outbox {
             None => Err("there is no outbox (--no-outbox)".to_owned()),
             Some(Err(error)) => Err(format!("the outbox cannot be used: {error}")),
@@ -138,7 +152,10 @@ impl Courier {
             remaining,
             is_ambiguous,
         } = match &self.wire {
-            Ok(wire) => wire.deliver(payload, deadline).await,
+            Ok(wire) => tokio::select! {
+                settled = wire.deliver(payload, deadline) => settled,
+                () = cancel.notified() => Settled::interrupted(payload.clone()),
+            },
             Err(why) => Settled::of(Outcome::Unsent(why.clone()), payload.clone()),
         };
         let spool = match held {

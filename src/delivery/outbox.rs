@@ -1,4 +1,4 @@
-//! The folder where spans wait that could not be delivered (design 1.7).
+//! The folder where spans wait that could not be delivered.
 //!
 //! `ID.jsonl` holds the spans in the OTLP File Exporter format, `ID.meta.json` where they were to go and why they
 //! did not. An entry is `ID.pending` while its first delivery is under way, and locked by the process that works
@@ -104,20 +104,57 @@ impl Outbox {
         })
     }
 
-    /// The entries that no other process works on, oldest first, each locked until it is dropped.
+    /// The ids of all entries, oldest first.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn entries(&self) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
+    pub fn ids(&self) -> io::Result<Vec<String>> {
+        let mut ids = Vec::new();
         for found in fs::read_dir(&self.dir)? {
             let path = found?.path();
-            if let Some(entry) = self.lock(&path)? {
-                entries.push(entry);
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if let (Some(id), Some(KEPT | PENDING)) =
+                (path.file_stem().and_then(|id| id.to_str()), extension)
+            {
+                ids.push(id.to_owned());
             }
         }
-        entries.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(entries)
+        ids.sort();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// An entry, locked until it is dropped; none when another process works on it, or it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn entry(&self, id: &str) -> io::Result<Option<Entry>> {
+        for (extension, unfinished) in [(KEPT, false), (PENDING, true)] {
+            let path = self.path(id, extension);
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if file.try_lock().is_err() {
+                return Ok(None);
+            }
+            // The process that held the lock may have removed or renamed the file just before.
+            if file.metadata()?.nlink() == 0 || !path.exists() {
+                continue;
+            }
+            let meta = fs::read_to_string(self.path(id, META)).ok();
+            let meta = meta.and_then(|text| serde_json::from_str(&text).ok());
+            return Ok(Some(Entry {
+                outbox: self.clone(),
+                id: id.to_owned(),
+                path,
+                file,
+                meta,
+                unfinished,
+            }));
+        }
+        Ok(None)
     }
 
     /// The bytes that wait in the folder.
@@ -125,48 +162,9 @@ impl Outbox {
         let mut bytes = 0;
         for found in fs::read_dir(&self.dir)? {
             let found = found?;
-            if found
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == KEPT)
-            {
-                bytes += found.metadata().map_or(0, |metadata| metadata.len());
-            }
+            bytes += found.metadata().map_or(0, |metadata| metadata.len());
         }
         Ok(bytes)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Option<Entry>> {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        let (Some(id), Some(extension @ (KEPT | PENDING))) =
-            (path.file_stem().and_then(|id| id.to_str()), extension)
-        else {
-            return Ok(None);
-        };
-        let file = match File::open(path) {
-            Ok(file) => file,
-            // Delivered and removed since the folder was listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if file.try_lock().is_err() {
-            return Ok(None);
-        }
-        // The process that held the lock may have removed or renamed the file just before.
-        if file.metadata()?.nlink() == 0 || !path.exists() {
-            return Ok(None);
-        }
-        let meta = fs::read_to_string(self.path(id, META))
-            .ok()
-            .and_then(|text| serde_json::from_str(&text).ok());
-        Ok(Some(Entry {
-            outbox: self.clone(),
-            id: id.to_owned(),
-            path: path.to_owned(),
-            file,
-            meta,
-            unfinished: extension == PENDING,
-        }))
     }
 
     /// Puts `payloads` in the place of what `path` holds, whole or not at all; the file is locked.
@@ -254,8 +252,8 @@ impl Held {
     fn settle(&mut self, cause: &str, ambiguous: bool) -> io::Result<PathBuf> {
         let pending = self.outbox.path(&self.id, PENDING);
         let kept = self.outbox.path(&self.id, KEPT);
-        let size = self.file.metadata()?.len();
-        if self.outbox.used()? + size > self.outbox.max_bytes {
+        // The entry's own files are in the folder already.
+        if self.outbox.used()? > self.outbox.max_bytes {
             fs::remove_file(&pending)?;
             fs::remove_file(self.outbox.path(&self.id, META))?;
             let limit = self.outbox.max_bytes;

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use serde_json::Value;
 
-use crate::http::{Breakdown, TransportError, until_date};
+use crate::http::{Breakdown, TransportError, retry_after};
 
 /// How an export ended.
 #[derive(Clone, Debug)]
@@ -61,15 +61,10 @@ impl Outcome {
                 location: text(LOCATION).to_owned(),
             };
         }
-        let wait = text(RETRY_AFTER);
         Self::Rejected {
             status: code,
             message: words(body),
-            wait: wait
-                .parse()
-                .ok()
-                .map(Duration::from_secs)
-                .or_else(|| until_date(wait)),
+            wait: retry_after(headers),
         }
     }
 

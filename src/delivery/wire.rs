@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::outcome::Outcome;
 use super::payload::Payload;
 use crate::console::Console;
+use crate::http::read_body;
 use crate::langfuse::{Api, readback};
 
 /// The encoding of a request's body.
@@ -46,6 +47,8 @@ pub struct Wire {
     pub target: Target,
     /// Tells whether a trace has arrived, where the target ends in a Langfuse.
     pub api: Option<Api>,
+    /// Whether a collector stands before it, which may pass a trace on at any later time.
+    pub is_collector: bool,
     pub console: Console,
 }
 
@@ -79,6 +82,15 @@ impl Settled {
             is_ambiguous: outcome.is_ambiguous(),
             outcome,
             remaining,
+        }
+    }
+
+    /// Nobody waited for the answer: only the server knows whether `payload` arrived.
+    pub fn interrupted(payload: Payload) -> Self {
+        let why = "the delivery was interrupted".to_owned();
+        Self {
+            is_ambiguous: true,
+            ..Self::of(Outcome::Unsent(why), payload)
         }
     }
 
@@ -163,7 +175,9 @@ impl Wire {
                 return outcome;
             }
             let wait = outcome.wait().unwrap_or_else(|| backoff(attempt));
-            if outcome.is_ambiguous() && self.api.is_some() {
+            if outcome.is_ambiguous() && self.is_collector {
+                return outcome;
+            } else if outcome.is_ambiguous() && self.api.is_some() {
                 match self.arrived(payload, deadline, Timestamp::now()).await {
                     Some(true) => return Outcome::Confirmed,
                     Some(false) => {}
@@ -256,15 +270,9 @@ impl Wire {
     }
 
     async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Outcome, reqwest::Error> {
-        let mut response = request.send().await?;
+        let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > LONGEST_ANSWER {
-                break;
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = read_body(response, LONGEST_ANSWER).await?;
         self.console.detail(2, || format!("< {headers:?}"));
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&body)));

@@ -4,12 +4,15 @@
 //! next. Redirects are never followed: a POST would lose its body, and a key would travel on.
 
 mod tls;
+pub mod url;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use ::http::header::{HeaderMap, RETRY_AFTER};
 use anyhow::Context;
+use reqwest::Response;
 
 /// How long a TCP and TLS connection may take to open.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,10 +56,35 @@ pub fn client(files: &TlsFiles, proxies: Proxies) -> anyhow::Result<reqwest::Cli
         .context("the HTTP client could not be built")
 }
 
-/// The time until an HTTP date (RFC 9110, section 5.6.7); zero when it has passed, `None` when it is none.
-pub fn until_date(date: &str) -> Option<Duration> {
-    let date = httpdate::parse_http_date(date).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+/// The wait that a server asks for with `Retry-After` (RFC 9110, section 10.2.3): seconds, or the time until a date,
+/// zero when it has passed. At most a day, since what is added to a clock must not overflow it.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_hours(24);
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = || value.parse::<f64>().ok().filter(|seconds| *seconds >= 0.0);
+    let wait = match seconds() {
+        Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST),
+        None => httpdate::parse_http_date(value)
+            .ok()?
+            .duration_since(SystemTime::now())
+            .unwrap_or_default(),
+    };
+    Some(wait.min(LONGEST))
+}
+
+/// The body of an answer, or as much of it as `most` bytes hold: a server must not fill our memory.
+///
+/// # Errors
+/// When the connection breaks.
+pub async fn read_body(mut response: Response, most: usize) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk[..chunk.len().min(most - body.len())]);
+        if body.len() == most {
+            break;
+        }
+    }
+    Ok(body)
 }
 
 /// Why no answer came.
@@ -108,6 +136,21 @@ fn describe(error: &reqwest::Error, timed_out: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_seconds_or_a_date_and_never_too_long() {
+        let wait = |value: &'static str| {
+            retry_after(&HeaderMap::from_iter([(
+                RETRY_AFTER,
+                ::http::HeaderValue::from_static(value),
+            )]))
+        };
+        assert_eq!(wait("1.5"), Some(Duration::from_millis(1500)));
+        assert_eq!(wait("Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(wait("18446744073709551615"), Some(Duration::from_hours(24)));
+        assert_eq!(wait("-1"), None);
+        assert_eq!(wait("soon"), None);
+    }
 
     #[test]
     fn the_default_client_needs_no_file() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -11,13 +11,15 @@ use super::base::Base;
 use super::keys::{Keys, sensitive};
 use super::row::Row;
 use crate::console::Console;
-use crate::http::{TransportError, until_date};
+use crate::http::{TransportError, read_body, retry_after};
 
 /// How long one question may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most that is read of an answer.
+const MOST_BYTES: usize = 256 << 20;
 /// A read-back looks this far around the times of the spans, since servers store milliseconds.
 const WINDOW_MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// The fields that a read-back compares and a drawing shows (`langfuse-contract` 4).
+/// The fields that a read-back compares and a drawing shows.
 const FIELDS: &str = "core,basic,time,io,model,usage,metrics,trace_context";
 
 /// A client of a Langfuse's public API.
@@ -151,10 +153,12 @@ impl Api {
     }
 
     async fn observations(&self, place: &Place) -> Result<Vec<Row>, ApiError> {
+        // Beyond what a clock can hold, the margin is of no use.
         let window = place.window.map(|(from, to)| {
+            let from = from.checked_sub(WINDOW_MARGIN).unwrap_or(from);
             (
-                (from - WINDOW_MARGIN).to_string(),
-                (to + WINDOW_MARGIN).to_string(),
+                from.to_string(),
+                to.checked_add(WINDOW_MARGIN).unwrap_or(to).to_string(),
             )
         });
         let mut rows = Vec::new();
@@ -215,15 +219,8 @@ impl Api {
         };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
-        let wait = response.headers().get(RETRY_AFTER).and_then(|value| {
-            let value = value.to_str().ok()?;
-            value
-                .parse()
-                .ok()
-                .map(Duration::from_secs)
-                .or_else(|| until_date(value))
-        });
-        let body = response.bytes().await.map_err(unreachable)?;
+        let wait = retry_after(response.headers());
+        let body = read_body(response, MOST_BYTES).await.map_err(unreachable)?;
         self.console.detail(1, || format!("< {status}"));
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&body)));

@@ -1,12 +1,13 @@
 //! The base URL of a Langfuse, whatever form of it was pasted, and the URLs made of it.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
-/// Where the spans go, below the base (`langfuse-contract` 1.1).
+use crate::http::url::{is_loopback, parse_http_url};
+
+/// Where the spans go, below the base.
 const TRACES_PATH: &str = "/api/public/otel/v1/traces";
 
 /// Langfuse Cloud when nothing else is said: the EU region.
@@ -98,39 +99,6 @@ impl fmt::Display for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str().trim_end_matches('/'))
     }
-}
-
-/// Reads a URL that HTTP requests can be sent to.
-///
-/// # Errors
-/// One line that says what is wrong with it; a key in it is not shown.
-pub fn parse_http_url(text: &str) -> Result<Url, String> {
-    let text = text.trim();
-    let url = match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
-        Ok(_) | Err(_) if !text.contains("://") => {
-            return Err(format!(
-                "`{text}` is no URL: it must begin with https:// or http://"
-            ));
-        }
-        Ok(url) => return Err(format!("`{}` is no http or https URL", url.scheme())),
-        Err(error) => return Err(format!("`{text}` is no URL: {error}")),
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("the URL holds credentials: keys belong in the environment".to_owned());
-    }
-    Ok(url)
-}
-
-/// Whether a URL's host is this machine.
-pub fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

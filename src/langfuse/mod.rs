@@ -11,3 +11,13 @@ pub use base::Base;
 pub use keys::Keys;
 pub use readback::{Readback, Wanted};
 pub use row::Row;
+
+/// An environment as a Langfuse stores it: without the prefixes that it strips (its documentation reserves
+/// `langfuse`). `None` when nothing is left, which is stored as `default`.
+pub fn stored_environment(environment: &str) -> Option<&str> {
+    let mut rest = environment;
+    while let Some(stripped) = rest.strip_prefix("langfuse") {
+        rest = stripped.trim_start_matches(['-', '_']);
+    }
+    (!rest.is_empty()).then_some(rest)
+}

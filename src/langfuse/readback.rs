@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SpanData;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::api::{Api, ApiError, Place};
 use super::row::Row;
-use crate::console::Console;
+use super::stored_environment;
 
 /// The waits between two looks for a trace, the last one repeated: well inside the 30 requests a minute of Langfuse
 /// Cloud's smallest plan.
@@ -31,8 +31,11 @@ pub struct Wanted {
 pub enum Readback {
     /// Every span is there.
     Readable(Vec<Row>),
-    /// Not every span was there when the time was up.
-    Missing { found: usize },
+    /// Not every span was there when the time was up; why the last question was not answered, if it was not.
+    Missing {
+        found: usize,
+        error: Option<ApiError>,
+    },
     /// The server does not let these keys read.
     Refused(ApiError),
 }
@@ -64,29 +67,56 @@ impl Wanted {
 }
 
 /// Looks for spans until all can be read or `deadline` has come.
-pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant, console: &Console) -> Readback {
+pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant) -> Readback {
+    let is_whole = |rows: &[Row]| wanted.found_in(rows) == wanted.span_ids.len();
+    match poll(api, &wanted.place(), deadline, is_whole).await {
+        Poll::Enough(rows) => Readback::Readable(rows),
+        Poll::Refused(error) => Readback::Refused(error),
+        Poll::TimeUp { rows, error } => Readback::Missing {
+            found: wanted.found_in(&rows),
+            error,
+        },
+    }
+}
+
+/// How looking for a trace ended.
+#[derive(Clone, Debug)]
+pub enum Poll {
+    Enough(Vec<Row>),
+    /// The server does not let these keys read.
+    Refused(ApiError),
+    /// What the last answer held, and why the last question was not answered, if it was not.
+    TimeUp {
+        rows: Vec<Row>,
+        error: Option<ApiError>,
+    },
+}
+
+/// Looks for a trace until there `is_enough` of it, or `deadline` has come.
+pub async fn poll(
+    api: &Api,
+    place: &Place,
+    deadline: Instant,
+    is_enough: impl Fn(&[Row]) -> bool,
+) -> Poll {
     let mut waits = POLL_WAITS_MS.iter().copied().map(Duration::from_millis);
     let mut wait = Duration::ZERO;
-    let mut found = 0;
+    let (mut rows, mut error) = (Vec::new(), None);
     loop {
-        let asked = match api.rows(&wanted.place()).await {
-            Ok(rows) => {
-                found = wanted.found_in(&rows);
-                if found == wanted.span_ids.len() {
-                    return Readback::Readable(rows);
-                }
+        let asked = match timeout_at(deadline, api.rows(place)).await {
+            Ok(Ok(read)) if is_enough(&read) => return Poll::Enough(read),
+            Ok(Ok(read)) => {
+                (rows, error) = (read, None);
                 None
             }
-            Err(error) if error.is_refusal() => return Readback::Refused(error),
-            Err(error) => {
-                console.detail(1, || format!("read-back: {}", error.message));
-                error.wait
-            }
+            Ok(Err(refused)) if refused.is_refusal() => return Poll::Refused(refused),
+            Ok(Err(failed)) => error.insert(failed).wait,
+            Err(_) => return Poll::TimeUp { rows, error },
         };
         wait = waits.next().unwrap_or(wait);
         let pause = asked.map_or(wait, |asked| asked.max(wait));
         if Instant::now() + pause >= deadline {
-            return Readback::Missing { found };
+            return Poll::TimeUp { rows, error };
         }
         tokio::time::sleep(pause).await;
     }
@@ -128,17 +158,9 @@ fn sent(span: &SpanData, environment: Option<&str>) -> Vec<(&'static str, Value)
     ];
     let row = Row::of_span(span);
     let mut sent: Vec<_> = FIELDS.map(|field| (field, row.field(field).clone())).into();
-    sent.push(("environment", stored_environment(environment).into()));
+    let environment = stored_environment(environment.unwrap_or_default());
+    sent.push(("environment", environment.unwrap_or("default").into()));
     sent
-}
-
-/// The environment as the server stores it: without the prefixes that it strips.
-fn stored_environment(environment: Option<&str>) -> &str {
-    let mut rest = environment.unwrap_or_default();
-    while let Some(stripped) = rest.strip_prefix("langfuse") {
-        rest = stripped.trim_start_matches(['-', '_']);
-    }
-    if rest.is_empty() { "default" } else { rest }
 }
 
 fn compare(span: &str, sent: &[(&'static str, Value)], row: &Row) -> Vec<Difference> {

@@ -16,6 +16,7 @@ use super::request::Request;
 use super::sse::Decoder;
 use super::stream::Assembly;
 use crate::console::Console;
+use crate::http::read_body;
 
 /// Where an answer goes while it arrives.
 pub trait Sink {
@@ -66,6 +67,8 @@ pub struct Client<'a> {
 
 /// The longest wait that a server may ask for; beyond it the call fails at once, as in the official SDK.
 const LONGEST_WAIT: Duration = Duration::from_mins(2);
+/// The most that is read of an answer that is no stream.
+const MOST_BYTES: usize = 256 << 20;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 
@@ -93,7 +96,6 @@ impl Client<'_> {
                 hint: "raise --timeout, or ask for less".to_owned(),
                 status: None,
                 retryable: true,
-                names_stream_options: false,
             }),
         }
     }
@@ -110,12 +112,15 @@ impl Client<'_> {
         let mut retries = 0;
         loop {
             progress.attempts += 1;
-            let FailedAttempt { error, wait } =
-                match self.attempt(&request, traceparent, sink, progress).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(failed) => failed,
-                };
-            if error.names_stream_options && request.raw("stream_options").is_some() {
+            let FailedAttempt {
+                error,
+                wait,
+                names_stream_options,
+            } = match self.attempt(&request, traceparent, sink, progress).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            if names_stream_options && request.raw("stream_options").is_some() {
                 self.console.detail(1, || {
                     "the endpoint knows no stream_options: asking without".to_owned()
                 });
@@ -181,8 +186,7 @@ impl Client<'_> {
         sink: &mut dyn Sink,
     ) -> Result<Answer, FailedAttempt> {
         let status = response.status();
-        let bytes = response
-            .bytes()
+        let bytes = read_body(response, MOST_BYTES)
             .await
             .map_err(|error| self.no_answer(error))?;
         self.console
@@ -264,7 +268,7 @@ impl Client<'_> {
     async fn refused(&self, response: Response) -> FailedAttempt {
         let status = response.status();
         let headers = response.headers().clone();
-        let body = response.bytes().await.unwrap_or_default();
+        let body = read_body(response, MOST_BYTES).await.unwrap_or_default();
         let body = String::from_utf8_lossy(&body);
         self.console.detail(2, || format!("< {body}"));
         FailedAttempt::refused(self.endpoint, status, &headers, &body)

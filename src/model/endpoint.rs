@@ -93,10 +93,8 @@ impl Endpoint {
 
     /// `text` without the endpoint's credentials: servers quote keys; traces and messages must not.
     pub fn scrub(&self, text: &str) -> String {
-        let headers = self
-            .headers
-            .values()
-            .filter_map(|value| value.to_str().ok().map(Secret::new));
+        let secret = self.headers.values().filter(|value| value.is_sensitive());
+        let headers = secret.filter_map(|value| value.to_str().ok().map(Secret::new));
         let secrets: Vec<Secret> = self.key.iter().cloned().chain(headers).collect();
         scrub(text, &secrets)
     }

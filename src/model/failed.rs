@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use http::header::{HeaderMap, LOCATION};
 use serde_json::Value;
 
 use super::endpoint::Endpoint;
 use crate::failure::{Failure, Kind};
-use crate::http::{Breakdown, TransportError, until_date};
+use crate::http::{Breakdown, TransportError, retry_after};
 
 /// Why there is no whole answer.
 #[derive(Clone, Debug)]
@@ -18,8 +18,6 @@ pub struct ModelError {
     pub hint: String,
     pub status: Option<u16>,
     pub retryable: bool,
-    /// Whether the refusal names `stream_options`, a field that older servers do not know.
-    pub names_stream_options: bool,
 }
 
 /// One attempt that failed.
@@ -28,6 +26,8 @@ pub struct FailedAttempt {
     pub error: ModelError,
     /// How long the server asked to wait before the next.
     pub wait: Option<Duration>,
+    /// Whether the refusal names `stream_options`, a field that older servers do not know.
+    pub names_stream_options: bool,
 }
 
 impl From<ModelError> for Failure {
@@ -41,7 +41,11 @@ impl From<ModelError> for Failure {
 
 impl From<ModelError> for FailedAttempt {
     fn from(error: ModelError) -> Self {
-        Self { error, wait: None }
+        Self {
+            error,
+            wait: None,
+            names_stream_options: false,
+        }
     }
 }
 
@@ -64,7 +68,6 @@ impl FailedAttempt {
             hint: hint.to_owned(),
             status: None,
             retryable: true,
-            names_stream_options: false,
         }
         .into()
     }
@@ -102,12 +105,12 @@ impl FailedAttempt {
             hint: hint(endpoint, status, is_quota, headers),
             status: Some(status.as_u16()),
             retryable,
-            names_stream_options: matches!(status.as_u16(), 400 | 422)
-                && body.contains("stream_options"),
         };
         Self {
             error,
             wait: wait_asked_for(headers),
+            names_stream_options: matches!(status.as_u16(), 400 | 422)
+                && body.contains("stream_options"),
         }
     }
 
@@ -131,7 +134,6 @@ impl FailedAttempt {
             hint: format!("check the base URL {}; most end in /v1", endpoint.base),
             status: Some(status.as_u16()),
             retryable: false,
-            names_stream_options: false,
         }
         .into()
     }
@@ -146,7 +148,6 @@ impl FailedAttempt {
             hint: "change the request as the endpoint says, or run it again".to_owned(),
             status: Some(status.as_u16()),
             retryable: false,
-            names_stream_options: false,
         }
         .into()
     }
@@ -158,7 +159,6 @@ impl FailedAttempt {
             hint: "what was received is in the trace; run the command again".to_owned(),
             status: Some(status.as_u16()),
             retryable: true,
-            names_stream_options: false,
         }
         .into()
     }
@@ -241,27 +241,14 @@ impl ServerError {
     }
 }
 
-/// The wait that the server asks for: `retry-after-ms`, else `retry-after` in seconds or as a date.
+/// The wait that the server asks for: `retry-after-ms`, else `retry-after`.
 fn wait_asked_for(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
-    };
-    let seconds = |text: &str, unit: f64| {
-        let number = text
-            .parse::<f64>()
-            .ok()
-            .filter(|number| number.is_finite() && *number >= 0.0)?;
-        Duration::try_from_secs_f64(number / unit).ok()
-    };
-    text("retry-after-ms")
-        .and_then(|value| seconds(value, 1000.0))
-        .or_else(|| {
-            let value = text(RETRY_AFTER.as_str())?;
-            seconds(value, 1.0).or_else(|| until_date(value))
-        })
+    let milliseconds = headers
+        .get("retry-after-ms")
+        .and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
+    let wait = milliseconds
+        .and_then(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).ok());
+    wait.or_else(|| retry_after(headers))
 }
 
 #[cfg(test)]

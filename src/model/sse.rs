@@ -3,6 +3,9 @@
 //! Follows the WHATWG HTML standard, section 9.2.6: lines end in LF, CR or CRLF, comments and unknown fields are
 //! passed over, the `data` lines of an event are joined by a newline, an event without its blank line is dropped.
 
+/// What a line holds beyond this is dropped: a server must not fill our memory.
+const LONGEST_LINE: usize = 64 << 20;
+
 /// A decoder of one event stream.
 #[derive(Debug, Default)]
 pub struct Decoder {
@@ -25,7 +28,8 @@ impl Decoder {
             match byte {
                 b'\n' if after_cr => {}
                 b'\n' | b'\r' => events.extend(self.end_line()),
-                _ => self.line.push(byte),
+                _ if self.line.len() < LONGEST_LINE => self.line.push(byte),
+                _ => {}
             }
         }
         events

@@ -1,7 +1,7 @@
 //! Token counts in buckets that do not overlap, so that a price for each adds up to the price of the call.
 //!
-//! OpenAI's totals include their details; Langfuse prices every bucket it is given. `langfuse-contract` 2.8 has
-//! the names that its price cards know.
+//! OpenAI's totals include their details; Langfuse prices every bucket it is given. The names are
+//! those that its price cards know.
 
 use serde_json::{Map, Value};
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::report::SCHEMA_VERSION;
 use crate::model::Request;
 use crate::settings::Shown;
 
@@ -65,7 +66,7 @@ impl<'a> DryRun<'a> {
         settings: &[Shown],
     ) -> Self {
         Self {
-            schema_version: 1,
+            schema_version: SCHEMA_VERSION,
             ok: true,
             command,
             is_plan: true,
@@ -130,8 +131,13 @@ impl<'a> DryRun<'a> {
         {
             lines.push(format!("  {name:width$}  {value}  ({origin})"));
         }
-        lines.push(String::new());
-        lines.join("\n")
+        // Prompts and metadata may hold terminal controls, and line ends would break the outline.
+        let plain = |line: String| {
+            line.chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect::<String>()
+        };
+        lines.into_iter().map(|line| plain(line) + "\n").collect()
     }
 }
 

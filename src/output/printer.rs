@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 
 use serde::Serialize;
 
-use super::report::{DeliveryState, Report, TraceReport};
+use super::report::{DeliveryState, Report};
 use crate::cli::Form;
 use crate::failure::Failure;
 use crate::model::Sink;
@@ -65,11 +65,14 @@ impl Printer {
     }
 
     /// Writes what is known once the trace is settled.
-    pub fn report(&mut self, report: &Report, trace: Option<&TraceReport>) {
+    pub fn report(&mut self, report: &Report) {
         match self.form {
             Form::Json => self.document(report),
             Form::Url => {
-                let accepted = trace.filter(|trace| trace.delivery == DeliveryState::Accepted);
+                let accepted = report
+                    .trace
+                    .as_ref()
+                    .filter(|trace| trace.delivery == DeliveryState::Accepted);
                 if let Some(url) = accepted.and_then(|trace| trace.url.as_deref()) {
                     self.write(&format!("{url}\n"));
                 }

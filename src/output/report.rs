@@ -1,4 +1,4 @@
-//! The JSON document of a run (design 1.4): one for success and failure. Fields are only ever added within a
+//! The JSON document of a run: one for success and failure. Fields are only ever added within a
 //! schema version.
 
 use serde::Serialize;
@@ -8,7 +8,8 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::trace::Exchange;
 
-const SCHEMA_VERSION: u32 = 1;
+/// The version of every JSON document's shape. Fields are only ever added within one.
+pub const SCHEMA_VERSION: u32 = 1;
 
 /// What is said of one exchange and its trace.
 #[derive(Debug, Serialize)]
@@ -17,7 +18,7 @@ pub struct Report {
     ok: bool,
     command: &'static str,
     response: Option<Response>,
-    trace: Option<TraceReport>,
+    pub trace: Option<TraceReport>,
     error: Option<ErrorReport>,
 }
 

@@ -22,7 +22,7 @@ const WIDEST_NAME: usize = 40;
 pub fn draw(trace_id: &str, rows: &[Row], canvas: Canvas) -> String {
     let mut drawing = Drawing {
         canvas,
-        span: Span::of(rows),
+        extent: Extent::of(rows),
         lines: vec![format!("trace {trace_id}")],
     };
     drawing.lines.extend(
@@ -46,12 +46,12 @@ pub fn draw(trace_id: &str, rows: &[Row], canvas: Canvas) -> String {
 
 /// The time from the first start to the last end.
 #[derive(Clone, Copy)]
-struct Span {
+struct Extent {
     start: Timestamp,
-    nanos: f64,
+    seconds: f64,
 }
 
-impl Span {
+impl Extent {
     fn of(rows: &[Row]) -> Self {
         let start = rows
             .iter()
@@ -62,8 +62,8 @@ impl Span {
             .iter()
             .filter_map(|row| row.time("endTime").or_else(|| row.time("startTime")))
             .max();
-        let nanos = end.unwrap_or(start).duration_since(start).as_secs_f64();
-        Self { start, nanos }
+        let seconds = end.unwrap_or(start).duration_since(start).as_secs_f64();
+        Self { start, seconds }
     }
 
     /// Where a moment lies in `columns`.
@@ -74,10 +74,10 @@ impl Span {
         reason = "a share of a terminal's columns"
     )]
     fn column(self, moment: Timestamp, columns: usize) -> usize {
-        if self.nanos <= 0.0 {
+        if self.seconds <= 0.0 {
             return 0;
         }
-        let share = moment.duration_since(self.start).as_secs_f64() / self.nanos;
+        let share = moment.duration_since(self.start).as_secs_f64() / self.seconds;
         ((share.clamp(0.0, 1.0) * columns as f64) as usize).min(columns.saturating_sub(1))
     }
 }
@@ -151,7 +151,7 @@ fn grow<'a>(
 
 struct Drawing {
     canvas: Canvas,
-    span: Span,
+    extent: Extent,
     lines: Vec<String>,
 }
 
@@ -189,13 +189,13 @@ impl Drawing {
         let Some(start) = row.time("startTime") else {
             return String::new();
         };
-        let from = self.span.column(start, columns);
+        let from = self.extent.column(start, columns);
         let to = row
             .time("endTime")
-            .map_or(from, |end| self.span.column(end, columns));
+            .map_or(from, |end| self.extent.column(end, columns));
         let first = row
             .time("completionStartTime")
-            .map(|first| self.span.column(first, columns));
+            .map(|first| self.extent.column(first, columns));
         (0..=to)
             .map(|column| match column {
                 column if column < from => ' ',

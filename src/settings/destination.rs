@@ -1,5 +1,4 @@
-//! Where the spans go, with which credentials, and which Langfuse knows of them afterwards (design 1.2,
-//! "Destination").
+//! Where the spans go, with which credentials, and which Langfuse knows of them afterwards.
 //!
 //! Langfuse keys never go to a host that they were not given for: the header variables of OTLP count only when an
 //! OTLP variable chose the destination, and keys found in them are withheld from a collector named by a flag.
@@ -16,7 +15,8 @@ use crate::cli;
 use crate::delivery::{Protocol, Target};
 use crate::failure::Failure;
 use crate::http::TlsFiles;
-use crate::langfuse::base::{self, is_loopback, parse_http_url};
+use crate::http::url::{is_loopback, parse_http_url};
+use crate::langfuse::base;
 use crate::langfuse::keys::sensitive;
 use crate::langfuse::{Base, Keys};
 use crate::sandbox;
@@ -88,8 +88,12 @@ pub fn resolve(
     let headers = if chosen.is_otlp_variable() || options.otlp_endpoint.is_some() {
         otel::headers(sources, &mut notes.warnings)
     } else {
-        HeaderMap::new()
+        Sourced::new(HeaderMap::new(), Origin::Default)
     };
+    let Sourced {
+        value: headers,
+        origin: header_origin,
+    } = headers;
     notes.secrets.extend(
         headers
             .values()
@@ -106,7 +110,7 @@ pub fn resolve(
             } else {
                 None
             };
-            let keys = keys::resolve(sources, header, base, notes)?;
+            let keys = keys::resolve(sources, header, &header_origin, base, notes)?;
             Some(Langfuse {
                 ui: ui(options, sources, base, notes)?,
                 base: base.clone(),
@@ -161,7 +165,7 @@ fn choose(options: &cli::Destination, sources: &Sources) -> Result<Chosen, Failu
         "--langfuse-base-url",
         options.langfuse_base_url.as_deref(),
         &names,
-    ) {
+    )? {
         let base = Base::parse(&found.value).map_err(|error| {
             Failure::config(format!("{}: {error}", found.origin)).hint(format!(
                 "set it to the URL of your Langfuse, as in {}",
@@ -295,7 +299,7 @@ fn direct(langfuse: Langfuse, mut headers: HeaderMap, wire: &WireSettings) -> De
     if let Some(authorization) = sensitive(&langfuse.keys.authorization()) {
         headers.insert(AUTHORIZATION, authorization);
     }
-    // Without it Langfuse Cloud shows the trace minutes later (langfuse-contract 0).
+    // Without it Langfuse Cloud shows the trace minutes later.
     headers.insert(
         "x-langfuse-ingestion-version",
         HeaderValue::from_static("4"),
@@ -387,7 +391,7 @@ fn ui(
     base: &Base,
     notes: &mut Notes,
 ) -> Result<Base, Failure> {
-    match sources.flag_or("--ui-url", options.ui_url.as_deref(), &["LANGSPAN_UI_URL"]) {
+    match sources.flag_or("--ui-url", options.ui_url.as_deref(), &["LANGSPAN_UI_URL"])? {
         Some(found) => {
             notes
                 .shown

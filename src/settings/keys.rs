@@ -11,6 +11,7 @@ use crate::secret::Secret;
 pub fn resolve(
     sources: &Sources,
     header: Option<&str>,
+    header_origin: &Origin,
     base: &Base,
     notes: &mut Notes,
 ) -> Result<Keys, Unresolved> {
@@ -30,7 +31,7 @@ pub fn resolve(
             }
         }
         (_, _, Some(keys)) => {
-            let origin = Origin::Environment("the OTLP header variable".to_owned());
+            let origin = header_origin.clone();
             notes
                 .shown
                 .push(Shown::new("public key", &keys.public, origin.clone()));

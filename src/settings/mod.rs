@@ -91,7 +91,7 @@ pub fn resolve(options: &cli::Run, sandbox: Option<u16>) -> Result<Settings, Fai
     let model = Model::resolve(&options.model.endpoint, &sources, sandbox, &mut notes)?
         .with(&options.model)?;
     Ok(Settings {
-        tls: destination::tls_files(&options.destination, &sources),
+        tls: tls_files(&options.destination, &sources, sandbox),
         record: options.record.clone(),
         model,
         trace,
@@ -132,7 +132,7 @@ pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Fai
     }
     let model = Model::resolve(&options.endpoint, &sources, sandbox, &mut notes)?;
     Ok(Settings {
-        tls: destination::tls_files(&options.destination, &sources),
+        tls: tls_files(&options.destination, &sources, sandbox),
         record: None,
         model,
         trace,
@@ -141,6 +141,27 @@ pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Fai
         form,
         notes,
     })
+}
+
+/// The files of TLS; the sandbox speaks none.
+fn tls_files(options: &cli::Destination, sources: &Sources, sandbox: Option<u16>) -> TlsFiles {
+    if sandbox.is_some() {
+        TlsFiles::default()
+    } else {
+        destination::tls_files(options, sources)
+    }
+}
+
+/// The form of the output of a command that prints no answer.
+///
+/// # Errors
+/// When another form than text or JSON is asked for.
+pub fn text_or_json(verb: &str, options: &cli::Output, sources: &Sources) -> Result<Form, Failure> {
+    match form(options, sources)? {
+        Form::Raw | Form::Url => Err(Failure::usage(format!("{verb} prints text or json"))
+            .hint("leave -o out, or say -o json")),
+        form => Ok(form),
+    }
 }
 
 /// The form of the output: the option, else the variable, else text.
@@ -269,10 +290,10 @@ fn delivery(
             .as_ref()
             .map(|found| Shown::new("sample", found.value, found.origin.clone())),
     );
-    let verify = options.verify || sources.is_on("LANGSPAN_VERIFY");
+    let verify = options.verify || sources.is_on("LANGSPAN_VERIFY")?;
     Ok(Delivery {
         verify: verify.then(|| Duration::from_secs_f64(options.wait)),
-        best_effort: options.best_effort || sources.is_on("LANGSPAN_BEST_EFFORT"),
+        best_effort: options.best_effort || sources.is_on("LANGSPAN_BEST_EFFORT")?,
         export_timeout: Duration::from_secs_f64(options.export_timeout),
         outbox: if options.no_outbox {
             None

@@ -13,7 +13,7 @@ use super::shown::{Notes, Shown};
 use super::sources::{Origin, Sourced, Sources};
 use crate::cli;
 use crate::failure::Failure;
-use crate::langfuse::base::{is_loopback, parse_http_url};
+use crate::http::url::{is_loopback, parse_http_url};
 use crate::model::endpoint::{Surface, check_key};
 use crate::model::{Endpoint, Provider, Request};
 use crate::secret::Secret;
@@ -51,7 +51,7 @@ impl Model {
         notes: &mut Notes,
     ) -> Result<Self, Failure> {
         let name = sources
-            .flag_or("--model", options.model.as_deref(), &["LANGSPAN_MODEL"])
+            .flag_or("--model", options.model.as_deref(), &["LANGSPAN_MODEL"])?
             .unwrap_or_else(|| Sourced::new(DEFAULT_MODEL.to_owned(), Origin::Default));
         let (mut endpoint, missing_key) = match sandbox {
             Some(port) => (embedded(port)?, None),
@@ -60,22 +60,20 @@ impl Model {
         notes
             .shown
             .insert(0, Shown::new("model", &name.value, name.origin.clone()));
-        endpoint.headers.extend(
-            options
-                .headers
-                .iter()
-                .cloned()
-                .map(|(name, value)| (Some(name), value)),
-        );
+        for header in &options.headers {
+            let (name, value) = header_of(header)?;
+            endpoint.headers.append(name, value);
+        }
         let has_header = endpoint.headers.contains_key(AUTHORIZATION)
             || endpoint.headers.contains_key("api-key");
         notes.secrets.extend(endpoint.key.clone());
-        notes.secrets.extend(
-            options
-                .headers
-                .iter()
-                .filter_map(|(_, value)| value.to_str().ok().map(Secret::new)),
-        );
+        let given = endpoint
+            .headers
+            .values()
+            .filter(|value| value.is_sensitive());
+        notes
+            .secrets
+            .extend(given.filter_map(|value| value.to_str().ok().map(Secret::new)));
         Ok(Self {
             missing_key: missing_key.filter(|_| !has_header),
             name,
@@ -109,7 +107,7 @@ impl Model {
         for (name, value) in &self.fields {
             request.set_raw(name, value.clone());
         }
-        if stream {
+        if stream || request.is_streamed() {
             request.set_stream(true);
         }
         request
@@ -174,7 +172,7 @@ fn endpoint(
         "--openai-base-url",
         options.openai_base_url.as_deref(),
         &["OPENAI_BASE_URL"],
-    );
+    )?;
     let azure = sources.get("AZURE_OPENAI_ENDPOINT");
     let (found, surface, key_name) = match (openai, azure) {
         (Some(found), _) => (found, Surface::OpenAi, "OPENAI_API_KEY"),
@@ -241,6 +239,34 @@ fn provider(base: &Url, surface: &Surface) -> Provider {
     } else {
         Provider::AZURE
     }
+}
+
+/// Reads `NAME:VALUE`. The value is not repeated in messages, since it may be a key.
+fn header_of(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
+    const OURS: [&str; 4] = [
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+    ];
+    const SECRET: [&str; 5] = ["auth", "cookie", "key", "secret", "token"];
+    let wrong = |what: String| {
+        Err(Failure::usage(format!("--header: {what}")).hint("as in -H 'X-Title: my script'"))
+    };
+    let Some((name, value)) = text.split_once(':') else {
+        return wrong("NAME:VALUE is wanted, and there is no colon".to_owned());
+    };
+    let Ok(name) = name.trim().parse::<HeaderName>() else {
+        return wrong("what stands before the colon is no header name".to_owned());
+    };
+    if OURS.contains(&name.as_str()) {
+        return wrong(format!("{name} follows from the request and cannot be set"));
+    }
+    let Ok(mut value) = value.trim().parse::<HeaderValue>() else {
+        return wrong(format!("the value of {name} is no header value"));
+    };
+    value.set_sensitive(SECRET.iter().any(|word| name.as_str().contains(word)));
+    Ok((name, value))
 }
 
 /// The headers that choose between the accounts of one OpenAI key.

@@ -8,10 +8,10 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
-use super::sources::{Sourced, Sources};
+use super::sources::{Origin, Sourced, Sources};
 use crate::delivery::Protocol;
 use crate::failure::Failure;
-use crate::langfuse::base::parse_http_url;
+use crate::http::url::parse_http_url;
 
 /// The variables that name the protocol, the stronger one first.
 pub const PROTOCOL: [&str; 2] = [
@@ -43,13 +43,13 @@ pub fn endpoint(sources: &Sources) -> Result<Option<Sourced<Url>>, Failure> {
 }
 
 /// The headers of exports. What is no header is named in `warnings` and left out.
-pub fn headers(sources: &Sources, warnings: &mut Vec<String>) -> HeaderMap {
+pub fn headers(sources: &Sources, warnings: &mut Vec<String>) -> Sourced<HeaderMap> {
     let mut headers = HeaderMap::new();
     let Some(found) = sources.first(&[
         "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
         "OTEL_EXPORTER_OTLP_HEADERS",
     ]) else {
-        return headers;
+        return Sourced::new(headers, Origin::Default);
     };
     for (index, item) in found.value.split(',').enumerate() {
         if item.trim().is_empty() {
@@ -72,7 +72,7 @@ pub fn headers(sources: &Sources, warnings: &mut Vec<String>) -> HeaderMap {
             )),
         }
     }
-    headers
+    Sourced::new(headers, found.origin)
 }
 
 /// The `Authorization` among headers.

@@ -115,25 +115,44 @@ impl Sources {
     }
 
     /// Whether a variable says yes.
-    pub fn is_on(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|found| {
-            matches!(
-                found.value.trim().to_ascii_lowercase().as_str(),
-                "1" | "true" | "yes" | "on"
-            )
-        })
+    ///
+    /// # Errors
+    /// When it says neither yes nor no: a mistyped yes must not mean no.
+    pub fn is_on(&self, name: &str) -> Result<bool, Failure> {
+        let Some(found) = self.get(name) else {
+            return Ok(false);
+        };
+        match found.value.trim().to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => Ok(true),
+            "0" | "false" | "no" | "off" => Ok(false),
+            other => Err(Failure::config(format!(
+                "{}: `{other}` is neither yes nor no",
+                found.origin
+            ))
+            .hint("set it to true or false")),
+        }
     }
 
     /// A flag, else the first variable that is set.
+    ///
+    /// # Errors
+    /// When the flag is there and empty: what a script left unset must not silently mean something else.
     pub fn flag_or(
         &self,
         flag: &'static str,
         given: Option<&str>,
         names: &[&str],
-    ) -> Option<Sourced<String>> {
+    ) -> Result<Option<Sourced<String>>, Failure> {
         match given {
-            Some(value) => Some(Sourced::new(value.to_owned(), Origin::Flag(flag))),
-            None => self.first(names),
+            Some("") => Err(empty_flag(flag)),
+            Some(value) => Ok(Some(Sourced::new(value.to_owned(), Origin::Flag(flag)))),
+            None => Ok(self.first(names)),
         }
     }
+}
+
+/// A flag whose value is empty.
+pub fn empty_flag(flag: &str) -> Failure {
+    Failure::usage(format!("{flag} is empty"))
+        .hint("give a value, or leave the option out; is a variable of the script unset?")
 }

@@ -3,13 +3,14 @@
 use super::ci;
 use super::otel;
 use super::shown::{Notes, Shown};
-use super::sources::{Origin, Sourced, Sources};
+use super::sources::{Origin, Sourced, Sources, empty_flag};
 use crate::cli;
 use crate::failure::Failure;
 use crate::langfuse::keys::{PUBLIC_PREFIX, SECRET_PREFIX};
+use crate::langfuse::stored_environment;
 use crate::trace::{self, Recording, TraceContext, ids};
 
-/// The longest value that the Langfuse SDKs let pass (langfuse-contract 2.5), in characters.
+/// The longest value that the Langfuse SDKs let pass, in characters.
 const LONGEST: usize = 200;
 /// The longest name of an environment that the server does not cut.
 const LONGEST_ENVIRONMENT: usize = 40;
@@ -42,26 +43,26 @@ impl Trace {
         sources: &Sources,
         notes: &mut Notes,
     ) -> Result<Self, Failure> {
-        let user = sources.flag_or("--user", options.user.as_deref(), &["LANGSPAN_USER"]);
+        let user = sources.flag_or("--user", options.user.as_deref(), &["LANGSPAN_USER"])?;
         let session = sources.flag_or(
             "--session",
             options.session.as_deref(),
             &["LANGSPAN_SESSION"],
-        );
+        )?;
         let environment = sources.flag_or(
             "--environment",
             options.environment.as_deref(),
             &["LANGFUSE_TRACING_ENVIRONMENT"],
-        );
+        )?;
         let release = sources.flag_or(
             "--release",
             options.release.as_deref(),
             &ci::RELEASE_VARIABLES,
-        );
+        )?;
         if let Some(environment) = &environment {
             check_environment(environment, notes)?;
         }
-        let tags = tags(options, sources);
+        let tags = tags(options, sources)?;
         notes.shown.extend(Self::shown(
             &[
                 ("user", &user),
@@ -254,9 +255,12 @@ fn holds_key(value: &str) -> bool {
             .is_some_and(|start| value[start..].contains(':'))
 }
 
-fn tags(options: &cli::Trace, sources: &Sources) -> Sourced<Vec<String>> {
+fn tags(options: &cli::Trace, sources: &Sources) -> Result<Sourced<Vec<String>>, Failure> {
+    if options.tags.iter().any(String::is_empty) {
+        return Err(empty_flag("--tag"));
+    }
     if !options.tags.is_empty() {
-        return Sourced::new(options.tags.clone(), Origin::Flag("--tag"));
+        return Ok(Sourced::new(options.tags.clone(), Origin::Flag("--tag")));
     }
     let split = |text: String| {
         text.split(',')
@@ -265,10 +269,10 @@ fn tags(options: &cli::Trace, sources: &Sources) -> Sourced<Vec<String>> {
             .map(str::to_owned)
             .collect()
     };
-    match sources.get("LANGSPAN_TAGS") {
+    Ok(match sources.get("LANGSPAN_TAGS") {
         Some(found) => found.map(split),
         None => Sourced::new(Vec::new(), Origin::Default),
-    }
+    })
 }
 
 /// The given metadata, and the CI's where no option gives another value.
@@ -302,8 +306,7 @@ fn named(
     };
     if let Some(seed) = &options.trace_seed {
         if seed.is_empty() {
-            return Err(Failure::usage("--trace-seed is empty")
-                .hint("give what the trace is of, as an order's number"));
+            return Err(empty_flag("--trace-seed"));
         }
         return Ok(Some(Sourced::new(
             TraceContext::root(ids::from_seed(seed)),
@@ -356,18 +359,14 @@ fn check_environment(environment: &Sourced<String>, notes: &mut Notes) -> Result
     if value.chars().count() > LONGEST_ENVIRONMENT {
         return wrong("is longer than 40 characters");
     }
-    // The server strips this prefix, however often it stands there.
-    let mut rest = value.as_str();
-    while let Some(stripped) = rest.strip_prefix("langfuse") {
-        rest = stripped.trim_start_matches(['-', '_']);
-    }
-    if rest.is_empty() {
-        return wrong("would become `default` in Langfuse");
-    }
-    if rest.len() != value.len() {
-        notes.warnings.push(format!(
-            "Langfuse will show the environment `{value}` as `{rest}`"
-        ));
+    match stored_environment(value) {
+        None => return wrong("would become `default` in Langfuse"),
+        Some(stored) if stored != value => {
+            notes.warnings.push(format!(
+                "Langfuse will show the environment `{value}` as `{stored}`"
+            ));
+        }
+        Some(_) => {}
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The attribute keys that are sent, by who reads them.
 
-/// Keys that Langfuse maps (`langfuse-contract` 2).
+/// Keys that Langfuse maps (<https://langfuse.com/integrations/native/opentelemetry>).
 pub mod langfuse {
     pub const USER_ID: &str = "langfuse.user.id";
     pub const SESSION_ID: &str = "langfuse.session.id";

@@ -47,6 +47,21 @@ pub struct Server {
 }
 
 impl Exchange {
+    /// An exchange of which nothing more is known yet.
+    pub fn new(request: Request, start: Timestamp, end: Timestamp) -> Self {
+        Self {
+            request,
+            response: None,
+            completion: Completion::default(),
+            error: None,
+            start,
+            end,
+            completion_start: None,
+            attempts: None,
+            server: None,
+        }
+    }
+
     /// The model that answered, else the one that was asked.
     pub fn model(&self) -> String {
         self.completion

@@ -1,5 +1,5 @@
-//! An exchange and its trace as one JSON object on one line: what `--record` writes and `replay` reads
-//! (design 1.6).
+//! An exchange and its trace as one JSON object on one line: what `--record` writes and `replay`
+//! reads.
 
 use jiff::Timestamp;
 use opentelemetry::trace::TraceId;
@@ -84,20 +84,23 @@ impl Recording {
         if end < start {
             return Err("the recording's `end_time` lies before its `start_time`".to_owned());
         }
-        if start < Timestamp::UNIX_EPOCH {
-            return Err("the recording's `start_time` lies before 1970".to_owned());
+        if start < Timestamp::UNIX_EPOCH || end > latest() {
+            return Err(
+                "the recording's times lie outside of what a span can hold: 1970 to 2554"
+                    .to_owned(),
+            );
         }
-        let mut exchange = Exchange {
-            request: self.request.clone(),
-            response: None,
-            completion: Completion::default(),
-            error: self.error.clone(),
-            start,
-            end,
-            completion_start: self.completion_start_time,
-            attempts: None,
-            server: None,
-        };
+        if self
+            .completion_start_time
+            .is_some_and(|first| !(start..=end).contains(&first))
+        {
+            return Err(
+                "the recording's `completion_start_time` lies outside of its call".to_owned(),
+            );
+        }
+        let mut exchange = Exchange::new(self.request.clone(), start, end);
+        exchange.error.clone_from(&self.error);
+        exchange.completion_start = self.completion_start_time;
         if let Some(response) = &self.response {
             let body = serde_json::from_str(response.get()).unwrap_or(Value::Null);
             exchange.set_response(response.get(), Completion::from_body(&body));
@@ -140,6 +143,11 @@ impl Recording {
         }
         value
     }
+}
+
+/// The last moment that OTLP can name: nanoseconds in 64 bits.
+fn latest() -> Timestamp {
+    Timestamp::from_nanosecond(u64::MAX.into()).unwrap_or(Timestamp::MAX)
 }
 
 /// Line ends in JSON text stand between tokens only; within strings they are escaped.

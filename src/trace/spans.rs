@@ -1,4 +1,4 @@
-//! The two spans of an exchange (design 1.5): a parent that carries the identity, a generation that carries the
+//! The two spans of an exchange: a parent that carries the identity, a generation that carries the
 //! call. A pure function, so that the same exchange gives the same spans whenever it is emitted.
 
 use std::borrow::Cow;

@@ -10,7 +10,15 @@ const LAYERS: [&str; 13] = [
     "commands", "output", "settings", "cli", "delivery", "langfuse", "trace", "model", "http",
     "sandbox", "console", "failure", "secret",
 ];
-const VERBS: [&str; 5] = ["chat", "replay", "resend", "sandbox", "completions"];
+const VERBS: [&str; 7] = [
+    "chat",
+    "check",
+    "completions",
+    "replay",
+    "resend",
+    "sandbox",
+    "show",
+];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -122,6 +130,11 @@ fn verbs_never_import_each_other() {
     let mut found = Vec::new();
     for verb in VERBS {
         let path = source().join(format!("commands/{verb}.rs"));
+        let path = if path.is_file() {
+            path
+        } else {
+            source().join(format!("commands/{verb}/mod.rs"))
+        };
         let code = code(&path);
         let siblings = [
             names_after(&code, "use super::"),

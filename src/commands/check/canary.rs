@@ -17,21 +17,12 @@ pub fn exchange() -> Exchange {
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "It is, if this can be read."}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     });
-    let mut exchange = Exchange {
-        request: Request::chat(
-            NAME,
-            None,
-            "Is this trace readable? (a canary; no model was called)",
-        ),
-        response: None,
-        completion: Completion::default(),
-        error: None,
-        start: now,
-        end: now,
-        completion_start: None,
-        attempts: None,
-        server: None,
-    };
+    let request = Request::chat(
+        NAME,
+        None,
+        "Is this trace readable? (a canary; no model was called)",
+    );
+    let mut exchange = Exchange::new(request, now, now);
     exchange.set_response(&body.to_string(), Completion::from_body(&body));
     exchange
 }

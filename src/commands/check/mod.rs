@@ -1,4 +1,4 @@
-//! `langspan check`: proves, stage by stage, that settings, endpoint, keys, export and read-back work (design 1.9).
+//! `langspan check`: proves, stage by stage, that settings, endpoint, keys, export and read-back work.
 //!
 //! A stage that fails says why and what to change; those behind it that cannot run are skipped, and say why too.
 
@@ -7,6 +7,7 @@ mod probes;
 mod stages;
 
 use std::fs::File;
+use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use super::call::{self, Caller};
 use super::interrupt::Interrupt;
 use super::means::Means;
 use super::{embedded, proof};
-use crate::cli::{self, Form};
+use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
@@ -32,23 +33,14 @@ use stages::Stages;
 const STARTING_WAIT: Duration = Duration::from_millis(500);
 
 /// # Errors
-/// When the command line is wrong, or a file cannot be opened.
+/// When the command line is wrong.
 pub async fn run(options: &cli::Check, console: &Console) -> Result<Verdict, Failure> {
-    let sources = Sources::read(options.destination.env_file.as_deref())?;
-    let form = settings::form(&options.output, &sources)?;
-    if matches!(form, Form::Raw | Form::Url) {
-        return Err(
-            Failure::usage("check prints text or json").hint("leave -o out, or say -o json")
-        );
-    }
-    let junit = options.junit.as_ref().map(|path| {
-        File::create(path).map_err(|error| {
-            Failure::file(format!("{} cannot be written: {error}", path.display()))
-                .hint("check the path of --junit")
-        })
-    });
-    let junit = junit.transpose()?;
-    let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+    let sources = Sources::read(options.destination.env_file.as_deref());
+    let form = settings::text_or_json(
+        "check",
+        &options.output,
+        sources.as_ref().unwrap_or(&Sources::default()),
+    )?;
     let mut check = Check {
         options,
         console: console.clone(),
@@ -62,10 +54,14 @@ pub async fn run(options: &cli::Check, console: &Console) -> Result<Verdict, Fai
         },
         trace: None,
     };
-    let stopped = check.all(&mut interrupt).await?;
-    check
-        .stages
-        .finish(&stopped, options.with_model, check.trace.as_ref(), junit)
+    let junit = options.junit.as_ref().map(File::create);
+    let stopped = check.all(junit.as_ref()).await?;
+    Ok(check.stages.finish(
+        &stopped,
+        options.with_model,
+        check.trace.as_ref(),
+        junit.and_then(Result::ok),
+    ))
 }
 
 /// A check under way.
@@ -91,30 +87,20 @@ impl Sink for Nowhere {
 
 impl Check<'_> {
     /// Runs the stages until one fails that the others need; says why the rest is skipped.
-    async fn all(&mut self, interrupt: &mut Interrupt) -> Result<Stopped, Failure> {
+    async fn all(&mut self, junit: Option<&io::Result<File>>) -> Result<Stopped, Failure> {
         let start = Instant::now();
-        let port = if self.options.sandbox {
-            Some(embedded::start(&Sources::default()).await?)
-        } else {
-            None
-        };
-        let settings = match self.settings(port) {
-            Err(failure) if failure.kind != Kind::Config => return Err(failure),
+        let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+        let prepared = match self.prepare(junit).await {
+            Err(failure) if failure.kind == Kind::Usage => return Err(failure),
             Err(failure) => Err(super::with_env_file(failure, &self.options.destination)),
-            Ok(settings) => {
+            Ok((settings, means)) => {
                 let detail = describe(&settings);
-                Ok((settings, detail))
+                Ok(((settings, means), detail))
             }
         };
-        let Some(settings) = self.stages.land("settings", start, settings) else {
+        let Some((settings, means)) = self.stages.land("settings", start, prepared) else {
             return Ok("settings failed".to_owned());
         };
-        let proxies = if port.is_some() {
-            Proxies::Ignored
-        } else {
-            Proxies::FromEnvironment
-        };
-        let means = Means::new(&settings, proxies, &self.console)?;
         let Tracing::On(destination) = &settings.tracing else {
             return Ok("tracing is off".to_owned());
         };
@@ -125,11 +111,8 @@ impl Check<'_> {
             destination,
             console: &console,
         };
-        let Some(api) = &means.api else {
-            return Ok(self.plain(&target).await);
-        };
         tokio::select! {
-            stopped = self.server(&target, api) => Ok(stopped),
+            stopped = self.server(&target) => Ok(stopped),
             signal = interrupt.wait() => {
                 self.stages.verdict.add(Kind::Interrupted(signal));
                 Ok("interrupted".to_owned())
@@ -137,7 +120,22 @@ impl Check<'_> {
         }
     }
 
-    fn settings(&self, port: Option<u16>) -> Result<Settings, Failure> {
+    /// Everything that can be wrong before a connection is opened.
+    async fn prepare(
+        &self,
+        junit: Option<&io::Result<File>>,
+    ) -> Result<(Settings, Means), Failure> {
+        if let (Some(path), Some(Err(error))) = (&self.options.junit, junit) {
+            return Err(
+                Failure::file(format!("{} cannot be written: {error}", path.display()))
+                    .hint("check the path of --junit"),
+            );
+        }
+        let port = if self.options.sandbox {
+            Some(embedded::start(&Sources::default()).await?)
+        } else {
+            None
+        };
         let mut settings = settings::check(self.options, port)?;
         self.console
             .hide(std::mem::take(&mut settings.notes.secrets));
@@ -147,19 +145,33 @@ impl Check<'_> {
         if self.options.with_model {
             settings.model.check_key()?;
         }
-        Ok(settings)
+        let proxies = if port.is_some() {
+            Proxies::Ignored
+        } else {
+            Proxies::FromEnvironment
+        };
+        let means = Means::new(&settings, proxies, &self.console)?;
+        Ok((settings, means))
     }
 
-    /// All that is asked of a Langfuse.
-    async fn server(&mut self, target: &Target<'_>, api: &Api) -> Stopped {
+    /// All that is asked of a server.
+    async fn server(&mut self, target: &Target<'_>) -> Stopped {
         let start = Instant::now();
-        self.wait_for_server(api).await;
-        let connected = self
-            .within(probes::connect(api, &target.destination.target.url))
-            .await;
+        if let Some(api) = &target.means.api {
+            self.wait_for_server(api).await;
+        }
+        let connected = self.within(probes::connect(target)).await;
         if self.stages.land("connect", start, connected).is_none() {
             return "connect failed".to_owned();
         }
+        let Some(api) = &target.means.api else {
+            let failure =
+                Failure::config("a plain OTLP backend cannot be asked for more than a connection")
+                    .hint("set LANGFUSE_BASE_URL and the keys to check a Langfuse");
+            self.stages
+                .land::<()>("health", Instant::now(), Err(failure));
+            return "a plain OTLP backend".to_owned();
+        };
         let start = Instant::now();
         let health = self.within(probes::health(api)).await;
         let Some(version) = self.stages.land("health", start, health) else {
@@ -230,7 +242,7 @@ impl Check<'_> {
         let wait = Duration::from_secs_f64(self.options.wait);
         let read = self.within(async {
             let wanted = proof::wanted(&spans, exchange);
-            let found = readback::wait(api, &wanted, Instant::now() + wait, &self.console).await;
+            let found = readback::wait(api, &wanted, Instant::now() + wait).await;
             proof::of(found, &spans, settings.trace.environment.as_deref(), wait)?;
             Ok(((), report.url.clone().unwrap_or_default()))
         });
@@ -241,21 +253,6 @@ impl Check<'_> {
         report.verified = Some(self.stages.land("readable", start, read).is_some());
         self.trace = Some(report);
         "nothing is left".to_owned()
-    }
-
-    /// A plain OTLP backend can be reached, and no more.
-    async fn plain(&mut self, target: &Target<'_>) -> Stopped {
-        let start = Instant::now();
-        let connected = self.within(probes::connect_plain(target)).await;
-        if self.stages.land("connect", start, connected).is_none() {
-            return "connect failed".to_owned();
-        }
-        let failure =
-            Failure::config("a plain OTLP backend cannot be asked for more than a connection")
-                .hint("set LANGFUSE_BASE_URL and the keys to check a Langfuse");
-        self.stages
-            .land::<()>("health", Instant::now(), Err(failure));
-        "a plain OTLP backend".to_owned()
     }
 
     /// Waits until a server that is still starting is healthy. The keys are not tried meanwhile: a Langfuse
@@ -285,7 +282,7 @@ impl Check<'_> {
             let never = std::future::pending();
             let ended =
                 call::complete(&mut exchange, Some(context), &caller, &mut Nowhere, never).await;
-            ended.map_err(|broken| broken.failure)?;
+            ended?;
             let usage = exchange.completion.usage.map_or(0, |usage| usage.total);
             Ok(((), format!("{} answered, {usage} tokens", exchange.model())))
         });

@@ -1,5 +1,7 @@
 //! The questions that the stages of `check` ask, each answered by what was found or by why not.
 
+use std::sync::Arc;
+
 use opentelemetry_sdk::trace::SpanData;
 use reqwest::Url;
 
@@ -25,22 +27,11 @@ pub struct Target<'a> {
     pub console: &'a Console,
 }
 
-/// Whether anything answers there.
-pub async fn connect(api: &Api, target: &Url) -> Ended<()> {
-    match api.health().await {
-        Err(error) if error.status.is_none() => Err(unreachable(target, &error.message)),
-        _ => Ok(((), place(target))),
-    }
-}
-
-/// Whether anything answers at a plain OTLP backend.
-pub async fn connect_plain(target: &Target<'_>) -> Ended<()> {
+/// Whether anything answers where the spans will be sent.
+pub async fn connect(target: &Target<'_>) -> Ended<()> {
     let url = &target.destination.target.url;
     match target.means.http.get(url.clone()).send().await {
-        Ok(answer) => Ok((
-            (),
-            format!("{} answers ({})", place(url), answer.status().as_u16()),
-        )),
+        Ok(_) => Ok(((), place(url))),
         Err(error) => Err(unreachable(url, &TransportError::from(error).message)),
     }
 }
@@ -73,9 +64,18 @@ pub async fn auth(target: &Target<'_>, api: &Api, probe_regions: bool) -> Ended<
         Kind::Delivery
     };
     let failure = Failure::new(kind, error.message).status(error.status);
-    if error.status != Some(401) {
-        return Err(failure
-            .hint("use a project's own key pair, not a bearer token or an organization's key"));
+    match error.status {
+        Some(401) => {}
+        Some(403) => {
+            return Err(failure.hint(
+                "use a project's own key pair, not a bearer token or an organization's key",
+            ));
+        }
+        _ => {
+            return Err(failure
+                .retryable(true)
+                .hint("the server is busy or broken: try again later"));
+        }
     }
     Err(match region_of_keys(target, probe_regions).await {
         Some(hint) => failure.hint(hint),
@@ -95,7 +95,7 @@ async fn region_of_keys(target: &Target<'_>, probe_regions: bool) -> Option<Stri
     if !is_region || !probe_regions {
         return None;
     }
-    let mut asked = Vec::new();
+    let mut answers = Vec::new();
     for (region, host) in REGIONS
         .iter()
         .filter(|(_, host)| *host != langfuse.base.host())
@@ -107,16 +107,21 @@ async fn region_of_keys(target: &Target<'_>, probe_regions: bool) -> Option<Stri
             &langfuse.keys,
             target.console.clone(),
         );
-        if api.project().await.is_ok() {
-            return Some(format!(
-                "the keys are of the region {region}: set LANGFUSE_BASE_URL={base}"
-            ));
+        match api.project().await {
+            Ok(_) => {
+                return Some(format!(
+                    "the keys are of the region {region}: set LANGFUSE_BASE_URL={base}"
+                ));
+            }
+            Err(error) if error.is_refusal() => {
+                answers.push(format!("{region} does not know them"));
+            }
+            Err(_) => answers.push(format!("{region} did not answer")),
         }
-        asked.push(*region);
     }
     Some(format!(
-        "no other region knows the keys either (asked {}): check them",
-        asked.join(", ")
+        "check the keys; the other regions were asked: {}",
+        answers.join(", ")
     ))
 }
 
@@ -136,7 +141,10 @@ pub async fn export(
     let Some(exporter) = &means.exporter else {
         return Err(anyhow::anyhow!("there is no exporter").into());
     };
-    let outcome = exporter.export(spans, budget).await.outcome;
+    let outcome = exporter
+        .export(spans, budget, &Arc::default())
+        .await
+        .outcome;
     report.status = outcome.status();
     if !outcome.is_accepted() {
         return Err(Failure::new(

@@ -10,7 +10,7 @@ use crate::cli::Form;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
 use crate::output::stages::{CheckReport, Stage, Status, to_junit, to_markdown};
-use crate::output::{Printer, TraceReport};
+use crate::output::{Printer, SCHEMA_VERSION, TraceReport};
 use crate::settings::Sources;
 
 /// The stages, in their order.
@@ -43,6 +43,7 @@ impl Stages {
             }
         };
         let detail = self.console.clean(&detail);
+        let hint = hint.map(|hint| self.console.clean(&hint));
         self.push(Stage {
             name,
             status,
@@ -78,16 +79,13 @@ impl Stages {
     }
 
     /// Skips what has not run, because of `stopped`, and tells everyone who wants to know.
-    ///
-    /// # Errors
-    /// When a report cannot be written.
     pub fn finish(
         mut self,
         stopped: &str,
         with_model: bool,
         trace: Option<&TraceReport>,
         junit: Option<File>,
-    ) -> Result<Verdict, Failure> {
+    ) -> Verdict {
         for name in ORDER {
             if self.ended.iter().all(|stage| stage.name != name) {
                 let why = if name == "model" && !with_model {
@@ -100,28 +98,37 @@ impl Stages {
         }
         self.ended
             .sort_by_key(|stage| ORDER.iter().position(|name| *name == stage.name));
+        for failure in [self.write_junit(junit), self.tell_github()]
+            .into_iter()
+            .filter_map(Result::err)
+        {
+            self.console.error(&failure);
+            self.verdict.add(failure.kind);
+        }
         if self.printer.form() == Form::Json {
             let report = CheckReport {
-                schema_version: 1,
+                schema_version: SCHEMA_VERSION,
                 ok: self.verdict.kind().is_none(),
                 stages: &self.ended,
                 trace,
             };
             self.printer.document(&report);
         }
-        if let Some(mut file) = junit {
-            file.write_all(to_junit(&self.ended).as_bytes())
-                .map_err(|error| {
-                    Failure::file(format!("the JUnit report cannot be written: {error}"))
-                        .hint("is the disk full?")
-                })?;
-        }
-        self.tell_github()?;
         if let Some(failure) = self.printer.take_failure() {
             self.console.error(&failure);
             self.verdict.add(failure.kind);
         }
-        Ok(self.verdict)
+        self.verdict
+    }
+
+    fn write_junit(&self, file: Option<File>) -> Result<(), Failure> {
+        let written = file.map_or(Ok(()), |mut file| {
+            file.write_all(to_junit(&self.ended).as_bytes())
+        });
+        written.map_err(|error| {
+            Failure::file(format!("the JUnit report cannot be written: {error}"))
+                .hint("is the disk full?")
+        })
     }
 
     /// Annotations and the step summary of GitHub Actions.
