@@ -10,7 +10,15 @@ const LAYERS: [&str; 13] = [
     "commands", "output", "settings", "cli", "delivery", "langfuse", "trace", "model", "http",
     "sandbox", "console", "failure", "secret",
 ];
-const VERBS: [&str; 5] = ["chat", "replay", "resend", "sandbox", "completions"];
+const VERBS: [&str; 7] = [
+    "chat",
+    "replay",
+    "check",
+    "show",
+    "resend",
+    "sandbox",
+    "completions",
+];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
