@@ -118,7 +118,7 @@ fn a_difference_is_not_what_was_sent() {
 fn a_difference_is_shown_as_sent_and_as_found() {
     let sandbox = sandbox("v4");
     let server = changing(&sandbox, |answer| {
-        put(answer, "userId", &json!("somebody-else"))
+        put(answer, "userId", &json!("somebody-else"));
     });
     let call = Langspan::new(&["chat", "--verify", "-u", "ada", "Hello"]).at(&sandbox);
     let ended = call.langfuse_at(server.url()).run();
@@ -130,7 +130,7 @@ fn a_difference_is_shown_as_sent_and_as_found() {
 fn best_effort_makes_a_difference_a_warning() {
     let sandbox = sandbox("v4");
     let server = changing(&sandbox, |answer| {
-        put(answer, "userId", &json!("somebody-else"))
+        put(answer, "userId", &json!("somebody-else"));
     });
     let call = Langspan::new(&["chat", "--verify", "--best-effort", "-u", "ada", "Hello"]);
     let ended = call.at(&sandbox).langfuse_at(server.url()).run();

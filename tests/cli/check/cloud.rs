@@ -28,6 +28,9 @@ pub struct Asked {
 /// The status and the body of an answer.
 pub type Answer = (u16, Value);
 
+/// Answers by host and path.
+type Script = dyn Fn(&str, &str) -> Option<Answer> + Send + Sync;
+
 /// Every host of the internet, as far as a call knows.
 #[derive(Debug)]
 pub struct Cloud {
@@ -103,7 +106,7 @@ impl Cloud {
 
 struct Proxy {
     config: Arc<ServerConfig>,
-    answer: Box<dyn Fn(&str, &str) -> Option<Answer> + Send + Sync>,
+    answer: Box<Script>,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 

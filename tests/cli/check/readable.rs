@@ -308,6 +308,22 @@ fn a_server_that_stumbles_is_asked_again() {
 }
 
 #[test]
+fn a_server_that_stumbles_for_good_is_named_as_the_cause() {
+    for version in VERSIONS {
+        let sandbox = sandbox(version);
+        let oops = Reply::json(500, &json!({"message": "the database is away"}));
+        let server = stumbling(&sandbox, vec![oops; 100]);
+        let ended = check(server.url(), &["--wait", "0.5"]).run();
+        assert_fails_at(&ended, "readable", 7);
+        let words = words(&ended, "readable");
+        assert!(
+            words.contains("500") && words.contains("the database is away"),
+            "{words}"
+        );
+    }
+}
+
+#[test]
 fn refused_reading_is_final_and_not_a_matter_of_the_export() {
     for version in VERSIONS {
         for status in [401, 403] {

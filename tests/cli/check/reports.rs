@@ -21,11 +21,8 @@ fn of_every_code(call: impl Fn(&str) -> Langspan) -> Vec<(i32, Ended)> {
             (request.path == path).then(|| Reply::json(status, &json!({"message": "no"})))
         })
     };
-    let broken = Scripted::always(Reply::json(500, &json!({"error": {"message": "oops"}})));
-    let with_model = |call: Langspan| {
-        let call = call.arg("--with-model").arg("--retries").arg("0");
-        call.model_at(broken.url())
-    };
+    let broken = Scripted::always(Reply::json(400, &json!({"error": {"message": "oops"}})));
+    let with_model = |call: Langspan| call.arg("--with-model").model_at(broken.url());
     vec![
         (0, call(sandbox.url()).run()),
         (3, call(sandbox.url()).without("LANGFUSE_SECRET_KEY").run()),
