@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Langfuse's own Python SDK as a client of `langspan sandbox`: it tries the keys, reads back the traces that `langspan
 # chat` made, and sends traces of its own, which `langspan show` reads back. A stand-in that the real client cannot read
-# would be a wrong one.
+# would be a wrong one. The SDK's latest release reads a Langfuse v4, its third one a v3.
 #
 #   LANGSPAN     the binary under test                    (default: what `cargo build` makes)
-#   THIRD_PARTY  the folder where .ci/run puts the SDK    (default: third-party in cargo's target folder)
+#   THIRD_PARTY  the folder where .ci/run puts both       (default: third-party in cargo's target folder)
 #
 # Needs python3. Everything listens on loopback, and ends with the script.
 set -euo pipefail
@@ -12,13 +12,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 target="${CARGO_TARGET_DIR:-target}"
 third_party="$(realpath -m "${THIRD_PARTY:-$target/third-party}")"
-sdk="$third_party/langfuse"
+sdk_v4="$third_party/langfuse"
+sdk_v3="$third_party/langfuse-v3"
 # The interpreter itself: a wrapper may look for it below the real HOME.
 python="$(python3 -c 'import sys; print(sys.executable)')"
-if [[ ! -d $sdk/langfuse ]]; then
-  echo "SKIPPED tests/langfuse_sdk.sh: there is no SDK in $sdk (.ci/run installs it)"
-  exit 0
-fi
+for sdk in "$sdk_v4" "$sdk_v3"; do
+  if [[ ! -d $sdk/langfuse ]]; then
+    echo "SKIPPED tests/langfuse_sdk.sh: there is no SDK in $sdk (.ci/run installs it)"
+    exit 0
+  fi
+done
 [[ -n ${LANGSPAN:-} ]] || cargo build --quiet
 langspan="$(realpath "${LANGSPAN:-$target/debug/langspan}")"
 
@@ -26,13 +29,13 @@ work="$(mktemp -d)"
 mkdir "$work/home"
 # With nothing of this machine's proxies, certificates and keys.
 clean=(env -i "PATH=$PATH" "HOME=$work/home" NO_COLOR=1)
-server=""
+servers=()
 passed=0
 failed=0
 about=""
 
 finish() {
-  [[ -z $server ]] || kill "$server" 2>/dev/null || true
+  for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
   wait
   rm -rf "$work"
 }
@@ -70,28 +73,36 @@ expect() { verdict "$1" "$(sdk "${@:2}" || echo "it ended with exit code $?")"; 
 
 ## Start
 
-"${clean[@]}" "XDG_STATE_HOME=$work/state" "$langspan" sandbox --port 0 >"$work/sandbox" 2>&1 </dev/null &
-server=$!
-for _ in {1..300}; do
-  url="$(sed -n 's/^langspan sandbox: //p' "$work/sandbox")"
-  [[ -z $url ]] || break
-  kill -0 "$server" 2>/dev/null || break
-  sleep 0.1
-done
-if [[ -z $url ]]; then
-  echo "FAILED to start the sandbox"
-  cat "$work/sandbox"
-  exit 1
-fi
-: >"$work/stderr"
-keys=("LANGFUSE_BASE_URL=$url" LANGFUSE_PUBLIC_KEY=pk-lf-sandbox LANGFUSE_SECRET_KEY=sk-lf-sandbox)
-settings=("${keys[@]}" "OPENAI_BASE_URL=$url/v1")
+# start VERSION: a sandbox of that generation; sets $url and $settings, and the SDK that is asked.
+start() {
+  local log="$work/$1.log"
+  "${clean[@]}" "XDG_STATE_HOME=$work/$1" "$langspan" sandbox --port 0 --langfuse "$1" >"$log" 2>&1 </dev/null &
+  servers+=($!)
+  for _ in {1..300}; do
+    url="$(sed -n 's/^langspan sandbox: //p' "$log")"
+    [[ -z $url ]] || break
+    kill -0 "${servers[-1]}" 2>/dev/null || break
+    sleep 0.1
+  done
+  if [[ -z $url ]]; then
+    echo "FAILED to start a sandbox of $1"
+    cat "$log"
+    exit 1
+  fi
+  keys=("LANGFUSE_BASE_URL=$url" LANGFUSE_PUBLIC_KEY=pk-lf-sandbox LANGFUSE_SECRET_KEY=sk-lf-sandbox)
+  settings=("${keys[@]}" "OPENAI_BASE_URL=$url/v1")
+  local of_version="sdk_$1"
+  sdk="${!of_version}"
+  : >"$work/stderr"
+}
+
+start v4
 
 ## What the SDK asks of a server
 
 about="the sandbox"
 expect "auth_check()" keys
-expect "health" health
+expect "health" health 4
 expect "projects" projects
 expect "observations of an unknown trace" unknown </dev/null
 expect "a query that is refused" invalid
@@ -149,6 +160,34 @@ about="the SDK's generated export"
 expect "its answer is read, and its span" generated_export 0123456789abcdef0123456789abcdef
 run show 0123456789abcdef0123456789abcdef
 verdict "langspan show" "$(grep -qF 'by hand' "$work/stdout" || cat "$work/stdout")"
+
+## The same of an older server, by the SDK of its time
+
+start v3
+
+about="the sandbox of v3"
+expect "auth_check()" keys
+expect "health" health 3
+expect "an unknown trace" legacy_unknown
+
+about="chat at v3"
+run chat --stream -u ada -S morning -t two -t one -n greeting --metadata team=blue Hello
+expect "get_trace_url()" url "$trace" "$url/project/sandbox/traces/$trace"
+expect "trace" legacy_trace "$trace" <<'JSON'
+{"name": "greeting", "userId": "ada", "sessionId": "morning", "tags": ["one", "two"], "environment": "default",
+ "input": "Hello", "output": "*", "metadata": {"team": "blue"}, "totalCost": 0, "scores": [],
+ "observations": {
+   "SPAN": {"name": "greeting", "parentObservationId": null, "level": "DEFAULT"},
+   "GENERATION": {"name": "chat gpt-4o-mini", "parentObservationId": "*", "model": "*", "completionStartTime": "*",
+     "input": [{"role": "user", "content": "Hello"}], "output": {"role": "assistant", "content": "*"},
+     "usageDetails": {"input": "*", "output": "*", "total": "*"}}}}
+JSON
+
+about="a program that uses the SDK of v3"
+trace="$(sdk export || true)"
+verdict "its trace is sent" "$([[ $trace =~ ^[0-9a-f]{32}$ ]] || echo "$trace")"
+run show -o json "$trace"
+expect "langspan show" shown <"$work/stdout"
 
 echo
 echo "$passed passed, $failed failed"
