@@ -1,6 +1,7 @@
 //! `langspan show`: a trace read back by id or URL, told as rows or drawn.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -240,6 +241,19 @@ fn a_server_that_cannot_be_asked_is_told() {
     let broken = Scripted::always(Reply::json(500, &json!({"message": "oops"})));
     let ended = show(broken.url(), &[ID, "--wait", "0.5"]).run();
     ended.code(5).stdout("").stderr_has("oops");
+}
+
+#[test]
+fn the_wait_bounds_a_server_that_says_nothing_too() {
+    let server = Scripted::always(Reply::Hang);
+    let start = Instant::now();
+    show(server.url(), &[ID, "--wait", "1"]).run().code(5);
+    // Far from what one question may take.
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `--verify` on chat and replay: the read-back of `check`, looking around the times that the spans have.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -180,4 +181,19 @@ fn a_server_that_stumbles_is_asked_again() {
     let server = stumbling(&sandbox, replies);
     let call = Langspan::new(&["chat", "--verify", "Hello"]).at(&sandbox);
     call.langfuse_at(server.url()).run().code(0);
+}
+
+#[test]
+fn the_wait_bounds_a_server_that_says_nothing_too() {
+    let sandbox = sandbox("v4");
+    let server = stumbling(&sandbox, vec![Reply::Hang; 10]);
+    let call = Langspan::new(&["chat", "--verify", "--wait", "1", "Hello"]).at(&sandbox);
+    let start = Instant::now();
+    call.langfuse_at(server.url()).run().code(7);
+    // Far from what one question may take.
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
 }

@@ -1,6 +1,8 @@
 //! Every stage failing alone, against the sandbox as it is and with one answer changed.
 
+use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -10,6 +12,7 @@ use super::{
 };
 use crate::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, completion, dead_url, forward,
+    wait_until,
 };
 use crate::stand_in::Sandbox;
 use crate::untouched::Untouched;
@@ -511,6 +514,20 @@ fn the_time_for_everything_bounds_the_wait_for_the_server() {
     check(server.url(), &options).run().code(5);
 }
 
+#[test]
+fn the_time_for_everything_bounds_a_server_that_says_nothing_too() {
+    let server = Scripted::always(Reply::Hang);
+    let options = ["--wait-for-server", "600", "--timeout", "1"];
+    let start = Instant::now();
+    check(server.url(), &options).run().code(5);
+    // Far from what one question may take.
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
 // Other destinations.
 
 #[test]
@@ -538,6 +555,20 @@ fn a_plain_otlp_backend_that_is_not_there_fails_connect() {
     let call =
         Langspan::new(&["check", "-o", "json"]).env("OTEL_EXPORTER_OTLP_ENDPOINT", &dead_url());
     assert_fails_at(&call.run(), "connect", 5);
+}
+
+#[test]
+fn a_check_of_a_plain_otlp_backend_can_be_interrupted() {
+    let backend = Scripted::always(Reply::Hang);
+    let call = Langspan::new(&["check", "-o", "json", "--timeout", "20"])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url());
+    let child = call.spawn();
+    wait_until("the backend is asked", || !backend.requests().is_empty());
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", "INT", &id]).status();
+    assert!(sent.unwrap().success());
+    let ended = call.ended(&child.wait_with_output().unwrap());
+    ended.code(130);
 }
 
 #[test]
