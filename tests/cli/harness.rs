@@ -426,6 +426,22 @@ impl Scripted {
         })
     }
 
+    /// A Langfuse that is `sandbox` but for what `script` answers; its second argument counts the earlier requests of
+    /// the same path.
+    pub fn in_front_of(
+        sandbox: &Arc<Sandbox>,
+        script: impl Fn(&Request, usize) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
+        // The server's threads outlive the test; the sandbox must not.
+        let sandbox = Arc::downgrade(sandbox);
+        Self::start(move |request, count| {
+            script(request, count).unwrap_or_else(|| match sandbox.upgrade() {
+                Some(sandbox) => forward(&sandbox, request),
+                None => Reply::Close,
+            })
+        })
+    }
+
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -530,7 +546,8 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Request>>, reply: &dyn Fn(&Request
     }
 }
 
-fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+/// The next request of a connection, until the client leaves.
+pub fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut words = line.split_whitespace();

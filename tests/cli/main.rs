@@ -9,6 +9,8 @@ mod otlp;
 mod export;
 // The stand-in for model and Langfuse, as the other tests use it.
 mod stand_in;
+// A sandbox whose readers are told something else.
+mod readers;
 // A server that must not be spoken to.
 mod untouched;
 
@@ -34,6 +36,12 @@ mod signals;
 mod sandbox;
 // What the model endpoint is asked, and what becomes of its answers.
 mod model;
+// Stage by stage: settings, endpoint, keys, export and read-back.
+mod check;
+// A trace read back, and drawn.
+mod show;
+// Accepted is not yet readable: what --verify proves.
+mod verify;
 // What stdout and stderr carry.
 mod output;
 // What is too large or too mixed for a server.

@@ -19,10 +19,11 @@ pub fn trace(mut observations: Vec<Observation>) -> Option<Value> {
     let root = observations.iter().find(|row| row.is_root);
     let tags: BTreeSet<&String> = observations.iter().flat_map(|row| &row.tags).collect();
     let id = &observations.first()?.trace_id;
-    let cost: f64 = observations
+    let costs = observations
         .iter()
-        .filter_map(|row| row.cost.get("total")?.as_f64())
-        .sum();
+        .filter_map(|row| row.cost.get("total")?.as_f64());
+    // The sum of no floats is a negative zero.
+    let cost = costs.fold(0.0, |sum, cost| sum + cost);
     // Any span may set a trace's field, and the last one that does wins.
     let last = |field: fn(&Observation) -> Option<&str>| {
         observations

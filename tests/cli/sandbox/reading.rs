@@ -262,6 +262,15 @@ fn v3_reads_one_trace_with_its_observations() {
 }
 
 /// Everything that is `expected` stands in `got`; lists of objects are compared by id.
+#[test]
+fn a_trace_without_costs_costs_zero_and_not_less() {
+    let sandbox = Sandbox::start_with(&["--langfuse", "v3"]);
+    send(&sandbox, &[span("0af7", "a1", 0, &[])]);
+    let answer = sandbox.get("/api/public/traces/0af7");
+    assert_eq!(answer.status, 200);
+    assert!(!answer.body.contains(":-0"), "{}", answer.body);
+}
+
 fn assert_contains(got: &Value, expected: &Value, at: &str) {
     match expected {
         Value::Object(fields) => {

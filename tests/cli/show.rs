@@ -1,0 +1,547 @@
+//! `langspan show`: a trace read back by id or URL, told as rows or drawn.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, dead_url};
+use crate::stand_in::Sandbox;
+use crate::untouched::Untouched;
+
+const ID: &str = "2de564082ca19a9b24fd35f84866aae6";
+const VERSIONS: [&str; 2] = ["v3", "v4"];
+
+fn show(url: &str, arguments: &[&str]) -> Langspan {
+    Langspan::new(&[&["show"], arguments].concat()).langfuse_at(url)
+}
+
+fn text(key: &str, value: &str) -> Value {
+    json!({"key": key, "value": {"stringValue": value}})
+}
+
+/// A span that begins and ends at these milliseconds after a fixed time.
+fn span(id: &str, parent: &str, name: &str, times: (u64, u64), attributes: &[Value]) -> Value {
+    let nanos = |millis: u64| ((1_790_000_000_000 + millis) * 1_000_000).to_string();
+    json!({
+        "traceId": ID, "spanId": id, "parentSpanId": parent, "name": name, "kind": 1,
+        "startTimeUnixNano": nanos(times.0), "endTimeUnixNano": nanos(times.1), "attributes": attributes,
+    })
+}
+
+fn who(user: &str) -> Vec<Value> {
+    vec![
+        text("langfuse.user.id", user),
+        text("langfuse.session.id", "morning"),
+        json!({"key": "langfuse.tags", "value": {"arrayValue": {"values": [{"stringValue": "one"}, {"stringValue": "two"}]}}}),
+    ]
+}
+
+/// A trace of four spans: a call that failed beside one that was answered, below a parent, with a tool below that.
+fn spans(user: &str, question: &str) -> Vec<Value> {
+    let answered = [
+        text("langfuse.observation.type", "generation"),
+        text("langfuse.observation.model.name", "gpt-4o-mini-2024-07-18"),
+        text(
+            "langfuse.observation.usage_details",
+            r#"{"input":1234,"output":56,"total":1290}"#,
+        ),
+        text("langfuse.observation.cost_details", r#"{"total":0.0125}"#),
+        text(
+            "langfuse.observation.completion_start_time",
+            "2026-09-21T14:13:20.750Z",
+        ),
+    ];
+    let failed = [
+        text("langfuse.observation.type", "generation"),
+        text("langfuse.observation.model.name", "gpt-4o"),
+    ];
+    let mut failed = span(
+        "00000000000000c1",
+        "00000000000000a1",
+        "chat gpt-4o",
+        (1000, 1500),
+        &[who(user), failed.to_vec()].concat(),
+    );
+    failed["status"] =
+        json!({"code": 2, "message": "the key was refused by the model's server, status 401"});
+    vec![
+        span("00000000000000a1", "", question, (0, 2000), &who(user)),
+        span(
+            "00000000000000b1",
+            "00000000000000a1",
+            "chat gpt-4o-mini",
+            (250, 1000),
+            &[who(user), answered.to_vec()].concat(),
+        ),
+        failed,
+        span(
+            "00000000000000d1",
+            "00000000000000c1",
+            "look-up",
+            (1100, 1200),
+            &who(user),
+        ),
+    ]
+}
+
+/// A sandbox that holds these spans.
+fn holding(version: &str, spans: &[Value]) -> Sandbox {
+    let sandbox = Sandbox::start_with(&["--langfuse", version]);
+    let export =
+        json!({"resourceSpans": [{"scopeSpans": [{"scope": {"name": "test"}, "spans": spans}]}]});
+    let answer = sandbox.post(
+        TRACES,
+        &[("content-type", "application/json")],
+        export.to_string(),
+    );
+    assert_eq!(answer.status, 200, "{answer:?}");
+    sandbox
+}
+
+fn sandbox(version: &str) -> Sandbox {
+    holding(version, &spans("ada", "a question"))
+}
+
+#[test]
+fn a_trace_is_found_by_its_id_and_by_its_url() {
+    for version in VERSIONS {
+        let sandbox = sandbox(version);
+        let url = sandbox.url();
+        for trace in [
+            ID.to_owned(),
+            format!("{url}/project/sandbox/traces/{ID}"),
+            format!(
+                "{url}/project/sandbox/traces/{ID}?observation=00000000000000b1&timestamp=2026"
+            ),
+            format!("{url}/project/another-project/traces/{ID}"),
+            format!("{url}/trace/{ID}"),
+        ] {
+            let ended = show(url, &[&trace]).run();
+            ended.code(0);
+            assert!(
+                ended.stdout.contains("a question"),
+                "{version} {trace}: {ended:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_trace_that_chat_printed_is_shown() {
+    for version in VERSIONS {
+        let sandbox = Sandbox::start_with(&["--langfuse", version]);
+        let chat = Langspan::new(&["chat", "-o", "url", "-n", "greeting", "Hello"])
+            .at(&sandbox)
+            .run();
+        let ended = show(sandbox.url(), &[chat.stdout.trim()]).run();
+        ended.code(0);
+        for wanted in ["greeting", "chat gpt-4o-mini"] {
+            assert!(ended.stdout.contains(wanted), "{ended:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_url_of_another_host_is_refused_before_anybody_is_asked() {
+    let untouched = Untouched::start();
+    let url = format!("https://cloud.langfuse.com/project/p1/traces/{ID}");
+    let ended = show(untouched.url(), &[&url]).run();
+    ended.code(3).stdout("").stderr_has("cloud.langfuse.com");
+    untouched.assert_untouched();
+}
+
+#[test]
+fn the_host_that_people_know_is_no_other_one() {
+    let sandbox = sandbox("v4");
+    let page = format!("https://traces.example.org/project/sandbox/traces/{ID}");
+    show(
+        sandbox.url(),
+        &[&page, "--ui-url", "https://traces.example.org"],
+    )
+    .run()
+    .code(0);
+    let call = show(sandbox.url(), &[&page]).env("LANGSPAN_UI_URL", "https://traces.example.org");
+    call.run().code(0);
+}
+
+#[test]
+fn what_names_no_trace_is_a_mistake() {
+    let untouched = Untouched::start();
+    for wrong in [
+        "hello",
+        "",
+        "2de56408",
+        &format!("{}/project/p1/traces", untouched.url()),
+    ] {
+        show(untouched.url(), &[wrong]).run().code(2).stdout("");
+    }
+    show(untouched.url(), &[]).run().code(2).stdout("");
+    untouched.assert_untouched();
+}
+
+#[test]
+fn a_trace_that_is_not_there_is_not_readable() {
+    for version in VERSIONS {
+        let sandbox = sandbox(version);
+        let ended = show(
+            sandbox.url(),
+            &["0123456789abcdef0123456789abcdef", "--wait", "0.5"],
+        )
+        .run();
+        ended
+            .code(7)
+            .stdout("")
+            .stderr_has("0123456789abcdef0123456789abcdef");
+        ended.stderr_has("--wait");
+    }
+}
+
+#[test]
+fn a_trace_that_comes_late_is_waited_for() {
+    let sandbox = Arc::new(sandbox("v4"));
+    let server = Scripted::in_front_of(&sandbox, |request, _| {
+        let is_early = request.path.starts_with(OBSERVATIONS);
+        is_early.then(|| Reply::json(200, &json!({"data": [], "meta": {}})))
+    });
+    show(server.url(), &[ID, "--wait", "0.5"]).run().code(7);
+    for version in VERSIONS {
+        let late = Sandbox::start_with(&["--langfuse", version, "--visible-after", "1500"]);
+        let chat = Langspan::new(&["chat", "-o", "url", "Hello"])
+            .at(&late)
+            .run();
+        show(late.url(), &[chat.stdout.trim()]).run().code(0);
+    }
+}
+
+#[test]
+fn who_may_not_read_is_told_so_at_once() {
+    for (status, words) in [(401, "Invalid credentials"), (403, "Access denied")] {
+        let server = Scripted::always(Reply::json(status, &json!({"message": words})));
+        let ended = show(server.url(), &[ID]).run();
+        ended
+            .code(5)
+            .stdout("")
+            .stderr_has(words)
+            .stderr_has("LANGFUSE_SECRET_KEY");
+        assert_eq!(server.requests().len(), 1);
+    }
+    let sandbox = sandbox("v4");
+    let call = show(sandbox.url(), &[ID]).env("LANGFUSE_SECRET_KEY", "sk-lf-another");
+    call.run().code(5).stderr_has("401");
+}
+
+#[test]
+fn a_server_that_cannot_be_asked_is_told() {
+    show(&dead_url(), &[ID, "--wait", "0.5"])
+        .run()
+        .code(5)
+        .stdout("")
+        .stderr_has("hint:");
+    let broken = Scripted::always(Reply::json(500, &json!({"message": "oops"})));
+    let ended = show(broken.url(), &[ID, "--wait", "0.5"]).run();
+    ended.code(5).stdout("").stderr_has("oops");
+}
+
+#[test]
+fn the_wait_bounds_a_server_that_says_nothing_too() {
+    let server = Scripted::always(Reply::Hang);
+    let start = Instant::now();
+    show(server.url(), &[ID, "--wait", "1"]).run().code(5);
+    // Far from what one question may take.
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn settings_that_lead_nowhere_are_named() {
+    let untouched = Untouched::start();
+    let plain = Langspan::new(&["show", ID]).env("OTEL_EXPORTER_OTLP_ENDPOINT", untouched.url());
+    plain
+        .run()
+        .code(3)
+        .stdout("")
+        .stderr_has("LANGFUSE_BASE_URL");
+    let without_keys = show(untouched.url(), &[ID]).without("LANGFUSE_SECRET_KEY");
+    without_keys
+        .run()
+        .code(3)
+        .stdout("")
+        .stderr_has("LANGFUSE_SECRET_KEY");
+    untouched.assert_untouched();
+}
+
+#[test]
+fn json_gives_the_rows() {
+    for version in VERSIONS {
+        let sandbox = sandbox(version);
+        let document = show(sandbox.url(), &["-o", "json", ID])
+            .run()
+            .code(0)
+            .json();
+        assert_eq!(document["schema_version"], 1);
+        assert_eq!(document["ok"], true);
+        let rows = document["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), 4);
+        let row = rows
+            .iter()
+            .find(|row| row["id"] == "00000000000000b1")
+            .unwrap();
+        assert_eq!(row["name"], "chat gpt-4o-mini");
+        assert_eq!(row["type"], "GENERATION");
+        assert_eq!(row["parentObservationId"], "00000000000000a1");
+        assert_eq!(row["userId"], "ada");
+        assert_eq!(row["usageDetails"]["input"], 1234);
+        assert_eq!(row["startTime"], "2026-09-21T14:13:20.250Z");
+    }
+}
+
+#[test]
+fn json_tells_of_a_failure_too() {
+    let sandbox = sandbox("v4");
+    let missing = "0123456789abcdef0123456789abcdef";
+    let other = format!("https://cloud.langfuse.com/project/p1/traces/{ID}");
+    for (call, code, kind) in [
+        (
+            show(sandbox.url(), &["-o", "json", missing, "--wait", "0.5"]),
+            7,
+            "not_readable",
+        ),
+        (
+            show(&dead_url(), &["-o", "json", ID, "--wait", "0.5"]),
+            5,
+            "delivery",
+        ),
+        (show(sandbox.url(), &["-o", "json", &other]), 3, "config"),
+    ] {
+        let document = call.run().code(code).json();
+        assert_eq!(document["ok"], false);
+        assert_eq!(document["error"]["kind"], kind, "{document:#}");
+        assert_eq!(document["error"]["exit_code"], code, "{document:#}");
+    }
+}
+
+// The drawing.
+
+fn drawn(sandbox: &Sandbox, columns: &str) -> Ended {
+    let ended = show(sandbox.url(), &[ID]).env("COLUMNS", columns).run();
+    ended.code(0);
+    assert_eq!(ended.stderr, "");
+    ended
+}
+
+/// How many columns a terminal needs for a line: East Asian characters and emoji take two.
+fn width(line: &str) -> usize {
+    let is_wide = |c: char| matches!(u32::from(c), 0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60 | 0x1f300..=0x1faff);
+    line.chars().map(|c| if is_wide(c) { 2 } else { 1 }).sum()
+}
+
+#[track_caller]
+fn assert_fits(drawing: &str, columns: usize) {
+    for line in drawing.lines() {
+        assert!(
+            width(line) <= columns,
+            "{} columns: {line}\n{drawing}",
+            width(line)
+        );
+    }
+}
+
+#[track_caller]
+fn line<'a>(drawing: &'a str, name: &str) -> &'a str {
+    let found = drawing.lines().find(|line| line.contains(name));
+    found.unwrap_or_else(|| panic!("no line with {name:?}:\n{drawing}"))
+}
+
+/// Where the bar of a span begins and ends, in columns, and whether a mark is in it.
+#[track_caller]
+fn bar(drawing: &str, name: &str) -> (usize, usize, bool) {
+    let columns: Vec<char> = line(drawing, name).chars().collect();
+    let is_bar =
+        |c: &char| ('\u{2501}'..='\u{259f}').contains(c) && *c != '└' && *c != '├' && *c != '│';
+    let from = columns
+        .iter()
+        .position(is_bar)
+        .unwrap_or_else(|| panic!("no bar: {name}\n{drawing}"));
+    let to = columns.iter().rposition(is_bar).unwrap();
+    let inside = &columns[from..=to];
+    (
+        from,
+        to,
+        inside.iter().any(|c| *c != inside[inside.len() - 1]),
+    )
+}
+
+#[test]
+fn it_is_a_tree_with_a_bar_for_each_span() {
+    for version in VERSIONS {
+        let ended = drawn(&sandbox(version), "100");
+        let drawing = &ended.stdout;
+        assert!(drawing.contains(ID));
+        let names = ["a question", "chat gpt-4o-mini", "chat gpt-4o ", "look-up"];
+        let places = names.map(|name| {
+            drawing
+                .lines()
+                .position(|line| line.contains(name))
+                .unwrap_or_else(|| panic!("{name}\n{drawing}"))
+        });
+        assert!(places.is_sorted(), "{places:?}\n{drawing}");
+        let depths = names.map(|name| line(drawing, name).find(name).unwrap());
+        assert!(depths[0] < depths[1] && depths[2] < depths[3], "{drawing}");
+        assert!(line(drawing, "chat gpt-4o-mini").contains('├'), "{drawing}");
+        assert!(line(drawing, "look-up").contains('└'), "{drawing}");
+        let (whole, first) = (bar(drawing, "a question"), bar(drawing, "chat gpt-4o-mini"));
+        let (second, inner) = (bar(drawing, "chat gpt-4o "), bar(drawing, "look-up"));
+        assert!(
+            whole.0 < first.0 && first.1 <= second.0 + 1 && second.1 < whole.1,
+            "{drawing}"
+        );
+        assert!(second.0 <= inner.0 && inner.1 <= second.1, "{drawing}");
+        assert!(first.2, "no mark of the first token:\n{drawing}");
+        assert!(!whole.2 && !inner.2, "{drawing}");
+    }
+}
+
+#[test]
+fn it_names_identity_model_tokens_cost_and_level() {
+    for version in VERSIONS {
+        for columns in ["100", "40"] {
+            let ended = drawn(&sandbox(version), columns);
+            let words: String = ended
+                .stdout
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+            for wanted in [
+                "ada",
+                "morning",
+                "one",
+                "two",
+                "gpt-4o-mini-2024-07-18",
+                "1234",
+                "56",
+                "0.0125",
+                "ERROR",
+                "401",
+                "750 ms",
+                "500 ms",
+                "2000 ms",
+            ] {
+                assert!(
+                    words.contains(wanted),
+                    "{version} {columns}: {wanted} is missing\n{}",
+                    ended.stdout
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn it_fits_the_terminal() {
+    let long_word = "x".repeat(120);
+    let nested: Vec<Value> = (0_u64..30)
+        .map(|depth| {
+            let parent = if depth == 0 {
+                String::new()
+            } else {
+                format!("{depth:016x}")
+            };
+            span(
+                &format!("{:016x}", depth + 1),
+                &parent,
+                "a step of many",
+                (depth, 100),
+                &who("ada"),
+            )
+        })
+        .collect();
+    let mut too_wide = Vec::new();
+    for (what, spans) in [
+        ("usual", spans("ada", "a question")),
+        ("long words", spans(&long_word, &long_word)),
+        (
+            "wide characters",
+            spans(&"日本語".repeat(20), &"日本語の質問🚀".repeat(10)),
+        ),
+        ("deep", nested),
+    ] {
+        let sandbox = holding("v4", &spans);
+        for columns in [100, 40] {
+            let ended = drawn(&sandbox, &columns.to_string());
+            let widest = ended.stdout.lines().map(width).max().unwrap();
+            if widest > columns {
+                too_wide.push(format!("{what}: {widest} of {columns} columns"));
+            }
+        }
+    }
+    assert!(too_wide.is_empty(), "{too_wide:#?}");
+}
+
+#[test]
+fn controls_in_names_do_not_reach_the_terminal() {
+    let sandbox = holding(
+        "v4",
+        &spans("a\u{1b}[31md\u{7}a\nb", "a\u{1b}]0;title\u{7}\nquestion"),
+    );
+    let ended = drawn(&sandbox, "100");
+    assert!(!ended.stdout.contains(['\u{1b}', '\u{7}']), "{ended:#?}");
+    assert_fits(&ended.stdout, 100);
+}
+
+#[test]
+fn colour_is_for_terminals_and_whoever_forces_it() {
+    let sandbox = sandbox("v4");
+    let call = || show(sandbox.url(), &[ID]);
+    assert!(!call().run().stdout.contains('\u{1b}'));
+    assert!(
+        call()
+            .env("FORCE_COLOR", "1")
+            .run()
+            .stdout
+            .contains('\u{1b}')
+    );
+    let both = call().env("FORCE_COLOR", "1").env("NO_COLOR", "1").run();
+    assert!(!both.stdout.contains('\u{1b}'));
+}
+
+#[test]
+fn the_rows_that_a_server_made_up_or_shows_twice_are_not_drawn() {
+    let sandbox = Arc::new(sandbox("v4"));
+    let behind = Arc::downgrade(&sandbox);
+    let server = Scripted::in_front_of(&sandbox, move |request, _| {
+        if !request.path.starts_with(OBSERVATIONS) {
+            return None;
+        }
+        let mut body = behind.upgrade()?.get(&request.path).json();
+        let rows = body["data"].as_array_mut()?;
+        let mut made_up = rows[0].clone();
+        made_up["id"] = json!(format!("t-{ID}"));
+        made_up["name"] = json!("made up");
+        let copy = rows[0].clone();
+        rows.extend([made_up, copy]);
+        Some(Reply::json(200, &body))
+    });
+    let drawing = show(server.url(), &[ID]).run().stdout;
+    assert!(!drawing.contains("made up"), "{drawing}");
+    assert_eq!(drawing.matches("look-up").count(), 1, "{drawing}");
+}
+
+#[test]
+fn after_a_verbose_chat_the_same_drawing_appears() {
+    let sandbox = Sandbox::start();
+    let chat = Langspan::new(&["chat", "-v", "--verify", "-n", "greeting", "Hello"])
+        .at(&sandbox)
+        .run();
+    chat.code(0);
+    assert!(!chat.stdout.contains("greeting"), "{chat:#?}");
+    let parent = chat
+        .stderr
+        .lines()
+        .find(|line| line.starts_with("greeting"));
+    assert!(parent.is_some_and(|line| line.contains(" ms")), "{chat:#?}");
+    chat.stderr_has("└─ chat gpt-4o-mini");
+}

@@ -1,0 +1,226 @@
+"""Langfuse's own Python SDK as a client of the sandbox; tests/langfuse_sdk.sh runs it, with the server's URL and keys in
+the environment that the SDK reads.
+
+Each command prints how what the SDK read differs from what is expected, and nothing when it does not.
+"""
+
+import json
+import sys
+from datetime import datetime, timedelta, timezone
+
+from langfuse import Langfuse, propagate_attributes
+from langfuse.api import NotFoundError, UnauthorizedError
+from langfuse.api.core import ApiError
+
+FIELDS = "core,basic,time,io,metadata,model,usage,prompt,metrics,trace_context"
+
+
+def difference(want, got, place=""):
+    """What differs; an object may hold more than is expected, and "*" stands for anything but null."""
+    if want == "*":
+        return [] if got is not None else [f"{place}: expected something, got null"]
+    if isinstance(want, (dict, list)) and isinstance(got, str) and got[:1] in ("{", "["):
+        got = json.loads(got)
+    if isinstance(want, dict) and isinstance(got, dict):
+        return [line for key in want for line in difference(want[key], got.get(key), f"{place}.{key}")]
+    if isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
+        return [line for n in range(len(want)) for line in difference(want[n], got[n], f"{place}[{n}]")]
+    return [] if want == got else [f"{place}: expected {want!r}, got {got!r}"]
+
+
+def read(client, **query):
+    """Every observation of a query, page by page."""
+    rows, cursor = [], None
+    while True:
+        page = client.api.observations.get_many(fields=FIELDS, limit=1, cursor=cursor, **query)
+        rows += page.data
+        cursor = page.meta.cursor
+        if not cursor:
+            return rows
+
+
+def keys(client):
+    return difference(True, client.auth_check(), "auth_check")
+
+
+def refused_keys(client):
+    """What the SDK makes of a refusal."""
+    try:
+        client.auth_check()
+    except UnauthorizedError as error:
+        lines = difference(401, error.status_code, "status")
+        return lines + difference({"message": "*"}, error.body, "body")
+    return ["auth_check did not fail"]
+
+
+def health(client, major):
+    answer = client.api.health.health()
+    return difference("OK", answer.status, "status") + difference(major, answer.version.split(".")[0], "version")
+
+
+def projects(client):
+    projects = [project.model_dump() for project in client.api.projects.get().data]
+    organization = {"id": "*", "name": "*"}
+    return difference([{"id": "sandbox", "name": "Sandbox", "organization": organization, "metadata": {}}], projects)
+
+
+def url(client, trace, want):
+    return difference(want, client.get_trace_url(trace_id=trace), "get_trace_url")
+
+
+def seed(_, text, want):
+    return difference(want, Langfuse.create_trace_id(seed=text), "create_trace_id")
+
+
+def rows(client, trace):
+    """The observations of a trace, by their type, are as stdin says; `both` is expected of each."""
+    found = read(client, trace_id=trace)
+    by_type = {row.type: row.model_dump() for row in found}
+    if len(found) != 2 or len(by_type) != 2:
+        return [f"expected a SPAN and a GENERATION of trace {trace}, got {[row.type for row in found]}"]
+    want = json.load(sys.stdin)
+    lines = [
+        line
+        for kind, row in by_type.items()
+        for line in difference({**want.get("both", {}), **want.get(kind, {})}, row, kind)
+    ]
+    lines += difference(by_type["SPAN"]["id"], by_type["GENERATION"]["parent_observation_id"], "parent of the generation")
+    for row in found:
+        lines += difference(True, row.end_time >= row.start_time, f"{row.type} ends after it starts")
+        # Null also where the SDK looked under another name than the server's.
+        lines += [f"{row.type}.{name} is null" for name in ("latency", "created_at", "updated_at") if getattr(row, name) is None]
+    return lines
+
+
+def queries(client, trace, user, session):
+    """Each of the SDK's parameters selects; of two observations the right ones are found."""
+    found = read(client, trace_id=trace)
+    parent = next(row for row in found if row.type == "SPAN")
+    generation = next(row for row in found if row.type == "GENERATION")
+    both, minute = {parent.id, generation.id}, timedelta(minutes=1)
+    expected = [
+        ({"user_id": user}, both),
+        ({"user_id": "nobody"}, set()),
+        ({"session_id": session}, both),
+        ({"session_id": "none"}, set()),
+        ({"type": "GENERATION"}, {generation.id}),
+        ({"name": parent.name}, {parent.id}),
+        ({"level": "DEFAULT"}, both),
+        ({"level": "ERROR"}, set()),
+        ({"environment": parent.environment}, both),
+        ({"environment": ["elsewhere", parent.environment]}, both),
+        ({"environment": "elsewhere"}, set()),
+        ({"parent_observation_id": parent.id}, {generation.id}),
+        ({"is_root_observation": True}, {parent.id}),
+        ({"is_root_observation": False}, {generation.id}),
+        ({"from_start_time": parent.start_time - minute, "to_start_time": parent.start_time + minute}, both),
+        ({"from_start_time": parent.start_time + minute}, set()),
+        ({"to_start_time": parent.start_time - minute}, set()),
+    ]
+    lines = []
+    for query, want in expected:
+        got = {row.id for row in read(client, trace_id=trace, **query)}
+        lines += difference(want, got, str(query))
+    return lines
+
+
+def unknown(client):
+    """A trace that is not there has no observations, which is no error."""
+    return difference([], read(client, trace_id="0" * 31 + "1"), "observations")
+
+
+def invalid(client):
+    """A query that the server refuses."""
+    try:
+        client.api.observations.get_many(limit=0)
+    except ApiError as error:
+        return difference(400, error.status_code, "status") + difference({"message": "*"}, error.body, "body")
+    return ["a limit of 0 was taken"]
+
+
+def legacy_trace(client, trace):
+    """The trace as servers before v4 give it is as stdin says, its observations by their type."""
+    got = client.api.trace.get(trace).dict()
+    got["observations"] = {row["type"]: row for row in got["observations"]}
+    return difference(json.load(sys.stdin), got)
+
+
+def legacy_unknown(client):
+    try:
+        client.api.trace.get("0" * 31 + "1")
+    except NotFoundError as error:
+        return difference({"message": "*"}, error.body, "body")
+    return ["a trace was found"]
+
+
+def export(client):
+    """Traces a call as a program would; prints the id of the trace."""
+    with client.start_as_current_observation(name="a program", input={"question": "Who?"}) as parent:
+        with propagate_attributes(user_id="ada", session_id="morning", tags=["one", "two"], metadata={"team": "blue"}):
+            with client.start_as_current_observation(
+                name="an answer",
+                as_type="generation",
+                model="gpt-4o-mini",
+                model_parameters={"temperature": 0.5},
+                input=[{"role": "user", "content": "Who?"}],
+            ) as generation:
+                generation.update(
+                    output={"role": "assistant", "content": "Ada."},
+                    usage_details={"input": 12, "output": 5},
+                    cost_details={"total": 0.25},
+                    completion_start_time=datetime.now(timezone.utc),
+                )
+            with client.start_as_current_observation(name="a look-up", as_type="tool", level="ERROR", status_message="it broke"):
+                pass
+        parent.update(output="Ada.")
+        print(client.get_current_trace_id())
+    client.flush()
+    return []
+
+
+def generated_export(client, trace):
+    """The same by the client that is generated from the API's definition, which reads the answer too."""
+    span = {
+        "trace_id": trace, "span_id": "00000000000000a1", "name": "by hand", "kind": 1, "status": {},
+        "start_time_unix_nano": "1790000000000000000", "end_time_unix_nano": "1790000001000000000",
+        "attributes": [{"key": "langfuse.user.id", "value": {"string_value": "grace"}}],
+    }
+    scope = {"scope": {"name": "by-hand", "version": "1"}, "spans": [span]}
+    client.api.opentelemetry.export_traces(resource_spans=[{"resource": {"attributes": []}, "scope_spans": [scope]}])
+    found = read(client, trace_id=trace)
+    return difference([("by hand", "grace")], [(row.name, row.user_id) for row in found], "rows")
+
+
+def shown(_):
+    """What `langspan show -o json` printed on stdin is the trace of `export`."""
+    rows = {row["name"]: row for row in json.load(sys.stdin)["rows"]}
+    common = {"userId": "ada", "sessionId": "morning", "tags": ["one", "two"]}
+    want = {
+        "a program": {"type": "SPAN", "parentObservationId": None, "input": {"question": "Who?"}, "output": "Ada."},
+        "an answer": {
+            **common, "type": "GENERATION", "parentObservationId": "*", "model": "gpt-4o-mini",
+            "modelParameters": {"temperature": 0.5}, "usageDetails": {"input": 12, "output": 5}, "totalCost": 0.25,
+            "input": [{"role": "user", "content": "Who?"}], "output": {"role": "assistant", "content": "Ada."},
+            "completionStartTime": "*", "level": "DEFAULT",
+        },
+        "a look-up": {**common, "type": "TOOL", "level": "ERROR", "statusMessage": "it broke"},
+    }
+    return difference(want, rows)
+
+
+COMMANDS = [
+    keys, refused_keys, health, projects, url, seed, rows, queries, unknown, invalid, legacy_trace,
+    legacy_unknown, export, generated_export, shown,
+]
+
+
+def main(name, *arguments):
+    command = next(command for command in COMMANDS if command.__name__ == name)
+    client = Langfuse()
+    lines = command(client, *arguments)
+    if lines:
+        print("\n".join(lines))
+    client.shutdown()
+
+
+main(*sys.argv[1:])
