@@ -11,6 +11,10 @@ mod export;
 mod stand_in;
 // A server that must not be spoken to.
 mod untouched;
+// A Langfuse that counts how often it took each span.
+mod memory;
+// Certificates, and the servers that show them.
+mod certificates;
 
 // One prompt, one answer, one trace.
 mod chat;
@@ -20,6 +24,8 @@ mod readme;
 mod replay;
 // Which answers of an endpoint count as acceptance, and what is done about the others.
 mod delivery;
+// What can befall a delivery: one table for tests and README.
+mod faults;
 // The table of exit codes, and which one wins.
 mod exit_codes;
 // Imports point down.

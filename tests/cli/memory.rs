@@ -1,0 +1,85 @@
+//! A Langfuse that holds nothing but the ids of the spans that it took, and how often it took each. Unlike a real one
+//! it never forgets that a span came twice.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use crate::harness::{OBSERVATIONS, Reply, Request, TRACES};
+
+/// How often each span was taken, by trace id and span id.
+type Taken = HashMap<String, HashMap<String, usize>>;
+
+/// Clones share what they hold.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<Mutex<Taken>>);
+
+impl Memory {
+    /// Takes an export, or answers a question.
+    pub fn answer(&self, request: &Request) -> Reply {
+        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        match path {
+            TRACES => self.take(request),
+            OBSERVATIONS => self.rows(query),
+            "/api/public/projects" => {
+                Reply::json(200, &json!({"data": [{"id": "p1", "name": "P"}]}))
+            }
+            _ => Reply::json(404, &json!({"message": "Not Found"})),
+        }
+    }
+
+    fn take(&self, request: &Request) -> Reply {
+        let Ok(export) = ExportTraceServiceRequest::decode(request.body.as_slice()) else {
+            return Reply::json(
+                400,
+                &json!({"error": "Failed to parse OTel Protobuf Trace"}),
+            );
+        };
+        let mut taken = self.0.lock().unwrap();
+        let scopes = export
+            .resource_spans
+            .iter()
+            .flat_map(|group| &group.scope_spans);
+        for span in scopes.flat_map(|scope| &scope.spans) {
+            let spans = taken.entry(hex(&span.trace_id)).or_default();
+            *spans.entry(hex(&span.span_id)).or_default() += 1;
+        }
+        Reply::json(200, &json!({}))
+    }
+
+    fn rows(&self, query: &str) -> Reply {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let trace_id = pairs.find(|(name, _)| *name == "traceId");
+        let trace_id = trace_id.map_or("", |(_, value)| value);
+        let taken = self.0.lock().unwrap();
+        let ids = taken.get(trace_id).into_iter().flat_map(HashMap::keys);
+        let rows: Vec<Value> = ids
+            .map(|id| json!({"id": id, "traceId": trace_id}))
+            .collect();
+        Reply::json(200, &json!({"data": rows, "meta": {}}))
+    }
+
+    /// How often each span of a trace was taken, in no order; empty when the trace is not known.
+    pub fn counts(&self, trace_id: &str) -> Vec<usize> {
+        let taken = self.0.lock().unwrap();
+        let spans = taken.get(trace_id).into_iter().flat_map(HashMap::values);
+        spans.copied().collect()
+    }
+
+    /// The same of every trace.
+    pub fn all_counts(&self) -> HashMap<String, Vec<usize>> {
+        let taken = self.0.lock().unwrap();
+        let counts = taken
+            .iter()
+            .map(|(id, spans)| (id.clone(), spans.values().copied().collect()));
+        counts.collect()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
+}
