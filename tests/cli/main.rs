@@ -24,6 +24,8 @@ mod readme;
 mod replay;
 // Which answers of an endpoint count as acceptance, and what is done about the others.
 mod delivery;
+// Whom TLS trusts.
+mod tls;
 // What can befall a delivery: one table for tests and README.
 mod faults;
 // The table of exit codes, and which one wins.
