@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
@@ -675,6 +676,55 @@ fn what_is_no_answer_of_a_langfuse_proves_no_absence() {
             });
         }
     });
+}
+
+#[test]
+fn spans_that_were_taken_beside_rejected_ones_are_not_sent_again() {
+    let memory = Memory::default();
+    let partly = Scripted::start({
+        let memory = memory.clone();
+        move |request, _| match request.path.as_str() {
+            TRACES => {
+                memory.take_one(request);
+                let partial = json!({"rejectedSpans": "1", "errorMessage": "try that one again"});
+                Reply::json(200, &json!({"partialSuccess": partial}))
+            }
+            _ => memory.answer(request),
+        }
+    });
+    let (call, _model) = Verb::Chat.call();
+    let ended = call.langfuse_at(partly.url()).run();
+    ended.code(5).stderr_has("try that one again");
+    mend(&ended, &memory, "one span was taken, one rejected");
+}
+
+#[test]
+fn calls_of_resend_that_have_little_time_deliver_in_the_end_what_went_unanswered() {
+    let memory = Memory::default();
+    let silent = Scripted::start(|_, _| Reply::Close);
+    let (call, _model) = Verb::Chat.call();
+    let ended = call
+        .langfuse_at(silent.url())
+        .arg("--export-timeout")
+        .arg("1")
+        .run();
+    ended.code(5);
+    let healthy = Scripted::start({
+        let memory = memory.clone();
+        move |request, _| memory.answer(request)
+    });
+    let resend = Langspan::new(&["resend", "--export-timeout", "1"])
+        .langfuse_at(healthy.url())
+        .after(&ended);
+    // Absence proves something once 3 s have passed since the failure, however often it was asked for before.
+    let begun = Instant::now();
+    while resend.run().code != Some(0) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "it waits for ever"
+        );
+    }
+    mend(&ended, &memory, "in the end");
 }
 
 #[test]

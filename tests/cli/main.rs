@@ -13,6 +13,8 @@ mod stand_in;
 mod untouched;
 // A Langfuse that counts how often it took each span.
 mod memory;
+// Random numbers that are the same in every run.
+mod dice;
 // Certificates, and the servers that show them.
 mod certificates;
 
@@ -24,6 +26,8 @@ mod readme;
 mod replay;
 // Which answers of an endpoint count as acceptance, and what is done about the others.
 mod delivery;
+// SIGKILL at any instant: nothing is lost, nothing is stored twice.
+mod kill;
 // Whom TLS trusts.
 mod tls;
 // What can befall a delivery: one table for tests and README.

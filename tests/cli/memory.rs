@@ -31,23 +31,31 @@ impl Memory {
         }
     }
 
+    /// Takes the first span of an export, and forgets the others.
+    pub fn take_one(&self, request: &Request) {
+        self.take_some(request, 1);
+    }
+
     fn take(&self, request: &Request) -> Reply {
-        let Ok(export) = ExportTraceServiceRequest::decode(request.body.as_slice()) else {
-            return Reply::json(
+        match self.take_some(request, usize::MAX) {
+            Some(()) => Reply::json(200, &json!({})),
+            None => Reply::json(
                 400,
                 &json!({"error": "Failed to parse OTel Protobuf Trace"}),
-            );
-        };
+            ),
+        }
+    }
+
+    fn take_some(&self, request: &Request, most: usize) -> Option<()> {
+        let export = ExportTraceServiceRequest::decode(request.body.as_slice()).ok()?;
         let mut taken = self.0.lock().unwrap();
-        let scopes = export
-            .resource_spans
-            .iter()
-            .flat_map(|group| &group.scope_spans);
-        for span in scopes.flat_map(|scope| &scope.spans) {
+        let groups = export.resource_spans.iter();
+        let scopes = groups.flat_map(|group| &group.scope_spans);
+        for span in scopes.flat_map(|scope| &scope.spans).take(most) {
             let spans = taken.entry(hex(&span.trace_id)).or_default();
             *spans.entry(hex(&span.span_id)).or_default() += 1;
         }
-        Reply::json(200, &json!({}))
+        Some(())
     }
 
     fn rows(&self, query: &str) -> Reply {

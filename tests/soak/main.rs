@@ -5,6 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(dead_code, reason = "the harness serves the other tests as well")]
 
+// Random numbers that are the same in every run.
+#[path = "../cli/dice.rs"]
+mod dice;
 // A call of the binary, and scripted servers.
 #[path = "../cli/harness.rs"]
 mod harness;
@@ -17,11 +20,11 @@ mod stand_in;
 
 use std::fs::File;
 use std::process::{Child, Stdio};
-use std::sync::Mutex;
 use std::time::Instant;
 
 use serde_json::json;
 
+use crate::dice::Dice;
 use crate::harness::{
     Langspan, OBSERVATIONS, Reply, Request, Scripted, TRACES, completion, files_below,
 };
@@ -38,23 +41,9 @@ const PATIENCE: &str = "6";
 /// More calls of `resend` than this are no progress.
 const ROUNDS: usize = 12;
 
-/// A random number at a time, the same in every run (splitmix64).
-struct Dice(Mutex<u64>);
-
-impl Dice {
-    fn roll(&self, sides: u64) -> u64 {
-        let mut state = self.0.lock().unwrap();
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = *state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
-
 /// A server that fails at random, in front of one that does not.
 fn faulty(memory: &Memory) -> Scripted {
-    let (memory, dice) = (memory.clone(), Dice(Mutex::new(4)));
+    let (memory, dice) = (memory.clone(), Dice::new(4));
     Scripted::start(move |request, _| {
         let path = request.path.split('?').next();
         if dice.roll(100) >= FAULTS_PER_CENT || ![Some(TRACES), Some(OBSERVATIONS)].contains(&path)
