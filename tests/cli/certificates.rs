@@ -63,6 +63,11 @@ impl Authority {
         self.sign(name, flaw, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// A certificate for a server of another name.
+    pub fn server_named(&self, name: &str) -> Identity {
+        self.sign(name, Flaw::None, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// A certificate by which a client proves who it is.
     pub fn client(&self) -> Identity {
         self.sign("client", Flaw::None, ExtendedKeyUsagePurpose::ClientAuth)

@@ -585,7 +585,8 @@ fn serve(stream: impl Connection, seen: &Mutex<Seen>, reply: &impl Fn(&Request, 
     }
 }
 
-fn read_request(reader: &mut impl BufRead) -> Option<Request> {
+/// The next request of a connection; none when the client has left.
+pub fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut words = line.split_whitespace();

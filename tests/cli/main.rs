@@ -28,6 +28,8 @@ mod replay;
 mod delivery;
 // SIGKILL at any instant: nothing is lost, nothing is stored twice.
 mod kill;
+// The proxies that the environment names.
+mod proxy;
 // Whom TLS trusts.
 mod tls;
 // What can befall a delivery: one table for tests and README.
