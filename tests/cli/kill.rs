@@ -118,8 +118,8 @@ fn mend(ended: &Ended, langfuse: &Scripted) {
         .langfuse_at(langfuse.url())
         .after(ended);
     for _ in 0..10 {
-        let resent = resend.run();
-        assert!(matches!(resent.code, Some(0 | 5)), "{resent:#?}");
+        let round = resend.run();
+        assert!(matches!(round.code, Some(0 | 5)), "{round:#?}");
         if !spans_wait(&ended.outbox()) {
             return;
         }

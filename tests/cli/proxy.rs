@@ -95,16 +95,13 @@ fn pass_on(
             io::copy(&mut server, &mut client)?;
             return client.shutdown(Shutdown::Both);
         }
-        let headers = request.headers.iter();
-        let headers = headers.filter(|(name, _)| !name.starts_with("proxy-"));
-        let headers: String = headers
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        write!(
-            server,
-            "{} /{path} HTTP/1.1\r\n{headers}\r\n",
-            request.method
-        )?;
+        write!(server, "{} /{path} HTTP/1.1\r\n", request.method)?;
+        for (name, value) in &request.headers {
+            if !name.starts_with("proxy-") {
+                write!(server, "{name}: {value}\r\n")?;
+            }
+        }
+        server.write_all(b"\r\n")?;
         server.write_all(&request.body)?;
         server.shutdown(Shutdown::Write)?;
         let mut answer = Vec::new();

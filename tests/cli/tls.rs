@@ -103,9 +103,9 @@ fn a_replay_and_a_resend_trust_the_same() {
     let resend = Langspan::new(&["resend"])
         .langfuse_at(langfuse.url())
         .after(&untrusting);
-    let resent = trusting(resend, "--ca-file", &authority.pem).run();
-    resent.code(0);
-    assert!(resent.outbox_files().is_empty());
+    let ended = trusting(resend, "--ca-file", &authority.pem).run();
+    ended.code(0);
+    assert!(ended.outbox_files().is_empty());
     assert_eq!(langfuse.exports().len(), 2);
 }
 

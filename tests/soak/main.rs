@@ -3,6 +3,7 @@
 //!
 //! Several processes replay recordings at once, each call with little time; then `resend` until nothing waits.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "how a run went is worth reading")]
 #![expect(dead_code, reason = "the harness serves the other tests as well")]
 
 // Random numbers that are the same in every run.
