@@ -21,14 +21,33 @@ impl Memory {
     /// Takes an export, or answers a question.
     pub fn answer(&self, request: &Request) -> Reply {
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        if let Some(trace_id) = path.strip_prefix("/api/public/traces/") {
+            return self.trace(trace_id);
+        }
         match path {
             TRACES => self.take(request),
-            OBSERVATIONS => self.rows(query),
+            OBSERVATIONS => {
+                let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+                let trace_id = pairs.find(|(name, _)| *name == "traceId");
+                let rows = self.rows(trace_id.map_or("", |(_, value)| value));
+                Reply::json(200, &json!({"data": rows, "meta": {}}))
+            }
             "/api/public/projects" => {
                 Reply::json(200, &json!({"data": [{"id": "p1", "name": "P"}]}))
             }
             _ => Reply::json(404, &json!({"message": "Not Found"})),
         }
+    }
+
+    /// The answer of an older server, or of one whose newer interface fails.
+    fn trace(&self, trace_id: &str) -> Reply {
+        let rows = self.rows(trace_id);
+        if rows.is_empty() {
+            let message = format!("Trace {trace_id} not found within authorized project");
+            let error = json!({"message": message, "error": "LangfuseNotFoundError"});
+            return Reply::json(404, &error);
+        }
+        Reply::json(200, &json!({"id": trace_id, "observations": rows}))
     }
 
     /// Takes the first span of an export, and forgets the others.
@@ -58,16 +77,11 @@ impl Memory {
         Some(())
     }
 
-    fn rows(&self, query: &str) -> Reply {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let trace_id = pairs.find(|(name, _)| *name == "traceId");
-        let trace_id = trace_id.map_or("", |(_, value)| value);
+    fn rows(&self, trace_id: &str) -> Vec<Value> {
         let taken = self.0.lock().unwrap();
         let ids = taken.get(trace_id).into_iter().flat_map(HashMap::keys);
-        let rows: Vec<Value> = ids
-            .map(|id| json!({"id": id, "traceId": trace_id}))
-            .collect();
-        Reply::json(200, &json!({"data": rows, "meta": {}}))
+        ids.map(|id| json!({"id": id, "traceId": trace_id}))
+            .collect()
     }
 
     /// How often each span of a trace was taken, in no order; empty when the trace is not known.
