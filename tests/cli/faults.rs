@@ -575,12 +575,18 @@ impl Fault {
     /// The row of the README.
     fn row(&self) -> String {
         let remedy = self.remedy.replace("{url}", "…").replace("{origin}", "…");
+        let is_mended = self.exit == 0;
+        let exit = self.exit.to_string();
         let cells = [
             self.when,
-            self.says.trim_end_matches([':', ' ']),
-            if self.exit == 0 { "" } else { &remedy },
+            if is_mended {
+                "–"
+            } else {
+                self.says.trim_end_matches([':', ' '])
+            },
+            if is_mended { "–" } else { &remedy },
             self.again.in_words(),
-            if self.exit == 0 { "0" } else { "5" },
+            &exit,
         ];
         format!("| {} |\n", cells.join(" | "))
     }
@@ -696,6 +702,33 @@ fn spans_that_were_taken_beside_rejected_ones_are_not_sent_again() {
     let ended = call.langfuse_at(partly.url()).run();
     ended.code(5).stderr_has("try that one again");
     mend(&ended, &memory, "one span was taken, one rejected");
+}
+
+#[test]
+fn a_piece_that_arrived_unanswered_beside_a_refused_one_is_not_sent_again() {
+    let memory = Memory::default();
+    let choosy = Scripted::start({
+        let memory = memory.clone();
+        move |request, count| match (request.path.as_str(), count) {
+            (TRACES, 0) => html(413),
+            (TRACES, 1) => {
+                memory.answer(request);
+                Reply::Close
+            }
+            (TRACES, _) => Reply::json(401, &json!({"message": "No."})),
+            _ => memory.answer(request),
+        }
+    });
+    let (call, _model) = Verb::Chat.call();
+    let call = call.langfuse_at(choosy.url()).arg("--export-timeout");
+    let ended = call.arg("2.5").run();
+    ended.code(5);
+    assert_eq!(
+        choosy.exports().len(),
+        3,
+        "the trace, then each of its spans"
+    );
+    mend(&ended, &memory, "one piece arrived, one was refused");
 }
 
 #[test]
