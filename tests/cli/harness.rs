@@ -4,7 +4,7 @@
 //! After every run the harness looks for each secret of the environment in everything that the run wrote: stdout,
 //! stderr, and every file below its home.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
+use socket2::SockRef;
 use tempfile::TempDir;
 
 use crate::stand_in::Sandbox;
@@ -351,6 +353,8 @@ pub enum Reply {
     Hang,
     /// The connection is closed without an answer.
     Close,
+    /// The connection is reset without an answer.
+    Reset,
 }
 
 impl Reply {
@@ -370,24 +374,63 @@ impl Reply {
 #[derive(Debug)]
 pub struct Scripted {
     url: String,
-    requests: Arc<Mutex<Vec<Request>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What a scripted server was asked, and how often for each path.
+#[derive(Debug, Default)]
+struct Seen {
+    requests: Vec<Request>,
+    counts: HashMap<String, usize>,
+}
+
+impl Seen {
+    /// Remembers a request; returns how many of the same path came before.
+    fn add(&mut self, request: &Request) -> usize {
+        self.requests.push(request.clone());
+        let count = self.counts.entry(request.path.clone()).or_default();
+        *count += 1;
+        *count - 1
+    }
 }
 
 impl Scripted {
     /// `reply` is asked for every request; its second argument counts the earlier requests of the same path.
     pub fn start(reply: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listen("http://127.0.0.1", Some, reply)
+    }
+
+    /// The same over TLS, under the name `localhost`. Who breaks off the handshake has asked nothing.
+    pub fn start_tls(
+        config: Arc<ServerConfig>,
+        reply: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let wrap = move |stream| {
+            let session = ServerConnection::new(Arc::clone(&config)).ok()?;
+            Some(StreamOwned::new(session, stream))
+        };
+        Self::listen("https://localhost", wrap, reply)
+    }
+
+    fn listen<S: Connection>(
+        origin: &str,
+        wrap: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
+        reply: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
-        let reply = Arc::new(reply);
+        let url = format!("{origin}:{}", listener.local_addr().unwrap().port());
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (known, script) = (Arc::clone(&seen), Arc::new((wrap, reply)));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (seen, reply) = (Arc::clone(&seen), Arc::clone(&reply));
-                thread::spawn(move || serve(&stream, &seen, &*reply));
+                let (known, script) = (Arc::clone(&known), Arc::clone(&script));
+                thread::spawn(move || {
+                    let (wrap, reply) = &*script;
+                    wrap(stream).map(|stream| serve(stream, &known, reply))
+                });
             }
         });
-        Self { url, requests }
+        Self { url, seen }
     }
 
     /// Always the same answer.
@@ -448,7 +491,7 @@ impl Scripted {
 
     /// Everything that was asked so far.
     pub fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
+        self.seen.lock().unwrap().requests.clone()
     }
 
     /// The export requests.
@@ -496,18 +539,27 @@ pub fn dead_url() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-fn serve(stream: &TcpStream, seen: &Mutex<Vec<Request>>, reply: &dyn Fn(&Request, usize) -> Reply) {
+/// A connection that a scripted server answers on, with or without TLS.
+trait Connection: Read + Write + 'static {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Connection for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Connection for StreamOwned<ServerConnection, TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        &self.sock
+    }
+}
+
+fn serve(stream: impl Connection, seen: &Mutex<Seen>, reply: &impl Fn(&Request, usize) -> Reply) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader) {
-        let count = {
-            let mut seen = seen.lock().unwrap();
-            let count = seen
-                .iter()
-                .filter(|earlier| earlier.path == request.path)
-                .count();
-            seen.push(request.clone());
-            count
-        };
+        let count = seen.lock().unwrap().add(&request);
         let (status, headers, body) = match reply(&request, count) {
             Reply::Answer(status, content_type, body) => (
                 status,
@@ -516,11 +568,11 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Request>>, reply: &dyn Fn(&Request
             ),
             Reply::With(status, headers, body) => (status, headers, body),
             Reply::Bytes(bytes) => {
-                let _ = (&*stream).write_all(&bytes);
+                let _ = reader.get_mut().write_all(&bytes);
                 return;
             }
             Reply::Stall(bytes) => {
-                let _ = (&*stream).write_all(&bytes);
+                let _ = reader.get_mut().write_all(&bytes);
                 let _ = reader.read(&mut [0]);
                 return;
             }
@@ -529,6 +581,11 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Request>>, reply: &dyn Fn(&Request
                 return;
             }
             Reply::Close => return,
+            Reply::Reset => {
+                // Closing with nothing left to linger for resets the connection.
+                let _ = SockRef::from(reader.get_ref().socket()).set_linger(Some(Duration::ZERO));
+                return;
+            }
         };
         let mut head = format!(
             "HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n",
@@ -537,16 +594,14 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<Request>>, reply: &dyn Fn(&Request
         for (name, value) in headers {
             head.extend([name, ": ", &value, "\r\n"]);
         }
-        if (&*stream)
-            .write_all(format!("{head}\r\n{body}").as_bytes())
-            .is_err()
-        {
+        let answer = format!("{head}\r\n{body}");
+        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
         }
     }
 }
 
-/// The next request of a connection, until the client leaves.
+/// The next request of a connection; none when the client has left.
 pub fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;

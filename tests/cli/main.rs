@@ -13,6 +13,12 @@ mod stand_in;
 mod readers;
 // A server that must not be spoken to.
 mod untouched;
+// A Langfuse that counts how often it took each span.
+mod memory;
+// Random numbers that are the same in every run.
+mod dice;
+// Certificates, and the servers that show them.
+mod certificates;
 
 // One prompt, one answer, one trace.
 mod chat;
@@ -22,6 +28,14 @@ mod readme;
 mod replay;
 // Which answers of an endpoint count as acceptance, and what is done about the others.
 mod delivery;
+// SIGKILL at any instant: nothing is lost, nothing is stored twice.
+mod kill;
+// The proxies that the environment names.
+mod proxy;
+// Whom TLS trusts.
+mod tls;
+// What can befall a delivery: one table for tests and README.
+mod faults;
 // The table of exit codes, and which one wins.
 mod exit_codes;
 // Imports point down.

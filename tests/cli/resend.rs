@@ -514,3 +514,23 @@ fn what_is_no_entry_is_left_alone() {
     resend(&[], &earlier, accepting().url()).run().code(0);
     assert_eq!(earlier.outbox_files(), ["README"]);
 }
+
+#[test]
+fn an_outbox_of_more_entries_than_files_may_be_open_is_delivered() {
+    let earlier = kept(150);
+    let langfuse = accepting();
+    let call = resend(&[], &earlier, langfuse.url());
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 100; exec \"$0\" resend"])
+        .arg(env!("CARGO_BIN_EXE_langspan"))
+        .envs(
+            call.command()
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .output()
+        .unwrap();
+    call.ended(&output).code(0);
+    assert_eq!(langfuse.exports().len(), 150);
+    assert!(earlier.outbox_files().is_empty());
+}

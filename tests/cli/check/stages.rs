@@ -574,11 +574,14 @@ fn a_check_of_a_plain_otlp_backend_can_be_interrupted() {
 #[test]
 fn a_collector_takes_the_canary_and_langfuse_shows_it() {
     let sandbox = sandbox("v4");
-    let behind = Arc::clone(&sandbox);
+    // The server's threads outlive the test; the sandbox must not.
+    let behind = Arc::downgrade(&sandbox);
     let collector = Scripted::start(move |request, _| {
         let mut passed = request.clone();
         passed.path = TRACES.to_owned();
-        forward(&behind, &passed)
+        behind
+            .upgrade()
+            .map_or(Reply::Close, |behind| forward(&behind, &passed))
     });
     let ended = check(sandbox.url(), &["--otlp-endpoint", collector.url()]).run();
     assert_whole(&ended, false);

@@ -1,0 +1,344 @@
+//! Forward proxies that the environment names: they are used, passed by where they should be, and see no key of what
+//! they tunnel.
+
+use std::io::{self, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::certificates::{Authority, Flaw};
+use crate::harness::{Langspan, Reply, Request, Scripted, TRACES, completion, read_request};
+use crate::memory::Memory;
+use crate::untouched::Untouched;
+
+/// A forward proxy on loopback: plain requests in their absolute form, and tunnels.
+struct Proxy {
+    url: String,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Proxy {
+    fn start() -> Self {
+        Self::routing(|authority| Ok(authority.to_owned()))
+    }
+
+    /// One that answers everything with this status.
+    fn refusing(status: u16) -> Self {
+        Self::routing(move |_| Err(status))
+    }
+
+    /// One that reaches a host and port at the address that `route` gives, or answers a status.
+    fn routing(route: impl Fn(&str) -> Result<String, u16> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (known, route) = (Arc::clone(&seen), Arc::new(route));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (known, route) = (Arc::clone(&known), Arc::clone(&route));
+                thread::spawn(move || pass_on(&stream, &known, &*route));
+            }
+        });
+        Self { url, seen }
+    }
+
+    fn seen(&self) -> Vec<Request> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// What was asked for, in the words of the request line.
+    fn asked(&self) -> Vec<String> {
+        let seen = self.seen();
+        seen.iter()
+            .map(|request| format!("{} {}", request.method, request.path))
+            .collect()
+    }
+}
+
+fn pass_on(
+    client: &TcpStream,
+    seen: &Mutex<Vec<Request>>,
+    route: &impl Fn(&str) -> Result<String, u16>,
+) -> io::Result<()> {
+    let mut reader = BufReader::new(client);
+    let mut client = client;
+    while let Some(request) = read_request(&mut reader) {
+        seen.lock().unwrap().push(request.clone());
+        let is_tunnel = request.method == "CONNECT";
+        let rest = request
+            .path
+            .strip_prefix("http://")
+            .unwrap_or(&request.path);
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let address = match route(authority) {
+            Ok(address) => address,
+            Err(status) => {
+                let words = "proxy-authenticate: Basic realm=\"p\"\r\ncontent-length: 0";
+                return write!(
+                    client,
+                    "HTTP/1.1 {status} No\r\n{words}\r\nconnection: close\r\n\r\n"
+                );
+            }
+        };
+        let mut server = TcpStream::connect(address)?;
+        if is_tunnel {
+            client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+            let (mut up, mut down) = (client.try_clone()?, server.try_clone()?);
+            thread::spawn(move || {
+                let _ = io::copy(&mut up, &mut down);
+                down.shutdown(Shutdown::Write)
+            });
+            io::copy(&mut server, &mut client)?;
+            return client.shutdown(Shutdown::Both);
+        }
+        write!(server, "{} /{path} HTTP/1.1\r\n", request.method)?;
+        for (name, value) in &request.headers {
+            if !name.starts_with("proxy-") {
+                write!(server, "{name}: {value}\r\n")?;
+            }
+        }
+        server.write_all(b"\r\n")?;
+        server.write_all(&request.body)?;
+        server.shutdown(Shutdown::Write)?;
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer)?;
+        client.write_all(&answer)?;
+    }
+    Ok(())
+}
+
+fn host(url: &str) -> &str {
+    url.split("://").nth(1).unwrap()
+}
+
+/// A chat at a Langfuse of which only the ids are kept.
+struct Servers {
+    model: Scripted,
+    langfuse: Scripted,
+}
+
+impl Servers {
+    fn start() -> Self {
+        let memory = Memory::default();
+        let langfuse = Scripted::start(move |request, _| memory.answer(request));
+        let model = Scripted::model("hi");
+        Self { model, langfuse }
+    }
+
+    fn chat(&self) -> Langspan {
+        Langspan::new(&["chat", "--no-stdin", "Hello"])
+            .model_at(self.model.url())
+            .langfuse_at(self.langfuse.url())
+    }
+}
+
+/// A Langfuse over TLS, and a chat that trusts it and reaches its model without a proxy.
+fn secure_chat() -> (Langspan, Scripted, Scripted) {
+    let (authority, memory) = (Authority::new(), Memory::default());
+    let config = authority.server(Flaw::None).serving();
+    let langfuse = Scripted::start_tls(config, move |request, _| memory.answer(request));
+    let model = Scripted::model("hi");
+    let call = Langspan::new(&["chat", "--no-stdin", "Hello"])
+        .model_at(model.url())
+        .langfuse_at(langfuse.url());
+    let file = call.file("authority.pem", &authority.pem);
+    let call = call.arg("--ca-file").arg(file.to_str().unwrap());
+    (call, model, langfuse)
+}
+
+#[test]
+fn plain_requests_go_through_the_proxy() {
+    for variable in ["HTTP_PROXY", "http_proxy"] {
+        let (servers, proxy) = (Servers::start(), Proxy::start());
+        let ended = servers.chat().env(variable, &proxy.url).run();
+        ended.code(0).stdout("hi\n");
+        let asked = proxy.asked();
+        for url in [
+            format!("POST {}/chat/completions", servers.model.url()),
+            format!("POST {}{TRACES}", servers.langfuse.url()),
+        ] {
+            assert!(
+                asked.contains(&url),
+                "{variable}: {url} is not in {asked:#?}"
+            );
+        }
+        assert_eq!(servers.langfuse.exports().len(), 1);
+    }
+}
+
+#[test]
+fn secure_requests_are_tunnelled_and_the_proxy_sees_no_key() {
+    for variable in ["HTTPS_PROXY", "https_proxy"] {
+        let (call, _model, langfuse) = secure_chat();
+        let proxy = Proxy::start();
+        let ended = call.env(variable, &proxy.url).run();
+        ended.code(0).stdout("hi\n");
+        assert_eq!(langfuse.exports().len(), 1);
+        let expected = format!("CONNECT {}", host(langfuse.url()));
+        let asked = proxy.asked();
+        assert!(
+            !asked.is_empty() && asked.iter().all(|line| *line == expected),
+            "{asked:?}"
+        );
+        for request in proxy.seen() {
+            let shown = format!("{request:?}");
+            let basic = STANDARD.encode("pk-lf-sandbox:sk-lf-sandbox");
+            for key in [
+                "pk-lf-sandbox",
+                "sk-lf-sandbox",
+                basic.as_str(),
+                "authorization",
+            ] {
+                assert!(!shown.contains(key), "{key}: {shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_resend_uses_the_proxy() {
+    let (servers, proxy) = (Servers::start(), Proxy::start());
+    let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
+    let earlier = servers.chat().langfuse_at(refusing.url()).run();
+    earlier.code(5);
+    let resent = Langspan::new(&["resend"])
+        .langfuse_at(servers.langfuse.url())
+        .after(&earlier)
+        .env("HTTP_PROXY", &proxy.url)
+        .run();
+    resent.code(0);
+    assert_eq!(
+        proxy.asked(),
+        [format!("POST {}{TRACES}", servers.langfuse.url())]
+    );
+}
+
+#[test]
+fn hosts_that_need_no_proxy_are_reached_without_it() {
+    for (variable, hosts) in [
+        ("NO_PROXY", "127.0.0.1,localhost"),
+        ("no_proxy", "example.org, 127.0.0.1, localhost"),
+        ("NO_PROXY", "127.0.0.0/8,localhost"),
+        ("NO_PROXY", "*"),
+    ] {
+        let (servers, proxy) = (Servers::start(), Untouched::start());
+        let (secure, _model, _langfuse) = secure_chat();
+        for call in [servers.chat(), secure] {
+            let call = call
+                .env("HTTP_PROXY", proxy.url())
+                .env("HTTPS_PROXY", proxy.url());
+            let ended = call.env(variable, hosts).run();
+            assert_eq!(ended.code, Some(0), "{variable}={hosts}: {ended:#?}");
+        }
+        proxy.assert_untouched();
+    }
+}
+
+#[test]
+fn a_proxy_that_wants_to_know_who_asks_is_told() {
+    let (servers, proxy) = (Servers::start(), Proxy::start());
+    let (secure, _model, langfuse) = secure_chat();
+    let with_password = proxy.url.replace("://", "://anna:pass-word-1@");
+    for call in [servers.chat(), secure] {
+        let call = call
+            .env("HTTP_PROXY", &with_password)
+            .env("HTTPS_PROXY", &with_password);
+        let ended = call.arg("-vvv").run();
+        ended.code(0).stderr_lacks("pass-word-1");
+        let basic = STANDARD.encode("anna:pass-word-1");
+        ended.stderr_lacks(&basic);
+    }
+    let expected = format!("Basic {}", STANDARD.encode("anna:pass-word-1"));
+    for request in proxy.seen() {
+        assert_eq!(
+            request.header("proxy-authorization"),
+            expected,
+            "{request:?}"
+        );
+    }
+    for request in [servers.langfuse.requests(), langfuse.requests()].concat() {
+        assert_eq!(request.header("proxy-authorization"), "", "{request:?}");
+    }
+}
+
+#[test]
+fn a_proxy_that_refuses_is_named_and_the_spans_wait() {
+    for status in [407, 502] {
+        let servers = Servers::start();
+        let (secure, _model, langfuse) = secure_chat();
+        let proxy = Proxy::refusing(status);
+        let number = status.to_string();
+        let plain = servers.chat().langfuse_at("http://langfuse.example:3000");
+        for (call, words) in [
+            (plain, [("error:", number.as_str()), ("hint:", "")]),
+            // Of a tunnel it is the proxy that has answered.
+            (secure, [("error:", "proxy"), ("hint:", "HTTPS_PROXY")]),
+        ] {
+            let ended = call
+                .env("HTTP_PROXY", &proxy.url)
+                .env("HTTPS_PROXY", &proxy.url)
+                // The model is reached without it.
+                .env("NO_PROXY", "127.0.0.1")
+                .arg("--export-timeout")
+                .arg("1")
+                .run();
+            ended.code(5).stdout("hi\n");
+            for (label, word) in words {
+                let mut lines = ended.stderr.lines();
+                let line = lines.find(|line| line.starts_with(label)).unwrap();
+                assert!(
+                    line.contains(word),
+                    "{status}: {word:?} is not said: {ended:#?}"
+                );
+            }
+            assert_eq!(ended.kept().len(), 1);
+        }
+        assert!(langfuse.requests().is_empty());
+    }
+}
+
+#[test]
+fn the_sandbox_needs_no_proxy() {
+    let proxy = Untouched::start();
+    let call = Langspan::new(&["chat", "--sandbox", "--verify", "--no-stdin", "Hello"]);
+    let call = call
+        .env("HTTP_PROXY", proxy.url())
+        .env("HTTPS_PROXY", proxy.url());
+    call.env("ALL_PROXY", proxy.url()).run().code(0);
+    proxy.assert_untouched();
+}
+
+#[test]
+fn a_key_that_one_region_of_the_cloud_refuses_may_be_of_another() {
+    let authority = Authority::new();
+    let config = authority.server_named("cloud.langfuse.com").serving();
+    let cloud = Scripted::start_tls(config, |_, _| {
+        Reply::json(401, &json!({"message": "Invalid credentials."}))
+    });
+    let address = host(cloud.url()).replace("localhost", "127.0.0.1");
+    let proxy = Proxy::routing(move |_| Ok(address.clone()));
+    let model = Scripted::start(|_, _| Reply::json(200, &completion("hi")));
+    let call = Langspan::new(&["chat", "--no-stdin", "Hello"])
+        .model_at(model.url())
+        .langfuse_at("https://cloud.langfuse.com")
+        .env("HTTPS_PROXY", &proxy.url);
+    let file = call.file("authority.pem", &authority.pem);
+    let ended = call.arg("--ca-file").arg(file.to_str().unwrap()).run();
+    ended
+        .code(5)
+        .stderr_has("401")
+        .stderr_has("https://us.cloud.langfuse.com")
+        .stderr_has("https://jp.cloud.langfuse.com")
+        .stderr_has("https://hipaa.cloud.langfuse.com");
+    let asked = proxy.asked();
+    assert!(
+        asked
+            .iter()
+            .all(|line| line == "CONNECT cloud.langfuse.com:443"),
+        "asking the others is the business of check: {asked:?}"
+    );
+}
