@@ -1,11 +1,12 @@
 //! The means of a run, made of its settings: the client, the Langfuse that can be asked, the exporter.
 
 use std::io;
+use std::time::Duration;
 
 use crate::console::Console;
 use crate::delivery::{Courier, Exporter, Outbox, Wire};
 use crate::failure::{Failure, Kind};
-use crate::http::{self, Proxies, TlsFiles};
+use crate::http::{self, CONNECT_TIMEOUT, Proxies, TlsFiles};
 use crate::langfuse::Api;
 use crate::settings::{Destination, OutboxPlace, Settings, Tracing};
 use crate::trace::spans;
@@ -26,7 +27,7 @@ impl Means {
     /// # Errors
     /// When a certificate file cannot be used.
     pub fn new(settings: &Settings, proxies: Proxies, console: &Console) -> Result<Self, Failure> {
-        let http = client(&settings.tls, proxies)?;
+        let http = client(&settings.tls, proxies, settings.delivery.export_timeout)?;
         let mut means = Self {
             http,
             api: None,
@@ -71,12 +72,18 @@ impl Means {
     }
 }
 
-/// The client of a run.
+/// The client of a run whose exports may take `export_timeout` each.
 ///
 /// # Errors
 /// When a certificate file cannot be used.
-pub fn client(files: &TlsFiles, proxies: Proxies) -> Result<reqwest::Client, Failure> {
-    http::client(files, proxies).map_err(|error| {
+pub fn client(
+    files: &TlsFiles,
+    proxies: Proxies,
+    export_timeout: Duration,
+) -> Result<reqwest::Client, Failure> {
+    // Within the time of an export, so that a host that swallows packets is known as one that was not reached.
+    let connect_timeout = CONNECT_TIMEOUT.min(export_timeout / 2);
+    http::client(files, proxies, connect_timeout).map_err(|error| {
         let is_file = error.root_cause().is::<io::Error>();
         let kind = if is_file { Kind::File } else { Kind::Config };
         Failure::new(kind, format!("TLS cannot be set up: {error:#}"))

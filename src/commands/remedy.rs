@@ -22,8 +22,8 @@ pub fn of_delivery(outcome: &Outcome, destination: &Destination) -> String {
         Outcome::NotOtlp { .. } => format!(
             "something else answers at {url}: check the URL, and that no proxy or login page stands before it"
         ),
-        Outcome::Unreachable(error) if error.message.contains("certificate") => {
-            of_certificate(&error.message).to_owned()
+        Outcome::Unreachable(error) if error.remedy().is_some() => {
+            error.remedy().unwrap_or_default().to_owned()
         }
         Outcome::Unreachable(error) if error.breakdown == Breakdown::Connect => format!(
             "check that {} is right and reachable from here",
@@ -33,17 +33,6 @@ pub fn of_delivery(outcome: &Outcome, destination: &Destination) -> String {
             "the server took the request and gave no answer: try again later".to_owned()
         }
         Outcome::Unsent(_) | Outcome::Accepted { .. } | Outcome::Confirmed => String::new(),
-    }
-}
-
-/// What to do about a certificate that is not trusted, by the words that rustls has for it.
-fn of_certificate(message: &str) -> &'static str {
-    if message.contains("Expired") || message.contains("expired") {
-        "the server's certificate has expired: renew it, or set this machine's clock right"
-    } else if message.contains("NotValidForName") || message.contains("not valid for name") {
-        "the server's certificate is for another host name: use the name that it is for"
-    } else {
-        "trust the server's certificate authority with --ca-file FILE or SSL_CERT_FILE"
     }
 }
 

@@ -88,7 +88,11 @@ impl Sender {
             console.warn(warning);
         }
         let tls = destination::tls_files(&options.destination, sources);
-        let http = means::client(&tls, Proxies::FromEnvironment)?;
+        let http = means::client(
+            &tls,
+            Proxies::FromEnvironment,
+            Duration::from_secs_f64(options.export_timeout),
+        )?;
         let api = means::api(&destination, &http, console);
         Ok(Self {
             wire: Wire {
@@ -116,12 +120,10 @@ impl Sender {
         let payloads = entry.payloads()?;
         let count = |payloads: &[Payload]| payloads.iter().map(Payload::span_count).sum::<usize>();
         let whole = count(&payloads);
-        let ambiguous_since = entry.ambiguous_since();
-        // Noted before anything leaves: a process that is killed cannot say any more what it had sent.
-        entry.note("a delivery was under way", Some(Timestamp::now()))?;
+        let since = entry.ambiguous_since();
         let mut settled: Option<Settled> = None;
         for payload in payloads {
-            let next = self.deliver_once(payload, ambiguous_since, deadline).await;
+            let next = self.deliver_once(entry, payload, since, deadline).await?;
             settled = Some(match settled {
                 Some(settled) => settled.add(next),
                 None => next,
@@ -134,20 +136,25 @@ impl Sender {
         Ok(settled)
     }
 
-    /// Delivers a request, unless the server has it since an earlier delivery that may have arrived at `since`.
+    /// Delivers a request, without what the server has since an earlier delivery that may have arrived at `since`.
     async fn deliver_once(
         &self,
+        entry: &mut Entry,
         payload: Payload,
         since: Option<Timestamp>,
         deadline: Instant,
-    ) -> Settled {
-        let arrived = match (since, &self.wire.api) {
-            (Some(since), Some(_)) => self.wire.arrived(&payload, deadline, since).await,
-            _ => Some(false),
+    ) -> io::Result<Settled> {
+        let missing = match (since, &self.wire.api) {
+            (Some(since), Some(_)) => self.wire.missing(&payload, deadline, since).await,
+            _ => Some(Some(payload.clone())),
         };
-        match arrived {
-            Some(true) => Settled::of(Outcome::Confirmed, payload),
-            Some(false) => self.wire.deliver(&payload, deadline).await,
+        Ok(match missing {
+            Some(Some(missing)) => {
+                // Noted before anything leaves: a process that is killed cannot say any more what it had sent.
+                entry.note("a delivery was under way", Some(Timestamp::now()))?;
+                self.wire.deliver(&missing, deadline).await
+            }
+            Some(None) => Settled::of(Outcome::Confirmed, payload),
             None => {
                 let why = "it may have arrived before, and the server did not say whether it has";
                 Settled {
@@ -155,7 +162,7 @@ impl Sender {
                     ..Settled::of(Outcome::Unsent(why.to_owned()), payload)
                 }
             }
-        }
+        })
     }
 }
 
@@ -371,7 +378,11 @@ impl Resend<'_> {
                 is_ambiguous,
                 ..
             }) => {
-                let ambiguous_since = is_ambiguous.then(Timestamp::now);
+                // When nothing was sent, absence counts from the earlier failure on.
+                let earlier = entry
+                    .ambiguous_since()
+                    .filter(|_| matches!(outcome, Outcome::Unsent(_)));
+                let ambiguous_since = is_ambiguous.then(|| earlier.unwrap_or_else(Timestamp::now));
                 let cause = self.console.clean(&outcome.describe());
                 entry
                     .note(&cause, ambiguous_since)

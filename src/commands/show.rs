@@ -11,8 +11,8 @@ use super::means;
 use crate::cli::{self, Form};
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Verdict};
-use crate::http::Proxies;
 use crate::http::url::parse_http_url;
+use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::api::Place;
 use crate::langfuse::readback::{self, Poll};
 use crate::langfuse::{Api, ApiError, Row};
@@ -34,7 +34,7 @@ pub async fn run(options: &cli::Show, console: &Console) -> Result<Verdict, Fail
     }
     let trace_id = trace_id(&options.trace, &destination)?;
     let tls = destination::tls_files(&options.destination, &sources);
-    let http = means::client(&tls, Proxies::FromEnvironment)?;
+    let http = means::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
     let api = means::api(&destination, &http, console).ok_or_else(|| {
         Failure::config("a plain OTLP backend cannot be asked for a trace")
             .hint("set LANGFUSE_BASE_URL and the keys")

@@ -148,6 +148,11 @@ impl Outcome {
         matches!(self, Self::Unreachable(error) if error.breakdown == Breakdown::AfterSending)
     }
 
+    /// Whether time ran out before an answer came.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Unreachable(error) if error.timed_out)
+    }
+
     /// How long the endpoint asked to wait.
     pub fn wait(&self) -> Option<Duration> {
         match self {

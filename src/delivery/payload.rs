@@ -144,6 +144,12 @@ impl Payload {
         is_cut.then_some(payload)
     }
 
+    /// The request without the spans of these ids; `None` when nothing is left.
+    pub fn without(&self, known: &HashSet<String>) -> Option<Self> {
+        let rest = self.only(|span| !known.contains(&hex(&span.span_id)));
+        (rest.span_count() > 0).then_some(rest)
+    }
+
     /// How many traces the request holds.
     pub fn trace_count(&self) -> usize {
         self.spans()

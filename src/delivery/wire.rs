@@ -3,6 +3,7 @@
 //! Ids and times never change between attempts. After an ambiguous failure (the request left, no answer came) a
 //! Langfuse is asked whether the trace is there before it is sent again, since a second copy doubles its cost.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct Wire {
 
 /// A trace becomes readable up to 1.4 s after it was accepted; before this much has passed, absence proves nothing.
 pub const PROOF_OF_ABSENCE: Duration = Duration::from_secs(3);
+/// With less time than this an attempt could only end as one that was cut off, and make an outcome ambiguous.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// Answers are short; more than this is no answer of an OTLP endpoint and need not be read.
@@ -78,10 +81,12 @@ impl Settled {
         } else {
             vec![piece]
         };
+        // Of rejected spans nobody says which: the others must not be sent again.
+        let is_ambiguous = outcome.is_ambiguous() || matches!(outcome, Outcome::Partial { .. });
         Self {
-            is_ambiguous: outcome.is_ambiguous(),
             outcome,
             remaining,
+            is_ambiguous,
         }
     }
 
@@ -162,30 +167,37 @@ impl Wire {
 
     /// Sends `payload` until it is accepted, refused for good, or `deadline` leaves no time for another attempt.
     async fn post(&self, payload: &Payload, deadline: Instant) -> Outcome {
-        let body = match self.body(payload) {
-            Ok(body) => body,
-            Err(error) => {
-                return Outcome::Unsent(format!("the spans could not be encoded: {error:#}"));
-            }
-        };
+        let mut payload = payload.clone();
         let mut attempt = 0;
         loop {
+            let body = match self.body(&payload) {
+                Ok(body) => body,
+                Err(error) => {
+                    return Outcome::Unsent(format!("the spans could not be encoded: {error:#}"));
+                }
+            };
+            let started = Instant::now();
             let outcome = self.attempt(&body, deadline).await;
-            if !outcome.is_retryable() {
+            if !outcome.is_retryable() || (outcome.is_ambiguous() && self.is_collector) {
                 return outcome;
             }
-            let wait = outcome.wait().unwrap_or_else(|| backoff(attempt));
-            if outcome.is_ambiguous() && self.is_collector {
-                return outcome;
-            } else if outcome.is_ambiguous() && self.api.is_some() {
-                match self.arrived(payload, deadline, Timestamp::now()).await {
-                    Some(true) => return Outcome::Confirmed,
-                    Some(false) => {}
+            if outcome.is_ambiguous() && self.api.is_some() {
+                match self.missing(&payload, deadline, Timestamp::now()).await {
+                    Some(Some(missing)) => payload = missing,
+                    Some(None) => return Outcome::Confirmed,
                     None => return outcome,
                 }
-            } else if Instant::now() + wait >= deadline {
-                return outcome;
             } else {
+                let wait = outcome.wait().unwrap_or_else(|| backoff(attempt));
+                // An attempt that is cut off by the deadline would tell less than this one does.
+                let needed = if outcome.is_timeout() {
+                    started.elapsed()
+                } else {
+                    SHORTEST_ATTEMPT
+                };
+                if Instant::now() + wait + needed >= deadline {
+                    return outcome;
+                }
                 self.console.detail(1, || {
                     format!(
                         "retrying in {} ms: {}",
@@ -199,14 +211,14 @@ impl Wire {
         }
     }
 
-    /// Whether every span of `payload`, which may have been taken at `sent`, can be read: asked once absence would
-    /// prove something. `None` when that cannot be found out in time.
-    pub async fn arrived(
+    /// What of `payload`, which may have been taken at `sent`, cannot be read: asked once absence would prove
+    /// something. `None` when that cannot be found out in time, `Some(None)` when nothing is missing.
+    pub async fn missing(
         &self,
         payload: &Payload,
         deadline: Instant,
         sent: Timestamp,
-    ) -> Option<bool> {
+    ) -> Option<Option<Payload>> {
         let api = self.api.as_ref()?;
         let passed = Duration::try_from(Timestamp::now().duration_since(sent)).unwrap_or_default();
         let asked_at = Instant::now() + PROOF_OF_ABSENCE.saturating_sub(passed);
@@ -214,17 +226,18 @@ impl Wire {
             return None;
         }
         tokio::time::sleep_until(asked_at).await;
-        tokio::time::timeout_at(deadline, self.knows(api, payload))
+        let known = tokio::time::timeout_at(deadline, self.known(api, payload))
             .await
-            .ok()?
+            .ok()??;
+        Some(payload.without(&known))
     }
 
-    /// Whether a Langfuse can read every span of `payload` now; `None` when it does not say.
-    async fn knows(&self, api: &Api, payload: &Payload) -> Option<bool> {
+    /// The ids of the spans of `payload` that a Langfuse can read now; `None` when it does not say.
+    async fn known(&self, api: &Api, payload: &Payload) -> Option<HashSet<String>> {
+        let mut known = HashSet::new();
         for wanted in payload.traces() {
-            match readback::knows(api, &wanted).await {
-                Ok(true) => {}
-                Ok(false) => return Some(false),
+            match readback::known(api, &wanted).await {
+                Ok(ids) => known.extend(ids),
                 Err(error) => {
                     self.console.detail(1, || {
                         format!("asking for the trace failed: {}", error.message)
@@ -233,7 +246,7 @@ impl Wire {
                 }
             }
         }
-        Some(true)
+        Some(known)
     }
 
     async fn attempt(&self, body: &Bytes, deadline: Instant) -> Outcome {

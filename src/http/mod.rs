@@ -6,6 +6,7 @@
 mod tls;
 pub mod url;
 
+use std::env;
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -36,13 +37,35 @@ pub enum Proxies {
     Ignored,
 }
 
+/// Whether the environment names a proxy at all.
+pub fn uses_proxy() -> bool {
+    [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ]
+    .iter()
+    .any(|name| env::var_os(name).is_some_and(|proxy| !proxy.is_empty()))
+}
+
 /// Builds the client of a run.
 ///
 /// # Errors
 /// When a file of `files` cannot be read or holds no certificate or key.
-pub fn client(files: &TlsFiles, proxies: Proxies) -> anyhow::Result<reqwest::Client> {
+pub fn client(
+    files: &TlsFiles,
+    proxies: Proxies,
+    connect_timeout: Duration,
+) -> anyhow::Result<reqwest::Client> {
     let builder = reqwest::Client::builder();
-    let builder = if proxies == Proxies::Ignored {
+    // The builder knows names and networks that need no proxy, but not that nothing does.
+    let none = ["NO_PROXY", "no_proxy"]
+        .iter()
+        .any(|name| env::var(name).is_ok_and(|hosts| hosts.trim() == "*"));
+    let builder = if none || proxies == Proxies::Ignored {
         builder.no_proxy()
     } else {
         builder
@@ -50,7 +73,7 @@ pub fn client(files: &TlsFiles, proxies: Proxies) -> anyhow::Result<reqwest::Cli
     builder
         .tls_backend_preconfigured(tls::config(files)?)
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
+        .connect_timeout(connect_timeout)
         .user_agent(concat!("langspan/", env!("CARGO_PKG_VERSION")))
         .build()
         .context("the HTTP client could not be built")
@@ -107,16 +130,20 @@ pub struct TransportError {
 
 impl From<reqwest::Error> for TransportError {
     fn from(error: reqwest::Error) -> Self {
-        let breakdown = if error.is_connect() || error.is_builder() {
+        let timed_out = error.is_timeout();
+        let is_connect = error.is_connect() || error.is_builder();
+        let message = describe(&error.without_url(), timed_out);
+        // With TLS 1.3 a server refuses a client only after the client believes to be connected.
+        let is_handshake = message.contains("received fatal alert");
+        let breakdown = if is_connect || is_handshake {
             Breakdown::Connect
         } else {
             Breakdown::AfterSending
         };
-        let timed_out = error.is_timeout();
         Self {
             breakdown,
             timed_out,
-            message: describe(&error.without_url(), timed_out),
+            message,
         }
     }
 }
@@ -130,7 +157,47 @@ fn describe(error: &reqwest::Error, timed_out: bool) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    let cause = cause.to_string();
+    if cause.contains("tunnel") {
+        format!("the proxy refused: {cause}")
+    } else {
+        cause
+    }
+}
+
+impl TransportError {
+    /// A connection that did not open.
+    pub fn unconnected(message: String) -> Self {
+        Self {
+            breakdown: Breakdown::Connect,
+            timed_out: false,
+            message,
+        }
+    }
+
+    /// What to do about a connection that was refused by TLS or by a proxy; none for other causes.
+    pub fn remedy(&self) -> Option<&'static str> {
+        let says = |words: &[&str]| words.iter().any(|word| self.message.contains(word));
+        if says(&["CertificateRequired"]) {
+            Some(
+                "the server wants to know who is there: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY",
+            )
+        } else if says(&["tunnel", "proxy"]) {
+            Some(
+                "the proxy refused: check HTTPS_PROXY and its user and password, or name the host in NO_PROXY",
+            )
+        } else if !says(&["certificate"]) {
+            None
+        } else if says(&["Expired", "expired"]) {
+            Some(
+                "the server's certificate has expired: renew it, or set this machine's clock right",
+            )
+        } else if says(&["NotValidForName", "not valid for name"]) {
+            Some("the server's certificate is for another host name: use the name that it is for")
+        } else {
+            Some("trust the server's certificate authority with --ca-file FILE or SSL_CERT_FILE")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +221,13 @@ mod tests {
 
     #[test]
     fn the_default_client_needs_no_file() {
-        assert!(client(&TlsFiles::default(), Proxies::FromEnvironment).is_ok());
+        assert!(
+            client(
+                &TlsFiles::default(),
+                Proxies::FromEnvironment,
+                CONNECT_TIMEOUT
+            )
+            .is_ok()
+        );
     }
 }

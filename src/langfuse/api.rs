@@ -48,9 +48,30 @@ pub struct ApiError {
     pub message: String,
     /// How long the server asked to wait.
     pub wait: Option<Duration>,
+    /// Whether it is a Langfuse's own word that what was asked for is not there, and not just a path that nobody
+    /// serves.
+    pub is_absence: bool,
 }
 
 impl ApiError {
+    /// No answer came.
+    pub fn unanswered(message: String) -> Self {
+        Self {
+            status: None,
+            message,
+            wait: None,
+            is_absence: false,
+        }
+    }
+
+    /// An answer that is none of a Langfuse.
+    fn foreign(message: String) -> Self {
+        Self {
+            status: Some(200),
+            ..Self::unanswered(message)
+        }
+    }
+
     /// Whether the server refused the keys, which no repetition heals.
     pub fn is_refusal(&self) -> bool {
         matches!(self.status, Some(401 | 403))
@@ -114,11 +135,9 @@ impl Api {
                 id: id.to_owned(),
                 name: name.unwrap_or_default().to_owned(),
             }),
-            (None, _) => Err(ApiError {
-                status: Some(200),
-                message: "the project look-up named no project".to_owned(),
-                wait: None,
-            }),
+            (None, _) => Err(ApiError::foreign(
+                "the project look-up named no project".to_owned(),
+            )),
         }
     }
 
@@ -133,18 +152,19 @@ impl Api {
             self.observations(place).await
         };
         let mut rows = match first {
-            // Not known there, or not served there: the other interface tells.
-            Err(error) if error.status == Some(404) => {
+            // Not served there: the other interface tells.
+            Err(error) if error.status == Some(404) && !error.is_absence => {
                 let second = if self.is_legacy {
                     self.observations(place).await
                 } else {
                     self.legacy_trace(place).await
                 };
                 match second {
-                    Err(error) if error.status == Some(404) => Vec::new(),
+                    Err(error) if error.is_absence => Vec::new(),
                     answer => answer?,
                 }
             }
+            Err(error) if error.is_absence => Vec::new(),
             answer => answer?,
         };
         // A server that copies traces between its tables shows a made-up root of its own.
@@ -179,6 +199,12 @@ impl Api {
             let mut body = self
                 .get("/api/public/v2/observations", &query, Credentials::Keys)
                 .await?;
+            if !body["data"].is_array() {
+                return Err(ApiError::foreign(format!(
+                    "{} answered with no observations",
+                    self.base
+                )));
+            }
             rows.extend(Row::of_observations(&mut body["data"]));
             match body["meta"]["cursor"].as_str() {
                 Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
@@ -208,14 +234,12 @@ impl Api {
         if let (Credentials::Keys, Some(authorization)) = (credentials, &self.authorization) {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
-        let unreachable = |error: reqwest::Error| ApiError {
-            status: None,
-            message: format!(
+        let unreachable = |error: reqwest::Error| {
+            ApiError::unanswered(format!(
                 "no answer from {}: {}",
                 self.base,
                 TransportError::from(error).message
-            ),
-            wait: None,
+            ))
         };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
@@ -231,6 +255,8 @@ impl Api {
                 status: Some(status.as_u16()),
                 message: self.refusal(path, status, json.as_ref()),
                 wait,
+                is_absence: status == StatusCode::NOT_FOUND
+                    && json.as_ref().is_some_and(says_absence),
             }),
         }
     }
@@ -248,4 +274,14 @@ impl Api {
 enum Credentials {
     Keys,
     None,
+}
+
+/// Whether a 404 is about the trace that was asked for.
+fn says_absence(body: &Value) -> bool {
+    let says = |field: &str, words: &str| {
+        body[field]
+            .as_str()
+            .is_some_and(|text| text.contains(words))
+    };
+    says("error", "LangfuseNotFoundError") || says("message", "not found within")
 }

@@ -111,7 +111,14 @@ pub async fn poll(
             }
             Ok(Err(refused)) if refused.is_refusal() => return Poll::Refused(refused),
             Ok(Err(failed)) => error.insert(failed).wait,
-            Err(_) => return Poll::TimeUp { rows, error },
+            Err(_) => {
+                let error = error.or_else(|| {
+                    Some(ApiError::unanswered(
+                        "the server gave no answer in time".to_owned(),
+                    ))
+                });
+                return Poll::TimeUp { rows, error };
+            }
         };
         wait = waits.next().unwrap_or(wait);
         let pause = asked.map_or(wait, |asked| asked.max(wait));
@@ -122,13 +129,13 @@ pub async fn poll(
     }
 }
 
-/// Whether every span can be read now.
+/// The ids of the spans that can be read now.
 ///
 /// # Errors
 /// When the question was not answered.
-pub async fn knows(api: &Api, wanted: &Wanted) -> Result<bool, ApiError> {
+pub async fn known(api: &Api, wanted: &Wanted) -> Result<HashSet<String>, ApiError> {
     let rows = api.rows(&wanted.place()).await?;
-    Ok(wanted.found_in(&rows) == wanted.span_ids.len())
+    Ok(rows.iter().map(|row| row.id().to_owned()).collect())
 }
 
 /// The fields of the spans that came back as others than were sent. Of a span that was sent twice any row may be

@@ -65,7 +65,7 @@ impl FailedAttempt {
         };
         ModelError {
             message: format!("{what}: {}", error.message),
-            hint: hint.to_owned(),
+            hint: error.remedy().unwrap_or(hint).to_owned(),
             status: None,
             retryable: true,
         }

@@ -2,6 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::langfuse::Row;
 
@@ -33,7 +34,7 @@ pub fn draw(trace_id: &str, rows: &[Row], canvas: Canvas) -> String {
     let branches = branches(rows);
     let widest = branches
         .iter()
-        .map(|branch| branch.prefix.chars().count() + name(branch.row).chars().count())
+        .map(|branch| branch.prefix.width() + name(branch.row).width())
         .max();
     let most = (canvas.width / 2).clamp(12, WIDEST_NAME);
     let names = widest.unwrap_or(0).min(most);
@@ -161,8 +162,8 @@ impl Drawing {
         let is_error = row.text("level") == Some("ERROR");
         let label = cut(&format!("{}{}", branch.prefix, name(row)), names);
         let time = duration(row).map_or_else(String::new, milliseconds);
-        let head = format!("{label:names$} {time:>9}");
-        let room = self.canvas.width.saturating_sub(head.chars().count() + 2);
+        let head = format!("{} {time:>9}", pad(&label, names));
+        let room = self.canvas.width.saturating_sub(head.width() + 2);
         let bar = if room < SHORTEST_BAR {
             String::new()
         } else {
@@ -174,7 +175,7 @@ impl Drawing {
             let room = self
                 .canvas
                 .width
-                .saturating_sub(branch.below.chars().count())
+                .saturating_sub(branch.below.width())
                 .max(20);
             for line in wrap(&fact, room) {
                 let line = format!("{}{line}", branch.below);
@@ -309,27 +310,52 @@ fn milliseconds(seconds: f64) -> String {
 }
 
 fn cut(text: &str, columns: usize) -> String {
-    if text.chars().count() <= columns {
+    if text.width() <= columns {
         return text.to_owned();
     }
-    let kept: String = text.chars().take(columns.saturating_sub(1)).collect();
+    let (kept, _) = split(text, columns.saturating_sub(1));
     format!("{kept}…")
 }
 
-/// Breaks a line at spaces so that it fits.
+/// The beginning of a text that fits into `columns`, and the rest; at least one character.
+fn split(text: &str, columns: usize) -> (&str, &str) {
+    let mut width = 0;
+    for (index, c) in text.char_indices() {
+        width += c.width().unwrap_or(0);
+        if width > columns && index > 0 {
+            return text.split_at(index);
+        }
+    }
+    (text, "")
+}
+
+/// A text in exactly `columns`.
+fn pad(text: &str, columns: usize) -> String {
+    format!("{text}{}", " ".repeat(columns.saturating_sub(text.width())))
+}
+
+/// Breaks a line at spaces so that it fits, and a longer word wherever it must.
 fn wrap(text: &str, columns: usize) -> Vec<String> {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let Some(line) = lines.last_mut() else { break };
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > columns {
-            lines.push(word.to_owned());
-            continue;
+        let mut word = word;
+        while let Some(line) = lines.last_mut() {
+            let space = usize::from(!line.is_empty());
+            if line.width() + space + word.width() <= columns {
+                line.extend([&" "[..space], word]);
+                break;
+            }
+            if line.is_empty() {
+                let (first, rest) = split(word, columns);
+                line.push_str(first);
+                word = rest;
+                if word.is_empty() {
+                    break;
+                }
+            }
+            lines.push(String::new());
         }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
     }
     lines
 }
@@ -393,10 +419,7 @@ mod tests {
                 colour: false,
             },
         );
-        assert!(
-            drawing.lines().all(|line| line.chars().count() <= 40),
-            "{drawing}"
-        );
+        assert!(drawing.lines().all(|line| line.width() <= 40), "{drawing}");
     }
 
     #[test]

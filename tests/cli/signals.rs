@@ -226,9 +226,9 @@ fn an_interrupted_resend_loses_nothing() {
         .model_at(model.url())
         .langfuse_at(refusing.url())
         .run();
-    let silent = Scripted::langfuse(|_, _| Reply::Hang);
+    let silent = Scripted::always(Reply::Hang);
     for (signal, code) in SIGNALS {
-        let before = silent.exports().len();
+        let before = silent.requests().len();
         let call = Langspan::new(&["resend"])
             .langfuse_at(silent.url())
             .after(&earlier);

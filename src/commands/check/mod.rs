@@ -11,7 +11,7 @@ use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::call::{self, Caller};
 use super::interrupt::Interrupt;
@@ -173,7 +173,7 @@ impl Check<'_> {
             return "a plain OTLP backend".to_owned();
         };
         let start = Instant::now();
-        let health = self.within(probes::health(api)).await;
+        let health = self.within(probes::health(target, api)).await;
         let Some(version) = self.stages.land("health", start, health) else {
             return "health failed".to_owned();
         };
@@ -186,15 +186,15 @@ impl Check<'_> {
             return "auth failed".to_owned();
         };
         let context = TraceContext::root(ids::random());
+        if self.options.no_write {
+            return "--no-write".to_owned();
+        }
         let exchange = if self.options.with_model {
             self.model(target, &context).await
         } else {
             self.stages.skip("model", "only with --with-model");
             canary::exchange()
         };
-        if self.options.no_write {
-            return "--no-write".to_owned();
-        }
         self.write(target, &api, &project, &exchange, &context)
             .await
     }
@@ -262,7 +262,10 @@ impl Check<'_> {
             return;
         };
         let deadline = (Instant::now() + Duration::from_secs_f64(seconds)).min(self.deadline);
-        while api.health().await.is_err() && Instant::now() + STARTING_WAIT < deadline {
+        while let Ok(Err(_)) = timeout_at(deadline, api.health()).await {
+            if Instant::now() + STARTING_WAIT >= deadline {
+                break;
+            }
             sleep(STARTING_WAIT).await;
         }
     }
@@ -296,7 +299,7 @@ impl Check<'_> {
 
     /// Bounds a stage by the time for everything.
     async fn within<T>(&self, stage: impl Future<Output = Ended<T>>) -> Ended<T> {
-        if let Ok(ended) = tokio::time::timeout_at(self.deadline, stage).await {
+        if let Ok(ended) = timeout_at(self.deadline, stage).await {
             return ended;
         }
         let message = format!("no time left: --timeout is {} s", self.options.timeout);

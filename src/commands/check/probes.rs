@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use opentelemetry_sdk::trace::SpanData;
 use reqwest::Url;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::commands::means::Means;
 use crate::commands::remedy;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
-use crate::http::TransportError;
+use crate::http::{self, Breakdown, CONNECT_TIMEOUT, TransportError};
 use crate::langfuse::base::REGIONS;
 use crate::langfuse::{Api, Base};
 use crate::output::{DeliveryState, TraceReport};
@@ -27,17 +29,42 @@ pub struct Target<'a> {
     pub console: &'a Console,
 }
 
-/// Whether anything answers where the spans will be sent.
+/// Whether a connection opens where the spans will be sent.
 pub async fn connect(target: &Target<'_>) -> Ended<()> {
     let url = &target.destination.target.url;
-    match target.means.http.get(url.clone()).send().await {
-        Ok(_) => Ok(((), place(url))),
-        Err(error) => Err(unreachable(url, &TransportError::from(error).message)),
+    let opened = if url.scheme() == "https" || http::uses_proxy() {
+        // TLS and proxies are the client's business: any answer, and none after the connection, will do.
+        let langfuse = target
+            .destination
+            .langfuse
+            .as_ref()
+            .filter(|_| !target.destination.is_collector);
+        let asked = langfuse.map_or_else(
+            || http::url::origin(url),
+            |langfuse| langfuse.base.below("/api/public/health"),
+        );
+        let answer = target.means.http.get(asked).send().await;
+        let error = answer.err().map(TransportError::from);
+        error
+            .filter(|error| error.breakdown == Breakdown::Connect)
+            .map_or(Ok(()), Err)
+    } else {
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let port = url.port_or_known_default().unwrap_or(80);
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(TransportError::unconnected(error.to_string())),
+            Err(_) => Err(TransportError::unconnected("no answer in time".to_owned())),
+        }
+    };
+    match opened {
+        Ok(()) => Ok(((), place(url))),
+        Err(error) => Err(unreachable(target, &error)),
     }
 }
 
 /// Whether a healthy Langfuse does, and of which version.
-pub async fn health(api: &Api) -> Ended<String> {
+pub async fn health(target: &Target<'_>, api: &Api) -> Ended<String> {
     match api.health().await {
         Ok(version) => {
             let detail = format!("Langfuse {version}");
@@ -45,7 +72,10 @@ pub async fn health(api: &Api) -> Ended<String> {
         }
         Err(error) => Err(Failure::new(Kind::Delivery, error.message)
             .status(error.status)
-            .hint("is this the URL of a Langfuse? If so, its log says what it lacks")),
+            .hint(format!(
+                "check {}: is it the URL of a Langfuse? If so, its log says what it lacks",
+                chosen_by(target)
+            ))),
     }
 }
 
@@ -167,11 +197,37 @@ fn place(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-fn unreachable(url: &Url, why: &str) -> Failure {
-    Failure::new(Kind::Delivery, why.to_owned()).hint(format!(
-        "check that {} is right and reachable from here, and any HTTPS_PROXY",
-        place(url)
-    ))
+fn unreachable(target: &Target<'_>, error: &TransportError) -> Failure {
+    let hint = error.remedy().map_or_else(
+        || {
+            format!(
+                "check {}: is it right, and reachable from here?",
+                chosen_by(target)
+            )
+        },
+        str::to_owned,
+    );
+    Failure::new(
+        Kind::Delivery,
+        format!(
+            "no connection to {}: {}",
+            place(&target.destination.target.url),
+            error.message
+        ),
+    )
+    .hint(hint)
+}
+
+/// The setting that chose where the spans go.
+fn chosen_by(target: &Target<'_>) -> String {
+    let shown = &target.settings.notes.shown;
+    let find = |name: &str| shown.iter().find(|shown| shown.name == name);
+    find("collector")
+        .or_else(|| find("destination"))
+        .map_or_else(
+            || "the destination".to_owned(),
+            |shown| format!("{} ({})", shown.origin, shown.value),
+        )
 }
 
 /// Where the keys came from.

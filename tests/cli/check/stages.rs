@@ -1,6 +1,5 @@
 //! Every stage failing alone, against the sandbox as it is and with one answer changed.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,6 @@ use super::{
 };
 use crate::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, completion, dead_url, forward,
-    wait_until,
 };
 use crate::stand_in::Sandbox;
 use crate::untouched::Untouched;
@@ -555,20 +553,6 @@ fn a_plain_otlp_backend_that_is_not_there_fails_connect() {
     let call =
         Langspan::new(&["check", "-o", "json"]).env("OTEL_EXPORTER_OTLP_ENDPOINT", &dead_url());
     assert_fails_at(&call.run(), "connect", 5);
-}
-
-#[test]
-fn a_check_of_a_plain_otlp_backend_can_be_interrupted() {
-    let backend = Scripted::always(Reply::Hang);
-    let call = Langspan::new(&["check", "-o", "json", "--timeout", "20"])
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url());
-    let child = call.spawn();
-    wait_until("the backend is asked", || !backend.requests().is_empty());
-    let id = child.id().to_string();
-    let sent = Command::new("kill").args(["-s", "INT", &id]).status();
-    assert!(sent.unwrap().success());
-    let ended = call.ended(&child.wait_with_output().unwrap());
-    ended.code(130);
 }
 
 #[test]
