@@ -1,23 +1,24 @@
 //! `langspan resend`: delivers what waits in the outbox, to the destination of the present settings.
 
+mod entries;
+mod sender;
+
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
-use tokio::time::Instant;
 
 use super::interrupt::Interrupt;
-use super::{means, remedy};
+use super::remedy;
 use crate::cli::{self, Form};
 use crate::console::Console;
 use crate::delivery::outbox::Entry;
-use crate::delivery::{Outbox, Outcome, Payload, Settled, Wire};
+use crate::delivery::{Outbox, Outcome, Settled};
 use crate::failure::{Failure, Kind, Verdict};
-use crate::http::Proxies;
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
-use crate::settings::{self, Destination, Notes, Sources, destination};
+use crate::settings::{self, Sources};
+use entries::{Document, Line, State};
+use sender::Sender;
 
 /// # Errors
 /// When a setting is missing or malformed, or the outbox cannot be read.
@@ -66,190 +67,6 @@ fn outbox(sources: &Sources) -> Result<Option<Outbox>, Failure> {
     Outbox::open(&dir, place.max_bytes)
         .map(Some)
         .map_err(|error| unreadable(&dir, &error))
-}
-
-/// The means to deliver.
-struct Sender {
-    wire: Wire,
-    destination: Destination,
-    budget: Duration,
-}
-
-impl Sender {
-    fn open(options: &cli::Resend, sources: &Sources, console: &Console) -> Result<Self, Failure> {
-        if let Some(switch) = settings::off_switch(sources) {
-            return Err(Failure::config(format!("tracing is off: {switch}"))
-                .hint("unset it to deliver what waits"));
-        }
-        let mut notes = Notes::default();
-        let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
-        console.hide(notes.secrets);
-        for warning in &notes.warnings {
-            console.warn(warning);
-        }
-        let tls = destination::tls_files(&options.destination, sources);
-        let http = means::client(
-            &tls,
-            Proxies::FromEnvironment,
-            Duration::from_secs_f64(options.export_timeout),
-        )?;
-        let api = means::api(&destination, &http, console);
-        Ok(Self {
-            wire: Wire {
-                http,
-                target: destination.target.clone(),
-                api,
-                is_collector: destination.is_collector,
-                console: console.clone(),
-            },
-            destination,
-            budget: Duration::from_secs_f64(options.export_timeout),
-        })
-    }
-
-    fn public_key(&self) -> Option<&str> {
-        self.destination
-            .langfuse
-            .as_ref()
-            .map(|langfuse| langfuse.keys.public.as_str())
-    }
-
-    /// Delivers one entry: every request of it, in order.
-    async fn deliver(&self, entry: &mut Entry) -> anyhow::Result<Settled> {
-        let deadline = Instant::now() + self.budget;
-        let payloads = entry.payloads()?;
-        let count = |payloads: &[Payload]| payloads.iter().map(Payload::span_count).sum::<usize>();
-        let whole = count(&payloads);
-        let since = entry.ambiguous_since();
-        let mut settled: Option<Settled> = None;
-        for payload in payloads {
-            let next = self.deliver_once(entry, payload, since, deadline).await?;
-            settled = Some(match settled {
-                Some(settled) => settled.add(next),
-                None => next,
-            });
-        }
-        let settled = settled.ok_or_else(|| anyhow::anyhow!("the entry is empty"))?;
-        if (1..whole).contains(&count(&settled.remaining)) {
-            entry.keep_only(&settled.remaining)?;
-        }
-        Ok(settled)
-    }
-
-    /// Delivers a request, without what the server has since an earlier delivery that may have arrived at `since`.
-    async fn deliver_once(
-        &self,
-        entry: &mut Entry,
-        payload: Payload,
-        since: Option<Timestamp>,
-        deadline: Instant,
-    ) -> io::Result<Settled> {
-        let missing = match (since, &self.wire.api) {
-            (Some(since), Some(_)) => self.wire.missing(&payload, deadline, since).await,
-            _ => Some(Some(payload.clone())),
-        };
-        Ok(match missing {
-            Some(Some(missing)) => {
-                // Noted before anything leaves: a process that is killed cannot say any more what it had sent.
-                entry.note("a delivery was under way", Some(Timestamp::now()))?;
-                self.wire.deliver(&missing, deadline).await
-            }
-            Some(None) => Settled::of(Outcome::Confirmed, payload),
-            None => {
-                let why = "it may have arrived before, and the server did not say whether it has";
-                Settled {
-                    is_ambiguous: true,
-                    ..Settled::of(Outcome::Unsent(why.to_owned()), payload)
-                }
-            }
-        })
-    }
-}
-
-/// What is said of an entry.
-#[derive(Debug, Serialize)]
-struct Line {
-    id: String,
-    state: State,
-    spans: Option<usize>,
-    trace_ids: Vec<String>,
-    endpoint: Option<String>,
-    public_key: Option<String>,
-    cause: Option<String>,
-    time: String,
-    path: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum State {
-    Waiting,
-    Accepted,
-    /// It is of another project.
-    Left,
-    Failed,
-    Discarded,
-}
-
-impl State {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Accepted => "accepted",
-            Self::Left => "left",
-            Self::Failed => "failed",
-            Self::Discarded => "discarded",
-        }
-    }
-}
-
-impl Line {
-    fn new(entry: &Entry, state: State) -> Self {
-        let meta = entry.meta.clone().unwrap_or_default();
-        let is_known = entry.meta.is_some();
-        Self {
-            id: entry.id.clone(),
-            state,
-            spans: is_known.then_some(meta.spans),
-            trace_ids: meta.trace_ids,
-            endpoint: Some(meta.endpoint).filter(|endpoint| !endpoint.is_empty()),
-            public_key: meta.public_key,
-            cause: meta.cause.or_else(|| {
-                entry
-                    .unfinished
-                    .then(|| "its process was killed".to_owned())
-            }),
-            time: entry.time().to_string(),
-            path: entry.path().display().to_string(),
-        }
-    }
-
-    fn to_text(&self) -> String {
-        let spans = self
-            .spans
-            .map_or_else(|| "?".to_owned(), |spans| spans.to_string());
-        let cause = self
-            .cause
-            .as_deref()
-            .filter(|_| self.state != State::Accepted);
-        let cause = cause.map_or_else(String::new, |cause| format!("  {cause}"));
-        format!(
-            "{}  {}  {spans} spans  {}{cause}\n",
-            self.state.name(),
-            self.id,
-            self.trace_ids.join(",")
-        )
-    }
-}
-
-/// The document of `resend -o json`.
-#[derive(Debug, Serialize)]
-struct Document<'a> {
-    schema_version: u32,
-    ok: bool,
-    command: &'static str,
-    entries: &'a [Line],
-    error: Option<ErrorReport>,
 }
 
 /// One call of `resend`.

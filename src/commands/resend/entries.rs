@@ -1,0 +1,92 @@
+//! What `resend` says of the entries of the outbox, to people and to programs.
+
+use serde::Serialize;
+
+use crate::delivery::outbox::Entry;
+use crate::output::ErrorReport;
+
+/// What is said of an entry.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    pub id: String,
+    pub state: State,
+    pub spans: Option<usize>,
+    pub trace_ids: Vec<String>,
+    pub endpoint: Option<String>,
+    pub public_key: Option<String>,
+    pub cause: Option<String>,
+    pub time: String,
+    pub path: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Waiting,
+    Accepted,
+    /// It is of another project.
+    Left,
+    Failed,
+    Discarded,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Accepted => "accepted",
+            Self::Left => "left",
+            Self::Failed => "failed",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+impl Line {
+    pub fn new(entry: &Entry, state: State) -> Self {
+        let meta = entry.meta.clone().unwrap_or_default();
+        let is_known = entry.meta.is_some();
+        Self {
+            id: entry.id.clone(),
+            state,
+            spans: is_known.then_some(meta.spans),
+            trace_ids: meta.trace_ids,
+            endpoint: Some(meta.endpoint).filter(|endpoint| !endpoint.is_empty()),
+            public_key: meta.public_key,
+            cause: meta.cause.or_else(|| {
+                entry
+                    .unfinished
+                    .then(|| "its process was killed".to_owned())
+            }),
+            time: entry.time().to_string(),
+            path: entry.path().display().to_string(),
+        }
+    }
+
+    pub fn to_text(&self) -> String {
+        let spans = self
+            .spans
+            .map_or_else(|| "?".to_owned(), |spans| spans.to_string());
+        let cause = self
+            .cause
+            .as_deref()
+            .filter(|_| self.state != State::Accepted);
+        let cause = cause.map_or_else(String::new, |cause| format!("  {cause}"));
+        format!(
+            "{}  {}  {spans} spans  {}{cause}\n",
+            self.state.name(),
+            self.id,
+            self.trace_ids.join(",")
+        )
+    }
+}
+
+/// The document of `resend -o json`.
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    pub schema_version: u32,
+    pub ok: bool,
+    pub command: &'static str,
+    pub entries: &'a [Line],
+    pub error: Option<ErrorReport>,
+}
