@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::ring;
@@ -47,6 +47,8 @@ pub struct Seen {
     pub exports: usize,
     /// When the last byte of the last answer of the model was written, in nanoseconds since 1970.
     pub answered: u128,
+    /// How long the last export was really kept waiting: a sleep is never as short as it was asked to be.
+    pub export_took: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -250,10 +252,13 @@ fn converse(stream: impl Read + Write, state: &State) -> io::Result<()> {
             now.1.answered = answered;
             now.1.chats += 1;
         } else if path.ends_with("/v1/traces") {
+            let arrived = Instant::now();
             thread::sleep(script.export_delay);
+            let took = arrived.elapsed();
             answer(out, "application/json", "{}")?;
             let mut now = state.now.lock().unwrap();
             now.1.exports += 1;
+            now.1.export_took = took;
             drop(now);
             fs::write(export_body(&state.dir), body)?;
         } else {
