@@ -76,5 +76,5 @@ fn missing(has_public: bool, has_secret: bool, base: &Base) -> Failure {
         _ => "LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are not set",
     };
     Failure::config(format!("no keys for {base}: {what}"))
-        .hint("export the keys of the project's settings page, or try --sandbox, which needs none")
+        .hint("export the keys of the project's settings page; chat --sandbox needs none")
 }
