@@ -309,16 +309,20 @@ impl Run {
 
     /// Ends an exchange: its verdict and its document.
     fn conclude(&mut self, exchange: &Exchange, trace: &TraceReport, mut failures: Vec<Failure>) {
+        let is_said = failures
+            .iter()
+            .any(|failure| matches!(failure.kind, Kind::Interrupted(_)));
         if let Some(signal) = self.interrupted
-            && failures
-                .iter()
-                .all(|failure| failure.kind != Kind::Interrupted(signal))
+            && !is_said
         {
             let failure = Failure::new(
                 Kind::Interrupted(signal),
                 "interrupted while the trace was delivered",
             );
-            self.take(Some(failure.hint("the answer is whole")), &mut failures);
+            self.take(
+                Some(failure.hint("what became of the trace is said above, and in -o json")),
+                &mut failures,
+            );
         }
         let mut verdict = Verdict::default();
         for failure in &failures {
