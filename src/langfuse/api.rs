@@ -29,7 +29,7 @@ pub struct Api {
     base: Base,
     authorization: Option<HeaderValue>,
     /// Whether the server is older than the v2 observations, as far as is known.
-    is_legacy: bool,
+    pub(super) is_legacy: bool,
     console: Console,
 }
 
@@ -65,11 +65,16 @@ impl ApiError {
     }
 
     /// An answer that is none of a Langfuse.
-    fn foreign(message: String) -> Self {
+    pub(super) fn foreign(message: String) -> Self {
         Self {
             status: Some(200),
             ..Self::unanswered(message)
         }
+    }
+
+    /// Whether the server does not serve what was asked, so that another interface may tell.
+    pub(super) fn is_unserved(&self) -> bool {
+        self.status == Some(404) && !self.is_absence
     }
 
     /// Whether the server refused the keys, which no repetition heals.
@@ -152,8 +157,7 @@ impl Api {
             self.observations(place).await
         };
         let mut rows = match first {
-            // Not served there: the other interface tells.
-            Err(error) if error.status == Some(404) && !error.is_absence => {
+            Err(error) if error.is_unserved() => {
                 let second = if self.is_legacy {
                     self.observations(place).await
                 } else {
@@ -173,14 +177,7 @@ impl Api {
     }
 
     async fn observations(&self, place: &Place) -> Result<Vec<Row>, ApiError> {
-        // Beyond what a clock can hold, the margin is of no use.
-        let window = place.window.map(|(from, to)| {
-            let from = from.checked_sub(WINDOW_MARGIN).unwrap_or(from);
-            (
-                from.to_string(),
-                to.checked_add(WINDOW_MARGIN).unwrap_or(to).to_string(),
-            )
-        });
+        let window = place.window.map(|(from, to)| widened(from, to));
         let mut rows = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -219,7 +216,7 @@ impl Api {
         Ok(Row::of_legacy_trace(&mut trace))
     }
 
-    async fn get(
+    pub(super) async fn get(
         &self,
         path: &str,
         query: &[(&str, &str)],
@@ -271,17 +268,23 @@ impl Api {
 
 /// Whether a question is asked with the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Credentials {
+pub(super) enum Credentials {
     Keys,
     None,
 }
 
-/// Whether a 404 is about the trace that was asked for.
+/// A window as queries name it, with the margin on both sides.
+pub(super) fn widened(from: Timestamp, to: Timestamp) -> (String, String) {
+    // Beyond what a clock can hold, the margin is of no use.
+    let from = from.checked_sub(WINDOW_MARGIN).unwrap_or(from);
+    let to = to.checked_add(WINDOW_MARGIN).unwrap_or(to);
+    (from.to_string(), to.to_string())
+}
+
+/// Whether a 404 is about the trace that was asked for. Its error name does not tell: an interface that is switched
+/// off has the same one.
 fn says_absence(body: &Value) -> bool {
-    let says = |field: &str, words: &str| {
-        body[field]
-            .as_str()
-            .is_some_and(|text| text.contains(words))
-    };
-    says("error", "LangfuseNotFoundError") || says("message", "not found within")
+    body["message"]
+        .as_str()
+        .is_some_and(|message| message.contains("not found within"))
 }

@@ -5,6 +5,7 @@ pub mod base;
 pub mod keys;
 pub mod readback;
 pub mod row;
+mod session;
 
 pub use api::{Api, ApiError};
 pub use base::Base;
