@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::auth::Authorized;
 use super::observation::Observation;
-use super::reading::{legacy, observations};
+use super::reading::{legacy, metrics, observations, traces};
 use super::store::Store;
 use super::{Config, LangfuseVersion, PROJECT_ID, ingest, model, page, time};
 
@@ -60,11 +60,15 @@ fn langfuse(version: LangfuseVersion) -> Router<Sandbox> {
         .route("/api/public/ready", get(health))
         .route("/api/public/projects", get(projects));
     let routes = match version {
-        LangfuseVersion::V3 => both.route("/api/public/traces/{id}", get(legacy_trace)),
+        LangfuseVersion::V3 => both
+            .route("/api/public/traces", get(list_traces))
+            .route("/api/public/traces/{id}", get(legacy_trace))
+            .route("/api/public/metrics", get(measure)),
         LangfuseVersion::V4 => LEGACY_PATHS
             .iter()
             .fold(both, |routes, path| routes.route(path, get(gone_in_v4)))
-            .route("/api/public/v2/observations", get(list_observations)),
+            .route("/api/public/v2/observations", get(list_observations))
+            .route("/api/public/v2/metrics", get(measure)),
     };
     routes.method_not_allowed_fallback(async || {
         let body = json!({"message": "Method not allowed", "error": "MethodNotAllowedError"});
@@ -175,6 +179,49 @@ async fn list_observations(
         };
         Ok(query.answer(observations.into_iter().filter(visible)))
     });
+    Ok(json_response(StatusCode::OK, &answer.await?))
+}
+
+/// Metrics, under the path of either version.
+async fn measure(
+    State(sandbox): State<Sandbox>,
+    _: Authorized,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Result<Response, Failure> {
+    let query = match metrics::Query::read(&parameters, sandbox.config.langfuse) {
+        Err(body) => return Ok(json_response(StatusCode::BAD_REQUEST, &body)),
+        Ok(query) => query,
+    };
+    let visible = sandbox.visible();
+    let answer =
+        sandbox.with_store(move |store| Ok(query.answer(visible_traces(store, &visible)?)));
+    Ok(json_response(StatusCode::OK, &answer.await?))
+}
+
+/// Every trace, with what may be read of it yet.
+fn visible_traces(
+    store: &Store,
+    visible: impl Fn(&Observation) -> bool,
+) -> io::Result<impl Iterator<Item = Vec<Observation>>> {
+    let readable = move |mut trace: Vec<Observation>| {
+        trace.retain(&visible);
+        trace
+    };
+    Ok(store.traces()?.map(readable))
+}
+
+async fn list_traces(
+    State(sandbox): State<Sandbox>,
+    _: Authorized,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Result<Response, Failure> {
+    let query = match traces::Query::read(&parameters) {
+        Err(body) => return Ok(json_response(StatusCode::BAD_REQUEST, &body)),
+        Ok(query) => query,
+    };
+    let visible = sandbox.visible();
+    let answer =
+        sandbox.with_store(move |store| Ok(query.answer(visible_traces(store, &visible)?)));
     Ok(json_response(StatusCode::OK, &answer.await?))
 }
 

@@ -1,5 +1,11 @@
-//! The two ways in which traces are read back: v2 observations, and the legacy trace of older servers.
+//! How traces are read back: v2 observations and metrics, and what older servers have in their place.
 
+mod aggregate;
+mod filter;
 pub mod legacy;
+pub mod metrics;
 pub mod observations;
+mod part;
 mod row;
+pub mod traces;
+mod view;

@@ -6,6 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::filter::{Columns, Condition};
+use super::part::{Part, bounded, invalid, refused};
 use super::row::Fields;
 use crate::sandbox::observation::Observation;
 use crate::sandbox::time::{self, Millis};
@@ -14,14 +16,16 @@ use crate::sandbox::time::{self, Millis};
 #[derive(Debug, Default)]
 pub struct Query {
     pub trace_id: Option<String>,
-    /// Name and wanted value of the plain filters.
-    equal: Vec<(Filter, String)>,
+    /// Column, getter and wanted value of the plain filters.
+    equal: Vec<(String, Filter, String)>,
     environments: Vec<String>,
     from_start: Option<Millis>,
     to_start: Option<Millis>,
     limit: usize,
     cursor: Option<Cursor>,
     fields: Fields,
+    /// Those of `filter`.
+    conditions: Vec<Condition>,
 }
 
 /// What a plain filter compares.
@@ -48,12 +52,29 @@ impl Query {
         for (name, value) in parameters {
             query.set(&name, value)?;
         }
+        query.drop_what_the_filter_replaces();
         Ok(query)
+    }
+
+    /// A condition of `filter` stands for the parameter on the same column.
+    fn drop_what_the_filter_replaces(&mut self) {
+        let conditions = &self.conditions;
+        let replaces = |name: &str| conditions.iter().any(|condition| condition.column == name);
+        self.equal.retain(|(name, ..)| !replaces(name));
+        if replaces("traceId") {
+            self.trace_id = None;
+        }
+        if replaces("environment") {
+            self.environments.clear();
+        }
+        if replaces("startTime") {
+            (self.from_start, self.to_start) = (None, None);
+        }
     }
 
     fn set(&mut self, name: &str, value: String) -> Result<(), Value> {
         if let Some(filter) = filter(name) {
-            self.equal.push((filter, value));
+            self.equal.push((name.to_owned(), filter, value));
             return Ok(());
         }
         match name {
@@ -61,16 +82,11 @@ impl Query {
             "environment" => self.environments.push(value),
             "fromStartTime" => self.from_start = Some(start_time(name, &value)?),
             "toStartTime" => self.to_start = Some(start_time(name, &value)?),
-            "limit" => self.limit = limit(&value)?,
+            "limit" => self.limit = bounded(name, &value, 1000)?,
             "cursor" => self.cursor = Some(Cursor::read(&value)?),
             "fields" => self.fields.groups = list(&value),
             "expandMetadata" => self.fields.expanded_metadata = list(&value),
-            // To ignore either would give an answer to another question.
-            "filter" => {
-                return Err(refused(
-                    &json!({"path": [name], "message": "Not supported by the sandbox"}),
-                ));
-            }
+            "filter" => self.conditions = conditions(&value)?,
             "parseIoAsJson" if value == "true" => {
                 return Err(refused(
                     &json!({"path": [name], "message": "Input and output are always raw strings"}),
@@ -106,11 +122,21 @@ impl Query {
             && self
                 .equal
                 .iter()
-                .all(|(of, wanted)| of(observation) == wanted)
+                .all(|(_, of, wanted)| of(observation) == wanted)
             && (self.environments.is_empty()
                 || self.environments.contains(&observation.environment))
             && self.from_start.is_none_or(|from| observation.start >= from)
             && self.to_start.is_none_or(|to| observation.start < to)
+            && self.meets_conditions(observation)
+    }
+
+    fn meets_conditions(&self, observation: &Observation) -> bool {
+        self.conditions.is_empty() || {
+            let columns = columns(observation);
+            self.conditions
+                .iter()
+                .all(|condition| condition.holds(&columns))
+        }
     }
 }
 
@@ -150,40 +176,82 @@ fn filter(name: &str) -> Option<Filter> {
     })
 }
 
+/// The conditions of `filter`; none when it is empty.
+fn conditions(text: &str) -> Result<Vec<Condition>, Value> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let json: Value =
+        serde_json::from_str(text).map_err(|_| invalid("Invalid JSON in filter parameter"))?;
+    let items = Part::of_parameter("filter", &json).items()?;
+    let read = |item: &Part| {
+        let condition = Condition::read(item)?;
+        if COLUMNS.contains(&condition.column.as_str()) {
+            Ok(condition)
+        } else {
+            // Real servers have more columns, and pass over those that nobody has.
+            Err(item.field("column").unsupported())
+        }
+    };
+    items.iter().map(read).collect()
+}
+
+/// What conditions can be about.
+const COLUMNS: [&str; 19] = [
+    "id",
+    "traceId",
+    "parentObservationId",
+    "type",
+    "name",
+    "level",
+    "statusMessage",
+    "version",
+    "environment",
+    "userId",
+    "sessionId",
+    "isRootObservation",
+    "startTime",
+    "endTime",
+    "traceName",
+    "traceTags",
+    "tags",
+    "release",
+    "model",
+];
+
+fn columns(row: &Observation) -> Columns {
+    let values = json!({
+        "id": row.id,
+        "traceId": row.trace_id,
+        "parentObservationId": row.parent_id,
+        "type": row.kind.name(),
+        "name": row.name,
+        "level": row.level.name(),
+        "statusMessage": row.status_message,
+        "version": row.version,
+        "environment": row.environment,
+        "userId": row.user_id,
+        "sessionId": row.session_id,
+        "isRootObservation": row.is_root,
+        "startTime": time::iso(row.start),
+        "endTime": time::iso(row.end),
+        "traceName": row.trace_name,
+        "traceTags": row.tags,
+        "tags": row.tags,
+        "release": row.release,
+        "model": row.model,
+    });
+    COLUMNS
+        .iter()
+        .map(|name| ((*name).to_owned(), values[*name].clone()))
+        .collect()
+}
+
 fn list(value: &str) -> Vec<String> {
     value
         .split(',')
         .map(|item| item.trim().to_owned())
         .collect()
-}
-
-fn limit(value: &str) -> Result<usize, Value> {
-    let number = value.trim().parse::<i64>().map_err(|_| {
-        refused(&json!({
-            "expected": "number", "code": "invalid_type", "received": "NaN", "path": ["limit"],
-            "message": "Invalid input: expected number, received NaN",
-        }))
-    })?;
-    let out_of_bounds = |code, side: &str, bound, message| {
-        refused(&json!({
-            "origin": "number", "code": code, side: bound, "inclusive": true, "path": ["limit"], "message": message,
-        }))
-    };
-    match usize::try_from(number) {
-        Ok(limit @ 1..=1000) => Ok(limit),
-        Ok(1001..) => Err(out_of_bounds(
-            "too_big",
-            "maximum",
-            1000,
-            "Too big: expected number to be <=1000",
-        )),
-        _ => Err(out_of_bounds(
-            "too_small",
-            "minimum",
-            1,
-            "Too small: expected number to be >=1",
-        )),
-    }
 }
 
 fn start_time(name: &str, value: &str) -> Result<Millis, Value> {
@@ -193,8 +261,4 @@ fn start_time(name: &str, value: &str) -> Result<Millis, Value> {
             "message": "Invalid ISO datetime",
         }))
     })
-}
-
-fn refused(cause: &Value) -> Value {
-    json!({"message": "Invalid request data", "error": [cause]})
 }

@@ -123,7 +123,6 @@ fn a_query_that_cannot_be_understood_is_refused() {
         "fromStartTime=soon",
         "toStartTime=1",
         "cursor=x",
-        "filter=[]",
     ] {
         let answer = sandbox.get(&format!("{OBSERVATIONS}?{wrong}"));
         assert_eq!(
