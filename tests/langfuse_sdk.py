@@ -138,6 +138,55 @@ def invalid(client):
     return ["a limit of 0 was taken"]
 
 
+def hour():
+    """An hour around now, as metrics queries name it."""
+    now = datetime.now(timezone.utc)
+    return {"fromTimestamp": (now - timedelta(minutes=30)).isoformat(), "toTimestamp": (now + timedelta(minutes=30)).isoformat()}
+
+
+def metrics_of_session(session, **parts):
+    """A metrics query about one session."""
+    of_session = {"column": "sessionId", "operator": "=", "value": session, "type": "string"}
+    return json.dumps({"filters": [of_session], **hour(), **parts})
+
+
+def session(client, session, *traces):
+    """The traces of a session by metrics, and their observations by a parameter and by a structured filter."""
+    metrics = [{"measure": "traceId", "aggregation": "uniq"}, {"measure": "count", "aggregation": "count"}]
+    query = metrics_of_session(session, view="observations", metrics=metrics)
+    want = [{"uniq_traceId": len(traces), "count_count": 2 * len(traces)}]
+    lines = difference(want, client.api.metrics.metrics(query=query).data, "metrics")
+    structured = json.dumps([{"type": "string", "column": "sessionId", "operator": "=", "value": session}])
+    for way in ({"session_id": session}, {"filter": structured}):
+        found = read(client, **way)
+        lines += difference(2 * len(traces), len(found), str(way))
+        lines += difference(set(traces), {row.trace_id for row in found}, str(way))
+    return lines
+
+
+def invalid_metrics(client):
+    """A metrics query that the server refuses."""
+    try:
+        client.api.metrics.metrics(query=metrics_of_session("any", view="observations", metrics=[{"measure": "weight", "aggregation": "sum"}]))
+    except ApiError as error:
+        want = {"message": "*", "error": "InvalidRequestError"}
+        return difference(400, error.status_code, "status") + difference(want, error.body, "body")
+    return ["an unknown measure was taken"]
+
+
+def legacy_session(client, session, *traces):
+    """The traces of a session as servers before v4 count and list them."""
+    query = metrics_of_session(session, view="traces", metrics=[{"measure": "count", "aggregation": "count"}])
+    lines = difference([{"count_count": str(len(traces))}], client.api.metrics.metrics(query=query).data, "metrics")
+    listed = []
+    for page in range(1, len(traces) + 1):
+        got = client.api.trace.list(session_id=session, limit=1, page=page, order_by="timestamp.asc", fields="core,observations")
+        lines += difference((len(traces), len(traces)), (got.meta.total_items, got.meta.total_pages), "meta")
+        listed += got.data
+    lines += difference(list(traces), [trace.id for trace in listed], "list")
+    return lines + difference([2] * len(traces), [len(trace.observations) for trace in listed], "observations")
+
+
 def legacy_trace(client, trace):
     """The trace as servers before v4 give it is as stdin says, its observations by their type."""
     got = client.api.trace.get(trace).dict()
@@ -209,8 +258,8 @@ def shown(_):
 
 
 COMMANDS = [
-    keys, refused_keys, health, projects, url, seed, rows, queries, unknown, invalid, legacy_trace,
-    legacy_unknown, export, generated_export, shown,
+    keys, refused_keys, health, projects, url, seed, rows, queries, unknown, invalid, session, invalid_metrics,
+    legacy_session, legacy_trace, legacy_unknown, export, generated_export, shown,
 ]
 
 

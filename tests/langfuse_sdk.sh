@@ -106,6 +106,7 @@ expect "health" health 4
 expect "projects" projects
 expect "observations of an unknown trace" unknown </dev/null
 expect "a query that is refused" invalid
+expect "a metrics query that is refused" invalid_metrics
 
 about="the sandbox, with another secret key"
 settings=("${keys[@]}" LANGFUSE_SECRET_KEY=sk-lf-another)
@@ -139,6 +140,13 @@ JSON
 about="chat --trace-seed"
 run chat --trace-seed "order 4711 — é" Hello
 expect "create_trace_id()" seed "order 4711 — é" "$trace"
+
+about="a session"
+run chat -S evening Hello
+first="$trace"
+run chat -S evening Hello again
+expect "metrics, and its observations" session evening "$first" "$trace"
+expect "metrics of none" session night
 
 about="check"
 run check -o json
@@ -182,6 +190,12 @@ expect "trace" legacy_trace "$trace" <<'JSON'
      "input": [{"role": "user", "content": "Hello"}], "output": {"role": "assistant", "content": "*"},
      "usageDetails": {"input": "*", "output": "*", "total": "*"}}}}
 JSON
+
+about="a session at v3"
+run chat -S evening Hello
+first="$trace"
+run chat -S evening Hello again
+expect "metrics, and its traces" legacy_session evening "$first" "$trace"
 
 about="a program that uses the SDK of v3"
 trace="$(sdk export || true)"
