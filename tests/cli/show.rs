@@ -197,6 +197,18 @@ fn a_trace_that_is_not_there_is_not_readable() {
     }
 }
 
+/// Newer servers that still write as older ones did know the path, and say so in the words of a missing trace.
+#[test]
+fn an_interface_that_is_switched_off_is_passed_over() {
+    let sandbox = Arc::new(sandbox("v3"));
+    let server = Scripted::in_front_of(&sandbox, |request, _| {
+        let message = "The observations v2 API is only available in a Langfuse v4 write mode.";
+        let body = json!({"message": message, "error": "LangfuseNotFoundError"});
+        (request.path.starts_with(OBSERVATIONS)).then(|| Reply::json(404, &body))
+    });
+    show(server.url(), &[ID]).run().code(0);
+}
+
 #[test]
 fn a_trace_that_comes_late_is_waited_for() {
     let sandbox = Arc::new(sandbox("v4"));
