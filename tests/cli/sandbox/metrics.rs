@@ -1,5 +1,6 @@
 //! Counting and listing the traces of a session: v2 metrics, the filter of v2 observations, and what a v3 has instead.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{ids, send, span, text};
@@ -45,13 +46,12 @@ fn two_sessions(version: &str) -> Sandbox {
     sandbox
 }
 
-fn encoded(query: &Value) -> String {
-    let bytes = query.to_string().into_bytes();
-    bytes.iter().map(|byte| format!("%{byte:02X}")).collect()
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 fn ask(sandbox: &Sandbox, path: &str, query: &Value) -> Answer {
-    sandbox.get(&format!("{path}?query={}", encoded(query)))
+    sandbox.get(&format!("{path}?query={}", encoded(&query.to_string())))
 }
 
 /// A query of `view` with these parts beside those that every one needs.
@@ -235,100 +235,117 @@ fn a_metrics_query_that_asks_for_what_there_is_not_is_refused() {
     );
 }
 
+/// A query with these parts is refused, with `words` about what stands at `path` in it.
+fn refuses(sandbox: &Sandbox, parts: &Value, path: &Value, words: &str) {
+    let answer = ask(
+        sandbox,
+        "/api/public/v2/metrics",
+        &asked("observations", parts),
+    );
+    let body = answer.json();
+    assert_eq!(
+        (answer.status, &body["message"]),
+        (400, &json!("Invalid request data")),
+        "{parts}"
+    );
+    let mut place = vec![json!("query")];
+    place.extend(path.as_array().unwrap().iter().cloned());
+    assert_eq!(body["error"][0]["path"], json!(place), "{parts}");
+    let said = body["error"][0]["message"].as_str().unwrap();
+    assert!(said.starts_with(words), "{parts}: {said}");
+}
+
 #[test]
 fn a_malformed_metrics_query_is_refused_with_its_place() {
     let sandbox = Sandbox::start();
-    let condition = |name: &str, value: Value| {
-        let mut condition = of_session("s");
-        condition[name] = value;
-        json!({"filters": [condition]})
-    };
-    for (parts, path, words) in [
+    let refuses = |parts: Value, path: Value, words| refuses(&sandbox, &parts, &path, words);
+    refuses(
+        json!({"view": "traces"}),
+        json!(["view"]),
+        "Invalid option: expected one of \"observations\"|",
+    );
+    refuses(
+        json!({"fromTimestamp": "soon"}),
+        json!(["fromTimestamp"]),
+        "Invalid ISO datetime",
+    );
+    refuses(
+        json!({"fromTimestamp": null}),
+        json!(["fromTimestamp"]),
+        "Invalid input: expected string",
+    );
+    refuses(
+        json!({"toTimestamp": FROM}),
+        json!([]),
+        "fromTimestamp must be before toTimestamp",
+    );
+    refuses(
+        json!({"metrics": {}}),
+        json!(["metrics"]),
+        "Invalid input: expected array, received object",
+    );
+    let most = json!({"metrics": [{"measure": "count", "aggregation": "most"}]});
+    refuses(
+        most,
+        json!(["metrics", 0, "aggregation"]),
+        "Invalid option: expected one of \"sum\"|",
+    );
+    let limit = json!(["config", "row_limit"]);
+    refuses(
+        json!({"config": {"row_limit": 1001}}),
+        limit.clone(),
+        "Too big: expected number to be <=1000",
+    );
+    refuses(
+        json!({"config": {"row_limit": 0}}),
+        limit,
+        "Too small: expected number to be >0",
+    );
+    let without = sandbox.get("/api/public/v2/metrics").json();
+    assert_eq!(without["error"][0]["path"], json!(["query"]));
+}
+
+#[test]
+fn a_malformed_condition_is_refused_with_its_place() {
+    let sandbox = Sandbox::start();
+    for (name, value, words) in [
+        ("type", json!("text"), "Invalid option"),
         (
-            json!({"view": "traces"}),
-            json!(["view"]),
-            "Invalid option: expected one of \"observations\"|",
-        ),
-        (
-            json!({"fromTimestamp": "soon"}),
-            json!(["fromTimestamp"]),
-            "Invalid ISO datetime",
-        ),
-        (
-            json!({"fromTimestamp": null}),
-            json!(["fromTimestamp"]),
-            "Invalid input: expected string",
-        ),
-        (
-            json!({"toTimestamp": FROM}),
-            json!([]),
-            "fromTimestamp must be before toTimestamp",
-        ),
-        (
-            json!({"metrics": {}}),
-            json!(["metrics"]),
-            "Invalid input: expected array, received object",
-        ),
-        (
-            json!({"metrics": [{"measure": "count", "aggregation": "most"}]}),
-            json!(["metrics", 0, "aggregation"]),
-            "Invalid option: expected one of \"sum\"|",
-        ),
-        (
-            json!({"config": {"row_limit": 1001}}),
-            json!(["config", "row_limit"]),
-            "Too big: expected number to be <=1000",
-        ),
-        (
-            json!({"config": {"row_limit": 0}}),
-            json!(["config", "row_limit"]),
-            "Too small: expected number to be >0",
-        ),
-        (
-            condition("type", json!("text")),
-            json!(["filters", 0, "type"]),
-            "Invalid option",
-        ),
-        (
-            condition("operator", json!(">")),
-            json!(["filters", 0, "operator"]),
+            "operator",
+            json!(">"),
             "Invalid option: expected one of \"=\"|",
         ),
         (
-            condition("value", json!(1)),
-            json!(["filters", 0, "value"]),
+            "value",
+            json!(1),
             "Invalid input: expected string, received number",
         ),
+    ] {
+        let mut condition = of_session("s");
+        condition[name] = value;
+        refuses(
+            &sandbox,
+            &json!({"filters": [condition]}),
+            &json!(["filters", 0, name]),
+            words,
+        );
+    }
+}
+
+#[test]
+fn what_only_a_real_server_can_tell_is_refused() {
+    let sandbox = Sandbox::start();
+    let histogram = json!({"metrics": [{"measure": "latency", "aggregation": "histogram"}]});
+    for (parts, path) in [
         (
             json!({"timeDimension": {"granularity": "day"}}),
             json!(["timeDimension"]),
-            "Not supported by the sandbox",
         ),
-        (
-            json!({"view": "scores-numeric"}),
-            json!(["view"]),
-            "Not supported by the sandbox",
-        ),
+        (json!({"view": "scores-numeric"}), json!(["view"])),
+        (histogram, json!(["metrics", 0, "aggregation"])),
     ] {
-        let answer = ask(
-            &sandbox,
-            "/api/public/v2/metrics",
-            &asked("observations", &parts),
-        );
-        let body = answer.json();
-        assert_eq!(
-            (answer.status, &body["message"]),
-            (400, &json!("Invalid request data")),
-            "{parts}"
-        );
-        let mut place = vec![json!("query")];
-        place.extend(path.as_array().unwrap().iter().cloned());
-        assert_eq!(body["error"][0]["path"], json!(place), "{parts}");
-        let said = body["error"][0]["message"].as_str().unwrap();
-        assert!(said.starts_with(words), "{parts}: {said}");
+        refuses(&sandbox, &parts, &path, "Not supported by the sandbox");
     }
-    let without = sandbox.get("/api/public/v2/metrics").json();
-    assert_eq!(without["error"][0]["path"], json!(["query"]));
 }
 
 #[test]
@@ -352,7 +369,7 @@ fn observed(sandbox: &Sandbox, parameters: &str) -> Vec<String> {
 #[test]
 fn observations_take_a_structured_filter() {
     let sandbox = two_sessions("v4");
-    let filter = |conditions: Value| format!("filter={}", encoded(&conditions));
+    let filter = |conditions: Value| format!("filter={}", encoded(&conditions.to_string()));
     let later = json!({"column": "startTime", "operator": ">=", "value": "2026-09-21T14:13:30Z", "type": "datetime"});
     let tool =
         json!({"column": "type", "operator": "any of", "value": ["TOOL"], "type": "stringOptions"});
@@ -375,7 +392,7 @@ fn observations_take_a_structured_filter() {
 #[test]
 fn a_filter_stands_for_the_parameter_of_its_column_and_leaves_the_others() {
     let sandbox = two_sessions("v4");
-    let filter = format!("filter={}", encoded(&json!([of_session("s")])));
+    let filter = format!("filter={}", encoded(&json!([of_session("s")]).to_string()));
     assert_eq!(
         observed(&sandbox, &format!("sessionId=other&{filter}")),
         ["4", "3", "2", "1"]
@@ -398,8 +415,10 @@ fn a_filter_that_cannot_be_answered_is_refused() {
             "Invalid request data",
         ),
     ] {
-        let bytes: String = filter.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let answer = sandbox.get(&format!("/api/public/v2/observations?filter={bytes}"));
+        let answer = sandbox.get(&format!(
+            "/api/public/v2/observations?filter={}",
+            encoded(filter)
+        ));
         assert_eq!(
             (answer.status, &answer.json()["message"]),
             (400, &json!(message)),
