@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 
 use anstyle::{AnsiColor, Style};
+use indicatif::ProgressBar;
 
 use crate::failure::Failure;
 use crate::secret::{self, Secret};
@@ -17,6 +18,8 @@ pub struct Console {
     verbosity: u8,
     colour: bool,
     secrets: Arc<OnceLock<Vec<Secret>>>,
+    /// What is drawn on the last line, around which everything else is said.
+    drawing: Arc<OnceLock<ProgressBar>>,
 }
 
 impl Console {
@@ -27,6 +30,7 @@ impl Console {
             verbosity,
             colour: wants_colour(&io::stderr()),
             secrets: Arc::default(),
+            drawing: Arc::default(),
         }
     }
 
@@ -34,6 +38,12 @@ impl Console {
     pub fn hide(&self, secrets: Vec<Secret>) {
         // A second call finds the first one's secrets in place; there is one set of settings in a process.
         let _ = self.secrets.set(secrets);
+    }
+
+    /// Says everything around `drawing` from now on.
+    pub fn draw_around(&self, drawing: ProgressBar) {
+        // There is one in a process.
+        let _ = self.drawing.set(drawing);
     }
 
     /// `text` without the secrets of this run.
@@ -108,7 +118,11 @@ impl Console {
     fn line(&self, line: &str) {
         let line = format!("{}\n", self.scrub(line));
         // A closed stderr leaves nobody to tell.
-        let _ = io::stderr().lock().write_all(line.as_bytes());
+        let write = || drop(io::stderr().lock().write_all(line.as_bytes()));
+        match self.drawing.get() {
+            Some(drawing) => drawing.suspend(write),
+            None => write(),
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Kind {
     File,
     /// The trace was accepted, but could not be read back before the deadline.
     NotReadable,
+    /// More lines of a batch failed than were allowed, or it was stopped early.
+    Lines,
     /// A signal ended the run.
     Interrupted(Signal),
     /// What should not happen.
@@ -41,7 +43,7 @@ impl Kind {
             Self::Usage => "usage",
             Self::Input => "input",
             Self::Config => "config",
-            Self::Model => "model",
+            Self::Model | Self::Lines => "model",
             Self::Delivery => "delivery",
             Self::File => "file",
             Self::NotReadable => "not_readable",
@@ -60,6 +62,7 @@ impl Kind {
             Self::Delivery => 5,
             Self::File => 6,
             Self::NotReadable => 7,
+            Self::Lines => 8,
             Self::Interrupted(Signal::Interrupt) => 130,
             Self::Interrupted(Signal::Terminate) => 143,
         }
@@ -69,7 +72,7 @@ impl Kind {
     fn weight(self) -> u8 {
         match self {
             Self::NotReadable => 1,
-            Self::Model => 2,
+            Self::Model | Self::Lines => 2,
             Self::File => 3,
             Self::Delivery => 4,
             Self::Usage | Self::Input | Self::Config | Self::Internal => 5,

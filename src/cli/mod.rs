@@ -18,8 +18,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use values::{Parameter, duration, pair, parameter, seconds, temperature};
-pub use values::{form, rate};
+pub use values::{Allowance, Shard, form, rate};
+use values::{
+    Parameter, allowance, concurrency, duration, pair, parameter, seconds, shard, temperature,
+};
 
 /// Runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 ///
@@ -41,6 +43,7 @@ pub struct Cli {
 pub enum Command {
     Chat(Box<Chat>),
     Replay(Box<Replay>),
+    Batch(Box<Batch>),
     Check(Box<Check>),
     Show(Show),
     Resend(Resend),
@@ -73,6 +76,65 @@ pub struct Replay {
     /// Call the model for recordings too
     #[arg(long)]
     pub send: bool,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// Ask for many chat completions, one a line, each inside a trace of its own
+///
+/// A line of FILE is a chat-completions body, an OpenAI Batch line or {"prompt": "…"}; a field `trace` of it (user,
+/// session, tags, name, metadata) comes before the options. Each gives one output line as soon as it is answered.
+/// Files that end in .gz or .zst are read and written compressed.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
+pub struct Batch {
+    /// The file to read; `-` is stdin
+    pub file: PathBuf,
+    /// Write the answers to FILE instead of stdout
+    #[arg(short = 'O', long, value_name = "FILE", help_heading = "Batch")]
+    pub out: Option<PathBuf>,
+    /// Write over an output file that holds something
+    #[arg(long, help_heading = "Batch", conflicts_with = "resume")]
+    pub overwrite: bool,
+    /// Continue an earlier run: ask only for what --out does not hold yet
+    #[arg(long, help_heading = "Batch")]
+    pub resume: bool,
+    /// Ask again for the lines that failed
+    #[arg(long, help_heading = "Batch", requires = "resume")]
+    pub retry_errors: bool,
+    /// How many calls are under way at once
+    #[arg(short = 'j', long, value_name = "N", default_value = "16", value_parser = concurrency, help_heading = "Batch")]
+    pub concurrency: usize,
+    /// At most this many requests a minute
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Batch")]
+    pub rpm: Option<u32>,
+    /// Use only the first N lines
+    #[arg(long, value_name = "N", help_heading = "Batch")]
+    pub limit: Option<u64>,
+    /// Only the K-th of N shares of the lines; auto/N or auto take K from the job runner
+    #[arg(long, value_name = "K/N", value_parser = shard, help_heading = "Batch")]
+    pub shard: Option<Shard>,
+    /// Write the answers in the order of the lines
+    #[arg(long, help_heading = "Batch")]
+    pub ordered: bool,
+    /// Check every line before anything is sent
+    #[arg(long, help_heading = "Batch")]
+    pub strict: bool,
+    /// Stop early when this many lines or traces have failed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Batch")]
+    pub max_errors: Option<u64>,
+    /// How many lines may fail, or how many of a hundred, for exit code 0
+    #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance, help_heading = "Batch")]
+    pub allow_errors: Allowance,
+    /// The run's name: its session, and what its trace ids derive from [default: file and start time]
+    #[arg(long = "run", value_name = "NAME", help_heading = "Batch")]
+    pub run_name: Option<String>,
+    /// Write the summary to FILE as JSON
+    #[arg(long, value_name = "FILE", help_heading = "Batch")]
+    pub summary: Option<PathBuf>,
     #[command(flatten)]
     pub run: Run,
 }
@@ -301,9 +363,9 @@ pub struct Model {
     /// Wait for the whole answer
     #[arg(long)]
     pub no_stream: bool,
-    /// Further attempts after the first
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub retries: u32,
+    /// Further attempts after the first [default: 2; of batch: 5]
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
     /// Time for all attempts and the whole answer, in seconds
     #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "600")]
     pub timeout: f64,
@@ -356,9 +418,9 @@ pub struct Delivery {
     /// Failures of tracing are warnings, not exit codes [env: LANGSPAN_BEST_EFFORT]
     #[arg(long)]
     pub best_effort: bool,
-    /// Time for one export request with its retries, in seconds
-    #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "10")]
-    pub export_timeout: f64,
+    /// Time for one export request with its retries, in seconds [default: 10; of batch: 30]
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    pub export_timeout: Option<f64>,
     /// Do not keep what cannot be delivered
     #[arg(long)]
     pub no_outbox: bool,

@@ -68,6 +68,69 @@ pub fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// How many lines of a batch may fail.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Allowance {
+    Lines(u64),
+    /// Of a hundred.
+    Percent(f64),
+}
+
+/// Which share of the lines of a batch is this run's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shard {
+    /// The index begins at 1.
+    Of { index: u64, count: u64 },
+    /// The runner tells the index.
+    Auto { count: u64 },
+    /// The runner tells both.
+    AllAuto,
+}
+
+/// Reads `N` or `P%`.
+pub fn allowance(text: &str) -> Result<Allowance, String> {
+    let wrong = || "a number of lines or a percentage is wanted, as in 5 or 1%".to_owned();
+    match text.strip_suffix('%') {
+        Some(percent) => match percent.parse::<f64>() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Allowance::Percent(percent)),
+            _ => Err(wrong()),
+        },
+        None => text.parse().map(Allowance::Lines).map_err(|_| wrong()),
+    }
+}
+
+/// Reads `K/N`, `auto/N` or `auto`.
+pub fn shard(text: &str) -> Result<Shard, String> {
+    let wrong = || "K/N with K from 1 to N, auto/N or auto is wanted".to_owned();
+    let count = |text: &str| {
+        text.parse()
+            .ok()
+            .filter(|count| *count > 0)
+            .ok_or_else(wrong)
+    };
+    match text.split_once('/') {
+        None if text == "auto" => Ok(Shard::AllAuto),
+        None => Err(wrong()),
+        Some(("auto", of)) => Ok(Shard::Auto { count: count(of)? }),
+        Some((index, of)) => {
+            let (index, count) = (count(index)?, count(of)?);
+            if index > count {
+                return Err(wrong());
+            }
+            Ok(Shard::Of { index, count })
+        }
+    }
+}
+
+/// Reads how many calls are under way at once.
+pub fn concurrency(text: &str) -> Result<usize, String> {
+    const MOST: usize = 10_000;
+    match text.parse() {
+        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
+        _ => Err(format!("a number from 1 to {MOST} is wanted")),
+    }
+}
+
 /// Reads a number with a unit, as in `12h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a number with s, m, h or d is wanted, as in 12h".to_owned();

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal};
-use crate::model::{Client, Completion, Progress, Request, Sink};
+use crate::model::{Client, Completion, Pace, Progress, Request, Sink};
 use crate::settings::Model;
 use crate::trace::exchange::Server;
 use crate::trace::ids::SpanIds;
@@ -28,10 +28,12 @@ pub struct Caller<'a> {
     pub http: &'a reqwest::Client,
     pub model: &'a Model,
     pub console: &'a Console,
+    /// The pace of the pool that the call is one of.
+    pub pace: Option<&'a Pace>,
 }
 
 /// Asks the model and completes `exchange`; `context` is passed on to it when the call is traced. `interrupt`
-/// ends the call.
+/// ends the call; `progress` tells what happened on the way.
 ///
 /// # Errors
 /// When there is no whole answer; the exchange then holds what there is.
@@ -40,6 +42,7 @@ pub async fn complete(
     context: Option<&TraceContext>,
     caller: &Caller<'_>,
     sink: &mut dyn Sink,
+    progress: &mut Progress,
     interrupt: impl Future<Output = Signal>,
 ) -> Result<(), Failure> {
     let start = exchange.start.as_nanosecond();
@@ -51,10 +54,10 @@ pub async fn complete(
         retries: caller.model.retries,
         timeout: caller.model.timeout,
         console: caller.console,
+        pace: caller.pace,
     };
-    let mut progress = Progress::default();
     let ended = tokio::select! {
-        ended = client.complete(&exchange.request, traceparent.as_deref(), sink, &mut progress) => Ok(ended),
+        ended = client.complete(&exchange.request, traceparent.as_deref(), sink, progress) => Ok(ended),
         signal = interrupt => Err(signal),
     };
     exchange.end = Timestamp::now().max(exchange.start);
@@ -69,7 +72,7 @@ pub async fn complete(
         Err(signal) => Failure::new(Kind::Interrupted(signal), "interrupted")
             .hint("what was received is in the trace"),
     };
-    if let Some(partial) = progress.into_partial() {
+    if let Some(partial) = progress.take_partial() {
         exchange.set_response(&partial.to_string(), Completion::from_body(&partial));
     }
     exchange.error = Some(ExchangeError {

@@ -138,16 +138,29 @@ fn document(text: &str) -> Result<Document, Wrong> {
             url,
             ..
         } => {
-            let url = url.as_ref().and_then(serde_json::Value::as_str);
-            if let Some(url) = url.filter(|url| !url.ends_with("/chat/completions")) {
-                return Err(wrong(
-                    format!("the Batch line asks for `{url}`"),
+            check_batch_url(url.as_ref()).map_err(|message| {
+                wrong(
+                    message,
                     "only chat completions are sent: /v1/chat/completions",
-                ));
-            }
+                )
+            })?;
             request(body.get())
         }
         _ => request(text),
+    }
+}
+
+/// Checks the `url` of an OpenAI Batch line.
+///
+/// # Errors
+/// When it names another endpoint than chat completions.
+pub fn check_batch_url(url: Option<&serde_json::Value>) -> Result<(), String> {
+    match url {
+        None | Some(serde_json::Value::Null) => Ok(()),
+        Some(serde_json::Value::String(url)) if url.ends_with("/chat/completions") => Ok(()),
+        Some(url) => Err(format!(
+            "the Batch line asks for {url}, not for chat completions"
+        )),
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Means {
     pub http: reqwest::Client,
     /// None of a plain OTLP backend.
     pub api: Option<Api>,
+    /// None when nothing can be sent.
+    pub wire: Option<Wire>,
     /// None when tracing is off.
     pub exporter: Option<Exporter>,
 }
@@ -31,6 +33,7 @@ impl Means {
         let mut means = Self {
             http,
             api: None,
+            wire: None,
             exporter: None,
         };
         let (wire, public_key) = match &settings.tracing {
@@ -45,6 +48,7 @@ impl Means {
                     is_collector: destination.is_collector,
                     console: console.clone(),
                 };
+                means.wire = Some(wire.clone());
                 let langfuse = destination.langfuse.as_ref();
                 (
                     Ok(wire),

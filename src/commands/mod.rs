@@ -1,5 +1,6 @@
 //! The verbs. They never import each other; what `chat` and `replay` share is `run`.
 
+mod batch;
 mod call;
 mod chat;
 mod check;
@@ -17,6 +18,7 @@ mod resend;
 mod run;
 mod sandbox;
 mod settle;
+mod setup;
 mod show;
 mod usage;
 
@@ -55,6 +57,12 @@ fn dispatch(cli: Cli) -> Verdict {
             let ended = block_on(replay::run(&options, &console));
             let ended = ended.map_err(|failure| with_env_file(failure, &options.run.destination));
             conclude("replay", ended, &options.run.output, &console)
+        }
+        Command::Batch(options) => {
+            let console = console(&options.run.output);
+            let ended = block_on(batch::run(&options, &console));
+            let ended = ended.map_err(|failure| with_env_file(failure, &options.run.destination));
+            conclude("batch", ended, &options.run.output, &console)
         }
         Command::Check(options) => {
             let console = console(&options.output);

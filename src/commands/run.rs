@@ -4,26 +4,22 @@
 //! While the model thinks, the project look-up runs: it proves the keys early and opens the very connection that
 //! the export uses, so that after the last token one round trip remains.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::File;
 
 use jiff::Timestamp;
 
 use super::call::{self, Caller};
-use super::embedded;
 use super::interrupt::Interrupt;
 use super::lookup::Lookup;
 use super::means::Means;
+use super::setup::Setup;
 use crate::cli::{self, Form};
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::http::Proxies;
-use crate::model::Request;
+use crate::model::{Progress, Request};
 use crate::output::Printer;
 use crate::output::dry_run::DryRun;
-use crate::sandbox;
-use crate::settings::{self, Settings, Sources, Tracing};
+use crate::settings::{Patience, Settings, Tracing};
 use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
 
 /// A run of `chat` or `replay`.
@@ -53,42 +49,20 @@ impl Run {
         command: &'static str,
         console: &Console,
     ) -> Result<Self, Failure> {
-        let port = match (options.sandbox, options.dry_run) {
-            (false, _) => None,
-            (true, true) => Some(sandbox::PORT),
-            (true, false) => Some(embedded::start(&Sources::default()).await?),
-        };
-        let mut settings = settings::resolve(options, port)?;
-        console.hide(std::mem::take(&mut settings.notes.secrets));
-        for warning in &settings.notes.warnings {
-            console.warn(warning);
-        }
-        let record = match &settings.record {
-            Some(path) if !options.dry_run => Some(open_record(path)?),
-            _ => None,
-        };
-        if options.dry_run || options.sandbox {
-            // Nothing of either is for the user's own Langfuse, where `resend` would deliver it.
-            settings.delivery.outbox = None;
-        }
-        let proxies = if options.sandbox {
-            Proxies::Ignored
-        } else {
-            Proxies::FromEnvironment
-        };
+        let setup = Setup::open(options, &Patience::CALL, console).await?;
         Ok(Self {
-            means: Means::new(&settings, proxies, console)?,
-            printer: Printer::new(settings.form),
+            printer: Printer::new(setup.settings.form),
+            means: setup.means,
             command,
             console: console.clone(),
             lookup: Lookup::default(),
-            record,
+            record: setup.record,
             interrupt: None,
             interrupted: None,
             is_sandbox: options.sandbox,
             is_dry: options.dry_run,
             verdict: Verdict::default(),
-            settings,
+            settings: setup.settings,
         })
     }
 
@@ -119,6 +93,7 @@ impl Run {
             http: &self.means.http,
             model: &self.settings.model,
             console: &self.console,
+            pace: None,
         };
         let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
         let is_traced = self.means.exporter.is_some();
@@ -127,6 +102,7 @@ impl Run {
             is_traced.then_some(&context),
             &caller,
             &mut self.printer,
+            &mut Progress::default(),
             interrupt.wait(),
         )
         .await;
@@ -208,17 +184,4 @@ impl Run {
             self.printer.text(&text);
         }
     }
-}
-
-/// Opens the recordings' file before anything is sent, so that nothing is paid for that cannot be kept.
-fn open_record(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| {
-            Failure::file(format!("{} cannot be written: {error}", path.display()))
-                .hint("check the path of --record")
-        })
 }

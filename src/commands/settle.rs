@@ -4,8 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::trace::SpanKind;
-use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample, SpanData};
+use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -21,7 +20,7 @@ use crate::output::tree::{self, Canvas};
 use crate::output::{DeliveryState, Report, TraceReport};
 use crate::settings::{Destination, Tracing};
 use crate::trace::spans::{self, Dialect};
-use crate::trace::{Exchange, Recording, Trace, TraceContext};
+use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
 
 /// The look-up may take this much longer than the export.
 const LOOKUP_GRACE: Duration = Duration::from_secs(1);
@@ -107,12 +106,9 @@ impl Run {
         Ok(report)
     }
 
-    /// Whether the trace is among those that are traced: the decision that OpenTelemetry's ratio sampler takes.
+    /// Whether the trace is among those that are traced.
     pub(super) fn is_sampled(&self, context: &TraceContext) -> bool {
-        let sampler = Sampler::TraceIdRatioBased(self.settings.delivery.sample);
-        let result =
-            sampler.should_sample(None, context.trace_id, "", &SpanKind::Internal, &[], &[]);
-        result.decision != SamplingDecision::Drop
+        ids::is_sampled(context.trace_id, self.settings.delivery.sample)
     }
 
     /// Asks for the project, so that the answer is there when the URL is printed.

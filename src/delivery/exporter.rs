@@ -5,6 +5,7 @@
 //! exporter's own result is not used: it is `Ok` for a page of HTML and for rejected spans.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,14 +28,16 @@ use super::payload::Payload;
 use super::wire::{Settled, Wire};
 
 /// What became of spans.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Delivery {
     pub outcome: Outcome,
     pub spool: Spool,
+    /// How many traces were not accepted, whole or in part.
+    pub unaccepted: usize,
 }
 
 /// Whether spans that were not accepted wait in the outbox.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Spool {
     /// They were accepted.
     NotNeeded,
@@ -101,6 +104,7 @@ impl Exporter {
             cancel: Arc::clone(cancel),
             delivery: None,
         };
+        let traces = trace_count(&spans);
         ERRAND
             .scope(RefCell::new(errand), async {
                 let result = self.otlp.export(spans).await;
@@ -113,11 +117,17 @@ impl Exporter {
                     Delivery {
                         outcome: Outcome::Unsent(format!("the spans could not be encoded: {why}")),
                         spool: Spool::Lost("they could not be encoded".to_owned()),
+                        unaccepted: traces,
                     }
                 })
             })
             .await
     }
+}
+
+fn trace_count(spans: &[SpanData]) -> usize {
+    let ids = spans.iter().map(|span| span.span_context.trace_id());
+    ids.collect::<HashSet<_>>().len()
 }
 
 #[async_trait]
@@ -158,6 +168,7 @@ impl Courier {
             },
             Err(why) => Settled::of(Outcome::Unsent(why.clone()), payload.clone()),
         };
+        let unaccepted = remaining.iter().map(Payload::trace_count).sum();
         let spool = match held {
             Ok(held) if outcome.is_accepted() => {
                 held.release();
@@ -171,7 +182,11 @@ impl Courier {
             Err(_) if outcome.is_accepted() => Spool::NotNeeded,
             Err(why) => Spool::Lost(why),
         };
-        Delivery { outcome, spool }
+        Delivery {
+            outcome,
+            spool,
+            unaccepted,
+        }
     }
 
     /// What a server said, fit to be kept.

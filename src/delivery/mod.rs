@@ -7,10 +7,10 @@ pub mod exporter;
 pub mod outbox;
 pub mod outcome;
 pub mod payload;
+pub mod redelivery;
 pub mod wire;
 
 pub use exporter::{Courier, Delivery, Exporter, Spool};
 pub use outbox::Outbox;
 pub use outcome::Outcome;
-pub use payload::Payload;
 pub use wire::{Protocol, Settled, Target, Wire};

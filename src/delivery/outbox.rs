@@ -124,6 +124,13 @@ impl Outbox {
         Ok(ids)
     }
 
+    /// Whether the folder holds the entry, delivered by somebody just now or not.
+    pub fn holds(&self, id: &str) -> bool {
+        [KEPT, PENDING]
+            .iter()
+            .any(|extension| self.path(id, extension).exists())
+    }
+
     /// An entry, locked until it is dropped; none when another process works on it, or it is gone.
     ///
     /// # Errors

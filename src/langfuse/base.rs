@@ -82,6 +82,13 @@ impl Base {
         url
     }
 
+    /// The page of a session.
+    pub fn session_page(&self, project: &str, session: &str) -> String {
+        let project = utf8_percent_encode(project, SEGMENT);
+        let session = utf8_percent_encode(session, SEGMENT);
+        format!("{self}/project/{project}/sessions/{session}")
+    }
+
     /// The page of a trace; without the project's id, the page that looks the project up.
     pub fn trace_page(&self, project: Option<&str>, trace_id: &str) -> String {
         let trace_id = utf8_percent_encode(trace_id, SEGMENT);

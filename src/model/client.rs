@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::completion::Completion;
 use super::endpoint::Endpoint;
-use super::failed::{FailedAttempt, ModelError, ServerError};
+use super::failed::{FailedAttempt, Fault, ModelError, ServerError};
+use super::pace::{Pace, rate_limit_reset};
 use super::request::Request;
 use super::sse::Decoder;
 use super::stream::Assembly;
@@ -24,6 +25,15 @@ pub trait Sink {
     fn text(&mut self, text: &str);
     /// The provider's bytes, of a stream as they arrive.
     fn raw(&mut self, bytes: &[u8]);
+}
+
+/// A sink for answers that nobody watches while they arrive.
+#[derive(Debug)]
+pub struct Nowhere;
+
+impl Sink for Nowhere {
+    fn text(&mut self, _: &str) {}
+    fn raw(&mut self, _: &[u8]) {}
 }
 
 /// A whole answer.
@@ -41,15 +51,35 @@ pub struct Progress {
     pub attempts: u32,
     /// When the first chunk of a streamed answer arrived.
     pub first_token: Option<Timestamp>,
+    /// What the provider calls the last request that it answered (`x-request-id`).
+    pub request_id: Option<String>,
+    /// The last answer that was no success.
+    refused: Option<Refusal>,
+    /// Why there is no whole answer.
+    pub fault: Option<Fault>,
     assembly: Assembly,
 }
 
+/// An HTTP answer that was no success.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub status: u16,
+    /// The body as received, without the credentials of the call.
+    pub body: String,
+}
+
 impl Progress {
+    /// The answer that the call ended with, when that is one without success.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        let is_last = self.fault.is_some_and(Fault::is_refusal);
+        self.refused.as_ref().filter(|_| is_last)
+    }
+
     /// What was received of a stream, as a body.
-    pub fn into_partial(self) -> Option<Value> {
+    pub fn take_partial(&mut self) -> Option<Value> {
         self.assembly
             .has_content()
-            .then(|| self.assembly.into_body())
+            .then(|| std::mem::take(&mut self.assembly).into_body())
     }
 }
 
@@ -62,6 +92,8 @@ pub struct Client<'a> {
     pub retries: u32,
     /// Bounds all attempts and the whole stream.
     pub timeout: Duration,
+    /// The pace of the pool that this call is one of.
+    pub pace: Option<&'a Pace>,
     pub console: &'a Console,
 }
 
@@ -86,9 +118,10 @@ impl Client<'_> {
     ) -> Result<Answer, ModelError> {
         let deadline = Instant::now() + self.timeout;
         let attempts = self.attempts(request, traceparent, sink, progress, deadline);
-        match tokio::time::timeout_at(deadline, attempts).await {
-            Ok(result) => result,
-            Err(_) => Err(ModelError {
+        let ended = tokio::time::timeout_at(deadline, attempts).await;
+        let ended = ended.unwrap_or_else(|_| {
+            Err(ModelError {
+                fault: Fault::Timeout,
                 message: format!(
                     "the model gave no whole answer within {} s",
                     self.timeout.as_secs_f64()
@@ -96,8 +129,9 @@ impl Client<'_> {
                 hint: "raise --timeout, or ask for less".to_owned(),
                 status: None,
                 retryable: true,
-            }),
-        }
+            })
+        });
+        ended.inspect_err(|error| progress.fault = Some(error.fault))
     }
 
     async fn attempts(
@@ -113,8 +147,9 @@ impl Client<'_> {
         loop {
             progress.attempts += 1;
             let FailedAttempt {
-                error,
+                mut error,
                 wait,
+                pause,
                 names_stream_options,
             } = match self.attempt(&request, traceparent, sink, progress).await {
                 Ok(answer) => return Ok(answer),
@@ -128,6 +163,19 @@ impl Client<'_> {
                 progress.attempts -= 1;
                 continue;
             }
+            if let (Some(pace), Some(pause)) = (self.pace, pause) {
+                if Instant::now() + pause >= deadline {
+                    error.fault = Fault::LongPause;
+                    return Err(error);
+                }
+                self.console.detail(1, || {
+                    format!("all wait {} ms: {}", pause.as_millis(), error.message)
+                });
+                pace.pause(pause);
+                pace.turn().await;
+                progress.attempts -= 1;
+                continue;
+            }
             let wait = wait.unwrap_or_else(|| backoff(retries));
             let may_retry =
                 error.retryable && !progress.assembly.has_content() && retries < self.retries;
@@ -138,6 +186,9 @@ impl Client<'_> {
                 format!("retrying in {} ms: {}", wait.as_millis(), error.message)
             });
             tokio::time::sleep(wait).await;
+            if let Some(pace) = self.pace {
+                pace.turn().await;
+            }
             retries += 1;
         }
     }
@@ -166,8 +217,14 @@ impl Client<'_> {
             .detail(1, || format!("< {}", response.status()));
         self.console
             .detail(2, || format!("< {:?}", response.headers()));
+        let request_id = response.headers().get("x-request-id");
+        progress.request_id =
+            request_id.and_then(|id| Some(self.endpoint.scrub(id.to_str().ok()?)));
         if !response.status().is_success() {
-            return Err(self.refused(response).await);
+            return Err(self.refused(response, progress).await);
+        }
+        if let (Some(pace), Some(reset)) = (self.pace, rate_limit_reset(response.headers())) {
+            pace.pause(reset);
         }
         let content_type = response
             .headers()
@@ -265,12 +322,16 @@ impl Client<'_> {
         })
     }
 
-    async fn refused(&self, response: Response) -> FailedAttempt {
+    async fn refused(&self, response: Response, progress: &mut Progress) -> FailedAttempt {
         let status = response.status();
         let headers = response.headers().clone();
         let body = read_body(response, MOST_BYTES).await.unwrap_or_default();
         let body = String::from_utf8_lossy(&body);
         self.console.detail(2, || format!("< {body}"));
+        progress.refused = Some(Refusal {
+            status: status.as_u16(),
+            body: self.endpoint.scrub(&body),
+        });
         FailedAttempt::refused(self.endpoint, status, &headers, &body)
     }
 

@@ -7,12 +7,66 @@ use http::header::{HeaderMap, LOCATION};
 use serde_json::Value;
 
 use super::endpoint::Endpoint;
+use super::pace::rate_limit_reset;
 use crate::failure::{Failure, Kind};
 use crate::http::{Breakdown, TransportError, retry_after};
+
+/// What kind of trouble there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    NoConnection,
+    BrokenOff,
+    Timeout,
+    /// An HTTP status that is no success.
+    Refused,
+    /// The account has nothing left: no request of it will be answered.
+    NoQuota,
+    /// The key is not valid: no request with it will be answered.
+    BadKey,
+    /// The endpoint wants to be left alone for longer than the call may take.
+    LongPause,
+    /// A success that is no chat completion.
+    NoCompletion,
+    /// An error object in an answer whose status was a success.
+    ErrorInAnswer,
+    CutStream,
+}
+
+impl Fault {
+    /// Its name in documents.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoConnection => "no_connection",
+            Self::BrokenOff => "broken_off",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::NoQuota => "insufficient_quota",
+            Self::BadKey => "bad_key",
+            Self::LongPause => "rate_limited",
+            Self::NoCompletion => "no_completion",
+            Self::ErrorInAnswer => "error_in_answer",
+            Self::CutStream => "cut_stream",
+        }
+    }
+
+    /// Whether the endpoint answered with a status that is no success.
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::Refused | Self::NoQuota | Self::BadKey | Self::LongPause
+        )
+    }
+
+    /// Whether every other call to the endpoint would end the same way.
+    pub fn concerns_all(self) -> bool {
+        matches!(self, Self::NoQuota | Self::BadKey | Self::LongPause)
+    }
+}
 
 /// Why there is no whole answer.
 #[derive(Clone, Debug)]
 pub struct ModelError {
+    pub fault: Fault,
     /// One line, with the HTTP status and the server's own words.
     pub message: String,
     pub hint: String,
@@ -26,6 +80,8 @@ pub struct FailedAttempt {
     pub error: ModelError,
     /// How long the server asked to wait before the next.
     pub wait: Option<Duration>,
+    /// How long the server wants to be left alone by everyone: it said so with a wait or by its limits.
+    pub pause: Option<Duration>,
     /// Whether the refusal names `stream_options`, a field that older servers do not know.
     pub names_stream_options: bool,
 }
@@ -44,6 +100,7 @@ impl From<ModelError> for FailedAttempt {
         Self {
             error,
             wait: None,
+            pause: None,
             names_stream_options: false,
         }
     }
@@ -53,17 +110,20 @@ impl FailedAttempt {
     /// No answer came, or not all of it.
     pub fn no_answer(endpoint: &Endpoint, error: &TransportError) -> Self {
         let place = endpoint.place();
-        let (what, hint) = match error.breakdown {
+        let (fault, what, hint) = match error.breakdown {
             Breakdown::Connect => (
+                Fault::NoConnection,
                 format!("no connection to the model endpoint {place}"),
                 "is it running, and is --openai-base-url or OPENAI_BASE_URL right?",
             ),
             Breakdown::AfterSending => (
+                Fault::BrokenOff,
                 format!("the answer of the model endpoint {place} broke off"),
                 "run the command again; --retries N makes more attempts",
             ),
         };
         ModelError {
+            fault,
             message: format!("{what}: {}", error.message),
             hint: error.remedy().unwrap_or(hint).to_owned(),
             status: None,
@@ -100,7 +160,15 @@ impl FailedAttempt {
             Some("false") => false,
             _ => matches!(status.as_u16(), 408 | 409 | 429 | 500..),
         };
+        let fault = match status.as_u16() {
+            _ if is_quota => Fault::NoQuota,
+            401 => Fault::BadKey,
+            _ => Fault::Refused,
+        };
+        let wait = wait_asked_for(headers);
+        let is_busy = retryable && matches!(status.as_u16(), 429 | 503);
         let error = ModelError {
+            fault,
             message: format!("the model endpoint answered {status}{colon}{words}"),
             hint: hint(endpoint, status, is_quota, headers),
             status: Some(status.as_u16()),
@@ -108,7 +176,10 @@ impl FailedAttempt {
         };
         Self {
             error,
-            wait: wait_asked_for(headers),
+            pause: wait
+                .or_else(|| rate_limit_reset(headers))
+                .filter(|wait| is_busy && !wait.is_zero()),
+            wait,
             names_stream_options: matches!(status.as_u16(), 400 | 422)
                 && body.contains("stream_options"),
         }
@@ -130,6 +201,7 @@ impl FailedAttempt {
             "the model endpoint answered {status} with {what}, which is no chat completion"
         );
         ModelError {
+            fault: Fault::NoCompletion,
             message,
             hint: format!("check the base URL {}; most end in /v1", endpoint.base),
             status: Some(status.as_u16()),
@@ -141,6 +213,7 @@ impl FailedAttempt {
     /// An error object in an answer or a stream whose status was a success.
     pub fn error_in_answer(endpoint: &Endpoint, error: &ServerError, status: StatusCode) -> Self {
         ModelError {
+            fault: Fault::ErrorInAnswer,
             message: endpoint.scrub(&format!(
                 "the model endpoint reported an error: {}",
                 error.message
@@ -155,6 +228,7 @@ impl FailedAttempt {
     /// A stream that ended before its answer did.
     pub fn cut_stream(status: StatusCode) -> Self {
         ModelError {
+            fault: Fault::CutStream,
             message: "the model's stream ended before the answer was complete".to_owned(),
             hint: "what was received is in the trace; run the command again".to_owned(),
             status: Some(status.as_u16()),

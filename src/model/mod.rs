@@ -7,15 +7,17 @@ pub mod client;
 pub mod completion;
 pub mod endpoint;
 pub mod failed;
+pub mod pace;
 pub mod provider;
 pub mod request;
 pub mod sse;
 pub mod stream;
 pub mod usage;
 
-pub use client::{Client, Progress, Sink};
+pub use client::{Client, Nowhere, Progress, Sink};
 pub use completion::Completion;
 pub use endpoint::Endpoint;
+pub use pace::Pace;
 pub use provider::Provider;
 pub use request::Request;
 pub use usage::Usage;

@@ -8,6 +8,7 @@ pub mod destination;
 pub mod keys;
 pub mod model;
 pub mod otel;
+pub mod shard;
 pub mod shown;
 pub mod sources;
 pub mod trace;
@@ -22,6 +23,7 @@ use crate::http::TlsFiles;
 
 pub use destination::{Destination, Unresolved};
 pub use model::Model;
+pub use shard::Shard;
 pub use shown::{Notes, Shown};
 pub use sources::{Origin, Sourced, Sources};
 pub use trace::Trace;
@@ -68,6 +70,28 @@ pub struct OutboxPlace {
     pub max_bytes: u64,
 }
 
+/// What a command takes where no option says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Further attempts of a model call after the first.
+    pub retries: u32,
+    /// Time for one export request with its retries.
+    pub export_timeout: Duration,
+}
+
+impl Patience {
+    /// Of a command that somebody waits for.
+    pub const CALL: Self = Self {
+        retries: 2,
+        export_timeout: Duration::from_secs(10),
+    };
+    /// Of a long run.
+    pub const BATCH: Self = Self {
+        retries: 5,
+        export_timeout: Duration::from_secs(30),
+    };
+}
+
 /// Time for the export of the canary, with its retries.
 const CHECK_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -75,12 +99,16 @@ const CHECK_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When a setting is missing or malformed.
-pub fn resolve(options: &cli::Run, sandbox: Option<u16>) -> Result<Settings, Failure> {
+pub fn resolve(
+    options: &cli::Run,
+    patience: &Patience,
+    sandbox: Option<u16>,
+) -> Result<Settings, Failure> {
     let sources = Sources::read(options.destination.env_file.as_deref())?;
     let mut notes = Notes::default();
     let form = form(&options.output, &sources)?;
     let trace = Trace::resolve(&options.trace, &sources, &mut notes)?;
-    let delivery = delivery(&options.delivery, &sources, &mut notes)?;
+    let delivery = delivery(&options.delivery, patience, &sources, &mut notes)?;
     let tracing = tracing(
         &options.destination,
         &sources,
@@ -89,7 +117,7 @@ pub fn resolve(options: &cli::Run, sandbox: Option<u16>) -> Result<Settings, Fai
         &mut notes,
     )?;
     let model = Model::resolve(&options.model.endpoint, &sources, sandbox, &mut notes)?
-        .with(&options.model)?;
+        .with(&options.model, patience)?;
     Ok(Settings {
         tls: tls_files(&options.destination, &sources, sandbox),
         record: options.record.clone(),
@@ -271,6 +299,7 @@ pub fn off_switch(sources: &Sources) -> Option<Origin> {
 
 fn delivery(
     options: &cli::Delivery,
+    patience: &Patience,
     sources: &Sources,
     notes: &mut Notes,
 ) -> Result<Delivery, Failure> {
@@ -294,7 +323,9 @@ fn delivery(
     Ok(Delivery {
         verify: verify.then(|| Duration::from_secs_f64(options.wait)),
         best_effort: options.best_effort || sources.is_on("LANGSPAN_BEST_EFFORT")?,
-        export_timeout: Duration::from_secs_f64(options.export_timeout),
+        export_timeout: options
+            .export_timeout
+            .map_or(patience.export_timeout, Duration::from_secs_f64),
         outbox: if options.no_outbox {
             None
         } else {

@@ -9,6 +9,7 @@ use reqwest::Url;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::Patience;
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Sourced, Sources};
 use crate::cli;
@@ -90,12 +91,12 @@ impl Model {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn with(self, options: &cli::Model) -> Result<Self, Failure> {
+    pub fn with(self, options: &cli::Model, patience: &Patience) -> Result<Self, Failure> {
         Ok(Self {
             system: options.system.clone(),
             fields: fields(options, &self.endpoint)?,
             stream: (options.stream || options.no_stream).then_some(options.stream),
-            retries: options.retries,
+            retries: options.retries.unwrap_or(patience.retries),
             timeout: Duration::from_secs_f64(options.timeout),
             ..self
         })

@@ -1,7 +1,9 @@
 //! Trace and span ids: random, or derived so that the same thing gets the same id again.
 
-use opentelemetry::trace::{SpanId, TraceId};
-use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
+use opentelemetry::trace::{SpanId, SpanKind, TraceId};
+use opentelemetry_sdk::trace::{
+    IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, ShouldSample,
+};
 use sha2::{Digest, Sha256};
 
 /// A trace id of its own.
@@ -12,6 +14,13 @@ pub fn random() -> TraceId {
 /// The trace id of a seed: the first 16 bytes of its SHA-256, as the Langfuse SDKs derive it.
 pub fn from_seed(seed: &str) -> TraceId {
     TraceId::from_bytes(first_bytes(seed))
+}
+
+/// Whether a trace is among the share `rate`: the decision that OpenTelemetry's ratio sampler takes.
+pub fn is_sampled(trace_id: TraceId, rate: f64) -> bool {
+    let sampler = Sampler::TraceIdRatioBased(rate);
+    let result = sampler.should_sample(None, trace_id, "", &SpanKind::Internal, &[], &[]);
+    result.decision != SamplingDecision::Drop
 }
 
 /// Reads a trace id of 32 hexadecimal digits.
@@ -42,7 +51,7 @@ impl SpanIds {
     /// a new run has others.
     pub fn derive(trace: TraceId, start_nanos: i128) -> Self {
         let id =
-            |span: &str| SpanId::from_bytes(first_bytes(&format!("{trace}/{start_nanos}/{span}")));
+            |span: &str| SpanId::from_bytes(first_bytes(format!("{trace}/{start_nanos}/{span}")));
         Self {
             parent: id("parent"),
             generation: id("generation"),
@@ -50,8 +59,9 @@ impl SpanIds {
     }
 }
 
-fn first_bytes<const N: usize>(text: &str) -> [u8; N] {
-    let digest = Sha256::digest(text.as_bytes());
+/// The first bytes of the SHA-256 of `text`.
+pub fn first_bytes<const N: usize>(text: impl AsRef<[u8]>) -> [u8; N] {
+    let digest = Sha256::digest(text.as_ref());
     std::array::from_fn(|index| digest[index])
 }
 

@@ -22,7 +22,7 @@ use crate::console::Console;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
 use crate::langfuse::{Api, readback};
-use crate::model::Sink;
+use crate::model::{Nowhere, Progress};
 use crate::output::{DeliveryState, Printer, TraceReport};
 use crate::settings::{self, Settings, Sources, Tracing};
 use crate::trace::{Exchange, TraceContext, ids, spans};
@@ -76,14 +76,6 @@ struct Check<'a> {
 
 /// Why the stages behind are skipped.
 type Stopped = String;
-
-/// A check has nowhere to show an answer.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn text(&mut self, _: &str) {}
-    fn raw(&mut self, _: &[u8]) {}
-}
 
 impl Check<'_> {
     /// Runs the stages until one fails that the others need; says why the rest is skipped.
@@ -281,11 +273,20 @@ impl Check<'_> {
                 http: &target.means.http,
                 model,
                 console: &self.console,
+                pace: None,
             };
             let never = std::future::pending();
-            let ended =
-                call::complete(&mut exchange, Some(context), &caller, &mut Nowhere, never).await;
-            ended?;
+            let mut progress = Progress::default();
+            let sink = &mut Nowhere;
+            call::complete(
+                &mut exchange,
+                Some(context),
+                &caller,
+                sink,
+                &mut progress,
+                never,
+            )
+            .await?;
             let usage = exchange.completion.usage.map_or(0, |usage| usage.total);
             Ok(((), format!("{} answered, {usage} tokens", exchange.model())))
         });

@@ -13,7 +13,7 @@ use super::remedy;
 use crate::cli::{self, Form};
 use crate::console::Console;
 use crate::delivery::outbox::Entry;
-use crate::delivery::{Outbox, Outcome, Settled};
+use crate::delivery::{Outbox, Settled, redelivery};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Sources};
@@ -190,20 +190,11 @@ impl Resend<'_> {
                 self.say(line);
                 return Ok(());
             }
-            Ok(Settled {
-                outcome,
-                is_ambiguous,
-                ..
-            }) => {
-                // When nothing was sent, absence counts from the earlier failure on.
-                let earlier = entry
-                    .ambiguous_since()
-                    .filter(|_| matches!(outcome, Outcome::Unsent(_)));
-                let ambiguous_since = is_ambiguous.then(|| earlier.unwrap_or_else(Timestamp::now));
-                let cause = self.console.clean(&outcome.describe());
-                entry
-                    .note(&cause, ambiguous_since)
+            Ok(settled) => {
+                let cause = self.console.clean(&settled.outcome.describe());
+                redelivery::note(&mut entry, &settled, &cause)
                     .map_err(|error| unwritable(&place, &error))?;
+                let outcome = settled.outcome;
                 let url = &sender.wire.target.url;
                 let remedy = remedy::of_delivery(&outcome, &sender.destination);
                 let semicolon = if remedy.is_empty() { "" } else { "; " };

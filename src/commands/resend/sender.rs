@@ -1,17 +1,14 @@
-//! Delivers entries of the outbox to the destination of the present settings, asking first where one may have
-//! arrived before.
+//! Delivers entries of the outbox to the destination of the present settings.
 
-use std::io;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::cli;
 use crate::commands::means;
 use crate::console::Console;
 use crate::delivery::outbox::Entry;
-use crate::delivery::{Outcome, Payload, Settled, Wire};
+use crate::delivery::{Settled, Wire, redelivery};
 use crate::failure::Failure;
 use crate::http::Proxies;
 use crate::settings::{self, Destination, Notes, Sources, destination};
@@ -66,54 +63,11 @@ impl Sender {
             .map(|langfuse| langfuse.keys.public.as_str())
     }
 
-    /// Delivers one entry: every request of it, in order.
+    /// Delivers one entry.
+    ///
+    /// # Errors
+    /// When the entry cannot be read or written.
     pub async fn deliver(&self, entry: &mut Entry) -> anyhow::Result<Settled> {
-        let deadline = Instant::now() + self.budget;
-        let payloads = entry.payloads()?;
-        let count = |payloads: &[Payload]| payloads.iter().map(Payload::span_count).sum::<usize>();
-        let whole = count(&payloads);
-        let since = entry.ambiguous_since();
-        let mut settled: Option<Settled> = None;
-        for payload in payloads {
-            let next = self.deliver_once(entry, payload, since, deadline).await?;
-            settled = Some(match settled {
-                Some(settled) => settled.add(next),
-                None => next,
-            });
-        }
-        let settled = settled.ok_or_else(|| anyhow::anyhow!("the entry is empty"))?;
-        if (1..whole).contains(&count(&settled.remaining)) {
-            entry.keep_only(&settled.remaining)?;
-        }
-        Ok(settled)
-    }
-
-    /// Delivers a request, without what the server has since an earlier delivery that may have arrived at `since`.
-    async fn deliver_once(
-        &self,
-        entry: &mut Entry,
-        payload: Payload,
-        since: Option<Timestamp>,
-        deadline: Instant,
-    ) -> io::Result<Settled> {
-        let missing = match (since, &self.wire.api) {
-            (Some(since), Some(_)) => self.wire.missing(&payload, deadline, since).await,
-            _ => Some(Some(payload.clone())),
-        };
-        Ok(match missing {
-            Some(Some(missing)) => {
-                // Noted before anything leaves: a process that is killed cannot say any more what it had sent.
-                entry.note("a delivery was under way", Some(Timestamp::now()))?;
-                self.wire.deliver(&missing, deadline).await
-            }
-            Some(None) => Settled::of(Outcome::Confirmed, payload),
-            None => {
-                let why = "it may have arrived before, and the server did not say whether it has";
-                Settled {
-                    is_ambiguous: true,
-                    ..Settled::of(Outcome::Unsent(why.to_owned()), payload)
-                }
-            }
-        })
+        redelivery::redeliver(&self.wire, entry, Instant::now() + self.budget).await
     }
 }

@@ -1,0 +1,255 @@
+//! `FILE.acks`, beside the output FILE: which lines have their trace delivered, so that a run can be continued after
+//! a kill at any instant.
+//!
+//! A JSON object a line: the first says which run it is, each other what became of some lines. It is appended to,
+//! and read leniently: a last line that was cut off is dropped.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::past::Past;
+
+/// Which run a file is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    #[serde(rename = "run")]
+    pub name: String,
+    /// The model of lines that name none.
+    pub model: String,
+    /// `K/N`; none of a run that is not divided.
+    pub shard: Option<String>,
+}
+
+/// What became of lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Note {
+    /// Their traces were accepted, or were not to be sent.
+    Accepted(Vec<u64>),
+    /// Their traces wait in an entry of the outbox.
+    Spooled { entry: String, lines: Vec<u64> },
+    /// They are asked again: each with the number of the redo.
+    Redone(Vec<(u64, u32)>),
+}
+
+/// The file, open for more.
+#[derive(Debug)]
+pub struct Acks {
+    file: File,
+}
+
+/// What an earlier run noted.
+#[derive(Debug, Default)]
+pub struct Noted {
+    pub accepted: Lines,
+    /// Lines by the entry that holds their traces.
+    pub spooled: HashMap<String, Vec<u64>>,
+    /// How often a line was redone.
+    pub redone: HashMap<u64, u32>,
+}
+
+/// What an earlier run left behind, and the file that tells how far this one comes.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub acks: Option<Acks>,
+    pub noted: Noted,
+    pub past: Option<Past>,
+}
+
+/// A set of line numbers, a bit for each.
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
+    bits: Vec<u64>,
+    count: u64,
+}
+
+impl Lines {
+    pub fn insert(&mut self, line: u64) {
+        let (place, bit) = Self::place(line);
+        if place >= self.bits.len() {
+            self.bits.resize(place + 1, 0);
+        }
+        if self.bits[place] & bit == 0 {
+            self.bits[place] |= bit;
+            self.count += 1;
+        }
+    }
+
+    pub fn remove(&mut self, line: u64) {
+        let (place, bit) = Self::place(line);
+        if let Some(bits) = self.bits.get_mut(place)
+            && *bits & bit != 0
+        {
+            *bits &= !bit;
+            self.count -= 1;
+        }
+    }
+
+    pub fn contains(&self, line: u64) -> bool {
+        let (place, bit) = Self::place(line);
+        self.bits.get(place).is_some_and(|bits| bits & bit != 0)
+    }
+
+    pub fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// The lines in their order.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        let bits = self.bits.iter().zip(0_u64..);
+        bits.flat_map(|(bits, place)| {
+            (0..64)
+                .filter(move |bit| bits & (1 << bit) != 0)
+                .map(move |bit| place * 64 + bit)
+        })
+    }
+
+    fn place(line: u64) -> (usize, u64) {
+        (
+            usize::try_from(line / 64).unwrap_or(usize::MAX),
+            1 << (line % 64),
+        )
+    }
+}
+
+impl Acks {
+    /// The file that belongs to an output file.
+    pub fn path(out: &Path) -> PathBuf {
+        let mut name = out.as_os_str().to_owned();
+        name.push(".acks");
+        name.into()
+    }
+
+    /// Begins the file of a run, in the place of any older one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin(path: &Path, run: &Run) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut acks = Self {
+            file: options.open(path)?,
+        };
+        acks.append(&serde_json::to_string(run)?)?;
+        Ok(acks)
+    }
+
+    /// Opens the file of an earlier run; none when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is none of ours.
+    pub fn reopen(path: &Path) -> io::Result<Option<(Run, Noted, Self)>> {
+        let file = match OpenOptions::new().read(true).append(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut reader = BufReader::new(&file);
+        let mut line = String::new();
+        let mut whole = reader.read_line(&mut line)? as u64;
+        if !line.ends_with('\n') {
+            // Killed before anything was noted.
+            return Ok(None);
+        }
+        let run: Run = serde_json::from_str(&line)?;
+        let mut noted = Noted::default();
+        loop {
+            line.clear();
+            let read = reader.read_line(&mut line)?;
+            if !line.ends_with('\n') {
+                break;
+            }
+            noted.take(serde_json::from_str(&line)?);
+            whole += read as u64;
+        }
+        file.set_len(whole)?;
+        Ok(Some((run, noted, Self { file })))
+    }
+
+    /// Notes what became of lines.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn note(&mut self, note: &Note) -> io::Result<()> {
+        self.append(&serde_json::to_string(note)?)
+    }
+
+    fn append(&mut self, line: &str) -> io::Result<()> {
+        self.file.write_all(format!("{line}\n").as_bytes())
+    }
+}
+
+impl Noted {
+    fn take(&mut self, note: Note) {
+        match note {
+            Note::Accepted(lines) => lines
+                .into_iter()
+                .for_each(|line| self.accepted.insert(line)),
+            Note::Spooled { entry, lines } => self.spooled.entry(entry).or_default().extend(lines),
+            Note::Redone(redone) => {
+                for (line, redo) in redone {
+                    self.redone.insert(line, redo);
+                    // What was noted of it is of the call before.
+                    self.accepted.remove(line);
+                    for lines in self.spooled.values_mut() {
+                        lines.retain(|spooled| *spooled != line);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> Run {
+        Run {
+            name: "r".to_owned(),
+            model: "m".to_owned(),
+            shard: None,
+        }
+    }
+
+    #[test]
+    fn what_was_noted_is_read_again_without_a_line_that_was_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.jsonl.acks");
+        let mut acks = Acks::begin(&path, &run()).unwrap();
+        acks.note(&Note::Accepted(vec![1, 2, 200])).unwrap();
+        let entry = "e".to_owned();
+        acks.note(&Note::Spooled {
+            entry,
+            lines: vec![3, 4],
+        })
+        .unwrap();
+        acks.note(&Note::Redone(vec![(2, 1), (4, 1)])).unwrap();
+        acks.file.write_all(b"{\"accepted\":[5").unwrap();
+
+        for _ in 0..2 {
+            let (found, noted, _) = Acks::reopen(&path).unwrap().unwrap();
+            assert_eq!(found, run());
+            let accepted: Vec<u64> = (0..300)
+                .filter(|line| noted.accepted.contains(*line))
+                .collect();
+            assert_eq!((accepted, noted.accepted.len()), (vec![1, 200], 2));
+            assert_eq!(noted.spooled["e"], [3]);
+            assert_eq!(noted.redone[&4], 1);
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("acks");
+        assert!(Acks::reopen(&path).unwrap().is_none());
+        std::fs::write(&path, "[1]\n").unwrap();
+        assert!(Acks::reopen(&path).is_err());
+    }
+}

@@ -1,0 +1,144 @@
+//! `--verify` of a batch: whether the server knows every trace that was sent.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opentelemetry::trace::TraceId;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::langfuse::{Api, ApiError};
+
+/// The waits between two questions, the last one repeated.
+const WAITS_MS: [u64; 5] = [500, 1000, 2000, 3000, 5000];
+
+/// The traces that must be known, by session.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// The beginning of each trace id.
+    sessions: HashMap<String, Vec<u64>>,
+    window: Option<(Timestamp, Timestamp)>,
+}
+
+/// How a census ended.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// Distinct traces that were sent.
+    pub sent: u64,
+    /// Those of them that the server knows.
+    pub known: u64,
+    /// Why the last question was not answered, if it was not.
+    pub error: Option<ApiError>,
+}
+
+/// How a session is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The server counts: for a session that is this run's alone.
+    Number,
+    /// Trace by trace: others file their traces under the session too.
+    Name,
+}
+
+impl Census {
+    /// A trace of a call that began at `start` was sent.
+    pub fn add(&mut self, session: &str, trace_id: TraceId, start: Timestamp) {
+        let traces = match self.sessions.get_mut(session) {
+            Some(traces) => traces,
+            None => self.sessions.entry(session.to_owned()).or_default(),
+        };
+        traces.push(beginning(trace_id));
+        self.window = Some(match self.window {
+            Some((from, to)) => (from.min(start), to.max(start)),
+            None => (start, start),
+        });
+    }
+
+    /// Asks until every trace is known, or `wait` has passed.
+    pub async fn take(mut self, api: &Api, by: By, wait: Duration) -> Counted {
+        let deadline = Instant::now() + wait;
+        let mut counted = Counted {
+            sent: 0,
+            known: 0,
+            error: None,
+        };
+        let Some(window) = self.window else {
+            return counted;
+        };
+        for (session, mut traces) in std::mem::take(&mut self.sessions) {
+            // Lines of one custom_id share a trace.
+            traces.sort_unstable();
+            traces.dedup();
+            let sent = traces.len() as u64;
+            let found = wait_for(api, by, &session, &traces, window, deadline).await;
+            counted.sent += sent;
+            match found {
+                Ok(known) => counted.known += known.min(sent),
+                Err(error) => counted.error = Some(error),
+            }
+        }
+        counted
+    }
+}
+
+/// Asks for one session until it is whole or `deadline` has come; what was known then.
+async fn wait_for(
+    api: &Api,
+    by: By,
+    session: &str,
+    traces: &[u64],
+    window: (Timestamp, Timestamp),
+    deadline: Instant,
+) -> Result<u64, ApiError> {
+    let sent = traces.len() as u64;
+    let mut waits = WAITS_MS.into_iter().map(Duration::from_millis);
+    let mut pause = Duration::ZERO;
+    loop {
+        let asked = async {
+            match by {
+                By::Number => api.trace_count(session, window.0, window.1).await,
+                By::Name => known(api, session, traces, window).await,
+            }
+        };
+        let found = timeout_at(deadline, asked).await;
+        pause = waits.next().unwrap_or(pause);
+        match found {
+            Ok(Ok(known)) if known >= sent => return Ok(known),
+            Ok(Err(error)) if error.is_refusal() => return Err(error),
+            Ok(_) if Instant::now() + pause < deadline => sleep(pause).await,
+            // A number may be an estimate; names are not.
+            Ok(Ok(_)) if by == By::Number => return known(api, session, traces, window).await,
+            Ok(found) => return found,
+            Err(_) => {
+                let message = "the server gave no answer in time".to_owned();
+                return Err(ApiError::unanswered(message));
+            }
+        }
+    }
+}
+
+/// How many of `traces`, which are sorted, the server knows.
+async fn known(
+    api: &Api,
+    session: &str,
+    traces: &[u64],
+    (from, to): (Timestamp, Timestamp),
+) -> Result<u64, ApiError> {
+    let mut is_found = vec![false; traces.len()];
+    api.session_spans(session, from, to, |trace, _| {
+        let place = TraceId::from_hex(trace).map(|id| traces.binary_search(&beginning(id)));
+        if let Ok(Ok(place)) = place {
+            is_found[place] = true;
+        }
+    })
+    .await?;
+    Ok(is_found.into_iter().filter(|found| *found).count() as u64)
+}
+
+/// The first half of a trace id: enough to tell a million apart.
+fn beginning(trace_id: TraceId) -> u64 {
+    let bytes = trace_id.to_bytes();
+    bytes[..8]
+        .iter()
+        .fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+}

@@ -1,0 +1,292 @@
+//! How a batch ends: what is verified, said and written, and with which exit code.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use super::census::{By, Census, Counted};
+use super::plan::{Out, Plan};
+use super::pool::Stop;
+use crate::cli::{self, Allowance, Form};
+use crate::commands::interrupt::Interrupt;
+use crate::commands::remedy;
+use crate::console::{self, Console};
+use crate::delivery::{Delivery, Spool};
+use crate::failure::{Failure, Kind, Verdict};
+use crate::langfuse::Api;
+use crate::output::summary::{Outcome, Summary};
+use crate::output::tally::Tally;
+use crate::output::{ErrorReport, Printer};
+use crate::settings::{Settings, Tracing};
+
+/// What is known of a run when its work is done.
+#[derive(Debug)]
+pub struct Finished {
+    pub tally: Tally,
+    pub stop: Option<Stop>,
+    /// What became of the first traces that were not accepted.
+    pub trouble: Option<Delivery>,
+    pub census: Census,
+    pub session_url: Option<String>,
+}
+
+/// What a run ends with.
+#[derive(Debug)]
+pub struct Ending<'a> {
+    pub options: &'a cli::Batch,
+    pub settings: &'a Settings,
+    pub plan: &'a Plan,
+    pub api: Option<&'a Api>,
+    pub console: &'a Console,
+    /// The file of `--summary`.
+    pub summary: Option<File>,
+}
+
+/// Opens the file of `--summary` before anything is sent.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn open_summary(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| {
+        Failure::file(format!("{} cannot be written: {error}", path.display()))
+            .hint("check the path of --summary")
+    })
+}
+
+impl Ending<'_> {
+    /// Verifies, says and writes what came of the run.
+    pub async fn conclude(mut self, finished: Finished, interrupt: &mut Interrupt) -> Verdict {
+        let Finished {
+            tally,
+            stop,
+            trouble,
+            census,
+            session_url,
+        } = finished;
+        let is_whole = stop.is_none() && trouble.is_none() && tally.traces.undecided == 0;
+        let mut failures = Vec::new();
+        failures.extend(self.of_lines(&tally, stop.as_ref()));
+        failures.extend(self.of_delivery(trouble.as_ref(), &tally));
+        failures.extend(stop.and_then(|stop| self.of_stop(stop)));
+        let mut verified = None;
+        if is_whole && let Some(ended) = self.verify(census, interrupt).await {
+            verified = ended.as_ref().ok().copied();
+            failures.extend(ended.err());
+        }
+        let mut verdict = Verdict::default();
+        for failure in failures.iter().filter(|failure| !self.is_forgiven(failure)) {
+            verdict.add(failure.kind);
+        }
+        let deciding = failures
+            .iter()
+            .find(|failure| Some(failure.kind) == verdict.kind());
+        let outcome = Outcome {
+            run: self.plan.name.clone(),
+            session_url,
+            verified,
+            error: deciding.map(|failure| ErrorReport::new(failure, self.console)),
+        };
+        let summary = Summary::new(&tally, outcome);
+        self.console.note(&summary.to_text(console::columns()));
+        for failure in &failures {
+            self.say(failure);
+        }
+        if let Some(failure) = self.write(&summary) {
+            self.console.error(&failure);
+            verdict.add(failure.kind);
+        }
+        verdict
+    }
+
+    /// Writes the summary for programs, where one is wanted.
+    fn write(&mut self, summary: &Summary) -> Option<Failure> {
+        let mut failure = None;
+        if self.settings.form == Form::Json && self.plan.out != Out::Stdout {
+            let mut printer = Printer::new(Form::Json);
+            printer.document(summary);
+            failure = printer.take_failure();
+        }
+        let file = self.summary.as_mut()?;
+        let written = serde_json::to_string(summary)
+            .map_err(std::io::Error::other)
+            .and_then(|text| file.write_all(format!("{text}\n").as_bytes()));
+        let unwritten = written.err().map(|error| {
+            Failure::file(format!("the summary cannot be written: {error}"))
+                .hint("is the disk full?")
+        });
+        failure.or(unwritten)
+    }
+
+    /// Says a failure, which `--best-effort` makes a warning.
+    fn say(&self, failure: &Failure) {
+        if self.is_forgiven(failure) {
+            self.console.warn(&failure.message);
+            if let Some(hint) = &failure.hint {
+                self.console.note(&format!("hint: {hint}"));
+            }
+        } else {
+            self.console.error(failure);
+        }
+    }
+
+    fn is_forgiven(&self, failure: &Failure) -> bool {
+        self.settings.delivery.best_effort
+            && matches!(failure.kind, Kind::Delivery | Kind::NotReadable)
+    }
+
+    /// More lines failed than may, or all of them.
+    fn of_lines(&self, tally: &Tally, stop: Option<&Stop>) -> Option<Failure> {
+        if matches!(stop, Some(Stop::Model(_) | Stop::MaxErrors(_))) {
+            return None;
+        }
+        let failed = tally.failed + tally.failed_before;
+        let lines = tally.done + tally.skipped;
+        #[expect(clippy::cast_precision_loss, reason = "a share of lines")]
+        let is_allowed = match self.options.allow_errors {
+            Allowance::Lines(most) => failed <= most,
+            Allowance::Percent(most) => failed as f64 * 100.0 <= most * lines as f64,
+        };
+        if failed == 0 || (is_allowed && failed < lines) {
+            return None;
+        }
+        let failure = Failure::new(Kind::Lines, format!("{failed} of {lines} lines failed"));
+        Some(failure.hint(match self.plan.out {
+            Out::Regular(_) => format!(
+                "the output tells why; then: {} --retry-errors",
+                resume_command()
+            ),
+            _ => "the output tells why; --allow-errors N says how many may".to_owned(),
+        }))
+    }
+
+    fn of_delivery(&self, trouble: Option<&Delivery>, tally: &Tally) -> Option<Failure> {
+        let traces = tally.traces;
+        let count = traces.spooled + traces.lost + traces.undecided;
+        if count == 0 {
+            return None;
+        }
+        let Some(delivery) = trouble else {
+            let message =
+                format!("{count} traces of the earlier run are not known to have arrived");
+            let again = resume_command();
+            return Some(Failure::new(Kind::Delivery, message).hint(format!("again: {again}")));
+        };
+        let outcome = &delivery.outcome;
+        let words = outcome.describe();
+        let (remedy, place) = match &self.settings.tracing {
+            Tracing::On(destination) => (
+                remedy::of_delivery(outcome, destination),
+                format!(" by {}", destination.target.url),
+            ),
+            Tracing::Unreachable(failure) => {
+                (failure.hint.clone().unwrap_or_default(), String::new())
+            }
+            Tracing::Off(_) => (String::new(), String::new()),
+        };
+        let kept = match &delivery.spool {
+            Spool::Kept(path) => format!(
+                "the spans wait in {}, then: langspan resend",
+                path.parent().unwrap_or(path).display()
+            ),
+            Spool::Lost(why) if matches!(self.plan.out, Out::Regular(_)) => {
+                format!("{why}; later: {}", resume_command())
+            }
+            Spool::Lost(why) => format!("the spans are LOST: {why}"),
+            Spool::NotNeeded => String::new(),
+        };
+        let hint: Vec<String> = [remedy, kept]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect();
+        let failure = Failure::new(
+            Kind::Delivery,
+            format!("{count} traces were not accepted{place}: {words}"),
+        );
+        Some(
+            failure
+                .hint(hint.join("; "))
+                .status(outcome.status())
+                .retryable(outcome.is_retryable()),
+        )
+    }
+
+    fn of_stop(&self, stop: Stop) -> Option<Failure> {
+        let (kind, message) = match stop {
+            Stop::Closed => {
+                self.console
+                    .note("stopped early: nobody reads the output any more");
+                return None;
+            }
+            Stop::File(failure) => return Some(failure),
+            Stop::Signal(signal) => (Kind::Interrupted(signal), "interrupted".to_owned()),
+            Stop::Model(why) => (Kind::Lines, format!("stopped early: {why}")),
+            Stop::MaxErrors(most) => (
+                Kind::Lines,
+                format!("stopped early: --max-errors {most} is reached"),
+            ),
+            Stop::Outbox(why) => (Kind::Delivery, format!("stopped early: {why}")),
+        };
+        let hint = match self.plan.out {
+            Out::Regular(_) => format!("continue with: {}", resume_command()),
+            _ => "with --out FILE a run can be continued".to_owned(),
+        };
+        Some(Failure::new(kind, message).hint(hint))
+    }
+
+    /// Counts the traces that the server knows, where that is asked for.
+    async fn verify(
+        &self,
+        census: Census,
+        interrupt: &mut Interrupt,
+    ) -> Option<Result<u64, Failure>> {
+        let (wait, api) = (self.settings.delivery.verify?, self.api?);
+        let by = match self.plan.shard {
+            Some(_) => By::Name,
+            None => By::Number,
+        };
+        let Counted { sent, known, error } = tokio::select! {
+            counted = census.take(api, by, wait) => counted,
+            signal = interrupt.wait() => {
+                let failure = Failure::new(
+                    Kind::Interrupted(signal),
+                    "interrupted while waiting for the traces to be readable",
+                );
+                return Some(Err(failure.hint("they were accepted")));
+            }
+        };
+        if known >= sent {
+            return Some(Ok(known));
+        }
+        let message = match &error {
+            Some(error) => format!("the traces could not be counted: {}", error.message),
+            None => format!("{known} of {sent} traces can be read"),
+        };
+        let failure = Failure::new(Kind::NotReadable, message);
+        Some(Err(failure
+            .hint("they were accepted: raise --wait, or look whether the server's worker runs")
+            .status(error.and_then(|error| error.status))))
+    }
+}
+
+/// The command that continues this run.
+fn resume_command() -> String {
+    let given = std::env::args().skip(1);
+    let mut words = vec![env!("CARGO_PKG_NAME").to_owned()];
+    let left_out = ["--resume", "--overwrite", "--retry-errors"];
+    words.extend(
+        given
+            .filter(|word| !left_out.contains(&word.as_str()))
+            .map(quoted),
+    );
+    words.push("--resume".to_owned());
+    words.join(" ")
+}
+
+/// A word as a shell reads it.
+fn quoted(word: String) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

@@ -1,0 +1,186 @@
+//! `langspan batch`: many requests, one trace each.
+
+mod acks;
+mod answer;
+mod census;
+mod ending;
+mod history;
+mod input;
+mod line;
+mod order;
+mod packing;
+mod pages;
+mod past;
+mod plan;
+mod pool;
+mod resume;
+mod strict;
+mod tracer;
+mod writer;
+
+use std::fs::File;
+
+use super::interrupt::Interrupt;
+use super::setup::Setup;
+use crate::cli;
+use crate::console::Console;
+use crate::delivery::Outbox;
+use crate::failure::{Failure, Verdict};
+use crate::model::Pace;
+use crate::output::tally::Traces;
+use crate::settings::{OutboxPlace, Patience, Sources, Tracing};
+use crate::trace::spans::Dialect;
+use ending::Ending;
+use history::History;
+use input::Input;
+use pages::Pages;
+use plan::{Out, Plan};
+use pool::{Ends, Pool, Tools};
+use resume::{Again, Compared};
+use tracer::Tracer;
+use writer::Writer;
+
+/// # Errors
+/// When something is wrong before anything was sent.
+pub async fn run(options: &cli::Batch, console: &Console) -> Result<Verdict, Failure> {
+    let input = Input::open(&options.file)?;
+    let setup = Setup::open(&options.run, &Patience::BATCH, console).await?;
+    let sources = Sources::read(options.run.destination.env_file.as_deref())?;
+    let mut plan = Plan::new(options, &input, &setup.settings, &sources)?;
+    if options.run.dry_run {
+        return strict::show(&input.rewindable()?, &plan, &setup.settings);
+    }
+    let opened = open(options, input, &mut plan, &setup, console)?;
+    go(options, opened, &plan, setup, console).await
+}
+
+/// The files of a run.
+struct Opened {
+    input: Input,
+    /// The file of `--summary`.
+    summary: Option<File>,
+    history: History,
+    compared: Compared,
+}
+
+/// Checks and opens everything that a run needs, before anything is sent.
+fn open(
+    options: &cli::Batch,
+    mut input: Input,
+    plan: &mut Plan,
+    setup: &Setup,
+    console: &Console,
+) -> Result<Opened, Failure> {
+    let settings = &setup.settings;
+    settings.model.check_key()?;
+    if options.resume || options.strict {
+        input = input.rewindable()?;
+    }
+    if options.strict {
+        strict::check(&input, plan, settings, console)?;
+    }
+    let summary = options.summary.as_deref().map(ending::open_summary);
+    let summary = summary.transpose()?;
+    let history = History::new(plan.ledger(options, settings)?);
+    let compared = resume::compare(&input, plan, &history, settings)?;
+    Ok(Opened {
+        input,
+        summary,
+        history,
+        compared,
+    })
+}
+
+/// Asks, writes and delivers.
+async fn go(
+    options: &cli::Batch,
+    opened: Opened,
+    plan: &Plan,
+    setup: Setup,
+    console: &Console,
+) -> Result<Verdict, Failure> {
+    let Opened {
+        input,
+        summary,
+        mut history,
+        compared,
+    } = opened;
+    let traces = settle_the_past(&setup, &compared, &mut history, console).await?;
+    if let (true, Out::Regular(path)) = (options.retry_errors, &plan.out) {
+        history.redo_failed(path)?;
+    }
+    let (pace, settings, means) = (Pace::new(options.rpm), &setup.settings, &setup.means);
+    let tools = Tools {
+        plan,
+        settings,
+        http: &means.http,
+        console,
+        pace: &pace,
+        dialect: dialect(&settings.tracing),
+        is_traced: means.exporter.is_some(),
+        concurrency: options.concurrency,
+        max_errors: options.max_errors,
+    };
+    let budget = settings.delivery.export_timeout;
+    let exporter = means.exporter.as_ref();
+    let ends = Ends {
+        lines: input.stream().map_err(anyhow::Error::from)?,
+        writer: Writer::start(plan.sink()?).map_err(anyhow::Error::from)?,
+        tracer: exporter.map(|exporter| Tracer::new(exporter, budget)),
+        history,
+        record: setup.record,
+        pages: Pages::begin(&settings.tracing, means.api.as_ref()),
+    };
+    let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+    let mut pool = Pool::new(tools, ends, options.ordered, compared.census);
+    pool.tally.traces = traces;
+    pool.run(&mut interrupt, || input.part()).await;
+    let ending = Ending {
+        options,
+        settings,
+        plan,
+        api: means.api.as_ref(),
+        console,
+        summary,
+    };
+    Ok(ending.conclude(pool.finish(), &mut interrupt).await)
+}
+
+/// Delivers what an earlier run left in the outbox, and finds out what else of it has arrived.
+async fn settle_the_past(
+    setup: &Setup,
+    compared: &Compared,
+    history: &mut History,
+    console: &Console,
+) -> Result<Traces, Failure> {
+    let mut traces = Traces::default();
+    compared
+        .ask(history, setup.means.api.as_ref(), console)
+        .await;
+    let place = setup.settings.delivery.outbox.as_ref();
+    let outbox = place.and_then(|place| match place {
+        OutboxPlace {
+            dir: Ok(dir),
+            max_bytes,
+        } => Outbox::open(dir, *max_bytes).ok(),
+        _ => None,
+    });
+    if let (Some(wire), Some(outbox)) = (&setup.means.wire, &outbox) {
+        let again = Again {
+            wire,
+            settings: &setup.settings,
+            outbox,
+            budget: setup.settings.delivery.export_timeout,
+            console,
+        };
+        again.deliver(history, &mut traces).await?;
+    }
+    Ok(traces)
+}
+
+fn dialect(tracing: &Tracing) -> Dialect {
+    match tracing {
+        Tracing::On(destination) => destination.dialect,
+        _ => Dialect::Langfuse,
+    }
+}

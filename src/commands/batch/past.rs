@@ -1,0 +1,353 @@
+//! What an earlier run left in its output file: which lines are answered, which of them failed, and which have a
+//! trace that may not have arrived.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use tempfile::NamedTempFile;
+
+use super::acks::{Lines, Noted};
+use super::answer::Answer;
+use super::packing::Packing;
+use crate::failure::Failure;
+
+/// An earlier run.
+#[derive(Debug)]
+pub struct Past {
+    /// The output, unpacked, as it was found.
+    answers: File,
+    /// The beginning of each line's digest, by number; zero of a line that is not answered, or asked nothing.
+    digests: Vec<u32>,
+    pub answered: Lines,
+    pub failed: Lines,
+    /// Answered lines of which nobody noted that their trace was accepted.
+    pub unsettled: HashMap<u64, Unsettled>,
+    /// When the first call began.
+    pub began: Option<Timestamp>,
+    /// When the output was last written to.
+    pub written: SystemTime,
+}
+
+/// A line whose trace may not have arrived.
+#[derive(Clone, Debug)]
+pub struct Unsettled {
+    offset: u64,
+    length: usize,
+    pub trace_id: String,
+    pub start: Timestamp,
+    pub end: Timestamp,
+}
+
+impl Past {
+    /// Reads an output file and repairs its end, where a kill left half a line.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or is no output of this program.
+    pub fn read(path: &Path, packing: Packing, noted: &Noted) -> Result<Self, Failure> {
+        let name = path.display();
+        let cannot = |error: io::Error| {
+            Failure::file(format!("{name} cannot be read: {error}"))
+                .hint("check its permissions, and that it is an output of langspan batch")
+        };
+        let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+        let written = written.map_err(cannot)?;
+        let (answers, is_whole) = unpacked(path, packing).map_err(cannot)?;
+        let mut past = Self {
+            answers,
+            digests: Vec::new(),
+            answered: Lines::default(),
+            failed: Lines::default(),
+            unsettled: HashMap::new(),
+            began: None,
+            written,
+        };
+        past.scan(noted).map_err(|wrong| match wrong {
+            Wrong::Unreadable(error) => cannot(error),
+            Wrong::Foreign(number, why) => {
+                Failure::input(format!("{name}, line {number} is no output line: {why}"))
+                    .hint("--resume continues an output of langspan batch; --overwrite replaces it")
+            }
+        })?;
+        if !is_whole {
+            past.rewrite(path, packing, |_| true).map_err(|error| {
+                Failure::file(format!("{name} cannot be repaired: {error}"))
+                    .hint("is the disk full?")
+            })?;
+        }
+        Ok(past)
+    }
+
+    fn scan(&mut self, noted: &Noted) -> Result<(), Wrong> {
+        let mut spooled = Lines::default();
+        for line in noted.spooled.values().flatten() {
+            spooled.insert(*line);
+        }
+        self.answers.rewind()?;
+        let mut reader = BufReader::new(self.answers.try_clone()?);
+        let (mut offset, mut number) = (0, 0);
+        let mut text = Vec::new();
+        loop {
+            text.clear();
+            let length = reader.read_until(b'\n', &mut text)?;
+            if length == 0 {
+                return Ok(());
+            }
+            number += 1;
+            let answer: Answer<'_> = serde_json::from_slice(&text)
+                .map_err(|error| Wrong::Foreign(number, error.to_string()))?;
+            let line = answer.langspan.line;
+            if line == 0 || self.answered.contains(line) {
+                return Err(Wrong::Foreign(
+                    number,
+                    format!("line {line} stands there again"),
+                ));
+            }
+            self.answered.insert(line);
+            self.began = match (self.began, answer.langspan.start_time) {
+                (Some(began), Some(start)) => Some(began.min(start)),
+                (began, start) => began.or(start),
+            };
+            if answer.is_failed() {
+                self.failed.insert(line);
+            }
+            if let Some(digest) = &answer.langspan.input_digest {
+                self.keep_digest(line, digest);
+            }
+            if !noted.accepted.contains(line) && !spooled.contains(line) {
+                let unsettled = Unsettled::of(&answer, offset, length);
+                self.unsettled
+                    .extend(unsettled.map(|unsettled| (line, unsettled)));
+            }
+            offset += length as u64;
+        }
+    }
+
+    fn keep_digest(&mut self, line: u64, digest: &str) {
+        let place = usize::try_from(line).unwrap_or(usize::MAX);
+        if place >= self.digests.len() {
+            self.digests.resize(place + 1, 0);
+        }
+        self.digests[place] = beginning(digest);
+    }
+
+    /// Whether `digest` is another than that of the line that was answered.
+    pub fn is_changed(&self, line: u64, digest: &str) -> bool {
+        let place = usize::try_from(line).unwrap_or(usize::MAX);
+        let known = self.digests.get(place).copied().unwrap_or_default();
+        known != 0 && known != beginning(digest)
+    }
+
+    /// The output line of a line whose trace may not have arrived.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn answer(&self, unsettled: &Unsettled) -> io::Result<Vec<u8>> {
+        let mut text = vec![0; unsettled.length];
+        self.answers.read_exact_at(&mut text, unsettled.offset)?;
+        Ok(text)
+    }
+
+    /// Replaces the output file by one that holds the lines that are `kept`, whole or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn rewrite(
+        &self,
+        path: &Path,
+        packing: Packing,
+        kept: impl Fn(u64) -> bool,
+    ) -> io::Result<()> {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let copy = NamedTempFile::new_in(dir.unwrap_or(Path::new(".")))?;
+        copy.as_file()
+            .set_permissions(fs::metadata(path)?.permissions())?;
+        let mut packed = packing.pack(BufWriter::new(copy));
+        let mut answers = self.answers.try_clone()?;
+        answers.seek(SeekFrom::Start(0))?;
+        let mut piece = Vec::new();
+        for line in BufReader::new(answers).split(b'\n') {
+            let line = line?;
+            let answer: Answer<'_> = serde_json::from_slice(&line)?;
+            if !kept(answer.langspan.line) {
+                continue;
+            }
+            piece.extend_from_slice(&line);
+            piece.push(b'\n');
+            if piece.len() >= PIECE {
+                packed.write_lines(&piece)?;
+                piece.clear();
+            }
+        }
+        if !piece.is_empty() {
+            packed.write_lines(&piece)?;
+        }
+        let copy = packed
+            .finish()?
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        copy.as_file().sync_all()?;
+        copy.persist(path)?;
+        Ok(())
+    }
+}
+
+/// What is written at once when a file is rewritten, in bytes.
+const PIECE: usize = 1 << 20;
+
+impl Unsettled {
+    fn of(answer: &Answer<'_>, offset: u64, length: usize) -> Option<Self> {
+        let facts = &answer.langspan;
+        Some(Self {
+            offset,
+            length,
+            trace_id: facts.trace_id.as_deref()?.to_owned(),
+            start: facts.start_time?,
+            end: facts.end_time?,
+        })
+    }
+}
+
+/// Why an output cannot be continued.
+enum Wrong {
+    Unreadable(io::Error),
+    Foreign(u64, String),
+}
+
+impl From<io::Error> for Wrong {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// The first bits of a digest, which tell it from any other but one in four billion; never zero.
+fn beginning(digest: &str) -> u32 {
+    let bits = digest
+        .get(..8)
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    bits.unwrap_or(1).max(1)
+}
+
+/// The whole lines of a file, unpacked, and whether the file holds nothing else.
+fn unpacked(path: &Path, packing: Packing) -> io::Result<(File, bool)> {
+    let mut file = File::options().read(true).write(true).open(path)?;
+    if packing == Packing::Plain {
+        let size = file.metadata()?.len();
+        let whole = whole_lines(&mut file)?;
+        if whole < size {
+            file.set_len(whole)?;
+        }
+        return Ok((file, true));
+    }
+    let mut copy = tempfile::tempfile()?;
+    let mut reader = packing.unpack(BufReader::new(file));
+    let mut writer = BufWriter::new(&mut copy);
+    let mut buffer = vec![0; 64 << 10];
+    let mut is_whole = true;
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => writer.write_all(&buffer[..count])?,
+            // What follows was never written, or only in part.
+            Err(_) => {
+                is_whole = false;
+                break;
+            }
+        }
+    }
+    writer.flush()?;
+    drop(writer);
+    let size = copy.metadata()?.len();
+    let whole = whole_lines(&mut copy)?;
+    copy.set_len(whole)?;
+    Ok((copy, is_whole && whole == size))
+}
+
+/// How many bytes the whole lines take.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    const STEP: u64 = 64 << 10;
+    let mut end = file.metadata()?.len();
+    let mut buffer = vec![0; 64 << 10];
+    while end > 0 {
+        let start = end.saturating_sub(STEP);
+        let part = &mut buffer[..usize::try_from(end - start).unwrap_or_default()];
+        file.read_exact_at(part, start)?;
+        if let Some(last) = part.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(line: u64, status: u16) -> String {
+        format!(
+            r#"{{"custom_id":null,"response":{{"status_code":{status},"body":{{}}}},"error":null,"langspan":{{"line":{line},"trace_id":"t{line}","start_time":"2026-01-01T00:00:00Z","end_time":"2026-01-01T00:00:01Z","input_digest":"0123456789abcdef"}}}}"#
+        )
+    }
+
+    fn text(path: &Path, packing: Packing) -> String {
+        let mut text = String::new();
+        let file = BufReader::new(File::open(path).unwrap());
+        packing.unpack(file).read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn half_a_line_is_repaired_in_every_packing() {
+        for (suffix, packing) in [
+            ("jsonl", Packing::Plain),
+            ("gz", Packing::Gzip),
+            ("zst", Packing::Zstd),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(format!("out.{suffix}"));
+            let whole = format!("{}\n{}\n", answer(3, 200), answer(1, 500));
+            let mut packed = packing.pack(Vec::new());
+            packed.write_lines(whole.as_bytes()).unwrap();
+            packed.write_lines(b"{\"custom_id\":null,\"resp").unwrap();
+            // As a kill leaves it: not ended.
+            let bytes = match packed {
+                super::super::packing::Packed::Gzip(encoder) => encoder.get_ref().clone(),
+                packed => packed.finish().unwrap(),
+            };
+            fs::write(&path, bytes).unwrap();
+
+            let past = Past::read(&path, packing, &Noted::default()).unwrap();
+            assert_eq!(text(&path, packing), whole, "{suffix}");
+            assert!(past.answered.contains(1) && past.answered.contains(3));
+            assert!(past.failed.contains(1) && !past.failed.contains(3));
+            assert_eq!(past.unsettled.len(), 2);
+            let found = past.answer(&past.unsettled[&3]).unwrap();
+            assert!(found.starts_with(answer(3, 200).as_bytes()));
+            assert!(
+                past.is_changed(1, "ffffffff00000000") && !past.is_changed(1, "0123456700000000")
+            );
+
+            past.rewrite(&path, packing, |line| line == 3).unwrap();
+            assert_eq!(text(&path, packing), format!("{}\n", answer(3, 200)));
+        }
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.jsonl");
+        for text in [
+            "{}\n".to_owned(),
+            "hello\n".to_owned(),
+            format!("{0}\n{0}\n", answer(1, 200)),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert!(Past::read(&path, Packing::Plain, &Noted::default()).is_err());
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What a batch is to do, as its options say: which lines, under which name, where the answers go.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use opentelemetry::trace::TraceId;
+
+use super::acks::{self, Acks, Ledger, Noted};
+use super::input::Input;
+use super::packing::Packing;
+use super::past::Past;
+use super::writer::Sink;
+use crate::cli::{self, Form};
+use crate::failure::Failure;
+use crate::settings::{Settings, Shard, Sources};
+use crate::trace::{Trace, ids};
+
+/// What a run does.
+#[derive(Debug)]
+pub struct Plan {
+    pub name: String,
+    pub shard: Option<Shard>,
+    pub limit: Option<u64>,
+    pub out: Out,
+    /// What every trace of the run is filed under, unless its line says otherwise.
+    pub trace: Trace,
+}
+
+/// Where the answers go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    Stdout,
+    /// A file that a run can be continued from; it may not be there yet.
+    Regular(PathBuf),
+    /// A device or a pipe, written straight.
+    Irregular(PathBuf),
+}
+
+impl Plan {
+    /// # Errors
+    /// When options contradict each other or the output's place.
+    pub fn new(
+        options: &cli::Batch,
+        input: &Input,
+        settings: &Settings,
+        sources: &Sources,
+    ) -> Result<Self, Failure> {
+        if let Some(named) = &settings.trace.named {
+            return Err(Failure::usage(format!(
+                "{} names one trace, but each line has its own",
+                named.origin
+            ))
+            .hint("leave it out; --run NAME makes the trace ids the same each time"));
+        }
+        let out = Out::of(options.out.as_deref())?;
+        if options.resume && !matches!(out, Out::Regular(_)) {
+            return Err(Failure::usage("--resume needs an output file to continue")
+                .hint("name a regular file with --out"));
+        }
+        let form = options.run.output.output.filter(|form| *form != Form::Text);
+        let wants_document = options.run.output.json || form == Some(Form::Json);
+        if (wants_document && out == Out::Stdout) || matches!(form, Some(Form::Raw | Form::Url)) {
+            return Err(Failure::usage(
+                "stdout carries the answers, in the form of OpenAI's Batch",
+            )
+            .hint("leave -o out; with --out FILE, -o json prints the summary"));
+        }
+        if let Out::Regular(path) = &out
+            && is_same_file(path, &options.file)
+        {
+            return Err(Failure::usage("--out names the input itself").hint("name another file"));
+        }
+        let shard = options.shard.map(|shard| Shard::resolve(shard, sources));
+        let name = match &options.run_name {
+            Some(name) if name.trim().is_empty() => {
+                return Err(Failure::usage("--run is empty").hint("leave it out, or give a name"));
+            }
+            Some(name) => name.clone(),
+            None => format!(
+                "{}-{}",
+                input.stem,
+                Timestamp::now().strftime("%Y%m%dT%H%M%SZ")
+            ),
+        };
+        let mut plan = Self {
+            trace: settings.trace.of_call(),
+            shard: shard.transpose()?,
+            limit: options.limit,
+            name: String::new(),
+            out,
+        };
+        plan.rename(name);
+        Ok(plan)
+    }
+
+    /// Takes the name of the run, which is its session where none was given.
+    fn rename(&mut self, name: String) {
+        if self
+            .trace
+            .session
+            .as_ref()
+            .is_none_or(|session| *session == self.name)
+        {
+            self.trace.session = Some(name.clone());
+        }
+        self.name = name;
+    }
+
+    /// Whether a line is of this run's share.
+    pub fn holds(&self, line: u64) -> bool {
+        self.shard.is_none_or(|shard| shard.holds(line))
+    }
+
+    /// The trace of a line: the same each time that the run is continued.
+    pub fn trace_id(&self, line: u64, custom_id: Option<&str>, redo: u32) -> TraceId {
+        let name = &self.name;
+        let call = match custom_id {
+            Some(id) => format!("{name}/{id}"),
+            None => format!("{name}/line-{line}"),
+        };
+        let seed = match redo {
+            0 => call,
+            redo => format!("{call}/retry-{redo}"),
+        };
+        ids::from_seed(&seed)
+    }
+
+    /// Opens the file that tells how far the run comes; what an earlier run left is taken over.
+    ///
+    /// # Errors
+    /// When a file cannot be used, holds something else, or is of a run that was another.
+    pub fn ledger(&mut self, options: &cli::Batch, settings: &Settings) -> Result<Ledger, Failure> {
+        let Out::Regular(path) = self.out.clone() else {
+            return Ok(Ledger::default());
+        };
+        let holds_answers = fs::metadata(&path).is_ok_and(|found| found.len() > 0);
+        if options.resume {
+            return self.take_over(&path, holds_answers, options, settings);
+        }
+        if holds_answers && !options.overwrite {
+            return Err(
+                Failure::file(format!("{} holds something already", path.display()))
+                    .hint("--resume continues it, --overwrite replaces it"),
+            );
+        }
+        File::create(&path).map_err(|error| unwritable(&path, &error))?;
+        Ok(Ledger {
+            acks: Some(self.begin_acks(&Acks::path(&path), settings)?),
+            ..Ledger::default()
+        })
+    }
+
+    /// Opens the output.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn sink(&self) -> Result<Sink, Failure> {
+        let (path, packing) = match &self.out {
+            Out::Stdout => return Ok(Packing::Plain.pack(Box::new(io::stdout()))),
+            Out::Irregular(path) => (path, Packing::Plain),
+            Out::Regular(path) => (path, Packing::of(path)),
+        };
+        let is_regular = matches!(self.out, Out::Regular(_));
+        let file = OpenOptions::new()
+            .append(true)
+            .create(is_regular)
+            .open(path)
+            .map_err(|error| unwritable(path, &error))?;
+        Ok(packing.pack(Box::new(file)))
+    }
+
+    /// What tells this run from others.
+    fn run(&self, settings: &Settings) -> acks::Run {
+        acks::Run {
+            name: self.name.clone(),
+            model: settings.model.name.value.clone(),
+            shard: self.shard.map(|shard| shard.to_string()),
+        }
+    }
+
+    fn begin_acks(&self, path: &Path, settings: &Settings) -> Result<Acks, Failure> {
+        Acks::begin(path, &self.run(settings)).map_err(|error| unwritable(path, &error))
+    }
+
+    fn take_over(
+        &mut self,
+        path: &Path,
+        holds_answers: bool,
+        options: &cli::Batch,
+        settings: &Settings,
+    ) -> Result<Ledger, Failure> {
+        let acks_path = Acks::path(path);
+        let reopened = Acks::reopen(&acks_path).map_err(|error| {
+            Failure::file(format!("{} cannot be read: {error}", acks_path.display()))
+                .hint("it is the file that a run is continued from; --overwrite begins anew")
+        })?;
+        let (acks, noted) = match reopened {
+            Some((earlier, noted, acks)) => {
+                if options.run_name.is_none() {
+                    self.rename(earlier.name.clone());
+                }
+                refuse_changes(&earlier, &self.run(settings), path)?;
+                (acks, noted)
+            }
+            None if holds_answers && options.run_name.is_none() => {
+                return Err(Failure::input(format!(
+                    "{} is missing, so the run's name is not known",
+                    acks_path.display()
+                ))
+                .hint("say --run NAME as in the run that is continued"));
+            }
+            None => (self.begin_acks(&acks_path, settings)?, Noted::default()),
+        };
+        let past = holds_answers
+            .then(|| Past::read(path, Packing::of(path), &noted))
+            .transpose()?;
+        Ok(Ledger {
+            acks: Some(acks),
+            noted,
+            past,
+        })
+    }
+}
+
+impl Out {
+    fn of(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path.filter(|path| *path != Path::new("-")) else {
+            return Ok(Self::Stdout);
+        };
+        match fs::metadata(path) {
+            Ok(found) if found.is_file() => Ok(Self::Regular(path.to_owned())),
+            Ok(found) if found.is_dir() => {
+                Err(Failure::file(format!("{} is a directory", path.display()))
+                    .hint("name a file in it"))
+            }
+            Ok(_) => Ok(Self::Irregular(path.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(Self::Regular(path.to_owned()))
+            }
+            Err(error) => Err(unwritable(path, &error)),
+        }
+    }
+}
+
+/// Refuses to continue a run that was another.
+fn refuse_changes(earlier: &acks::Run, now: &acks::Run, path: &Path) -> Result<(), Failure> {
+    let shard = |run: &acks::Run| run.shard.clone().unwrap_or_else(|| "none".to_owned());
+    let changes = [
+        ("run", earlier.name.clone(), now.name.clone()),
+        ("model", earlier.model.clone(), now.model.clone()),
+        ("shard", shard(earlier), shard(now)),
+    ];
+    for (what, earlier, now) in changes {
+        if earlier != now {
+            return Err(Failure::input(format!(
+                "the {what} of {} was {earlier} and is {now} now",
+                path.display()
+            ))
+            .hint(format!(
+                "say --{what} as before, or begin another output file"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::file(format!("{} cannot be written: {error}", path.display()))
+        .hint("check the path, its permissions and the room on the disk")
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    id(one).is_some() && id(one) == id(other)
+}

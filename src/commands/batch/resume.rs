@@ -1,0 +1,262 @@
+//! What comes before a run is continued: the input is compared with what was answered, entries of the outbox are
+//! delivered, and Langfuse is asked which traces have arrived.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::trace::SpanId;
+use tokio::time::Instant;
+
+use super::acks::Note;
+use super::answer;
+use super::census::Census;
+use super::history::{Arrived, History};
+use super::input::{self, Input};
+use super::line::{Defaults, Line};
+use super::plan::Plan;
+use crate::commands::remedy;
+use crate::console::Console;
+use crate::delivery::outbox::Entry;
+use crate::delivery::wire::PROOF_OF_ABSENCE;
+use crate::delivery::{Outbox, Wire, redelivery};
+use crate::failure::{Failure, Kind};
+use crate::langfuse::Api;
+use crate::output::tally::Traces;
+use crate::settings::{Settings, Tracing};
+use crate::trace::ids;
+
+/// What the comparison found.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// The sessions of lines whose trace may not have arrived.
+    sessions: HashSet<String>,
+    /// The traces of lines that need nothing more.
+    pub census: Census,
+}
+
+/// Compares the input with what was answered before anything is sent.
+///
+/// # Errors
+/// When an answered line is another now, or is missing.
+pub fn compare(
+    input: &Input,
+    plan: &Plan,
+    history: &History,
+    settings: &Settings,
+) -> Result<Compared, Failure> {
+    let mut compared = Compared::default();
+    let Some(past) = history.past() else {
+        return Ok(compared);
+    };
+    let defaults = Defaults {
+        model: &settings.model,
+        trace: &plan.trace,
+    };
+    let cannot = |error| {
+        Failure::file(format!("{} cannot be read: {error}", input.name)).hint("check the file")
+    };
+    let mut found = 0;
+    for line in input.lines().map_err(cannot)? {
+        let line = line.map_err(cannot)?;
+        if !past.answered.contains(line.number) {
+            continue;
+        }
+        found += 1;
+        if past.is_changed(line.number, &answer::digest(&line)) {
+            let message = format!(
+                "line {} of {} was answered, and is another now",
+                line.number, input.name
+            );
+            return Err(Failure::input(message).hint(CHANGED));
+        }
+        compared.take(&line, plan, history, settings, &defaults)?;
+    }
+    if found < past.answered.len() {
+        let missing = past.answered.len() - found;
+        let message = format!("{} lacks {missing} lines that were answered", input.name);
+        return Err(Failure::input(message).hint(CHANGED));
+    }
+    Ok(compared)
+}
+
+const CHANGED: &str =
+    "continue with the input of before, to which lines may be added; or begin another output file";
+
+impl Compared {
+    /// Takes an answered line into account.
+    fn take(
+        &mut self,
+        line: &input::Line,
+        plan: &Plan,
+        history: &History,
+        settings: &Settings,
+        defaults: &Defaults<'_>,
+    ) -> Result<(), Failure> {
+        let duties = history.duties(line.number);
+        let is_counted = settings.delivery.verify.is_some();
+        if duties.deliver.is_none() && !is_counted {
+            return Ok(());
+        }
+        let Ok(parsed) = Line::parse(line, defaults) else {
+            // It was answered as what it is: no request.
+            return Ok(());
+        };
+        let session = parsed.trace.session.clone().unwrap_or_default();
+        let trace_id = plan.trace_id(
+            line.number,
+            parsed.custom_id.as_deref(),
+            history.redo(line.number),
+        );
+        match duties.deliver {
+            Some(unsettled) if unsettled.trace_id != trace_id.to_string() => {
+                let message = format!(
+                    "line {} was answered in a run of another name than {}",
+                    line.number, plan.name
+                );
+                return Err(
+                    Failure::input(message).hint("say --run NAME as in the run that is continued")
+                );
+            }
+            Some(_) => {
+                self.sessions.insert(session);
+            }
+            None => {
+                let is_traced = ids::is_sampled(trace_id, settings.delivery.sample)
+                    || history.has_failed(line.number);
+                if let (true, Some(began)) = (is_traced, history.past().and_then(|past| past.began))
+                {
+                    self.census.add(&session, trace_id, began);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks Langfuse which spans of lines that nobody acknowledged have arrived.
+    pub async fn ask(&self, history: &mut History, api: Option<&Api>, console: &Console) {
+        let (Some(api), Some(past)) = (api, history.past()) else {
+            return;
+        };
+        let unsettled = past.unsettled.values();
+        let wanted: HashSet<&str> = unsettled
+            .clone()
+            .map(|line| line.trace_id.as_str())
+            .collect();
+        let from = unsettled.clone().map(|line| line.start).min();
+        let (Some(from), Some(to)) = (from, unsettled.map(|line| line.end).max()) else {
+            return;
+        };
+        let passed = SystemTime::now().duration_since(past.written);
+        tokio::time::sleep(PROOF_OF_ABSENCE.saturating_sub(passed.unwrap_or_default())).await;
+        let mut arrived = HashSet::new();
+        for session in &self.sessions {
+            let found = |trace: &str, span: &str| {
+                if let (true, Ok(span)) = (wanted.contains(trace), SpanId::from_hex(span)) {
+                    arrived.insert(span);
+                }
+            };
+            if let Err(error) = api.session_spans(session, from, to, found).await {
+                console.warn(&format!(
+                    "which traces of the earlier run have arrived is not known: {}",
+                    error.message
+                ));
+                history.arrived = Arrived::Unknown;
+                return;
+            }
+        }
+        history.arrived = Arrived::Known(arrived);
+    }
+}
+
+/// Where entries of the outbox go.
+#[derive(Debug)]
+pub struct Again<'a> {
+    pub wire: &'a Wire,
+    pub settings: &'a Settings,
+    pub outbox: &'a Outbox,
+    /// Time for one entry.
+    pub budget: Duration,
+    pub console: &'a Console,
+}
+
+impl Again<'_> {
+    /// Delivers the entries of the outbox that hold traces of the run; one that is gone was delivered.
+    ///
+    /// # Errors
+    /// When the notes of the run cannot be written.
+    pub async fn deliver(&self, history: &mut History, traces: &mut Traces) -> Result<(), Failure> {
+        for (id, lines) in history.entries() {
+            let count = lines.len() as u64;
+            match self.deliver_entry(&id).await {
+                Ok(()) => {
+                    traces.accepted += count;
+                    if let Some(acks) = history.acks() {
+                        acks.note(&Note::Accepted(lines)).map_err(|error| {
+                            Failure::file(format!("the acks cannot be written: {error}"))
+                                .hint("is the disk full?")
+                        })?;
+                    }
+                }
+                Err(failure) => {
+                    traces.spooled += count;
+                    self.console.error(&failure);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver_entry(&self, id: &str) -> Result<(), Failure> {
+        let failure = |message: String| Failure::new(Kind::Delivery, message);
+        let unreadable =
+            |error| failure(format!("{id} cannot be read: {error}")).hint("look at the outbox");
+        let Some(mut entry) = self.outbox.entry(id).map_err(unreadable)? else {
+            if self.outbox.holds(id) {
+                let message = format!("another process delivers {id} just now");
+                return Err(failure(message).hint("run it again when that has ended"));
+            }
+            return Ok(());
+        };
+        self.refuse_others(&entry)?;
+        let deadline = Instant::now() + self.budget;
+        let settled = redelivery::redeliver(self.wire, &mut entry, deadline).await;
+        let settled = settled.map_err(|error| {
+            failure(format!("{id} cannot be delivered: {error:#}")).hint("look at the outbox")
+        })?;
+        if settled.outcome.is_accepted() {
+            return entry.remove().map_err(|error| {
+                let message = format!("{id} was delivered but cannot be removed: {error}");
+                failure(message).hint("remove it by hand, else it is delivered again")
+            });
+        }
+        let cause = self.console.clean(&settled.outcome.describe());
+        // The failure is said below; the note is for those who look at the outbox.
+        let _ = redelivery::note(&mut entry, &settled, &cause);
+        let hint = match &self.settings.tracing {
+            Tracing::On(destination) => remedy::of_delivery(&settled.outcome, destination),
+            _ => String::new(),
+        };
+        let url = &self.wire.target.url;
+        Err(failure(format!("{id} was not accepted by {url}: {cause}")).hint(hint))
+    }
+
+    /// Refuses to deliver what was meant for another project.
+    fn refuse_others(&self, entry: &Entry) -> Result<(), Failure> {
+        let meant_for = entry
+            .meta
+            .as_ref()
+            .and_then(|meta| meta.public_key.as_deref());
+        let own = match &self.settings.tracing {
+            Tracing::On(destination) => destination.langfuse.as_ref(),
+            _ => None,
+        };
+        match (meant_for, own.map(|langfuse| langfuse.keys.public.as_str())) {
+            (Some(other), Some(own)) if other != own => Err(Failure::new(
+                Kind::Delivery,
+                format!("{} is of the project of {other} and stays", entry.id),
+            )
+            .hint("set its keys to deliver it")),
+            _ => Ok(()),
+        }
+    }
+}

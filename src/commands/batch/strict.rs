@@ -1,0 +1,164 @@
+//! Reading all lines before any is sent: `--strict`, and what `--dry-run` shows.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::input::Input;
+use super::line::{Defaults, Line};
+use super::plan::Plan;
+use crate::cli::Form;
+use crate::commands::call;
+use crate::console::Console;
+use crate::failure::{Failure, Verdict};
+use crate::output::Printer;
+use crate::output::dry_run::DryRun;
+use crate::settings::{Settings, Tracing};
+use crate::trace::{TraceContext, ids, spans};
+
+/// How many wrong lines are named.
+const NAMED: usize = 5;
+
+/// Refuses an input with lines that are no requests, or that share a `custom_id`.
+///
+/// # Errors
+/// When there are any, or the input cannot be read.
+pub fn check(
+    input: &Input,
+    plan: &Plan,
+    settings: &Settings,
+    console: &Console,
+) -> Result<(), Failure> {
+    let mut wrong: u64 = 0;
+    // Half of a digest tells a million ids apart.
+    let mut ids: HashSet<u64> = HashSet::new();
+    each(input, plan, settings, |number, line| {
+        let why = match line {
+            Ok(line) => {
+                let id = line.custom_id.as_ref();
+                let is_new =
+                    id.is_none_or(|id| ids.insert(u64::from_be_bytes(ids::first_bytes(id))));
+                match id {
+                    Some(id) if !is_new => {
+                        format!("custom_id `{id}` stands in an earlier line too")
+                    }
+                    _ => return,
+                }
+            }
+            Err(why) => why,
+        };
+        wrong += 1;
+        if wrong <= NAMED as u64 {
+            console.note(&format!("{}, line {number}: {why}", input.name));
+        }
+    })?;
+    if wrong == 0 {
+        return Ok(());
+    }
+    Err(Failure::input(format!(
+        "{} has {wrong} lines that cannot be used",
+        input.name
+    ))
+    .hint("mend them; without --strict each gives an error line"))
+}
+
+/// What would be done.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    first: DryRun<'a>,
+    lines: Counts,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Counts {
+    requests: u64,
+    invalid: u64,
+}
+
+/// Shows how many lines there are, and what the first of them would do.
+///
+/// # Errors
+/// When the input cannot be read.
+pub fn show(input: &Input, plan: &Plan, settings: &Settings) -> Result<Verdict, Failure> {
+    let mut counts = Counts::default();
+    let mut first = None;
+    each(input, plan, settings, |number, line| match line {
+        Ok(line) => {
+            counts.requests += 1;
+            first.get_or_insert((number, line));
+        }
+        Err(_) => counts.invalid += 1,
+    })?;
+    let mut printer = Printer::new(settings.form);
+    let said = format!(
+        "{} requests, {} invalid lines\n",
+        counts.requests, counts.invalid
+    );
+    let Some((number, line)) = first else {
+        printer.text(&said);
+        return Ok(Verdict::default());
+    };
+    let trace_id = plan.trace_id(number, line.custom_id.as_deref(), 0);
+    let exchange = call::begin(&settings.model, line.request, Timestamp::now());
+    let (endpoint, dialect) = match &settings.tracing {
+        Tracing::On(destination) => (
+            Some(destination.target.url.to_string()),
+            destination.dialect,
+        ),
+        _ => (None, spans::Dialect::Langfuse),
+    };
+    let context = TraceContext::root(trace_id);
+    let spans = spans::spans(&exchange, &line.trace, &context, dialect);
+    let url = settings
+        .model
+        .endpoint
+        .url(&exchange.asked_model())
+        .to_string();
+    let shown = Shown {
+        first: DryRun::new(
+            "batch",
+            Some((url, &exchange.request)),
+            &spans,
+            endpoint,
+            &settings.notes.shown,
+        ),
+        lines: counts,
+    };
+    if printer.form() == Form::Json {
+        printer.document(&shown);
+    } else {
+        printer.text(&format!("{said}line {number}:\n{}", shown.first.to_text()));
+    }
+    Ok(Verdict::default())
+}
+
+/// Reads every line of the run's share.
+fn each(
+    input: &Input,
+    plan: &Plan,
+    settings: &Settings,
+    mut take: impl FnMut(u64, Result<Line, String>),
+) -> Result<(), Failure> {
+    let cannot = |error| {
+        Failure::file(format!("{} cannot be read: {error}", input.name)).hint("check the file")
+    };
+    let defaults = Defaults {
+        model: &settings.model,
+        trace: &plan.trace,
+    };
+    let mut taken = 0;
+    for line in input.lines().map_err(cannot)? {
+        let line = line.map_err(cannot)?;
+        if !plan.holds(line.number) {
+            continue;
+        }
+        taken += 1;
+        if plan.limit.is_some_and(|limit| taken > limit) {
+            break;
+        }
+        take(line.number, Line::parse(&line, &defaults));
+    }
+    Ok(())
+}

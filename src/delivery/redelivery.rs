@@ -1,0 +1,83 @@
+//! Entries of the outbox on their way again: asked for first, where one may have arrived before.
+
+use std::io;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::outbox::Entry;
+use super::outcome::Outcome;
+use super::payload::Payload;
+use super::wire::{Settled, Wire};
+
+/// Delivers one entry: every request of it, in order. What was accepted is taken out of it.
+///
+/// # Errors
+/// When the entry cannot be read or written.
+pub async fn redeliver(
+    wire: &Wire,
+    entry: &mut Entry,
+    deadline: Instant,
+) -> anyhow::Result<Settled> {
+    let payloads = entry.payloads()?;
+    let count = |payloads: &[Payload]| payloads.iter().map(Payload::span_count).sum::<usize>();
+    let whole = count(&payloads);
+    let since = entry.ambiguous_since();
+    let mut settled: Option<Settled> = None;
+    for payload in payloads {
+        let next = deliver_once(wire, entry, payload, since, deadline).await?;
+        settled = Some(match settled {
+            Some(settled) => settled.add(next),
+            None => next,
+        });
+    }
+    let settled = settled.ok_or_else(|| anyhow::anyhow!("the entry is empty"))?;
+    if (1..whole).contains(&count(&settled.remaining)) {
+        entry.keep_only(&settled.remaining)?;
+    }
+    Ok(settled)
+}
+
+/// Notes of an entry that was not delivered why it still waits.
+///
+/// # Errors
+/// When the metadata cannot be written.
+pub fn note(entry: &mut Entry, settled: &Settled, cause: &str) -> io::Result<()> {
+    // When nothing was sent, absence counts from the earlier failure on.
+    let earlier = entry
+        .ambiguous_since()
+        .filter(|_| matches!(settled.outcome, Outcome::Unsent(_)));
+    let since = settled
+        .is_ambiguous
+        .then(|| earlier.unwrap_or_else(Timestamp::now));
+    entry.note(cause, since)
+}
+
+/// Delivers a request, without what the server has since an earlier delivery that may have arrived at `since`.
+async fn deliver_once(
+    wire: &Wire,
+    entry: &mut Entry,
+    payload: Payload,
+    since: Option<Timestamp>,
+    deadline: Instant,
+) -> io::Result<Settled> {
+    let missing = match (since, &wire.api) {
+        (Some(since), Some(_)) => wire.missing(&payload, deadline, since).await,
+        _ => Some(Some(payload.clone())),
+    };
+    Ok(match missing {
+        Some(Some(missing)) => {
+            // Noted before anything leaves: a process that is killed cannot say any more what it had sent.
+            entry.note("a delivery was under way", Some(Timestamp::now()))?;
+            wire.deliver(&missing, deadline).await
+        }
+        Some(None) => Settled::of(Outcome::Confirmed, payload),
+        None => {
+            let why = "it may have arrived before, and the server did not say whether it has";
+            Settled {
+                is_ambiguous: true,
+                ..Settled::of(Outcome::Unsent(why.to_owned()), payload)
+            }
+        }
+    })
+}
