@@ -13,7 +13,7 @@ pub mod sse;
 pub mod stream;
 pub mod usage;
 
-pub use client::{Client, Progress, Sink};
+pub use client::{Client, Progress, Retried, Sink};
 pub use completion::Completion;
 pub use endpoint::Endpoint;
 pub use provider::Provider;
