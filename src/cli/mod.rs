@@ -18,8 +18,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use values::{Parameter, duration, pair, parameter, seconds, temperature};
+use values::{Parameter, capture, duration, pair, parameter, seconds, temperature};
 pub use values::{form, rate};
+
+use crate::trace::privacy::Capture;
 
 /// Runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 ///
@@ -216,6 +218,8 @@ pub struct Run {
     #[command(flatten)]
     pub delivery: Delivery,
     #[command(flatten)]
+    pub privacy: Privacy,
+    #[command(flatten)]
     pub output: Output,
     /// Append the exchange to FILE, as replay reads it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -365,6 +369,17 @@ pub struct Delivery {
     /// Trace this share of calls, from 0 to 1; failures always [env: LANGFUSE_SAMPLE_RATE]
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub sample: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Privacy")]
+pub struct Privacy {
+    /// The content to trace and record: full, truncate=N (characters of each text) or none
+    #[arg(long, value_name = "WHAT", value_parser = capture, default_value = "full")]
+    pub capture: Capture,
+    /// Leave what matches out of what is traced and recorded; may be repeated
+    #[arg(long, value_name = "REGEX")]
+    pub redact: Vec<String>,
 }
 
 #[derive(Debug, Args)]
