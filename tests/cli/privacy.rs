@@ -297,6 +297,16 @@ fn what_was_redacted_is_verified_as_it_was_sent() {
 }
 
 #[test]
+fn a_check_files_its_trace_under_no_key() {
+    let sandbox = Sandbox::start();
+    let call = Langspan::new(&["check", "--json", "-u", &github_key()]).at(&sandbox);
+    let document = call.run().code(0).json();
+    assert_eq!(document["trace"]["redactions"], 1);
+    let rows = sandbox.observations(document["trace"]["id"].as_str().unwrap());
+    assert!(rows.len() == 2 && rows.iter().all(|row| row["userId"] == "[redacted]"));
+}
+
+#[test]
 fn a_dry_run_shows_the_request_as_it_is_and_the_spans_as_they_would_be() {
     let servers = Servers::answering("hi");
     let arguments = [
