@@ -64,6 +64,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l env-file -d '
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l wait -d 'How long --verify waits, in seconds' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 10; of batch: 30]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l sample -d 'Trace this share of calls, from 0 to 1; failures always [env: LANGFUSE_SAMPLE_RATE]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l capture -d 'The content to trace and record: full, truncate=N (characters of each text) or none' -r
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l redact -d 'Leave what matches out of what is traced and recorded; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s o -l output -d 'What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l record -d 'Append the exchange to FILE, as replay reads it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-stdin -d 'Ignore stdin'
@@ -110,6 +112,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l env-file -d
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l wait -d 'How long --verify waits, in seconds' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 10; of batch: 30]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l sample -d 'Trace this share of calls, from 0 to 1; failures always [env: LANGFUSE_SAMPLE_RATE]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l capture -d 'The content to trace and record: full, truncate=N (characters of each text) or none' -r
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l redact -d 'Leave what matches out of what is traced and recorded; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s o -l output -d 'What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l record -d 'Append the exchange to FILE, as replay reads it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l send -d 'Call the model for recordings too'
@@ -165,6 +169,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l env-file -d 
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l wait -d 'How long --verify waits, in seconds' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 10; of batch: 30]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l sample -d 'Trace this share of calls, from 0 to 1; failures always [env: LANGFUSE_SAMPLE_RATE]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l capture -d 'The content to trace and record: full, truncate=N (characters of each text) or none' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l redact -d 'Leave what matches out of what is traced and recorded; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s o -l output -d 'What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l record -d 'Append the exchange to FILE, as replay reads it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l overwrite -d 'Write over an output file that holds something'

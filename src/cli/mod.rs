@@ -20,8 +20,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub use values::{Allowance, Shard, form, rate};
 use values::{
-    Parameter, allowance, concurrency, duration, pair, parameter, seconds, shard, temperature,
+    Parameter, allowance, capture, concurrency, duration, pair, parameter, seconds, shard,
+    temperature,
 };
+
+use crate::trace::privacy::Capture;
 
 /// Runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 ///
@@ -278,6 +281,8 @@ pub struct Run {
     #[command(flatten)]
     pub delivery: Delivery,
     #[command(flatten)]
+    pub privacy: Privacy,
+    #[command(flatten)]
     pub output: Output,
     /// Append the exchange to FILE, as replay reads it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -427,6 +432,17 @@ pub struct Delivery {
     /// Trace this share of calls, from 0 to 1; failures always [env: LANGFUSE_SAMPLE_RATE]
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub sample: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Privacy")]
+pub struct Privacy {
+    /// The content to trace and record: full, truncate=N (characters of each text) or none
+    #[arg(long, value_name = "WHAT", value_parser = capture, default_value = "full")]
+    pub capture: Capture,
+    /// Leave what matches out of what is traced and recorded; may be repeated
+    #[arg(long, value_name = "REGEX")]
+    pub redact: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Form;
+use crate::trace::privacy::Capture;
 
 /// A field of the request body.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,20 @@ pub fn form(text: &str) -> Result<Form, String> {
         _ => Err(format!(
             "it is text, json, raw or url; to write to a file use `> {text}`"
         )),
+    }
+}
+
+/// Reads how much of the content is kept.
+pub fn capture(text: &str) -> Result<Capture, String> {
+    match text.split_once('=') {
+        None if text == "full" => Ok(Capture::Full),
+        None if text == "none" => Ok(Capture::None),
+        Some(("truncate", count)) => match count.parse() {
+            Ok(0) => Err("for no content at all, say none".to_owned()),
+            Ok(count) => Ok(Capture::Truncate(count)),
+            Err(_) => Err("a number of characters is wanted, as in truncate=200".to_owned()),
+        },
+        _ => Err("it is full, truncate=N or none".to_owned()),
     }
 }
 

@@ -62,10 +62,13 @@ pub async fn complete(
     };
     exchange.end = Timestamp::now().max(exchange.start);
     exchange.attempts = Some(progress.attempts);
+    exchange.retried = std::mem::take(&mut progress.retried);
     exchange.completion_start = progress.first_token;
     let failure = match ended {
         Ok(Ok(answer)) => {
             exchange.set_response(&answer.body, answer.completion);
+            exchange.status = Some(answer.status);
+            exchange.cost = answer.cost;
             return Ok(());
         }
         Ok(Err(error)) => Failure::from(error),

@@ -164,7 +164,8 @@ impl Run {
         trace: &Trace,
         context: &TraceContext,
     ) {
-        let spans = spans::spans(exchange, trace, context, self.dialect());
+        let filtered = self.settings.privacy.filter(exchange, trace);
+        let spans = spans::spans(&filtered.exchange, &filtered.trace, context, self.dialect());
         let endpoint = match &self.settings.tracing {
             Tracing::On(destination) => Some(destination.target.url.to_string()),
             _ => None,
@@ -173,7 +174,7 @@ impl Run {
         let plan = DryRun::new(
             self.command,
             request,
-            &spans,
+            (&spans, filtered.redactions),
             endpoint,
             &self.settings.notes.shown,
         );

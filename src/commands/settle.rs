@@ -19,6 +19,7 @@ use crate::langfuse::{Row, Wanted, readback};
 use crate::output::tree::{self, Canvas};
 use crate::output::{DeliveryState, Report, TraceReport};
 use crate::settings::{Destination, Tracing};
+use crate::trace::privacy::Filtered;
 use crate::trace::spans::{self, Dialect};
 use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
 
@@ -43,11 +44,18 @@ impl Run {
     ) -> Result<(), Failure> {
         self.printer.answer(exchange);
         let mut failures: Vec<Failure> = failure.into_iter().collect();
-        failures.extend(self.record(exchange, trace, context));
+        let filtered = self.settings.privacy.filter(exchange, trace);
+        failures.extend(self.record(&filtered, context));
         for failure in &failures {
             self.console.error(failure);
         }
-        let report = self.trace(exchange, trace, context, &mut failures).await?;
+        let report = self.trace(&filtered, context, &mut failures).await?;
+        if report.redactions > 0 {
+            let redactions = report.redactions;
+            self.console.note(&format!(
+                "redacted: {redactions} passage(s) of what was traced or recorded"
+            ));
+        }
         self.conclude(exchange, &report, failures);
         Ok(())
     }
@@ -55,8 +63,7 @@ impl Run {
     /// Delivers the trace of an exchange, unless it is not to be traced.
     async fn trace(
         &mut self,
-        exchange: &Exchange,
-        trace: &Trace,
+        filtered: &Filtered<'_>,
         context: &TraceContext,
         failures: &mut Vec<Failure>,
     ) -> Result<TraceReport, Failure> {
@@ -64,6 +71,7 @@ impl Run {
             id: context.trace_id.to_string(),
             url: None,
             spans: 0,
+            redactions: self.record.as_ref().map_or(0, |_| filtered.redactions),
             endpoint: self
                 .destination()
                 .map(|destination| destination.target.url.to_string()),
@@ -75,13 +83,15 @@ impl Run {
             self.console.note(&format!("tracing is off: {switch}"));
             return Ok(report);
         }
+        let exchange = &filtered.exchange;
         if exchange.error.is_none() && !self.is_sampled(context) {
             report.delivery = DeliveryState::SampledOut;
             self.console.note("trace: left out by the sample rate");
             return Ok(report);
         }
-        let spans = spans::spans(exchange, trace, context, self.dialect());
+        let spans = spans::spans(exchange, &filtered.trace, context, self.dialect());
         report.spans = spans.len();
+        report.redactions = filtered.redactions;
         let wanted = proof::wanted(&spans, exchange);
         let delivery = self.deliver(spans.to_vec()).await?;
         report.status = delivery.outcome.status();
@@ -131,14 +141,9 @@ impl Run {
     }
 
     /// Appends the recording of an exchange.
-    fn record(
-        &mut self,
-        exchange: &Exchange,
-        trace: &Trace,
-        context: &TraceContext,
-    ) -> Option<Failure> {
+    fn record(&mut self, filtered: &Filtered<'_>, context: &TraceContext) -> Option<Failure> {
         let file = self.record.as_mut()?;
-        let line = Recording::new(exchange, trace, context).to_line();
+        let line = Recording::new(&filtered.exchange, &filtered.trace, context).to_line();
         let error = file.write_all(format!("{line}\n").as_bytes()).err()?;
         Some(
             Failure::file(format!("the recording cannot be written: {error}"))

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use reqwest::Response;
 use serde_json::Value;
@@ -42,6 +42,19 @@ pub struct Answer {
     /// The body as received; of a stream, the body that it amounts to.
     pub body: String,
     pub completion: Completion,
+    /// The HTTP status.
+    pub status: u16,
+    /// US dollars, when the endpoint stated them in a header.
+    pub cost: Option<f64>,
+}
+
+/// An attempt that was followed by another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retried {
+    /// The HTTP status; none when there was no answer.
+    pub status: Option<u16>,
+    /// How long it was waited before the next.
+    pub wait: Duration,
 }
 
 /// What is known of a call at any moment, so that an interrupted one can be traced too.
@@ -49,6 +62,8 @@ pub struct Answer {
 pub struct Progress {
     /// Requests made, the present one included.
     pub attempts: u32,
+    /// The attempts that were followed by another.
+    pub retried: Vec<Retried>,
     /// When the first chunk of a streamed answer arrived.
     pub first_token: Option<Timestamp>,
     /// What the provider calls the last request that it answered (`x-request-id`).
@@ -189,6 +204,11 @@ impl Client<'_> {
             if let Some(pace) = self.pace {
                 pace.turn().await;
             }
+            // Only now: a call that ends during the wait is not repeated.
+            progress.retried.push(Retried {
+                status: error.status,
+                wait,
+            });
             retries += 1;
         }
     }
@@ -243,6 +263,7 @@ impl Client<'_> {
         sink: &mut dyn Sink,
     ) -> Result<Answer, FailedAttempt> {
         let status = response.status();
+        let cost = stated_cost(response.headers());
         let bytes = read_body(response, MOST_BYTES)
             .await
             .map_err(|error| self.no_answer(error))?;
@@ -267,6 +288,8 @@ impl Client<'_> {
         Ok(Answer {
             completion: Completion::from_body(&body),
             body: text.into_owned(),
+            status: status.as_u16(),
+            cost,
         })
     }
 
@@ -319,6 +342,9 @@ impl Client<'_> {
         Ok(Answer {
             completion: Completion::from_body(&body),
             body: body.to_string(),
+            status: status.as_u16(),
+            // The headers came before the answer, and cannot know what it costs.
+            cost: None,
         })
     }
 
@@ -338,6 +364,13 @@ impl Client<'_> {
     fn no_answer(&self, error: reqwest::Error) -> FailedAttempt {
         FailedAttempt::no_answer(self.endpoint, &error.into())
     }
+}
+
+/// What a `LiteLLM` proxy says that the call cost, in US dollars.
+fn stated_cost(headers: &HeaderMap) -> Option<f64> {
+    let stated = headers.get("x-litellm-response-cost")?.to_str().ok()?;
+    let cost: f64 = stated.trim().parse().ok()?;
+    (cost.is_finite() && cost >= 0.0).then_some(cost)
 }
 
 /// Half a second, doubling up to eight, less up to a quarter.

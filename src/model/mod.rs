@@ -14,7 +14,7 @@ pub mod sse;
 pub mod stream;
 pub mod usage;
 
-pub use client::{Client, Nowhere, Progress, Sink};
+pub use client::{Client, Nowhere, Progress, Retried, Sink};
 pub use completion::Completion;
 pub use endpoint::Endpoint;
 pub use pace::Pace;

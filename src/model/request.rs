@@ -206,6 +206,14 @@ pub fn kind_of(value: &Value) -> &'static str {
     }
 }
 
+impl FromIterator<(String, Box<RawValue>)> for Request {
+    fn from_iter<I: IntoIterator<Item = (String, Box<RawValue>)>>(fields: I) -> Self {
+        Self {
+            fields: fields.into_iter().collect(),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Request {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;

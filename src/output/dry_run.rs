@@ -39,6 +39,8 @@ struct PlannedTrace {
     id: String,
     /// None when tracing is off or has no destination.
     endpoint: Option<String>,
+    /// How many passages were redacted.
+    redactions: usize,
     spans: Vec<Span>,
 }
 
@@ -57,11 +59,12 @@ struct Setting {
 }
 
 impl<'a> DryRun<'a> {
-    /// `request` is the URL and the body that the model would be asked with.
+    /// `request` is the URL and the body that the model would be asked with; the number beside the spans counts what
+    /// was redacted.
     pub fn new(
         command: &'static str,
         request: Option<(String, &'a Request)>,
-        spans: &[SpanData],
+        (spans, redactions): (&[SpanData], usize),
         endpoint: Option<String>,
         settings: &[Shown],
     ) -> Self {
@@ -80,6 +83,7 @@ impl<'a> DryRun<'a> {
                     .first()
                     .map_or_else(String::new, |span| span.span_context.trace_id().to_string()),
                 endpoint,
+                redactions,
                 spans: spans.iter().map(Span::new).collect(),
             },
             settings: settings
@@ -106,6 +110,9 @@ impl<'a> DryRun<'a> {
         }
         let endpoint = self.trace.endpoint.as_deref().unwrap_or("nowhere");
         lines.push(format!("trace: {} to {endpoint}", self.trace.id));
+        if self.trace.redactions > 0 {
+            lines.push(format!("  redacted: {} passage(s)", self.trace.redactions));
+        }
         for (depth, span) in self.trace.spans.iter().enumerate() {
             let indent = "  ".repeat(depth + 1);
             lines.push(format!("{indent}{} ({})", span.name, span.kind));

@@ -49,6 +49,8 @@ pub struct TraceReport {
     pub status: Option<u16>,
     /// Whether the trace was read back; none when that was not asked for.
     pub verified: Option<bool>,
+    /// How many passages were redacted in the trace and the recording.
+    pub redactions: usize,
 }
 
 /// How the delivery of a trace ended.

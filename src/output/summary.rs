@@ -25,6 +25,8 @@ pub struct Summary {
     /// US dollars; none when no answer stated any.
     cost: Option<f64>,
     traces: TraceCounts,
+    /// What was taken out of traces and recordings.
+    redactions: u64,
     error: Option<ErrorReport>,
     #[serde(skip)]
     latency: Times,
@@ -101,6 +103,7 @@ impl Summary {
                 counts: tally.traces,
                 verified: outcome.verified,
             },
+            redactions: tally.redactions,
             error: outcome.error,
             latency: tally.latency.clone(),
         }
@@ -126,6 +129,12 @@ impl Summary {
             self.requests_per_second, self.seconds
         ));
         text.push(self.traces.to_text());
+        if self.redactions > 0 {
+            text.push(format!(
+                "redacted: {} times, in what was traced",
+                self.redactions
+            ));
+        }
         text.extend(
             self.session_url
                 .as_ref()

@@ -29,6 +29,8 @@ pub struct Tally {
     pub latency: Times,
     pub first_token: Times,
     pub traces: Traces,
+    /// What was taken out of traces and recordings.
+    pub redactions: u64,
 }
 
 /// What became of the traces of a run.
@@ -66,6 +68,7 @@ impl Tally {
             latency: Times::new(),
             first_token: Times::new(),
             traces: Traces::default(),
+            redactions: 0,
         }
     }
 

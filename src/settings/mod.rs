@@ -20,6 +20,8 @@ use crate::cli::{self, Form};
 use crate::delivery::outbox;
 use crate::failure::Failure;
 use crate::http::TlsFiles;
+use crate::trace::Privacy;
+use crate::trace::privacy::Capture;
 
 pub use destination::{Destination, Unresolved};
 pub use model::Model;
@@ -35,6 +37,7 @@ pub struct Settings {
     pub trace: Trace,
     pub tracing: Tracing,
     pub delivery: Delivery,
+    pub privacy: Privacy,
     pub tls: TlsFiles,
     pub form: Form,
     pub record: Option<PathBuf>,
@@ -119,6 +122,7 @@ pub fn resolve(
     let model = Model::resolve(&options.model.endpoint, &sources, sandbox, &mut notes)?
         .with(&options.model, patience)?;
     Ok(Settings {
+        privacy: privacy(&options.privacy, &mut notes)?,
         tls: tls_files(&options.destination, &sources, sandbox),
         record: options.record.clone(),
         model,
@@ -160,6 +164,7 @@ pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Fai
     }
     let model = Model::resolve(&options.endpoint, &sources, sandbox, &mut notes)?;
     Ok(Settings {
+        privacy: Privacy::new(Capture::Full, &[], &notes.secrets).map_err(unusable_pattern)?,
         tls: tls_files(&options.destination, &sources, sandbox),
         record: None,
         model,
@@ -169,6 +174,27 @@ pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Fai
         form,
         notes,
     })
+}
+
+/// What is left out of traces and recordings; known keys are among it, so all secrets have been found before.
+fn privacy(options: &cli::Privacy, notes: &mut Notes) -> Result<Privacy, Failure> {
+    if options.capture != Capture::Full {
+        let origin = Origin::Flag("--capture");
+        let shown = match options.capture {
+            Capture::Truncate(most) => format!("truncate={most}"),
+            _ => "none".to_owned(),
+        };
+        notes.shown.push(Shown::new("capture", shown, origin));
+    }
+    for pattern in &options.redact {
+        let origin = Origin::Flag("--redact");
+        notes.shown.push(Shown::new("redact", pattern, origin));
+    }
+    Privacy::new(options.capture, &options.redact, &notes.secrets).map_err(unusable_pattern)
+}
+
+fn unusable_pattern((message, hint): (String, &str)) -> Failure {
+    Failure::usage(format!("--redact: {message}")).hint(hint)
 }
 
 /// The files of TLS; the sandbox speaks none.

@@ -20,6 +20,12 @@ pub mod langfuse {
     pub const OBSERVATION_INPUT: &str = "langfuse.observation.input";
     pub const OBSERVATION_OUTPUT: &str = "langfuse.observation.output";
     pub const OBSERVATION_METADATA_ATTEMPTS: &str = "langfuse.observation.metadata.attempts";
+    /// Of each attempt in its order, null where there was no answer. Only of a call that took more than one.
+    pub const OBSERVATION_METADATA_ATTEMPT_STATUSES: &str =
+        "langfuse.observation.metadata.attempt_statuses";
+    /// Milliseconds before each further attempt.
+    pub const OBSERVATION_METADATA_ATTEMPT_WAITS: &str =
+        "langfuse.observation.metadata.attempt_waits_ms";
     pub const MODEL_NAME: &str = "langfuse.observation.model.name";
     pub const MODEL_PARAMETERS: &str = "langfuse.observation.model.parameters";
     pub const USAGE_DETAILS: &str = "langfuse.observation.usage_details";

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::model::{Completion, Provider, Request};
+use crate::model::{Completion, Provider, Request, Retried};
 
 /// One chat completion that was asked for, answered or not.
 #[derive(Clone, Debug)]
@@ -21,6 +21,12 @@ pub struct Exchange {
     pub completion_start: Option<Timestamp>,
     /// How many requests it took; unknown of a recording.
     pub attempts: Option<u32>,
+    /// The attempts before the last one, in their order.
+    pub retried: Vec<Retried>,
+    /// The HTTP status of a whole answer; unknown of a recording.
+    pub status: Option<u16>,
+    /// US dollars, when the provider stated them beside the body.
+    pub cost: Option<f64>,
     /// Who was asked; unknown of a recording.
     pub server: Option<Server>,
 }
@@ -58,6 +64,9 @@ impl Exchange {
             end,
             completion_start: None,
             attempts: None,
+            retried: Vec::new(),
+            status: None,
+            cost: None,
             server: None,
         }
     }

@@ -1,18 +1,20 @@
 //! One exchange and one trace make two spans: values and pure functions, no I/O.
 //!
 //! `exchange` is what happened, `Trace` what it is filed under, `ids` and `context` which trace it is, `spans`
-//! how both look as OpenTelemetry spans, `recording` how they lie in a file.
+//! how both look as OpenTelemetry spans, `recording` how they lie in a file, `privacy` what is left out of either.
 
 pub mod attributes;
 pub mod context;
 pub mod exchange;
 pub mod genai;
 pub mod ids;
+pub mod privacy;
 pub mod recording;
 pub mod spans;
 
 pub use context::TraceContext;
 pub use exchange::{Exchange, ExchangeError};
+pub use privacy::Privacy;
 pub use recording::Recording;
 
 /// The name of a trace, and of its parent span, that was given none.

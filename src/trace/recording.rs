@@ -19,6 +19,9 @@ pub struct Recording {
     pub response: Option<Box<RawValue>>,
     #[serde(default)]
     pub error: Option<ExchangeError>,
+    /// What the provider stated beside the body; US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
     #[serde(default)]
     pub start_time: Option<Timestamp>,
     #[serde(default)]
@@ -52,6 +55,7 @@ impl Recording {
             request: exchange.request.clone(),
             response: exchange.response.clone(),
             error: exchange.error.clone(),
+            cost: exchange.cost,
             start_time: Some(exchange.start),
             end_time: Some(exchange.end),
             completion_start_time: exchange.completion_start,
@@ -100,6 +104,7 @@ impl Recording {
         }
         let mut exchange = Exchange::new(self.request.clone(), start, end);
         exchange.error.clone_from(&self.error);
+        exchange.cost = self.cost;
         exchange.completion_start = self.completion_start_time;
         if let Some(response) = &self.response {
             let body = serde_json::from_str(response.get()).unwrap_or(Value::Null);

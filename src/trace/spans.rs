@@ -191,6 +191,7 @@ fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
         langfuse::COST_DETAILS,
         completion
             .cost
+            .or(exchange.cost)
             .map(|cost| json!({"total": cost}).to_string())
             .as_deref(),
     );
@@ -205,6 +206,7 @@ fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
         langfuse::OBSERVATION_METADATA_ATTEMPTS,
         exchange.attempts.map(i64::from),
     );
+    attributes.0.extend(retries(exchange));
     attributes.text(otel::OPERATION_NAME, Some("chat"));
     let server = exchange.server.as_ref();
     let provider = server.map_or(crate::model::Provider::OPENAI, |server| server.provider);
@@ -224,6 +226,33 @@ fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.0
 }
 
+/// What became of each attempt and how long it was waited between them, when there was more than one.
+fn retries(exchange: &Exchange) -> Vec<KeyValue> {
+    let mut attributes = Attributes::default();
+    if exchange.retried.is_empty() {
+        return attributes.0;
+    }
+    let last = match &exchange.error {
+        Some(error) => error.status,
+        None => exchange.status,
+    };
+    let statuses = exchange.retried.iter().map(|attempt| attempt.status);
+    let statuses: Vec<Option<u16>> = statuses.chain([last]).collect();
+    let waits = exchange.retried.iter().map(|attempt| attempt.wait);
+    let waits: Vec<u64> = waits
+        .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+        .collect();
+    attributes.text(
+        langfuse::OBSERVATION_METADATA_ATTEMPT_STATUSES,
+        Some(&json!(statuses).to_string()),
+    );
+    attributes.text(
+        langfuse::OBSERVATION_METADATA_ATTEMPT_WAITS,
+        Some(&json!(waits).to_string()),
+    );
+    attributes.0
+}
+
 /// The usage as Langfuse takes it. Of a failed call explicit zeros, because the server otherwise counts and prices
 /// the messages by itself.
 fn usage_details(exchange: &Exchange) -> Option<String> {
@@ -237,7 +266,10 @@ fn usage_details(exchange: &Exchange) -> Option<String> {
 
 fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
-    attributes.text(langfuse::OBSERVATION_INPUT, Some(&langfuse_input(exchange)));
+    attributes.text(
+        langfuse::OBSERVATION_INPUT,
+        langfuse_input(exchange).as_deref(),
+    );
     let output = match exchange.completion.messages.as_slice() {
         [] => None,
         [message] => Some(message.to_string()),
@@ -247,8 +279,8 @@ fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.0
 }
 
-/// The messages as they were sent, with the tools before them when there are any.
-fn langfuse_input(exchange: &Exchange) -> String {
+/// The messages as they were sent, with the tools before them when there are any; `None` when there is neither.
+fn langfuse_input(exchange: &Exchange) -> Option<String> {
     let raw = |name: &str| {
         exchange
             .request
@@ -261,9 +293,9 @@ fn langfuse_input(exchange: &Exchange) -> String {
         .filter_map(|name| Some(format!("\"{name}\":{}", raw(name)?)))
         .collect();
     if tools.is_empty() {
-        return messages.to_owned();
+        return (messages != "[]").then(|| messages.to_owned());
     }
-    format!("{{{},\"messages\":{messages}}}", tools.join(","))
+    Some(format!("{{{},\"messages\":{messages}}}", tools.join(",")))
 }
 
 /// Content, parameters and usage by the GenAI conventions.
@@ -272,10 +304,11 @@ fn genai_content(exchange: &Exchange) -> Vec<KeyValue> {
     let number = |name: &str| request.get::<f64>(name);
     let count = |name: &str| request.get::<i64>(name);
     let mut attributes = Attributes::default();
-    attributes.text(
-        otel::INPUT_MESSAGES,
-        Some(&genai::input_messages(&request.messages()).to_string()),
-    );
+    let messages = request.messages();
+    if !messages.is_empty() {
+        let input = genai::input_messages(&messages).to_string();
+        attributes.text(otel::INPUT_MESSAGES, Some(&input));
+    }
     if !exchange.completion.messages.is_empty() {
         let output = genai::output_messages(&exchange.completion).to_string();
         attributes.text(otel::OUTPUT_MESSAGES, Some(&output));

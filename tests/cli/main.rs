@@ -62,6 +62,8 @@ mod output;
 mod size;
 // The two spans as an endpoint receives them.
 mod spans;
+// What is left out of traces and recordings.
+mod privacy;
 // Where the prompt comes from.
 mod stdin;
 // Which server gets the spans, with which keys, and in which form.

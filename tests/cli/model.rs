@@ -5,12 +5,13 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
 
 use crate::harness::{Ended, Langspan, Reply, Scripted, completion, dead_url, wait_until};
-use crate::otlp::{Servers, Trace, attribute, attribute_json};
+use crate::otlp::{Servers, Trace, attribute, attribute_json, traces_at};
 
 /// A chunk of a stream that brings `text`.
 fn piece(text: &str) -> String {
@@ -291,6 +292,141 @@ fn what_cannot_heal_is_not_asked_again() {
         assert_eq!(ended.code, Some(4), "{reply:?}: {ended:#?}");
         assert_eq!(servers.asked().len(), 1, "{reply:?}");
     }
+}
+
+#[test]
+fn what_an_endpoint_asks_to_repeat_is_repeated_whatever_its_status() {
+    let asking = vec![
+        ("x-should-retry", "true".to_owned()),
+        ("retry-after-ms", "1".to_owned()),
+    ];
+    let reply = Reply::With(400, asking, "{}".to_owned());
+    let servers = Servers::replying_in_turn(vec![reply, good()]);
+    servers.call(&["chat", "Hello"]).run().code(0);
+    assert_eq!(servers.asked().len(), 2);
+}
+
+/// Statuses and waits of the attempts, as the generation has them.
+fn attempts(servers: &Servers) -> (Option<Value>, Option<Vec<u64>>) {
+    let generation = servers.trace().generation;
+    let json = |name: &str| {
+        let key = format!("langfuse.observation.metadata.{name}");
+        attribute(&generation, &key).map(|text| serde_json::from_str(&text).unwrap())
+    };
+    let waits = json("attempt_waits_ms").map(|waits| serde_json::from_value(waits).unwrap());
+    (json("attempt_statuses"), waits)
+}
+
+#[test]
+fn the_trace_tells_what_became_of_each_attempt() {
+    let limited = Reply::With(
+        429,
+        vec![("retry-after-ms", "20".to_owned())],
+        "{}".to_owned(),
+    );
+    let replies = vec![again(503), limited, Reply::Close, good()];
+    let servers = Servers::replying_in_turn(replies);
+    let call = servers.call(&["chat", "--retries", "3", "Hello"]);
+    call.run().code(0);
+    let (statuses, waits) = attempts(&servers);
+    assert_eq!(statuses, Some(json!([503, 429, null, 200])));
+    let waits = waits.unwrap();
+    assert_eq!(waits[..2], [1, 20]);
+    // Where nobody asked for a wait it is half a second, less up to a quarter.
+    assert!(
+        waits.len() == 3 && (1500..=2000).contains(&waits[2]),
+        "{waits:?}"
+    );
+}
+
+#[test]
+fn the_trace_of_a_failed_call_tells_of_its_attempts_too() {
+    let servers = Servers::replying(again(503));
+    servers.call(&["chat", "Hello"]).run().code(4);
+    let (statuses, waits) = attempts(&servers);
+    assert_eq!(statuses, Some(json!([503, 503, 503])));
+    assert_eq!(waits, Some(vec![1, 1]));
+}
+
+#[test]
+fn of_a_single_attempt_nothing_more_is_told() {
+    let servers = Servers::replying_in_turn(vec![
+        Reply::json(
+            400,
+            &json!({"error": {"message": "no stream_options here"}}),
+        ),
+        Reply::events(&[&piece("hi"), STOP, DONE]),
+    ]);
+    servers.call(&["chat", "--stream", "Hello"]).run().code(0);
+    assert_eq!(attempts(&servers), (None, None));
+}
+
+#[test]
+fn a_wait_beyond_the_deadline_is_not_begun() {
+    let later = Reply::With(429, vec![("retry-after", "60".to_owned())], "{}".to_owned());
+    let servers = Servers::replying(later);
+    let begin = Instant::now();
+    servers
+        .call(&["chat", "--timeout", "30", "Hello"])
+        .run()
+        .code(4)
+        .stderr_has("429");
+    assert!(begin.elapsed() < Duration::from_secs(30));
+    assert_eq!(servers.asked().len(), 1);
+}
+
+#[test]
+fn what_a_gateway_says_that_the_call_cost_is_its_cost() {
+    let stated = |cost: &str, body: &Value| {
+        let headers = vec![
+            ("content-type", "application/json".to_owned()),
+            ("x-litellm-response-cost", cost.to_owned()),
+        ];
+        Reply::With(200, headers, body.to_string())
+    };
+    let mut in_body = completion("hi");
+    in_body["usage"]["cost"] = json!(0.25);
+    for (reply, cost) in [
+        (
+            stated("4.8e-06", &completion("hi")),
+            Some(json!({"total": 4.8e-6})),
+        ),
+        (
+            stated("0.0", &completion("hi")),
+            Some(json!({"total": 0.0})),
+        ),
+        (stated("0.5", &in_body), Some(json!({"total": 0.25}))),
+        (stated("None", &completion("hi")), None),
+        (stated("-1", &completion("hi")), None),
+        (stated("nan", &completion("hi")), None),
+        (good(), None),
+    ] {
+        let servers = Servers::replying(reply.clone());
+        let call = servers.call(&["chat", "--record", "record.jsonl", "Hello"]);
+        let ended = call.run();
+        ended.code(0);
+        let again = servers.call(&["replay", "record.jsonl"]).after(&ended);
+        again.run().code(0);
+        for trace in traces_at(&servers.langfuse) {
+            let found = attribute(&trace.generation, "langfuse.observation.cost_details");
+            let found = found.map(|text| serde_json::from_str::<Value>(&text).unwrap());
+            assert_eq!(found, cost, "{reply:?}");
+        }
+    }
+}
+
+#[test]
+fn a_header_before_a_stream_cannot_know_its_cost() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-litellm-response-cost: 0.0\r\n\r\n";
+    let events = [&piece("hi"), STOP, DONE].map(|event| format!("data: {event}\n\n"));
+    let bytes = [head.to_owned(), events.concat()].concat();
+    let servers = Servers::replying(Reply::Bytes(bytes.into_bytes()));
+    servers.call(&["chat", "--stream", "Hello"]).run().code(0);
+    let generation = servers.trace().generation;
+    assert_eq!(
+        attribute(&generation, "langfuse.observation.cost_details"),
+        None
+    );
 }
 
 #[test]

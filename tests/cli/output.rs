@@ -223,7 +223,7 @@ fn json_is_one_whole_document() {
             },
             "trace": {
                 "id": "ID", "url": "BASE/project/p1/traces/ID", "spans": 2, "endpoint": "BASE/api/public/otel/v1/traces",
-                "delivery": "accepted", "status": 200, "verified": null,
+                "delivery": "accepted", "status": 200, "verified": null, "redactions": 0,
             },
             "error": null,
         })

@@ -38,8 +38,9 @@ use crate::model::{Nowhere, Pace, Progress};
 use crate::output::progress::Display;
 use crate::output::tally::Tally;
 use crate::settings::Settings;
+use crate::trace::privacy::Filtered;
 use crate::trace::spans::{self, Dialect};
-use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
+use crate::trace::{Exchange, Recording, TraceContext, ids};
 
 /// Output that waits for the disk is at most this much before no new call begins, in bytes.
 const MOST_UNWRITTEN: usize = 1 << 20;
@@ -358,13 +359,12 @@ impl<'a> Pool<'a> {
         }
         let exchange = &called.exchange;
         self.tally.add(exchange, called.cause());
-        self.record(called);
         if let (Some(fault), Some(error)) = (called.progress.fault, &exchange.error)
             && fault.concerns_all()
         {
             self.stop(Stop::Model(error.message.clone()));
         }
-        let spans = self.trace(exchange, &called.trace, &called.context);
+        let spans = self.kept(called);
         let page = spans
             .as_ref()
             .and(self.ends.pages.trace(called.context.trace_id));
@@ -378,31 +378,47 @@ impl<'a> Pool<'a> {
         self.check_errors();
     }
 
-    /// The spans of an exchange, unless it is not to be traced.
-    fn trace(
-        &mut self,
-        exchange: &Exchange,
-        trace: &Trace,
-        context: &TraceContext,
-    ) -> Option<Vec<SpanData>> {
-        self.ends.tracer.as_ref()?;
-        let sample = self.tools.settings.delivery.sample;
-        if exchange.error.is_none() && !ids::is_sampled(context.trace_id, sample) {
-            self.tally.traces.sampled_out += 1;
+    /// Keeps what may be kept of a call: in the recording, and as the spans of its trace, if it has one.
+    fn kept(&mut self, called: &Called) -> Option<Vec<SpanData>> {
+        let context = &called.context;
+        let is_traced = self.is_traced(&called.exchange, context);
+        if !is_traced && self.ends.record.is_none() {
             return None;
         }
+        let privacy = &self.tools.settings.privacy;
+        let filtered = privacy.filter(&called.exchange, &called.trace);
+        self.tally.redactions += filtered.redactions as u64;
+        self.record(&filtered, context);
+        is_traced.then(|| self.spans(&filtered, context))
+    }
+
+    /// Whether an exchange is among those that are traced.
+    fn is_traced(&mut self, exchange: &Exchange, context: &TraceContext) -> bool {
+        let sample = self.tools.settings.delivery.sample;
+        let is_sampled = exchange.error.is_some() || ids::is_sampled(context.trace_id, sample);
+        if self.tools.is_traced && !is_sampled {
+            self.tally.traces.sampled_out += 1;
+        }
+        self.tools.is_traced && is_sampled
+    }
+
+    /// The spans of an exchange that is traced.
+    fn spans(&mut self, filtered: &Filtered<'_>, context: &TraceContext) -> Vec<SpanData> {
+        let Filtered {
+            exchange, trace, ..
+        } = filtered;
         if self.tools.settings.delivery.verify.is_some() {
             let session = trace.session.as_deref().unwrap_or_default();
             self.census.add(session, context.trace_id, exchange.start);
         }
-        Some(spans::spans(exchange, trace, context, self.tools.dialect).to_vec())
+        spans::spans(exchange, trace, context, self.tools.dialect).to_vec()
     }
 
-    fn record(&mut self, called: &Called) {
+    fn record(&mut self, filtered: &Filtered<'_>, context: &TraceContext) {
         let Some(file) = &mut self.ends.record else {
             return;
         };
-        let line = Recording::new(&called.exchange, &called.trace, &called.context).to_line();
+        let line = Recording::new(&filtered.exchange, &filtered.trace, context).to_line();
         if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
             let failure = Failure::file(format!("the recording cannot be written: {error}"));
             self.stop(Stop::File(failure.hint("is the disk full?")));
@@ -426,9 +442,12 @@ impl<'a> Pool<'a> {
             return;
         };
         let context = TraceContext::root(trace_id);
-        let mut spans = self
-            .trace(&exchange, &parsed.trace, &context)
-            .unwrap_or_default();
+        let mut spans = Vec::new();
+        if self.is_traced(&exchange, &context) {
+            let privacy = &self.tools.settings.privacy;
+            let filtered = privacy.filter(&exchange, &parsed.trace);
+            spans = self.spans(&filtered, &context);
+        }
         match &self.ends.history.arrived {
             Arrived::Unknown => self.tally.traces.undecided += 1,
             Arrived::Known(arrived) => {

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
 use tokio::time::Instant;
 
@@ -14,7 +15,7 @@ use super::history::{Arrived, History};
 use super::input::{self, Input};
 use super::line::{Defaults, Line};
 use super::plan::Plan;
-use crate::commands::remedy;
+use crate::commands::{call, remedy};
 use crate::console::Console;
 use crate::delivery::outbox::Entry;
 use crate::delivery::wire::PROOF_OF_ABSENCE;
@@ -101,7 +102,9 @@ impl Compared {
             // It was answered as what it is: no request.
             return Ok(());
         };
-        let session = parsed.trace.session.clone().unwrap_or_default();
+        let exchange = call::begin(&settings.model, parsed.request, Timestamp::UNIX_EPOCH);
+        let filtered = settings.privacy.filter(&exchange, &parsed.trace);
+        let session = filtered.trace.session.clone().unwrap_or_default();
         let trace_id = plan.trace_id(
             line.number,
             parsed.custom_id.as_deref(),

@@ -110,7 +110,8 @@ pub fn show(input: &Input, plan: &Plan, settings: &Settings) -> Result<Verdict, 
         _ => (None, spans::Dialect::Langfuse),
     };
     let context = TraceContext::root(trace_id);
-    let spans = spans::spans(&exchange, &line.trace, &context, dialect);
+    let filtered = settings.privacy.filter(&exchange, &line.trace);
+    let spans = spans::spans(&filtered.exchange, &filtered.trace, &context, dialect);
     let url = settings
         .model
         .endpoint
@@ -120,7 +121,7 @@ pub fn show(input: &Input, plan: &Plan, settings: &Settings) -> Result<Verdict, 
         first: DryRun::new(
             "batch",
             Some((url, &exchange.request)),
-            &spans,
+            (&spans, filtered.redactions),
             endpoint,
             &settings.notes.shown,
         ),

@@ -205,9 +205,11 @@ impl Check<'_> {
             destination,
             ..
         } = target;
+        let trace = settings.trace.of_call();
+        let filtered = settings.privacy.filter(exchange, &trace);
         let spans = spans::spans(
-            exchange,
-            &settings.trace.of_call(),
+            &filtered.exchange,
+            &filtered.trace,
             context,
             destination.dialect,
         );
@@ -217,6 +219,7 @@ impl Check<'_> {
             url: langfuse.map(|langfuse| langfuse.ui.trace_page(Some(project), &id)),
             id,
             spans: spans.len(),
+            redactions: filtered.redactions,
             endpoint: Some(destination.target.url.to_string()),
             delivery: DeliveryState::Failed,
             status: None,

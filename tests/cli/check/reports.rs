@@ -82,7 +82,14 @@ fn json_has_its_fields_at_every_exit_code() {
         let trace = &document["trace"];
         if !trace.is_null() {
             let fields = [
-                "id", "url", "spans", "endpoint", "delivery", "status", "verified",
+                "id",
+                "url",
+                "spans",
+                "endpoint",
+                "delivery",
+                "status",
+                "verified",
+                "redactions",
             ];
             assert_eq!(keys(trace), BTreeSet::from(fields));
         }

@@ -1,0 +1,300 @@
+//! Where keys, tokens and private keys stand in a text, by their usual shapes.
+//!
+//! Ordinary text is passed over at about the speed of reading it: three table look-ups a byte tell that no shape begins
+//! there. Passwords, and keys that look like any other word, have no shape and are not recognised.
+
+use std::ops::Range;
+
+use crate::secret::Secret;
+
+/// What follows the beginning of a key.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    /// At least so many letters, digits, `-` and `_`, a digit among them: ordinary hyphenated words have none.
+    Word(usize),
+    /// The same, with dots in between.
+    Dotted(usize),
+    /// So many capital letters and digits, and then something else.
+    Capitals(usize),
+    /// What an `Authorization` header has after its scheme, which stays.
+    Credential(usize),
+    /// A JSON Web Token: parts of base64url, between dots.
+    Jwt,
+    /// A private key in PEM, to its end line or as far as it goes.
+    Pem,
+}
+
+/// How keys begin. Every beginning has three bytes at least.
+const SHAPES: [(&str, Rest); 39] = [
+    ("sk-lf-", Rest::Word(8)),
+    ("pk-lf-", Rest::Word(8)),
+    // OpenAI, Anthropic, OpenRouter, DeepSeek, LiteLLM and others.
+    ("sk-", Rest::Word(16)),
+    ("gsk_", Rest::Word(20)),
+    ("hf_", Rest::Word(20)),
+    ("nvapi-", Rest::Word(20)),
+    ("pplx-", Rest::Word(20)),
+    ("r8_", Rest::Word(20)),
+    ("xai-", Rest::Word(20)),
+    ("ghp_", Rest::Word(20)),
+    ("gho_", Rest::Word(20)),
+    ("ghu_", Rest::Word(20)),
+    ("ghs_", Rest::Word(20)),
+    ("ghr_", Rest::Word(20)),
+    ("github_pat_", Rest::Word(20)),
+    ("glpat-", Rest::Dotted(16)),
+    ("npm_", Rest::Word(20)),
+    ("pypi-", Rest::Word(20)),
+    ("dop_v1_", Rest::Word(20)),
+    ("sk_live_", Rest::Word(16)),
+    ("sk_test_", Rest::Word(16)),
+    ("rk_live_", Rest::Word(16)),
+    ("rk_test_", Rest::Word(16)),
+    ("whsec_", Rest::Word(16)),
+    ("xoxa-", Rest::Word(10)),
+    ("xoxb-", Rest::Word(10)),
+    ("xoxe-", Rest::Word(10)),
+    ("xoxp-", Rest::Word(10)),
+    ("xapp-", Rest::Word(10)),
+    ("AKIA", Rest::Capitals(16)),
+    ("ASIA", Rest::Capitals(16)),
+    ("AIza", Rest::Word(30)),
+    ("ya29.", Rest::Dotted(20)),
+    ("SG.", Rest::Dotted(30)),
+    ("Bearer ", Rest::Credential(16)),
+    ("bearer ", Rest::Credential(16)),
+    ("Basic ", Rest::Credential(16)),
+    ("eyJ", Rest::Jwt),
+    ("-----BEGIN ", Rest::Pem),
+];
+
+/// A value of the run's own that is shorter is no key, but a word such as `lm-studio` that local servers take.
+const SHORTEST_OWN: usize = 12;
+
+/// Finds keys of the usual shapes, and the run's own whatever their shape.
+#[derive(Debug)]
+pub struct Keys {
+    own: Vec<Secret>,
+    /// For each of the first three bytes, the shapes that have it there, a bit each.
+    starts: Box<[[u64; 256]; 3]>,
+}
+
+impl Keys {
+    /// `own` are the keys that the run itself sends.
+    pub fn new(own: &[Secret]) -> Self {
+        let is_key = |secret: &&Secret| {
+            let value = secret.expose();
+            value.len() >= SHORTEST_OWN && value.bytes().any(|byte| byte.is_ascii_digit())
+        };
+        let places = u64::BITS as usize - SHAPES.len();
+        let own: Vec<Secret> = own.iter().filter(is_key).take(places).cloned().collect();
+        let mut starts = Box::new([[0; 256]; 3]);
+        let shapes = SHAPES.iter().map(|(start, _)| *start);
+        for (bit, start) in shapes.chain(own.iter().map(Secret::expose)).enumerate() {
+            for (table, byte) in starts.iter_mut().zip(start.bytes()) {
+                table[usize::from(byte)] |= 1 << bit;
+            }
+        }
+        Self { own, starts }
+    }
+
+    /// Whether a key may be in `text`; where this is false, none is.
+    pub fn may_be_in(&self, text: &str) -> bool {
+        self.candidate(text.as_bytes(), 0).is_some()
+    }
+
+    /// Adds the places of the keys in `text`, in their order.
+    pub fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
+        let mut from = 0;
+        while let Some((at, bits)) = self.candidate(text.as_bytes(), from) {
+            let key = self.key_at(text, at, bits).filter(|key| !key.is_empty());
+            from = key.as_ref().map_or(at + 1, |key| key.end);
+            found.extend(key);
+        }
+    }
+
+    /// The first place at or after `from` where a shape may begin, and which.
+    fn candidate(&self, text: &[u8], from: usize) -> Option<(usize, u64)> {
+        let [first, second, third] = &*self.starts;
+        let bits_at = |bytes: &[u8]| {
+            first[usize::from(bytes[0])]
+                & second[usize::from(bytes[1])]
+                & third[usize::from(bytes[2])]
+        };
+        let windows = text.get(from..)?.windows(3);
+        let mut bits = windows.map(bits_at).enumerate();
+        bits.find(|(_, bits)| *bits != 0)
+            .map(|(offset, bits)| (from + offset, bits))
+    }
+
+    /// The key that begins at `at`, of the shapes in `bits`.
+    fn key_at(&self, text: &str, at: usize, bits: u64) -> Option<Range<usize>> {
+        let here = &text.as_bytes()[at..];
+        let is_possible = |bit: usize| bits & (1 << bit) != 0;
+        let is_own = |(index, secret): &(usize, &Secret)| {
+            is_possible(SHAPES.len() + index) && here.starts_with(secret.expose().as_bytes())
+        };
+        if let Some((_, secret)) = self.own.iter().enumerate().find(is_own) {
+            return Some(at..at + secret.expose().len());
+        }
+        if !is_boundary(&text.as_bytes()[..at]) {
+            return None;
+        }
+        SHAPES.iter().enumerate().find_map(|(bit, (start, rest))| {
+            let is_here = is_possible(bit) && here.starts_with(start.as_bytes());
+            is_here.then(|| rest.place(text, at, at + start.len()))?
+        })
+    }
+}
+
+/// Whether a word may begin after `before`: a letter there may be the end of an escape, as in `\n`.
+fn is_boundary(before: &[u8]) -> bool {
+    match before {
+        [] | [.., b'\\', b'b' | b'f' | b'n' | b'r' | b't'] => true,
+        [.., last] => !last.is_ascii_alphanumeric(),
+    }
+}
+
+impl Rest {
+    /// The place of the key that begins at `start` and whose rest would begin at `rest`.
+    fn place(self, text: &str, start: usize, rest: usize) -> Option<Range<usize>> {
+        let tail = &text.as_bytes()[rest..];
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let with_digit = |length: usize, least: usize| {
+            let is_key = length >= least && tail[..length].iter().any(u8::is_ascii_digit);
+            is_key.then_some(rest + length)
+        };
+        let end = match self {
+            Self::Word(least) => with_digit(run(tail, is_word), least)?,
+            Self::Dotted(least) => {
+                with_digit(run(tail, |byte| is_word(byte) || byte == b'.'), least)?
+            }
+            Self::Capitals(count) => {
+                let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+                let is_whole = run(tail, is_capital) == count && run(&tail[count..], is_word) == 0;
+                is_whole.then_some(rest + count)?
+            }
+            Self::Credential(least) => {
+                let is_token =
+                    |byte: u8| is_word(byte) || matches!(byte, b'.' | b'~' | b'+' | b'/' | b'=');
+                return with_digit(run(tail, is_token), least).map(|end| rest..end);
+            }
+            Self::Jwt => {
+                let length = run(tail, |byte| is_word(byte) || byte == b'.');
+                let mut parts = tail[..length].split(|byte| *byte == b'.');
+                let is_token = parts.by_ref().take(2).all(|part| part.len() >= 8);
+                (is_token && parts.next().is_some()).then_some(rest + length)?
+            }
+            Self::Pem => rest + pem(&text[rest..])?,
+        };
+        Some(start..end)
+    }
+}
+
+/// How many bytes at the beginning of `tail` are of a kind.
+fn run(tail: &[u8], is_of_kind: impl Fn(u8) -> bool) -> usize {
+    let end = tail.iter().position(|byte| !is_of_kind(*byte));
+    end.unwrap_or(tail.len())
+}
+
+/// The length of a private key whose label begins `text`.
+fn pem(text: &str) -> Option<usize> {
+    const LINE: &str = "-----";
+    let label = text.find(LINE)?;
+    if label > 40 || !text[..label].contains("PRIVATE KEY") {
+        return None;
+    }
+    let body = label + LINE.len();
+    let end = text[body..].find("-----END ").and_then(|end| {
+        let label = body + end + "-----END ".len();
+        Some(label + text[label..].find(LINE)? + LINE.len())
+    });
+    // Without an end line the key was cut: all that may be of it goes.
+    let is_body = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=\\ \t\r\n:,-".contains(&byte);
+    Some(end.unwrap_or_else(|| body + run(&text.as_bytes()[body..], is_body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<&str> {
+        let mut places = Vec::new();
+        Keys::new(&[]).find(text, &mut places);
+        places.into_iter().map(|place| &text[place]).collect()
+    }
+
+    /// Keys are put together here, so that nobody who searches the repository for keys finds one.
+    fn key(start: &str, rest: &str) -> String {
+        format!("{start}{rest}")
+    }
+
+    #[test]
+    fn keys_of_the_usual_shapes_are_found_whole() {
+        const LONG: &str = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9aB3dE5gH7jK9m";
+        for (start, _) in &SHAPES[..29] {
+            let key = key(start, LONG);
+            assert_eq!(found(&format!("it is \"{key}\", ok?")), [key.as_str()]);
+        }
+        for key in [
+            key("sk-lf-", "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"),
+            key("sk-proj-", "abc_DEF-123456789012345"),
+            key("AKIA", "IOSFODNN7EXAMPLE"),
+            key("AIza", "SyA-1234567890_abcdefghijklmnopqrst"),
+            key("ya29.", "a0AfH6SMBx_123-456.789abcdefghij"),
+            key("SG.", "abcdefghijklmnop1234.ABCDEFGHIJKLMNOP_5678"),
+            key("eyJ", "hbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"),
+        ] {
+            assert_eq!(found(&key), [key.as_str()]);
+            assert_eq!(found(&format!("é={key}\n")), [key.as_str()]);
+            assert_eq!(found(&format!("a\\n{key}\\n")), [key.as_str()]);
+        }
+    }
+
+    #[test]
+    fn of_a_header_the_credential_is_found() {
+        let token = "abc.DEF~ghi+jkl/mno-123==";
+        for scheme in ["Bearer", "bearer", "Basic"] {
+            assert_eq!(found(&format!("Authorization: {scheme} {token}")), [token]);
+        }
+    }
+
+    #[test]
+    fn a_private_key_goes_to_its_end_or_as_far_as_it_is_there() {
+        let start = key("-----BEGIN RSA PRIVATE", " KEY-----");
+        let whole = format!("{start}\nMIIE\nabc=\n-----END RSA PRIVATE KEY-----");
+        assert_eq!(found(&format!("see:\n{whole}\nok")), [whole.as_str()]);
+        let cut = format!("{start}\nMIIE\nabc");
+        assert_eq!(found(&cut), [cut.as_str()]);
+        assert!(found("-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----").is_empty());
+    }
+
+    #[test]
+    fn ordinary_text_holds_no_keys() {
+        for text in [
+            "risk-management-in-the-year-2024-and-after",
+            "sk-learn-compatible-estimators-and-transformers",
+            "sk-short1",
+            "Bearer authentication-is-described-elsewhere",
+            "| a | b |\n|-----|-----|\n|-----BEGIN|",
+            "AKIA is a prefix, AKIAIOSFODNN7EXAMPLEX is too long",
+            "eyJ is how base64 of JSON begins; eyJhbGciOiJIUzI1NiJ9 has no dots",
+            "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ",
+            "2026-11-22T10:41:00Z 0af7651916cd43dd8448eb211c80319c",
+            "gh",
+            "",
+        ] {
+            assert_eq!(found(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn the_runs_own_keys_are_found_whatever_their_shape() {
+        let own = ["0123456789abcdef", "lm-studio", "no-key-is-needed"].map(Secret::new);
+        let keys = Keys::new(&own);
+        let mut places = Vec::new();
+        keys.find("x0123456789abcdefy lm-studio no-key-is-needed", &mut places);
+        assert_eq!(places.len(), 1);
+        assert_eq!(places[0], 1..17);
+    }
+}

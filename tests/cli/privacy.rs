@@ -1,0 +1,491 @@
+//! What is left out of traces, recordings and the outbox, while the model and stdout get everything.
+
+use std::fs;
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use serde_json::{Value, json};
+
+use crate::harness::{Ended, Langspan, Reply, Scripted, completion, dead_url};
+use crate::otlp::{Servers, Trace, attribute, attribute_json, attributes, traces_at};
+use crate::stand_in::Sandbox;
+use crate::untouched::Untouched;
+
+/// Put together here, so that nobody who searches the repository for keys finds one.
+fn github_key() -> String {
+    ["gh", "p_0123456789abcdefghijklmnopqrstuvwxyz"].concat()
+}
+
+fn recorded(ended: &Ended) -> String {
+    fs::read_to_string(ended.home().join("record.jsonl")).unwrap()
+}
+
+/// Everything that a trace says.
+fn said(trace: &Trace) -> String {
+    format!("{trace:#?}")
+}
+
+/// The attributes of content: input, output and messages, whoever reads them.
+fn content(span: &Span) -> Vec<String> {
+    const CONTENT: [&str; 4] = ["input", "output", "messages", "value"];
+    let keys = attributes(&span.attributes).into_keys();
+    keys.filter(|key| CONTENT.contains(&key.rsplit('.').next().unwrap()))
+        .collect()
+}
+
+/// A call whose trace goes to a plain OTLP backend.
+fn call_to_a_plain_backend(model: &Scripted, backend: &Scripted, arguments: &[&str]) -> Langspan {
+    Langspan::new(arguments)
+        .model_at(&format!("{}/v1", model.url()))
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url())
+}
+
+#[test]
+fn keys_reach_the_model_and_stdout_and_nothing_else() {
+    let key = github_key();
+    let servers = Servers::answering(&format!("{key} is a key"));
+    let prompt = format!("What is {key}?");
+    let call = servers.call(&["chat", "--record", "record.jsonl", &prompt]);
+    let ended = call.run();
+    ended
+        .code(0)
+        .stdout(&format!("{key} is a key\n"))
+        .stderr_has("redacted: 2 passage(s)")
+        .stderr_lacks(&key);
+    assert_eq!(servers.prompt(), prompt);
+    let trace = servers.trace();
+    for text in [said(&trace), recorded(&ended)] {
+        assert!(
+            text.contains("[redacted]") && !text.contains(&key),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        attribute(&trace.parent, "input.value").unwrap(),
+        "What is [redacted]?"
+    );
+    assert_eq!(
+        attribute_json(&trace.generation, "langfuse.observation.output")["content"],
+        "[redacted] is a key"
+    );
+}
+
+#[test]
+fn a_streamed_key_is_redacted_although_it_came_in_pieces() {
+    let key = github_key();
+    let (first, second) = key.split_at(9);
+    let piece = |text: &str| {
+        json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": null}]})
+            .to_string()
+    };
+    let stop = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let servers = Servers::replying(Reply::events(&[
+        &piece(first),
+        &piece(second),
+        stop,
+        "[DONE]",
+    ]));
+    let ended = servers.call(&["chat", "--stream", "Hello"]).run();
+    ended.code(0).stdout(&format!("{key}\n"));
+    assert_eq!(
+        attribute(&servers.trace().parent, "output.value").unwrap(),
+        "[redacted]"
+    );
+}
+
+#[test]
+fn the_keys_of_the_run_are_redacted_whatever_their_shape() {
+    let own = "0123456789abcdef0123456789abcdef";
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["chat", &format!("Is {own} right?")]);
+    call.env("OPENAI_API_KEY", own).run().code(0);
+    let parent = servers.trace().parent;
+    assert_eq!(
+        attribute(&parent, "input.value").unwrap(),
+        "Is [redacted] right?"
+    );
+}
+
+#[test]
+fn the_number_of_redactions_is_reported() {
+    let key = github_key();
+    for (prompt, redactions) in [("Hello", 0), (&format!("{key} and {key}"), 2)] {
+        let servers = Servers::answering("hi");
+        let ended = servers.call(&["chat", "--json", prompt]).run();
+        let document = ended.code(0).json();
+        assert_eq!(document["trace"]["redactions"], redactions, "{document}");
+        assert_eq!(ended.stderr.contains("redacted"), redactions > 0);
+    }
+    let servers = Servers::answering("hi");
+    let ended = servers.call(&["chat", "-q", &key]).run();
+    assert_eq!(ended.code(0).stderr, "");
+}
+
+#[test]
+fn where_nothing_is_traced_or_recorded_nothing_counts_as_redacted() {
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["chat", "--json", &github_key()]);
+    let ended = call.env("OTEL_SDK_DISABLED", "true").run();
+    assert_eq!(ended.code(0).json()["trace"]["redactions"], 0);
+    ended.stderr_lacks("redacted");
+}
+
+#[test]
+fn what_a_pattern_matches_is_nowhere_in_the_trace() {
+    let servers = Servers::answering("Ada Lovelace, born 1815");
+    let call = servers.call(&["chat", "--record", "record.jsonl"]);
+    let arguments = [
+        "--redact=[Ll]ovelace",
+        "--redact",
+        "[0-9]{4}",
+        "-ulovelace@example.com",
+        "-Slovelace-1815",
+        "-tLovelace",
+        "-tother",
+        "-nAbout Lovelace",
+        "--metadata",
+        "Lovelace=1815",
+        "--trace-version",
+        "1815",
+        "Who is Ada Lovelace? 7",
+    ];
+    let call = arguments.iter().fold(call, |call, text| call.arg(text));
+    let ended = call.run();
+    ended.code(0).stdout("Ada Lovelace, born 1815\n");
+    assert_eq!(servers.prompt(), "Who is Ada Lovelace? 7");
+    let trace = servers.trace();
+    for span in trace.spans() {
+        for (key, value) in attributes(&span.attributes) {
+            let text = format!("{key} = {value}");
+            assert!(!text.to_lowercase().contains("lovelace"), "{text}");
+            // A port is no text.
+            assert!(key == "server.port" || !text.contains("1815"), "{text}");
+        }
+        for (key, value) in [
+            ("user.id", "[redacted]@example.com"),
+            ("session.id", "[redacted]-[redacted]"),
+            ("tags", "[[redacted], other]"),
+            ("trace.metadata.[redacted]", "[redacted]"),
+            ("version", "[redacted]"),
+        ] {
+            assert_eq!(attribute(span, &format!("langfuse.{key}")).unwrap(), value);
+        }
+    }
+    assert_eq!(trace.parent.name, "About [redacted]");
+    let recording = recorded(&ended).to_lowercase();
+    for text in ["lovelace", "born 1815", "\"1815\""] {
+        assert!(!recording.contains(text), "{text}: {recording}");
+    }
+}
+
+#[test]
+fn a_pattern_is_not_about_the_format() {
+    let servers = Servers::answering("a user of model 2024");
+    let call = servers.call(&[
+        "chat",
+        "--redact",
+        "user|assistant|content|[0-9]+",
+        "user 7",
+    ]);
+    call.run().code(0);
+    let Trace {
+        parent, generation, ..
+    } = servers.trace();
+    assert_eq!(
+        attribute(&parent, "input.value").unwrap(),
+        "[redacted] [redacted]"
+    );
+    assert_eq!(
+        attribute_json(&generation, "langfuse.observation.output"),
+        json!({"role": "assistant", "content": "a [redacted] of model [redacted]"})
+    );
+    // Else the server would not know the price.
+    assert_eq!(
+        attribute(&generation, "langfuse.observation.model.name").unwrap(),
+        "gpt-4o-mini-2024-07-18"
+    );
+}
+
+#[test]
+fn an_escape_hides_nothing_from_a_pattern() {
+    let call = json!({"id": "c1", "type": "function",
+        "function": {"name": "find", "arguments": r#"{"who": "M\u00fcller \"K\u00f6nig\""}"#}});
+    let mut answer = completion("");
+    answer["choices"][0]["message"] =
+        json!({"role": "assistant", "content": null, "tool_calls": [call]});
+    let body = serde_json::to_string(&answer).unwrap();
+    let servers = Servers::replying(Reply::Answer(200, "application/json", body));
+    let call = servers.call(&["replay", "-", "--redact", "Müller \"König\""]);
+    let call = call.arg("--record").arg("record.jsonl");
+    let request = r#"{"seed":1.00,"messages":[{"role":"user","content":"M\u00fcller \"K\u00f6nig\"\u003f"}]}"#;
+    let ended = call.stdin(request).run();
+    ended.code(0);
+    assert_eq!(
+        servers.asked()[0].body,
+        request
+            .replace("]}", r#"],"model":"gpt-4o-mini"}"#)
+            .as_bytes()
+    );
+    let trace = servers.trace();
+    assert_eq!(
+        attribute(&trace.parent, "input.value").unwrap(),
+        "[redacted]?"
+    );
+    let recording = recorded(&ended);
+    for text in [said(&trace), recording.clone()] {
+        assert!(!text.contains("00fc") && !text.contains('ü'), "{text}");
+    }
+    assert!(
+        recording.starts_with(r#"{"request":{"seed":1.00,"messages""#),
+        "{recording}"
+    );
+}
+
+#[test]
+fn the_words_of_an_error_are_redacted_as_well() {
+    let key = github_key();
+    let error = json!({"error": {"message": format!("{key} belongs to Ada"), "type": "t", "param": null, "code": null}});
+    let servers = Servers::replying(Reply::json(400, &error));
+    let call = servers.call(&[
+        "chat",
+        "--record",
+        "record.jsonl",
+        "--redact",
+        "Ada",
+        "Hello",
+    ]);
+    let ended = call.run();
+    ended.code(4).stderr_has("redacted: 2 passage(s)");
+    let trace = servers.trace();
+    for span in trace.spans() {
+        let message = &span.status.as_ref().unwrap().message;
+        assert!(
+            message.contains("[redacted] belongs to [redacted]"),
+            "{message}"
+        );
+    }
+    assert!(recorded(&ended).contains("[redacted] belongs to [redacted]"));
+}
+
+#[test]
+fn what_waits_in_the_outbox_is_redacted() {
+    let key = github_key();
+    let model = Scripted::model(&key);
+    let call = Langspan::new(&["chat", "--export-timeout", "0.2", &key]);
+    let ended = call.model_at(model.url()).langfuse_at(&dead_url()).run();
+    ended.code(5).stdout(&format!("{key}\n"));
+    let kept = Value::from(ended.kept()).to_string();
+    assert!(
+        kept.contains("[redacted]") && !kept.contains(&key),
+        "{kept}"
+    );
+}
+
+#[test]
+fn what_was_redacted_is_verified_as_it_was_sent() {
+    let sandbox = Sandbox::start();
+    for options in [
+        &["--redact", "langspan|user"][..],
+        &["--capture", "none"],
+        &["--capture", "truncate=4"],
+    ] {
+        let call = Langspan::new(&["chat", "--verify", "--json", "-uuser-1", "-tlangspan"]);
+        let call = options.iter().fold(call, |call, option| call.arg(option));
+        let prompt = format!("Hello {}", github_key());
+        let ended = call.arg(&prompt).at(&sandbox).run();
+        assert_eq!(ended.code(0).json()["trace"]["verified"], true);
+    }
+}
+
+#[test]
+fn a_check_files_its_trace_under_no_key() {
+    let sandbox = Sandbox::start();
+    let call = Langspan::new(&["check", "--json", "-u", &github_key()]).at(&sandbox);
+    let document = call.run().code(0).json();
+    assert_eq!(document["trace"]["redactions"], 1);
+    let rows = sandbox.observations(document["trace"]["id"].as_str().unwrap());
+    assert!(rows.len() == 2 && rows.iter().all(|row| row["userId"] == "[redacted]"));
+}
+
+#[test]
+fn a_dry_run_shows_the_request_as_it_is_and_the_spans_as_they_would_be() {
+    let servers = Servers::answering("hi");
+    let arguments = [
+        "chat",
+        "--dry-run",
+        "--redact",
+        "Ada",
+        "--capture",
+        "truncate=15",
+    ];
+    let call = servers.call(&arguments).arg("Is Ada Lovelace here?");
+    let document = call.clone().arg("--json").run().code(0).json();
+    assert_eq!(
+        document["request"]["body"]["messages"][0]["content"],
+        "Is Ada Lovelace here?"
+    );
+    assert_eq!(document["trace"]["redactions"], 1);
+    assert_eq!(
+        document["trace"]["spans"][0]["attributes"]["input.value"],
+        "Is [redacted] L…"
+    );
+    call.run().code(0);
+    let text = call.run().stdout;
+    for line in [
+        "redacted: 1 passage(s)",
+        "input.value = Is [redacted] L…",
+        "truncate=15  (--capture)",
+        "Ada  (--redact)",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn without_capture_no_content_is_traced_and_the_rest_is() {
+    let model = Scripted::model("The answer");
+    let backend = Scripted::always(Reply::json(200, &json!({})));
+    let servers = Servers::with(model);
+    let tools = r#"tools:=[{"type":"function","function":{"name":"clock"}}]"#;
+    let arguments = [
+        "chat",
+        "--capture",
+        "none",
+        "-uu1",
+        "-p",
+        tools,
+        "-p",
+        "seed:=7",
+        "The question",
+    ];
+    servers
+        .call(&arguments)
+        .run()
+        .code(0)
+        .stdout("The answer\n");
+    call_to_a_plain_backend(&servers.model, &backend, &arguments)
+        .run()
+        .code(0);
+    assert_eq!(
+        servers.asked()[0].json()["messages"][0]["content"],
+        "The question"
+    );
+    for trace in [servers.trace(), traces_at(&backend).remove(0)] {
+        let text = said(&trace);
+        for word in ["The answer", "The question", "clock"] {
+            assert!(!text.contains(word), "{word}: {text}");
+        }
+        for span in trace.spans() {
+            assert!(content(span).is_empty(), "{:?}", content(span));
+            assert_eq!(attribute(span, "langfuse.user.id").unwrap(), "u1");
+        }
+        let generation = &trace.generation;
+        for (key, value) in [
+            ("langfuse.observation.model.name", "gpt-4o-mini-2024-07-18"),
+            ("langfuse.observation.model.parameters", r#"{"seed":7}"#),
+            (
+                "langfuse.observation.usage_details",
+                r#"{"input":20,"input_cached_tokens":3,"output":30,"output_reasoning_tokens":5,"total":58}"#,
+            ),
+            ("gen_ai.response.id", "chatcmpl-1"),
+            ("gen_ai.response.finish_reasons", "[stop]"),
+        ] {
+            assert_eq!(attribute(generation, key).as_deref(), Some(value));
+        }
+    }
+}
+
+#[test]
+fn a_recording_without_content_gives_the_same_trace_again() {
+    let servers = Servers::answering("The answer");
+    let options = ["--capture", "none", "--record", "record.jsonl"];
+    let call = servers.call(&[&["chat"], &options[..], &["The question"]].concat());
+    let ended = call.run();
+    ended.code(0);
+    let recording = recorded(&ended);
+    assert!(
+        !recording.contains("The answer") && !recording.contains("The question"),
+        "{recording}"
+    );
+    servers
+        .call(&["replay", "record.jsonl"])
+        .after(&ended)
+        .run()
+        .code(0)
+        .stdout("\n");
+    let [first, again]: [_; 2] = traces_at(&servers.langfuse).try_into().unwrap();
+    // Who was asked, and how often, no recording knows.
+    let known = |span: &Span| {
+        let mut known = attributes(&span.attributes);
+        known.retain(|key, _| !key.starts_with("server.") && !key.contains("attempt"));
+        known
+    };
+    for (first, again) in first.spans().into_iter().zip(again.spans()) {
+        assert_eq!(known(first), known(again));
+        assert_eq!(first.span_id, again.span_id);
+    }
+}
+
+#[test]
+fn of_each_text_the_first_characters_are_kept() {
+    let servers = Servers::answering("Größere Antwort");
+    let backend = Scripted::always(Reply::json(200, &json!({})));
+    let arguments = [
+        "chat",
+        "--capture",
+        "truncate=5",
+        "--system",
+        "Be brief.",
+        "Größe?",
+    ];
+    let call = servers.call(&arguments).arg("--record").arg("record.jsonl");
+    let ended = call.run();
+    ended.code(0).stdout("Größere Antwort\n");
+    let trace = servers.trace();
+    assert_eq!(attribute(&trace.parent, "input.value").unwrap(), "Größe…");
+    assert_eq!(attribute(&trace.parent, "output.value").unwrap(), "Größe…");
+    assert_eq!(
+        attribute_json(&trace.generation, "langfuse.observation.input"),
+        json!([{"role": "system", "content": "Be br…"}, {"role": "user", "content": "Größe…"}])
+    );
+    assert_eq!(
+        attribute_json(&trace.generation, "langfuse.observation.output"),
+        json!({"role": "assistant", "content": "Größe…"})
+    );
+    let recording: Value = serde_json::from_str(&recorded(&ended)).unwrap();
+    assert_eq!(
+        recording["response"]["choices"][0]["message"]["content"],
+        "Größe…"
+    );
+    assert_eq!(recording["response"]["model"], "gpt-4o-mini-2024-07-18");
+
+    call_to_a_plain_backend(&servers.model, &backend, &arguments)
+        .run()
+        .code(0);
+    let generation = traces_at(&backend).remove(0).generation;
+    assert_eq!(
+        attribute_json(&generation, "gen_ai.input.messages")[1]["parts"],
+        json!([{"type": "text", "content": "Größe…"}])
+    );
+}
+
+#[test]
+fn what_says_no_privacy_is_refused_before_anything_is_sent() {
+    for (arguments, named) in [
+        (["--redact", "("], "`(` is no regular expression"),
+        (["--redact", ""], "`` matches the empty text"),
+        (["--redact", "x*"], "`x*` matches the empty text"),
+        (["--redact", r"\p{L}"], r"`\p{L}` is no regular expression"),
+        (["--redact", "(?i)müller"], "`(?i)müller` ignores case"),
+        (["--capture", "some"], "it is full, truncate=N or none"),
+        (["--capture", "truncate=0"], "say none"),
+        (["--capture", "truncate=-1"], "a number of characters"),
+        (["--capture", "truncate"], "it is full, truncate=N or none"),
+    ] {
+        let server = Untouched::start();
+        let call = Langspan::new(&[&["chat"], &arguments[..], &["Hello"]].concat());
+        let ended = call.model_at(server.url()).langfuse_at(server.url()).run();
+        ended.code(2).stdout("").stderr_has(named);
+        assert!(ended.stderr.lines().count() <= 8, "{ended:#?}");
+        server.assert_untouched();
+    }
+}
