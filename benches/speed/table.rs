@@ -25,6 +25,17 @@ impl Row {
         }
     }
 
+    /// At least `least` in `unit`.
+    pub fn at_least(figure: &str, value: f64, least: f64, unit: &str) -> Self {
+        Self {
+            figure: figure.to_owned(),
+            measured: format!("{value:.2} {unit}"),
+            reference: String::new(),
+            goal: format!("≥ {least} {unit}"),
+            is_met: value >= least,
+        }
+    }
+
     /// At most `most` times as long as the reference.
     pub fn ratio(figure: &str, ours: &[Run], reference: (&str, &[Run]), most: f64) -> Self {
         let (name, theirs) = reference;

@@ -45,10 +45,18 @@ pub fn chat(stand_in: &StandIn, home: &Path, tls: bool) -> Task {
         "smoke",
         PROMPT,
     ];
-    langspan(&ARGUMENTS, home)
-        .env("OPENAI_BASE_URL", stand_in.model(tls))
+    at(
+        langspan(&ARGUMENTS, home),
+        &stand_in.model(tls),
+        &stand_in.langfuse(tls),
+    )
+}
+
+/// `task` with these endpoints, and keys for them.
+pub fn at(task: Task, model: &str, langfuse: &str) -> Task {
+    task.env("OPENAI_BASE_URL", model)
         .env("OPENAI_API_KEY", MODEL_KEY)
-        .env("LANGFUSE_BASE_URL", stand_in.langfuse(tls))
+        .env("LANGFUSE_BASE_URL", langfuse)
         .env("LANGFUSE_PUBLIC_KEY", PUBLIC_KEY)
         .env("LANGFUSE_SECRET_KEY", SECRET_KEY)
 }

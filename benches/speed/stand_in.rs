@@ -148,7 +148,7 @@ fn export_body(dir: &Path) -> PathBuf {
     dir.join("export.bin")
 }
 
-fn read_line<T: for<'de> Deserialize<'de>>(from: &mut impl BufRead) -> T {
+pub fn read_line<T: for<'de> Deserialize<'de>>(from: &mut impl BufRead) -> T {
     let mut line = String::new();
     from.read_line(&mut line).unwrap();
     serde_json::from_str(&line).unwrap()
@@ -326,6 +326,6 @@ fn chunk(out: &mut impl Write, text: &str) -> io::Result<()> {
     out.flush()
 }
 
-const PROJECTS: &str = r#"{"data":[{"id":"bench","name":"bench","organization":{"id":"o","name":"o"},"metadata":{}}]}"#;
+pub const PROJECTS: &str = r#"{"data":[{"id":"bench","name":"bench","organization":{"id":"o","name":"o"},"metadata":{}}]}"#;
 
-const COMPLETION: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,"message":{"role":"assistant","content":"A trace shows what a call cost, how long it took, and why it went wrong.","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":23,"completion_tokens":35,"total_tokens":58,"prompt_tokens_details":{"cached_tokens":3,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":5,"audio_tokens":0}},"service_tier":"default"}"#;
+pub const COMPLETION: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,"message":{"role":"assistant","content":"A trace shows what a call cost, how long it took, and why it went wrong.","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":23,"completion_tokens":35,"total_tokens":58,"prompt_tokens_details":{"cached_tokens":3,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":5,"audio_tokens":0}},"service_tier":"default"}"#;

@@ -1,10 +1,14 @@
 //! What the figures depend on: date, machine, load, versions.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
 use jiff::Timestamp;
+
+use crate::commands;
+use crate::process::Task;
 
 pub fn describe() -> String {
     let date = Timestamp::now().strftime("%Y-%m-%d %H:%M UTC");
@@ -40,4 +44,15 @@ pub fn first_line(program: &str, arguments: &[&str]) -> String {
         |output| String::from_utf8_lossy(&output.stdout).into_owned(),
     );
     text.lines().next().unwrap_or_default().to_owned()
+}
+/// The instructions that `langspan` takes for `arguments`, by callgrind.
+pub fn instructions(arguments: &[&str], home: &Path) -> f64 {
+    let binary = commands::binary().to_str().unwrap();
+    let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null", binary];
+    let task = Task::new("valgrind", &tool, home).args(arguments);
+    let (_, stderr) = task.output();
+    let counted = stderr
+        .lines()
+        .find_map(|line| line.split_once("Collected : "));
+    counted.unwrap().1.trim().parse().unwrap()
 }

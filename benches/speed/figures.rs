@@ -236,15 +236,8 @@ impl Bench {
             println!("SKIPPED instruction counts: there is no valgrind");
             return;
         }
-        let binary = commands::binary().to_str().unwrap();
-        let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null", binary];
         let chat = ["chat", "--sandbox", "--no-stdin", "Hello"];
-        let task = Task::new("valgrind", &tool, self.home.path()).args(&chat);
-        let (_, stderr) = task.output();
-        let counted = stderr
-            .lines()
-            .find_map(|line| line.split_once("Collected : "));
-        let count: f64 = counted.unwrap().1.trim().parse().unwrap();
+        let count = machine::instructions(&chat, self.home.path());
         println!(
             "Instructions of `chat --sandbox` (callgrind): {:.2} million.",
             count / 1e6
@@ -270,12 +263,10 @@ impl Bench {
 
 fn size() -> Row {
     let bytes = fs::metadata(commands::binary()).unwrap().len();
-    #[expect(clippy::cast_precision_loss, reason = "some megabytes")]
     let megabytes = bytes as f64 / 1e6;
     Row::at_most("stripped release binary", megabytes, 7.0, "MB")
 }
 
-#[expect(clippy::cast_precision_loss, reason = "some milliseconds")]
 fn milliseconds(from: u128, to: u128) -> f64 {
     to.saturating_sub(from) as f64 / 1e6
 }

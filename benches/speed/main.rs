@@ -1,7 +1,11 @@
-//! `cargo bench`: what `langspan chat` costs, beside what else would do its job, in one run on one machine.
+//! `cargo bench`: what `langspan chat` and `batch` cost, beside what else would do their job, in one run on one
+//! machine.
 //!
 //! ```text
-//! cargo bench                      everything that takes seconds
+//! cargo bench                      chat, then batch
+//! cargo bench -- --chat            one of them
+//! cargo bench -- --batch
+//! cargo bench -- --million         batch with a million lines too (minutes)
 //! cargo bench -- --rounds 101      more rounds than 31
 //! cargo bench -- --build           CPU time of a clean release build (minutes)
 //! benches/python.sh                first, to compare with Python as well
@@ -11,11 +15,14 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::cast_precision_loss,
     reason = "a benchmark prints, and one that cannot measure has nothing to say"
 )]
 
+mod batch;
 mod build;
 mod commands;
+mod crowd;
 mod figures;
 mod machine;
 mod process;
@@ -25,15 +32,29 @@ mod table;
 
 use std::path::Path;
 
+/// The argument that makes the bench binary the loop that a batch is compared with.
+const BARE_ARGUMENT: &str = "--bare";
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         [stand_in::ARGUMENT, dir] => stand_in::serve(Path::new(dir)),
         [process::PEAK_ARGUMENT, ..] => process::print_peak(&arguments[1..]),
+        [crowd::ARGUMENT] => crowd::serve(),
+        [BARE_ARGUMENT, ..] => batch::bare(&arguments),
         words if !words.contains(&"--bench") => println!("measured by `cargo bench` only"),
         words if words.contains(&"--build") => build::measure(),
-        words => figures::measure(rounds(words)),
+        words => {
+            let is_long = words.contains(&"--million");
+            let only_chat = words.contains(&"--chat");
+            if !is_long && !words.contains(&"--batch") {
+                figures::measure(rounds(words));
+            }
+            if !only_chat {
+                batch::measure(is_long);
+            }
+        }
     }
 }
 
