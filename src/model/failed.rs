@@ -152,6 +152,17 @@ impl FailedAttempt {
         .into()
     }
 
+    /// A stream of which a chunk cannot be read, so that a piece of the answer is missing.
+    pub fn garbled_stream(status: StatusCode) -> Self {
+        ModelError {
+            message: "a chunk of the model's stream is no JSON".to_owned(),
+            hint: "what was received is in the trace; -vvv shows the stream".to_owned(),
+            status: Some(status.as_u16()),
+            retryable: false,
+        }
+        .into()
+    }
+
     /// A stream that ended before its answer did.
     pub fn cut_stream(status: StatusCode) -> Self {
         ModelError {
@@ -208,7 +219,16 @@ impl ServerError {
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
-        let error = &body["error"];
+        // Gemini puts its error into a list; OpenRouter may name the choice that an error befell.
+        let body = body.get(0).unwrap_or(body);
+        let of_choice = || {
+            let choices = body["choices"].as_array().into_iter().flatten();
+            choices
+                .map(|choice| &choice["error"])
+                .find(|error| error.is_object())
+        };
+        let error = Some(&body["error"]).filter(|error| !error.is_null());
+        let error = error.or_else(of_choice).unwrap_or(&Value::Null);
         match error {
             Value::Object(object) if !object.is_empty() => Some(Self {
                 message: text(&error["message"]).unwrap_or_else(|| error.to_string()),
@@ -270,7 +290,16 @@ mod tests {
             message(json!({"detail": [{"msg": "m"}]})).as_deref(),
             Some(r#"[{"msg":"m"}]"#)
         );
+        assert_eq!(
+            message(json!([{"error": {"message": "m", "status": "INVALID_ARGUMENT"}}])).as_deref(),
+            Some("m")
+        );
+        assert_eq!(
+            message(json!({"choices": [{"message": {}}, {"error": {"message": "m"}}]})).as_deref(),
+            Some("m")
+        );
         assert_eq!(message(json!({"choices": [], "error": null})), None);
+        assert_eq!(message(json!({"choices": [{"error": null}]})), None);
     }
 
     #[test]
