@@ -90,12 +90,15 @@ pub fn text_of_message(message: &Value) -> Option<String> {
 }
 
 /// A message without what says nothing: empty fields, the place of a tool call in its list, and an empty content beside
-/// something else, which is null.
+/// something else, which is null. Who speaks goes without saying in some streams.
 fn told(message: &Value) -> Value {
     let mut message = message.clone();
     strip_indexes(&mut message);
     if let Some(fields) = message.as_object_mut() {
         fields.retain(|key, value| key == "content" || !says_nothing(value));
+        if !fields.contains_key("role") {
+            fields.shift_insert(0, "role".to_owned(), "assistant".into());
+        }
         let is_only_content = fields
             .keys()
             .all(|key| matches!(key.as_str(), "role" | "content"));

@@ -231,7 +231,9 @@ impl ServerError {
         let error = error.or_else(of_choice).unwrap_or(&Value::Null);
         match error {
             Value::Object(object) if !object.is_empty() => Some(Self {
-                message: text(&error["message"]).unwrap_or_else(|| error.to_string()),
+                message: text(&error["message"])
+                    .map(|message| message + &upstream_words(error))
+                    .unwrap_or_else(|| error.to_string()),
                 codes: [&error["code"], &error["type"]]
                     .into_iter()
                     .filter_map(text)
@@ -259,6 +261,15 @@ impl ServerError {
     fn is_quota(&self) -> bool {
         self.codes.iter().any(|code| code == "insufficient_quota")
     }
+}
+
+/// What the provider behind OpenRouter said, since OpenRouter's own message only says that it said something.
+fn upstream_words(error: &Value) -> String {
+    let raw = error["metadata"]["raw"].as_str().unwrap_or_default();
+    if raw.is_empty() || is_html(raw) {
+        return String::new();
+    }
+    format!(": {}", raw.chars().take(300).collect::<String>())
 }
 
 /// The wait that the server asks for: `retry-after-ms`, else `retry-after`.

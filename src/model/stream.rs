@@ -43,11 +43,12 @@ impl Reader {
                 // A server's private notice; the rest of the stream tells what counts.
                 Err(_) => continue,
             };
-            if let Some(error) = ServerError::of(&chunk) {
-                return Err(Broken::Error(error));
-            }
+            let error = ServerError::of(&chunk);
             if let Some(text) = self.assembly.push(chunk) {
                 on_text(&text);
+            }
+            if let Some(error) = error {
+                return Err(Broken::Error(error));
             }
         }
         Ok(())
@@ -133,7 +134,6 @@ impl Assembly {
                 choice.insert("index".to_owned(), index.into());
                 if let Some(message) = choice.get_mut("message") {
                     strip_indexes(message);
-                    name_role(message);
                 }
                 Value::Object(choice)
             });
@@ -178,15 +178,6 @@ impl Assembly {
             }
         }
         text
-    }
-}
-
-/// Only some servers say who speaks in a stream; in a whole message all do.
-fn name_role(message: &mut Value) {
-    if let Some(message) = message.as_object_mut()
-        && !message.contains_key("role")
-    {
-        message.shift_insert(0, "role".to_owned(), "assistant".into());
     }
 }
 
@@ -453,7 +444,7 @@ mod tests {
             json!([
                 {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "né\n",
                     "tool_calls": [{"id": "t", "function": {"name": "f", "arguments": "{}"}}]}},
-                {"index": 1, "message": {"role": "assistant", "content": "😀😀"}}
+                {"index": 1, "message": {"content": "😀😀"}}
             ])
         );
         assert_eq!(body["usage"]["total_tokens"], 5);

@@ -19,8 +19,9 @@ pub fn input_messages(messages: &[Value]) -> Value {
         .collect()
 }
 
-/// `gen_ai.output.messages`: one message a choice, with the reason that it ended.
-pub fn output_messages(completion: &Completion) -> Value {
+/// `gen_ai.output.messages`: one message a choice, with the reason that it ended; what gave none in a call that
+/// `has_failed` ended by the error.
+pub fn output_messages(completion: &Completion, has_failed: bool) -> Value {
     completion
         .messages
         .iter()
@@ -30,7 +31,8 @@ pub fn output_messages(completion: &Completion) -> Value {
             let reason = match reason.and_then(Option::as_deref) {
                 Some("tool_calls" | "function_call") => "tool_call",
                 Some(reason) => reason,
-                None => "error",
+                None if has_failed => "error",
+                None => "unknown",
             };
             let role = message["role"].as_str().unwrap_or("assistant");
             json!({"role": role, "parts": parts(message), "finish_reason": reason})
@@ -133,7 +135,7 @@ mod tests {
             &json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": "tool_calls"}]}),
         );
         assert_eq!(
-            output_messages(&completion),
+            output_messages(&completion, false),
             json!([{"role": "assistant", "parts": [{"type": "text", "content": "a"}], "finish_reason": "tool_call"}])
         );
     }

@@ -288,7 +288,8 @@ fn genai_content(exchange: &Exchange) -> Vec<KeyValue> {
         Some(&genai::input_messages(&request.messages()).to_string()),
     );
     if !exchange.completion.messages.is_empty() {
-        let output = genai::output_messages(&exchange.completion).to_string();
+        let output =
+            genai::output_messages(&exchange.completion, exchange.error.is_some()).to_string();
         attributes.text(otel::OUTPUT_MESSAGES, Some(&output));
     }
     attributes.float(otel::REQUEST_TEMPERATURE, number("temperature"));
