@@ -33,10 +33,10 @@ impl Endpoint {
     /// The URL that `model` is asked at.
     pub fn url(&self, model: &str) -> Url {
         let mut url = self.base.clone();
-        let query = url.query().map(str::to_owned);
+        let surplus = self.surplus_segments();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty();
-            for _ in 0..self.surplus_segments() {
+            for _ in 0..surplus {
                 path.pop();
             }
             match &self.surface {
@@ -50,12 +50,14 @@ impl Endpoint {
             }
             path.extend(["chat", "completions"]);
         }
+        if surplus > 0 {
+            // The version of another surface.
+            url.set_query(None);
+        }
         if let Surface::AzureDeployment { api_version } = &self.surface {
             url.set_query(None);
             url.query_pairs_mut()
                 .append_pair("api-version", api_version);
-        } else {
-            url.set_query(query.as_deref());
         }
         url
     }
@@ -164,7 +166,13 @@ mod tests {
             url("http://h/v1?tenant=a", Surface::OpenAi),
             "http://h/v1/chat/completions?tenant=a"
         );
-        for resource in ["", "/", "/openai", "/openai/v1/"] {
+        for resource in [
+            "",
+            "/",
+            "/openai",
+            "/openai/v1/",
+            "/openai/deployments/d?api-version=x",
+        ] {
             let resource = format!("https://r.openai.azure.com{resource}");
             assert_eq!(
                 url(&resource, Surface::AzureV1),

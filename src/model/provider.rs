@@ -79,6 +79,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_names_every_provider() {
+        let readme = include_str!("../../README.md");
+        let known = Provider::BY_HOST.iter().map(|(_, provider)| *provider);
+        for provider in known.chain([Provider::BEDROCK, Provider::OLLAMA]) {
+            let cell = format!("| `{}` |", provider.name());
+            assert!(readme.contains(&cell), "{cell}");
+        }
+    }
+
+    #[test]
     fn hosts_tell_their_provider() {
         let provider = |url: &str| Provider::of(&Url::parse(url).unwrap()).name();
         assert_eq!(provider("https://api.openai.com/v1"), "openai");
@@ -90,5 +100,21 @@ mod tests {
         assert_eq!(provider("https://notapi.openai.com.example/v1"), "openai");
         assert_eq!(provider("https://eviopenrouter.ai/v1"), "openai");
         assert_eq!(provider("https://openrouter.ai/api/v1"), "openrouter");
+        assert_eq!(
+            provider("https://r.services.ai.azure.com/models"),
+            "azure.ai.inference"
+        );
+        assert_eq!(
+            provider("https://r.services.ai.azure.com/openai/v1"),
+            "azure.ai.openai"
+        );
+        assert_eq!(
+            provider("https://aiplatform.googleapis.com/v1"),
+            "gcp.vertex_ai"
+        );
+        assert_eq!(
+            provider("https://vllm.us-east-1.elb.amazonaws.com/v1"),
+            "openai"
+        );
     }
 }
