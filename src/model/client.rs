@@ -196,9 +196,8 @@ impl Client<'_> {
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&bytes)));
         let text = String::from_utf8_lossy(&bytes);
-        let body = match lenient::parse(&text) {
-            Ok(body) => body,
-            Err(_) => return Err(FailedAttempt::no_completion(self.endpoint, status, &text)),
+        let Ok(body) = lenient::parse(&text) else {
+            return Err(FailedAttempt::no_completion(self.endpoint, status, &text));
         };
         if let Some(error) = ServerError::of(&body) {
             progress.faulty = Some(body).filter(|body| body["choices"].is_array());

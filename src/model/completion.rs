@@ -179,7 +179,7 @@ mod tests {
             ]
         );
         let silent = json!({"role": "assistant", "content": ""});
-        assert_eq!(choices(&[silent.clone()]).messages, [silent]);
+        assert_eq!(choices(std::slice::from_ref(&silent)).messages, [silent]);
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl ServerError {
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
-        // Gemini puts its error into a list; OpenRouter may name the choice that an error befell.
+        // Gemini puts its error into a list; a router may name the choice that an error befell.
         let body = body.get(0).unwrap_or(body);
         let of_choice = || {
             let choices = body["choices"].as_array().into_iter().flatten();
@@ -231,9 +231,10 @@ impl ServerError {
         let error = error.or_else(of_choice).unwrap_or(&Value::Null);
         match error {
             Value::Object(object) if !object.is_empty() => Some(Self {
-                message: text(&error["message"])
-                    .map(|message| message + &upstream_words(error))
-                    .unwrap_or_else(|| error.to_string()),
+                message: text(&error["message"]).map_or_else(
+                    || error.to_string(),
+                    |message| message + &upstream_words(error),
+                ),
                 codes: [&error["code"], &error["type"]]
                     .into_iter()
                     .filter_map(text)
@@ -263,7 +264,7 @@ impl ServerError {
     }
 }
 
-/// What the provider behind OpenRouter said, since OpenRouter's own message only says that it said something.
+/// What the provider behind a router said; the router's own message only says that it said something.
 fn upstream_words(error: &Value) -> String {
     let raw = error["metadata"]["raw"].as_str().unwrap_or_default();
     if raw.is_empty() || is_html(raw) {

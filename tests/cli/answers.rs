@@ -163,10 +163,9 @@ impl Case {
         let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         let name = names.find(|name| name.starts_with("body."))?;
         let status = name.split('.').nth(1).unwrap().parse().unwrap_or(200);
-        let content_type = if name.ends_with(".html") {
-            "text/html"
-        } else {
-            "application/json"
+        let content_type = match name.split('.').next_back() {
+            Some("html") => "text/html",
+            _ => "application/json",
         };
         Some(Reply::Answer(
             status,
@@ -291,11 +290,13 @@ fn in_pieces(events: &[u8], length: usize) -> Reply {
 
 /// The lines that only one of two texts has.
 fn differences(expected: &str, found: &str) -> String {
-    let only_in = |text: &str, other: &str, sign: &str| -> String {
+    let only_in = |text: &str, other: &str, sign: &str| {
         let lines = text
             .lines()
             .filter(|line| !other.lines().any(|l| l == *line));
-        lines.map(|line| format!("  {sign} {line}\n")).collect()
+        lines.fold(String::new(), |told, line| {
+            format!("{told}  {sign} {line}\n")
+        })
     };
     only_in(expected, found, "-") + &only_in(found, expected, "+")
 }

@@ -59,7 +59,7 @@ fn any_value(dice: &Dice, depth: u64) -> String {
         r#""\u0000\u001b""#,
         r#""a \" b \\""#,
     ];
-    let space = ["", "", " ", "\t"][dice.roll(4) as usize];
+    let space = dice.pick(&["", "", " ", "\t"]);
     let items = || (0..dice.roll(4)).map(|_| any_value(dice, depth - 1));
     match dice.roll(if depth == 0 { 3 } else { 5 }) {
         3 => format!("[{space}{}]", items().collect::<Vec<_>>().join(",")),
@@ -67,7 +67,7 @@ fn any_value(dice: &Dice, depth: u64) -> String {
             let fields = items().map(|value| format!("\"{}\":{space}{value}", dice.roll(3)));
             format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
         }
-        _ => LEAVES[dice.roll(LEAVES.len() as u64) as usize].to_owned(),
+        _ => dice.pick(&LEAVES).to_owned(),
     }
 }
 
@@ -78,13 +78,12 @@ fn any_body_is_sent_as_it_was_written() {
         .map(|_| {
             let fields = (0..dice.roll(8)).map(|_| {
                 // Few names, so that some are repeated.
-                let name =
-                    ["user", "x", "é", "stream_options", "tools", "seed"][dice.roll(6) as usize];
+                let name = dice.pick(&["user", "x", "é", "stream_options", "tools", "seed"]);
                 format!(r#""{name}":{}"#, any_value(&dice, 4))
             });
             let mut fields: Vec<String> = fields.collect();
             let message = format!(r#"{{"role":"user","content":{}}}"#, any_value(&dice, 2));
-            let place = dice.roll(fields.len() as u64 + 1) as usize;
+            let place = dice.below(fields.len() + 1);
             fields.insert(place, format!(r#""messages":[{message}],"model":"m""#));
             format!("{{{}}}", fields.join(","))
         })
