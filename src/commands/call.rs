@@ -16,7 +16,7 @@ pub fn begin(model: &Model, request: Request, start: Timestamp) -> Exchange {
     let mut exchange = Exchange::new(request, start, start);
     exchange.server = Some(Server {
         provider: endpoint.provider,
-        address: endpoint.base.host_str().unwrap_or_default().to_owned(),
+        address: endpoint.address().to_owned(),
         port: endpoint.base.port_or_known_default(),
     });
     exchange

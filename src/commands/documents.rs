@@ -32,13 +32,16 @@ pub fn read(path: &Path) -> Result<Vec<Document>, Failure> {
     } else {
         path.display().to_string()
     };
-    let text = text_of(path, &name)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    documents(&name, &text_of(path, &name)?)
+}
+
+/// All documents of the text of the file `name`.
+fn documents(name: &str, text: &str) -> Result<Vec<Document>, Failure> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
-        let value = value.map_err(|error| malformed(&name, &error))?;
-        let read =
-            document(value.get()).map_err(|wrong| wrong.at(&place(&name, text, value.get())));
+        let value = value.map_err(|error| malformed(name, &error))?;
+        let read = document(value.get()).map_err(|wrong| wrong.at(&place(name, text, value.get())));
         documents.push(read?);
     }
     if documents.is_empty() {
@@ -197,6 +200,8 @@ fn recording(text: &str) -> Result<Document, Wrong> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn kind(text: &str) -> &'static str {
@@ -227,5 +232,82 @@ mod tests {
             kind(r#"{"request":{"messages":[]},"trace":{"id":"x"}}"#),
             "wrong"
         );
+    }
+
+    /// Fields of documents with values that may or may not belong there.
+    fn any_document() -> impl Strategy<Value = String> {
+        let field = prop::sample::select(vec![
+            "messages",
+            "request",
+            "response",
+            "error",
+            "body",
+            "url",
+            "model",
+            "start_time",
+            "end_time",
+            "trace",
+            "id",
+            "custom_id",
+            "tags",
+            "metadata",
+            "completion_start_time",
+        ]);
+        let leaf = prop::sample::select(vec![
+            "null",
+            "1",
+            "1e400",
+            "[]",
+            "{}",
+            r#""x""#,
+            r#""2026-01-02T03:04:05Z""#,
+            r#""/v1/chat/completions""#,
+            r#""\ud83d""#,
+            r#"[{"role":"user","content":"q"}]"#,
+            r#"{"choices":[{"message":{"content":"a"}}]}"#,
+            r#""0af7651916cd43dd8448eb211c80319c""#,
+        ]);
+        leaf.prop_map(str::to_owned)
+            .prop_recursive(3, 20, 6, move |inner| {
+                prop::collection::vec((field.clone(), inner), 0..6).prop_map(|fields| {
+                    let fields: Vec<String> = fields
+                        .into_iter()
+                        .map(|(name, value)| format!("\"{name}\":{value}"))
+                        .collect();
+                    format!("{{{}}}", fields.join(","))
+                })
+            })
+    }
+
+    /// Reads a file with this text, and what is in it.
+    fn read_all(text: &str) {
+        for document in documents("file", text).into_iter().flatten() {
+            if let Document::Recording(recording) = document {
+                let _ = recording
+                    .exchange()
+                    .map(|exchange| exchange.completion.answer());
+                recording.to_line();
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_documents_make_it_fail(lines in prop::collection::vec(any_document(), 0..4)) {
+            read_all(&lines.join("\n"));
+        }
+
+        #[test]
+        fn no_text_makes_it_fail(text in any::<String>(), json in r#"[{}\[\]:,"a0\\\\. \n-]{0,60}"#) {
+            read_all(&text);
+            read_all(&json);
+        }
+
+        #[test]
+        fn no_bytes_make_it_fail(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), &bytes).unwrap();
+            let _ = read(file.path());
+        }
     }
 }

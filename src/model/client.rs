@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use super::completion::Completion;
 use super::endpoint::Endpoint;
 use super::failed::{FailedAttempt, Fault, ModelError, ServerError};
+use super::lenient;
 use super::pace::{Pace, rate_limit_reset};
 use super::request::Request;
-use super::sse::Decoder;
-use super::stream::Assembly;
+use super::stream::{Broken, Reader};
 use crate::console::Console;
 use crate::http::read_body;
 
@@ -72,7 +72,9 @@ pub struct Progress {
     refused: Option<Refusal>,
     /// Why there is no whole answer.
     pub fault: Option<Fault>,
-    assembly: Assembly,
+    stream: Reader,
+    /// The body of an answer that holds an error beside its choices.
+    faulty: Option<Value>,
 }
 
 /// An HTTP answer that was no success.
@@ -90,11 +92,12 @@ impl Progress {
         self.refused.as_ref().filter(|_| is_last)
     }
 
-    /// What was received of a stream, as a body.
+    /// What was received of an answer that is not whole, as a body.
     pub fn take_partial(&mut self) -> Option<Value> {
-        self.assembly
-            .has_content()
-            .then(|| std::mem::take(&mut self.assembly).into_body())
+        let streamed = std::mem::take(&mut self.stream);
+        self.faulty
+            .take()
+            .or_else(|| streamed.has_content().then(|| streamed.into_body()))
     }
 }
 
@@ -161,6 +164,7 @@ impl Client<'_> {
         let mut retries = 0;
         loop {
             progress.attempts += 1;
+            progress.stream = Reader::default();
             let FailedAttempt {
                 mut error,
                 wait,
@@ -193,7 +197,7 @@ impl Client<'_> {
             }
             let wait = wait.unwrap_or_else(|| backoff(retries));
             let may_retry =
-                error.retryable && !progress.assembly.has_content() && retries < self.retries;
+                error.retryable && !progress.stream.has_content() && retries < self.retries;
             if !may_retry || wait > LONGEST_WAIT || Instant::now() + wait >= deadline {
                 return Err(error);
             }
@@ -250,10 +254,10 @@ impl Client<'_> {
             .headers()
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
-        if content_type.is_some_and(|value| value.starts_with("text/event-stream")) {
+        if content_type.is_some_and(is_event_stream) {
             self.read_stream(response, sink, progress).await
         } else {
-            self.read_body(response, sink).await
+            self.read_body(response, sink, progress).await
         }
     }
 
@@ -261,6 +265,7 @@ impl Client<'_> {
         &self,
         response: Response,
         sink: &mut dyn Sink,
+        progress: &mut Progress,
     ) -> Result<Answer, FailedAttempt> {
         let status = response.status();
         let cost = stated_cost(response.headers());
@@ -270,11 +275,11 @@ impl Client<'_> {
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&bytes)));
         let text = String::from_utf8_lossy(&bytes);
-        let body: Value = match serde_json::from_str(&text) {
-            Ok(body @ Value::Object(_)) => body,
-            _ => return Err(FailedAttempt::no_completion(self.endpoint, status, &text)),
+        let Ok(body) = lenient::parse(&text) else {
+            return Err(FailedAttempt::no_completion(self.endpoint, status, &text));
         };
         if let Some(error) = ServerError::of(&body) {
+            progress.faulty = Some(body).filter(|body| body["choices"].is_array());
             return Err(FailedAttempt::error_in_answer(
                 self.endpoint,
                 &error,
@@ -300,8 +305,6 @@ impl Client<'_> {
         progress: &mut Progress,
     ) -> Result<Answer, FailedAttempt> {
         let status = response.status();
-        let mut decoder = Decoder::default();
-        let mut done = false;
         while let Some(bytes) = response
             .chunk()
             .await
@@ -310,35 +313,22 @@ impl Client<'_> {
             self.console
                 .detail(3, || format!("< {}", String::from_utf8_lossy(&bytes)));
             sink.raw(&bytes);
-            for event in decoder.push(&bytes) {
-                if event.starts_with("[DONE]") {
-                    done = true;
-                    continue;
-                }
-                // A line that is no JSON is a server's private notice; the rest of the stream tells what counts.
-                let Ok(chunk) = serde_json::from_str::<Value>(&event) else {
-                    continue;
-                };
-                if let Some(error) = ServerError::of(&chunk) {
-                    return Err(FailedAttempt::error_in_answer(
-                        self.endpoint,
-                        &error,
-                        status,
-                    ));
-                }
-                let text = progress.assembly.push(chunk);
-                if progress.assembly.has_content() {
-                    progress.first_token.get_or_insert_with(Timestamp::now);
-                }
-                if let Some(text) = text {
-                    sink.text(&text);
-                }
+            let now = Timestamp::now();
+            let read = progress.stream.push(&bytes, |text| sink.text(text));
+            if progress.stream.has_content() {
+                progress.first_token.get_or_insert(now);
             }
+            read.map_err(|broken| match broken {
+                Broken::Error(error) => {
+                    FailedAttempt::error_in_answer(self.endpoint, &error, status)
+                }
+                Broken::Garbled => FailedAttempt::garbled_stream(status),
+            })?;
         }
-        if !done && !progress.assembly.has_finished() {
+        if !progress.stream.is_whole() {
             return Err(FailedAttempt::cut_stream(status));
         }
-        let body = std::mem::take(&mut progress.assembly).into_body();
+        let body = std::mem::take(&mut progress.stream).into_body();
         Ok(Answer {
             completion: Completion::from_body(&body),
             body: body.to_string(),
@@ -371,6 +361,12 @@ fn stated_cost(headers: &HeaderMap) -> Option<f64> {
     let stated = headers.get("x-litellm-response-cost")?.to_str().ok()?;
     let cost: f64 = stated.trim().parse().ok()?;
     (cost.is_finite() && cost >= 0.0).then_some(cost)
+}
+
+/// Whether a content type is that of server-sent events, whatever its case and parameters.
+fn is_event_stream(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("text/event-stream")
 }
 
 /// Half a second, doubling up to eight, less up to a quarter.

@@ -1,4 +1,7 @@
 //! What a chat completion answered, read leniently from its body: a missing field is absent, never an error.
+//!
+//! Streamed or not, the same answer makes the same completion, although servers fill a whole message with fields that
+//! say nothing and leave them out of a stream.
 
 use serde_json::Value;
 
@@ -11,10 +14,10 @@ pub struct Completion {
     pub id: Option<String>,
     /// The model that answered, which may be more exact than the one that was asked.
     pub model: Option<String>,
-    /// The message of each choice, as received.
+    /// The message of each choice as received, but for fields that say nothing.
     pub messages: Vec<Value>,
-    /// One reason for each choice that gave one.
-    pub finish_reasons: Vec<String>,
+    /// Why each message ended; none of one that did not.
+    pub finish_reasons: Vec<Option<String>>,
     pub usage: Option<Usage>,
     /// US dollars, only when the provider stated them (`usage.cost`).
     pub cost: Option<f64>,
@@ -31,18 +34,16 @@ impl Completion {
                 .map(str::to_owned)
         };
         let choices = body["choices"].as_array().map_or(&[][..], Vec::as_slice);
+        let (messages, finish_reasons) = choices
+            .iter()
+            .filter(|choice| !choice["message"].is_null())
+            .map(|choice| (told(&choice["message"]), text(&choice["finish_reason"])))
+            .unzip();
         Self {
             id: text(&body["id"]),
             model: text(&body["model"]),
-            messages: choices
-                .iter()
-                .map(|choice| choice["message"].clone())
-                .filter(|message| !message.is_null())
-                .collect(),
-            finish_reasons: choices
-                .iter()
-                .filter_map(|choice| text(&choice["finish_reason"]))
-                .collect(),
+            messages,
+            finish_reasons,
             usage: Usage::from_openai(&body["usage"]),
             cost: body["usage"]["cost"].as_f64(),
             service_tier: text(&body["service_tier"]),
@@ -76,12 +77,53 @@ impl Completion {
     }
 }
 
-/// A message's text: its content, else its refusal. Empty text counts as none.
-fn text_of_message(message: &Value) -> Option<String> {
-    [&message["content"], &message["refusal"]]
-        .into_iter()
-        .filter_map(text_of)
-        .find(|text| !text.is_empty())
+/// A message's, or a delta's, text: its content, else its refusal, else what it says aloud. Empty text counts as none.
+pub fn text_of_message(message: &Value) -> Option<String> {
+    [
+        &message["content"],
+        &message["refusal"],
+        &message["audio"]["transcript"],
+    ]
+    .into_iter()
+    .filter_map(text_of)
+    .find(|text| !text.is_empty())
+}
+
+/// A message without what says nothing: empty fields, the place of a tool call in its list, and an empty content beside
+/// something else, which is null. Who speaks goes without saying in some streams.
+fn told(message: &Value) -> Value {
+    let mut message = message.clone();
+    strip_indexes(&mut message);
+    if let Some(fields) = message.as_object_mut() {
+        fields.retain(|key, value| key == "content" || !says_nothing(value));
+        if !fields.contains_key("role") {
+            fields.shift_insert(0, "role".to_owned(), "assistant".into());
+        }
+        let is_only_content = fields
+            .keys()
+            .all(|key| matches!(key.as_str(), "role" | "content"));
+        if !is_only_content && fields.get("content").is_some_and(|content| content == "") {
+            fields.insert("content".to_owned(), Value::Null);
+        }
+    }
+    message
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+/// Removes the index of tool calls, which orders the fragments of a stream; some servers leave it in whole messages.
+pub fn strip_indexes(message: &mut Value) {
+    let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
+    for call in calls.into_iter().flatten().filter_map(Value::as_object_mut) {
+        call.shift_remove("index");
+    }
 }
 
 /// A message's tool calls; the legacy `function_call` counts as one.
@@ -119,6 +161,36 @@ mod tests {
         assert_eq!(completion.answer(), format!("a\n\n\nno\n\n[{call}]"));
         assert_eq!(completion.text().as_deref(), Some("a\n\n\nno"));
         assert_eq!(completion.tool_calls(), [call]);
+    }
+
+    #[test]
+    fn what_says_nothing_is_left_out() {
+        let whole = json!({"content": "a", "role": "assistant", "refusal": null, "annotations": [], "tool_calls": []});
+        assert_eq!(
+            choices(&[whole]).messages,
+            [json!({"role": "assistant", "content": "a"})]
+        );
+        let call = json!({"id": "c", "index": 0, "function": {"name": "f"}});
+        let empty = json!({"role": "assistant", "content": "", "tool_calls": [call], "odd": {}});
+        assert_eq!(
+            choices(&[empty]).messages,
+            [
+                json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c", "function": {"name": "f"}}], "odd": {}})
+            ]
+        );
+        let silent = json!({"role": "assistant", "content": ""});
+        assert_eq!(choices(std::slice::from_ref(&silent)).messages, [silent]);
+    }
+
+    #[test]
+    fn reasons_stay_beside_their_messages() {
+        let completion = Completion::from_body(&json!({"choices": [
+            {"finish_reason": "length"},
+            {"message": {"content": "a"}, "finish_reason": null},
+            {"message": {"content": "b"}, "finish_reason": "stop"},
+        ]}));
+        assert_eq!(completion.finish_reasons, [None, Some("stop".to_owned())]);
+        assert_eq!(completion.messages.len(), 2);
     }
 
     #[test]

@@ -33,9 +33,12 @@ impl Endpoint {
     /// The URL that `model` is asked at.
     pub fn url(&self, model: &str) -> Url {
         let mut url = self.base.clone();
-        let query = url.query().map(str::to_owned);
+        let surplus = self.surplus_segments();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty();
+            for _ in 0..surplus {
+                path.pop();
+            }
             match &self.surface {
                 Surface::OpenAi => {}
                 Surface::AzureV1 => {
@@ -47,14 +50,29 @@ impl Endpoint {
             }
             path.extend(["chat", "completions"]);
         }
+        if surplus > 0 {
+            // The version of another surface.
+            url.set_query(None);
+        }
         if let Surface::AzureDeployment { api_version } = &self.surface {
             url.set_query(None);
             url.query_pairs_mut()
                 .append_pair("api-version", api_version);
-        } else {
-            url.set_query(query.as_deref());
         }
         url
+    }
+
+    /// How many path segments at the end are Azure's own: the portal shows the URLs of requests, and what completes
+    /// a resource's URL begins with `openai`.
+    fn surplus_segments(&self) -> usize {
+        let given = self.base.path_segments();
+        let given: Vec<&str> = given.map_or_else(Vec::new, |all| {
+            all.filter(|segment| !segment.is_empty()).collect()
+        });
+        match given.iter().position(|segment| *segment == "openai") {
+            Some(at) if self.surface != Surface::OpenAi => given.len() - at,
+            _ => 0,
+        }
     }
 
     /// The headers of a request, the credentials among them. A header that was asked for wins.
@@ -81,6 +99,12 @@ impl Endpoint {
             Surface::OpenAi => "OPENAI_API_KEY",
             Surface::AzureV1 | Surface::AzureDeployment { .. } => "AZURE_OPENAI_API_KEY",
         }
+    }
+
+    /// The host's name, or its address without the brackets that IPv6 has in URLs.
+    pub fn address(&self) -> &str {
+        let host = self.base.host_str().unwrap_or_default();
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// Host and port, for people.
@@ -142,13 +166,26 @@ mod tests {
             url("http://h/v1?tenant=a", Surface::OpenAi),
             "http://h/v1/chat/completions?tenant=a"
         );
+        for resource in [
+            "",
+            "/",
+            "/openai",
+            "/openai/v1/",
+            "/openai/deployments/d?api-version=x",
+        ] {
+            let resource = format!("https://r.openai.azure.com{resource}");
+            assert_eq!(
+                url(&resource, Surface::AzureV1),
+                "https://r.openai.azure.com/openai/v1/chat/completions"
+            );
+        }
         assert_eq!(
-            url("https://r.openai.azure.com/", Surface::AzureV1),
-            "https://r.openai.azure.com/openai/v1/chat/completions"
+            url("https://gateway.example/openai/team", Surface::OpenAi),
+            "https://gateway.example/openai/team/chat/completions"
         );
         assert_eq!(
             url(
-                "https://r.openai.azure.com",
+                "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=x",
                 Surface::AzureDeployment {
                     api_version: "2024-10-21".to_owned()
                 }

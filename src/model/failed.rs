@@ -30,6 +30,8 @@ pub enum Fault {
     /// An error object in an answer whose status was a success.
     ErrorInAnswer,
     CutStream,
+    /// A stream of which a chunk cannot be read.
+    GarbledStream,
 }
 
 impl Fault {
@@ -46,6 +48,7 @@ impl Fault {
             Self::NoCompletion => "no_completion",
             Self::ErrorInAnswer => "error_in_answer",
             Self::CutStream => "cut_stream",
+            Self::GarbledStream => "garbled_stream",
         }
     }
 
@@ -225,6 +228,18 @@ impl FailedAttempt {
         .into()
     }
 
+    /// A stream of which a chunk cannot be read, so that a piece of the answer is missing.
+    pub fn garbled_stream(status: StatusCode) -> Self {
+        ModelError {
+            fault: Fault::GarbledStream,
+            message: "a chunk of the model's stream is no JSON".to_owned(),
+            hint: "what was received is in the trace; -vvv shows the stream".to_owned(),
+            status: Some(status.as_u16()),
+            retryable: false,
+        }
+        .into()
+    }
+
     /// A stream that ended before its answer did.
     pub fn cut_stream(status: StatusCode) -> Self {
         ModelError {
@@ -282,10 +297,22 @@ impl ServerError {
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
-        let error = &body["error"];
+        // Gemini puts its error into a list; a router may name the choice that an error befell.
+        let body = body.get(0).unwrap_or(body);
+        let of_choice = || {
+            let choices = body["choices"].as_array().into_iter().flatten();
+            choices
+                .map(|choice| &choice["error"])
+                .find(|error| error.is_object())
+        };
+        let error = Some(&body["error"]).filter(|error| !error.is_null());
+        let error = error.or_else(of_choice).unwrap_or(&Value::Null);
         match error {
             Value::Object(object) if !object.is_empty() => Some(Self {
-                message: text(&error["message"]).unwrap_or_else(|| error.to_string()),
+                message: text(&error["message"]).map_or_else(
+                    || error.to_string(),
+                    |message| message + &upstream_words(error),
+                ),
                 codes: [&error["code"], &error["type"]]
                     .into_iter()
                     .filter_map(text)
@@ -313,6 +340,15 @@ impl ServerError {
     fn is_quota(&self) -> bool {
         self.codes.iter().any(|code| code == "insufficient_quota")
     }
+}
+
+/// What the provider behind a router said; the router's own message only says that it said something.
+fn upstream_words(error: &Value) -> String {
+    let raw = error["metadata"]["raw"].as_str().unwrap_or_default();
+    if raw.is_empty() || is_html(raw) {
+        return String::new();
+    }
+    format!(": {}", raw.chars().take(300).collect::<String>())
 }
 
 /// The wait that the server asks for: `retry-after-ms`, else `retry-after`.
@@ -344,7 +380,16 @@ mod tests {
             message(json!({"detail": [{"msg": "m"}]})).as_deref(),
             Some(r#"[{"msg":"m"}]"#)
         );
+        assert_eq!(
+            message(json!([{"error": {"message": "m", "status": "INVALID_ARGUMENT"}}])).as_deref(),
+            Some("m")
+        );
+        assert_eq!(
+            message(json!({"choices": [{"message": {}}, {"error": {"message": "m"}}]})).as_deref(),
+            Some("m")
+        );
         assert_eq!(message(json!({"choices": [], "error": null})), None);
+        assert_eq!(message(json!({"choices": [{"error": null}]})), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod client;
 pub mod completion;
 pub mod endpoint;
 pub mod failed;
+pub mod lenient;
 pub mod pace;
 pub mod provider;
 pub mod request;

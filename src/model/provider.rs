@@ -9,14 +9,17 @@ pub struct Provider(&'static str);
 impl Provider {
     pub const OPENAI: Self = Self("openai");
     pub const AZURE: Self = Self("azure.ai.openai");
+    const AZURE_AI: Self = Self("azure.ai.inference");
     const OLLAMA: Self = Self("ollama");
 
-    /// Hosts, or the domains that end them, and their providers.
-    const BY_HOST: [(&str, Self); 17] = [
+    /// Hosts, or what they end in after a dot or, where it begins with one, a hyphen; and their providers.
+    const BY_HOST: [(&str, Self); 20] = [
         ("api.openai.com", Self::OPENAI),
         ("openai.azure.com", Self::AZURE),
+        ("openai.azure.us", Self::AZURE),
+        ("openai.azure.cn", Self::AZURE),
         ("cognitiveservices.azure.com", Self::AZURE),
-        ("services.ai.azure.com", Self("azure.ai.inference")),
+        ("services.ai.azure.com", Self::AZURE_AI),
         ("api.groq.com", Self("groq")),
         ("openrouter.ai", Self("openrouter")),
         ("api.deepseek.com", Self("deepseek")),
@@ -28,21 +31,30 @@ impl Provider {
         ("api.cohere.com", Self("cohere")),
         ("generativelanguage.googleapis.com", Self("gcp.gemini")),
         ("aiplatform.googleapis.com", Self("gcp.vertex_ai")),
+        ("-aiplatform.googleapis.com", Self("gcp.vertex_ai")),
         ("api.moonshot.ai", Self("moonshot_ai")),
-        ("amazonaws.com", Self("aws.bedrock")),
+        ("api.moonshot.cn", Self("moonshot_ai")),
     ];
+    const BEDROCK: Self = Self("aws.bedrock");
     /// The port that an Ollama listens on unless told otherwise.
     const OLLAMA_PORT: u16 = 11434;
 
     /// The provider behind `url`; `openai` where none is recognised, since that is the protocol spoken.
     pub fn of(url: &Url) -> Self {
         let host = url.host_str().unwrap_or_default();
-        let is = |domain: &str| {
-            host.strip_suffix(domain)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        let is = |end: &str| {
+            host.strip_suffix(end)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.') || end.starts_with('-'))
         };
-        match Self::BY_HOST.iter().find(|(domain, _)| is(domain)) {
+        let is_openai_surface = url.path().starts_with("/openai/");
+        match Self::BY_HOST.iter().find(|(end, _)| is(end)) {
+            // A resource of Azure's AI services has OpenAI's surface beside its own.
+            Some((_, Self::AZURE_AI)) if is_openai_surface => Self::AZURE,
             Some((_, provider)) => *provider,
+            // Other hosts of Amazon's are their tenants'.
+            None if host.starts_with("bedrock-") && host.ends_with(".amazonaws.com") => {
+                Self::BEDROCK
+            }
             None if url.port() == Some(Self::OLLAMA_PORT) => Self::OLLAMA,
             None => Self::OPENAI,
         }
@@ -67,6 +79,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_names_every_provider() {
+        let readme = include_str!("../../README.md");
+        let known = Provider::BY_HOST.iter().map(|(_, provider)| *provider);
+        for provider in known.chain([Provider::BEDROCK, Provider::OLLAMA]) {
+            let cell = format!("| `{}` |", provider.name());
+            assert!(readme.contains(&cell), "{cell}");
+        }
+    }
+
+    #[test]
     fn hosts_tell_their_provider() {
         let provider = |url: &str| Provider::of(&Url::parse(url).unwrap()).name();
         assert_eq!(provider("https://api.openai.com/v1"), "openai");
@@ -78,5 +100,21 @@ mod tests {
         assert_eq!(provider("https://notapi.openai.com.example/v1"), "openai");
         assert_eq!(provider("https://eviopenrouter.ai/v1"), "openai");
         assert_eq!(provider("https://openrouter.ai/api/v1"), "openrouter");
+        assert_eq!(
+            provider("https://r.services.ai.azure.com/models"),
+            "azure.ai.inference"
+        );
+        assert_eq!(
+            provider("https://r.services.ai.azure.com/openai/v1"),
+            "azure.ai.openai"
+        );
+        assert_eq!(
+            provider("https://aiplatform.googleapis.com/v1"),
+            "gcp.vertex_ai"
+        );
+        assert_eq!(
+            provider("https://vllm.us-east-1.elb.amazonaws.com/v1"),
+            "openai"
+        );
     }
 }

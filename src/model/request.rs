@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use super::lenient;
+
 /// A chat-completions body: its fields in their order, each as the JSON text that was given.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -49,7 +51,7 @@ impl Request {
         let Some(messages) = self.raw("messages") else {
             return Err("`messages` is missing: no chat-completions body".to_owned());
         };
-        match serde_json::from_str(messages.get()) {
+        match lenient::parse(messages.get()) {
             Ok(Value::Array(_)) => Ok(()),
             Ok(other) => Err(format!("`messages` is {}, not an array", kind_of(&other))),
             Err(error) => Err(format!("`messages` cannot be read: {error}")),
@@ -126,7 +128,11 @@ impl Request {
     }
 
     pub fn messages(&self) -> Vec<Value> {
-        self.get("messages").unwrap_or_default()
+        let messages = self.raw("messages").map(|raw| lenient::parse(raw.get()));
+        match messages {
+            Some(Ok(Value::Array(messages))) => messages,
+            _ => Vec::new(),
+        }
     }
 
     /// The text of the last user message: text parts joined by newlines.
@@ -248,6 +254,8 @@ impl Serialize for Request {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parse(text: &str) -> Request {
@@ -314,5 +322,101 @@ mod tests {
             r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},{"type":"text","text":"b"}]},{"role":"assistant","content":"c"}]}"#,
         );
         assert_eq!(request.last_user_text().as_deref(), Some("a\nb"));
+    }
+
+    #[test]
+    fn half_a_character_is_sent_as_it_is_and_does_not_hide_the_text() {
+        let text = r#"{"messages":[{"role":"user","content":"cut \ud83d"}]}"#;
+        let request = parse(text);
+        assert_eq!(request.to_json(), text);
+        assert_eq!(request.validate(), Ok(()));
+        assert_eq!(request.last_user_text().as_deref(), Some("cut \u{fffd}"));
+    }
+
+    /// JSON texts of all kinds, as other programs write them.
+    fn any_value() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            prop::sample::select(vec![
+                "null",
+                "true",
+                "-0",
+                "-0.0",
+                "1.0",
+                "1.10",
+                "1E+2",
+                "1e-7",
+                "1e400",
+                "12345678901234567890123",
+                "0.1000000000000000055",
+                r#""\u00e9""#,
+                r#""é""#,
+                r#""\/""#,
+                r#""\ud83d\ude00""#,
+                r#""\ud83d""#,
+                r#""""#,
+            ])
+            .prop_map(str::to_owned),
+            any::<String>().prop_map(|text| Value::from(text).to_string()),
+        ];
+        let space = || "[ \n\r\t]{0,2}";
+        leaf.prop_recursive(4, 30, 5, move |inner| {
+            let items = prop::collection::vec((space(), inner.clone(), space()), 0..5);
+            let fields = prop::collection::vec((space(), "[a-c]{0,2}", space(), inner), 0..5);
+            prop_oneof![
+                items.prop_map(|items| {
+                    let items: Vec<String> = items
+                        .into_iter()
+                        .map(|(a, item, b)| a + &item + &b)
+                        .collect();
+                    format!("[{}]", items.join(","))
+                }),
+                fields.prop_map(|fields| {
+                    let fields: Vec<String> = fields
+                        .into_iter()
+                        .map(|(a, key, b, value)| format!("{a}\"{key}\"{b}:{value}"))
+                        .collect();
+                    format!("{{{}}}", fields.join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_sent_as_it_was_written(
+            fields in prop::collection::vec(("[ \n]{0,2}", any::<String>(), any_value()), 0..8)
+        ) {
+            let written: Vec<String> = fields
+                .iter()
+                .map(|(space, key, value)| format!("{space}{}{space}:{space}{value}{space}", Value::from(key.as_str())))
+                .collect();
+            let request = parse(&format!("{{{}}}", written.join(",")));
+            // Repeated fields too, in their places.
+            let sent: Vec<(String, String)> = parse(&request.to_json())
+                .fields()
+                .map(|(key, value)| (key.to_owned(), value.get().to_owned()))
+                .collect();
+            let given: Vec<(String, String)> =
+                fields.into_iter().map(|(_, key, value)| (key, value)).collect();
+            prop_assert_eq!(sent, given);
+        }
+
+        #[test]
+        fn no_body_makes_it_fail(messages in any_value(), tools in any_value()) {
+            let mut request = parse(&format!(r#"{{"messages":{messages},"tools":{tools}}}"#));
+            let _ = request.validate();
+            request.last_user_text();
+            request.parameters(&[("a", "b")]);
+            request.set_system("s");
+            request.set_stream(true);
+            request.set_stream(false);
+        }
+
+        #[test]
+        fn no_text_makes_it_fail(text in any::<String>(), json in r#"[{}\[\]:,"a0\\\\. -]{0,40}"#) {
+            for text in [text, json] {
+                let _ = serde_json::from_str::<Request>(&text).map(|request| request.to_json());
+            }
+        }
     }
 }

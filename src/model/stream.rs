@@ -2,11 +2,77 @@
 //!
 //! So a trace, a recording and the output are made of one shape, whichever way the answer came.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use super::completion::{strip_indexes, text_of_message};
+use super::failed::ServerError;
+use super::lenient;
+use super::sse::Decoder;
+
+/// A streamed answer as far as it was read: bytes in, text out, and the body at any moment.
+#[derive(Debug, Default)]
+pub struct Reader {
+    decoder: Decoder,
+    assembly: Assembly,
+    is_done: bool,
+}
+
+/// Why a stream cannot be read on.
+#[derive(Debug)]
+pub enum Broken {
+    /// The server reported an error.
+    Error(ServerError),
+    /// A chunk is no JSON.
+    Garbled,
+}
+
+impl Reader {
+    /// Takes the next bytes; `on_text` gets the text that each chunk adds to the first choice.
+    ///
+    /// # Errors
+    /// When the rest of the stream cannot be the rest of the answer; what came before is kept.
+    pub fn push(&mut self, bytes: &[u8], mut on_text: impl FnMut(&str)) -> Result<(), Broken> {
+        for event in self.decoder.push(bytes) {
+            if event.starts_with("[DONE]") {
+                self.is_done = true;
+                continue;
+            }
+            let chunk = match lenient::parse(&event) {
+                Ok(chunk) => chunk,
+                Err(_) if event.trim_start().starts_with('{') => return Err(Broken::Garbled),
+                // A server's private notice; the rest of the stream tells what counts.
+                Err(_) => continue,
+            };
+            let error = ServerError::of(&chunk);
+            if let Some(text) = self.assembly.push(chunk) {
+                on_text(&text);
+            }
+            if let Some(error) = error {
+                return Err(Broken::Error(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any choice has begun: from then on a repeated request would show its answer twice.
+    pub fn has_content(&self) -> bool {
+        self.assembly.has_content()
+    }
+
+    /// Whether the answer is whole, should nothing more come.
+    pub fn is_whole(&self) -> bool {
+        self.is_done || self.assembly.has_finished()
+    }
+
+    /// The body that the answer amounts to, as far as it was received.
+    pub fn into_body(self) -> Value {
+        self.assembly.into_body()
+    }
+}
 
 /// A `chat.completion` body in the making.
 #[derive(Clone, Debug, Default)]
-pub struct Assembly {
+struct Assembly {
     body: Map<String, Value>,
     /// By choice index; a choice may start in any chunk.
     choices: Vec<Map<String, Value>>,
@@ -14,7 +80,7 @@ pub struct Assembly {
 
 impl Assembly {
     /// Takes one `chat.completion.chunk`; returns the text that it adds to the first choice.
-    pub fn push(&mut self, chunk: Value) -> Option<String> {
+    fn push(&mut self, chunk: Value) -> Option<String> {
         let Value::Object(chunk) = chunk else {
             return None;
         };
@@ -34,20 +100,20 @@ impl Assembly {
         text
     }
 
-    /// Whether any choice has begun: from then on a repeated request would show its answer twice.
-    pub fn has_content(&self) -> bool {
+    fn has_content(&self) -> bool {
         !self.choices.is_empty()
     }
 
-    /// Whether some choice said why it ended.
-    pub fn has_finished(&self) -> bool {
-        let finished =
-            |choice: &Map<String, Value>| choice.get("finish_reason").is_some_and(Value::is_string);
-        self.choices.iter().any(finished)
+    /// Whether every choice said why it ended.
+    fn has_finished(&self) -> bool {
+        let finished = |choice: &Map<String, Value>| {
+            let reason = choice.get("finish_reason").and_then(Value::as_str);
+            reason.is_some_and(|reason| !reason.is_empty())
+        };
+        self.has_content() && self.choices.iter().all(finished)
     }
 
-    /// The whole body, as far as it was received.
-    pub fn into_body(mut self) -> Value {
+    fn into_body(mut self) -> Value {
         // Groq states the usage in a field of its own.
         if !self.body.contains_key("usage")
             && let Some(usage) = self
@@ -95,38 +161,23 @@ impl Assembly {
         let delta = choice.remove("delta");
         let known = &mut self.choices[index];
         if let Some(Value::Object(delta)) = delta {
+            let delta = Value::Object(delta);
             if index == 0 {
-                let added = |name: &str| {
-                    delta
-                        .get(name)
-                        .and_then(Value::as_str)
-                        .filter(|t| !t.is_empty())
-                };
-                text = added("content")
-                    .or_else(|| added("refusal"))
-                    .map(str::to_owned);
+                text = text_of_message(&delta);
             }
             let message = known
                 .entry("message")
                 .or_insert_with(|| Value::Object(Map::new()));
-            merge(message, Value::Object(delta));
+            merge(message, delta);
         }
         for (key, value) in choice {
             match key.as_str() {
                 "index" => {}
-                "logprobs" => merge(known.entry(key).or_insert(Value::Null), value),
+                "logprobs" | "token_ids" => merge(known.entry(key).or_insert(Value::Null), value),
                 _ => overwrite(known, key, value),
             }
         }
         text
-    }
-}
-
-/// The index of a tool call orders its fragments; the whole message has none.
-fn strip_indexes(message: &mut Value) {
-    let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
-    for call in calls.into_iter().flatten().filter_map(Value::as_object_mut) {
-        call.shift_remove("index");
     }
 }
 
@@ -142,13 +193,15 @@ fn overwrite(object: &mut Map<String, Value>, key: String, value: Value) {
     }
 }
 
+/// What names things and comes whole; some servers repeat it in every fragment.
+const NAMES: [&str; 7] = ["id", "index", "type", "role", "name", "format", "channel"];
+
 /// Adds a fragment to what is known: texts are joined, lists matched by `index` or appended, objects merged.
 fn merge(known: &mut Value, fragment: Value) {
     match (known, fragment) {
         (Value::Object(known), Value::Object(fragment)) => {
             for (key, value) in fragment {
-                // These name things and come whole; some servers repeat them in every fragment.
-                if matches!(key.as_str(), "id" | "index" | "type" | "role" | "name") {
+                if NAMES.contains(&key.as_str()) {
                     overwrite(known, key, value);
                 } else {
                     merge(known.entry(key).or_insert(Value::Null), value);
@@ -158,16 +211,25 @@ fn merge(known: &mut Value, fragment: Value) {
         (Value::Array(known), Value::Array(fragments)) => {
             for fragment in fragments {
                 let index = fragment.get("index").filter(|index| index.is_u64());
-                match known
-                    .iter_mut()
-                    .find(|item| index.is_some() && item.get("index") == index)
-                {
+                let place = match index {
+                    Some(_) => known.iter_mut().find(|item| item.get("index") == index),
+                    None => known
+                        .last_mut()
+                        .filter(|last| is_continued(last, &fragment)),
+                };
+                match place {
                     Some(item) => merge(item, fragment),
                     None => known.push(fragment),
                 }
             }
         }
         (Value::String(known), Value::String(fragment)) => known.push_str(&fragment),
+        // A content that is sometimes text, sometimes parts: all of it is parts.
+        (known @ Value::Array(_), Value::String(text)) => merge(known, parts_of(&text)),
+        (known @ Value::String(_), Value::Array(fragments)) => {
+            *known = parts_of(known.as_str().unwrap_or_default());
+            merge(known, Value::Array(fragments));
+        }
         (known @ Value::Null, Value::Array(fragments)) => {
             // Through the rule above, since one fragment may hold several pieces of one item.
             *known = Value::Array(Vec::new());
@@ -178,11 +240,24 @@ fn merge(known: &mut Value, fragment: Value) {
     }
 }
 
+/// Whether a part of a content goes on in the next fragment.
+fn is_continued(part: &Value, fragment: &Value) -> bool {
+    matches!(part["type"].as_str(), Some("text" | "thinking")) && part["type"] == fragment["type"]
+}
+
+fn parts_of(text: &str) -> Value {
+    if text.is_empty() {
+        return json!([]);
+    }
+    json!([{"type": "text", "text": text}])
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Completion;
 
     fn assemble(chunks: &[Value]) -> Value {
         let mut assembly = Assembly::default();
@@ -252,6 +327,79 @@ mod tests {
     }
 
     #[test]
+    fn parts_and_text_are_joined_without_loss() {
+        let content = |deltas: &[Value]| {
+            let chunks: Vec<Value> = deltas
+                .iter()
+                .map(|delta| json!({"choices": [{"index": 0, "delta": {"content": delta}}]}))
+                .collect();
+            assemble(&chunks)["choices"][0]["message"]["content"].clone()
+        };
+        let thought = |text: &str| json!([{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]);
+        assert_eq!(
+            content(&[
+                json!(""),
+                thought("a"),
+                thought("b"),
+                json!("c"),
+                json!("d")
+            ]),
+            json!([
+                {"type": "thinking", "thinking": [{"type": "text", "text": "ab"}]},
+                {"type": "text", "text": "cd"}
+            ])
+        );
+        assert_eq!(
+            content(&[json!("a"), json!([{"type": "image_url"}])]),
+            json!([{"type": "text", "text": "a"}, {"type": "image_url"}])
+        );
+    }
+
+    #[test]
+    fn what_is_repeated_in_every_fragment_is_not_joined() {
+        let detail = |text: &str| {
+            json!({"choices": [{"index": 0, "delta": {"role": "assistant", "channel": "analysis", "reasoning_details":
+                [{"type": "reasoning.text", "text": text, "format": "v1", "index": 0}]}}]})
+        };
+        assert_eq!(
+            assemble(&[detail("a"), detail("b")])["choices"][0]["message"],
+            json!({"role": "assistant", "channel": "analysis", "reasoning_details":
+                [{"type": "reasoning.text", "text": "ab", "format": "v1", "index": 0}]})
+        );
+    }
+
+    #[test]
+    fn an_answer_is_whole_when_every_choice_is() {
+        let is_whole = |events: &[&str]| {
+            let mut reader = Reader::default();
+            for event in events {
+                reader
+                    .push(format!("data: {event}\n\n").as_bytes(), |_| ())
+                    .unwrap();
+            }
+            reader.is_whole()
+        };
+        let [first, second, unnamed] = [
+            r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"index":1,"delta":{"content":"b"},"finish_reason":null}]}"#,
+            r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":""}]}"#,
+        ];
+        assert!(is_whole(&[first]));
+        assert!(is_whole(&[second, first, "[DONE]"]));
+        assert!(!is_whole(&[first, second]));
+        assert!(!is_whole(&[unnamed]));
+        assert!(!is_whole(&[]));
+    }
+
+    #[test]
+    fn a_chunk_that_cannot_be_read_is_not_passed_over() {
+        let mut reader = Reader::default();
+        reader.push(b"data: a notice\n\n", |_| ()).unwrap();
+        let broken = reader.push(b"data: {\"choices\": [\n\n", |_| ());
+        assert!(matches!(broken, Err(Broken::Garbled)), "{broken:?}");
+    }
+
+    #[test]
     fn foreign_chunks_are_passed_over() {
         let mut assembly = Assembly::default();
         for chunk in [
@@ -262,5 +410,230 @@ mod tests {
             assert_eq!(assembly.push(chunk), None);
         }
         assert!(!assembly.has_content());
+    }
+
+    /// A stream with all that may stand between its pieces: comments, fields of no meaning, three kinds of line ends,
+    /// data on several lines, notices.
+    const STREAM: &str = concat!(
+        "\u{feff}: PROCESSING\r\n\r\ndata: {\"id\":\"\",\"model\":\"\",\"choices\":[],\"prompt_filter_results\":[]}\r\n\r\n",
+        "event: chunk\rid: 1\rdata: {\"id\":\"c\",\"model\":\"m\",\rdata: \"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"né\"}}]}\r\r",
+        "data:{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"\\ud83d\\ude00😀\"}}],\"usage\":null}\n\n: again\n\ndata: ping\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\n\",\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]},\"finish_reason\":\"stop\"}]}\n\n",
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\r\n\r\ndata: [DONE]\n\n",
+    );
+
+    /// What a stream in these pieces amounts to: its body, the text that was shown on the way, whether it is whole.
+    fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Value, String, bool) {
+        let mut reader = Reader::default();
+        let mut shown = String::new();
+        for piece in pieces {
+            reader.push(piece, |text| shown.push_str(text)).unwrap();
+        }
+        let is_whole = reader.is_whole();
+        (reader.into_body(), shown, is_whole)
+    }
+
+    #[test]
+    fn a_stream_with_everything_in_it_is_read() {
+        let (body, shown, is_whole) = read([STREAM.as_bytes()]);
+        assert!(is_whole);
+        assert_eq!(shown, "né\n");
+        assert_eq!(
+            body["choices"],
+            json!([
+                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "né\n",
+                    "tool_calls": [{"id": "t", "function": {"name": "f", "arguments": "{}"}}]}},
+                {"index": 1, "message": {"content": "😀😀"}}
+            ])
+        );
+        assert_eq!(body["usage"]["total_tokens"], 5);
+    }
+
+    /// Cuts `text` at every place of `cuts`, each a share of its characters in thousandths.
+    fn pieces<'a>(text: &'a str, cuts: &[usize]) -> Vec<&'a str> {
+        let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        let mut cuts: Vec<usize> = cuts
+            .iter()
+            .filter_map(|cut| ends.get(cut * ends.len() / 1000).copied())
+            .chain([0, text.len()])
+            .collect();
+        cuts.sort_unstable();
+        cuts.windows(2)
+            .map(|pair| &text[pair[0]..pair[1]])
+            .collect()
+    }
+
+    /// One choice of an answer: what is told in it, and where its stream is cut.
+    #[derive(Clone, Debug)]
+    struct Told {
+        content: Option<String>,
+        reasoning: Option<String>,
+        /// Names and arguments.
+        calls: Vec<(String, String)>,
+        cuts: Vec<usize>,
+    }
+
+    impl Told {
+        /// As a whole message.
+        fn message(&self) -> Value {
+            let mut message =
+                json!({"role": "assistant", "content": self.content, "refusal": null});
+            if let Some(reasoning) = &self.reasoning {
+                message["reasoning_content"] = reasoning.as_str().into();
+            }
+            let calls = self.calls.iter().enumerate();
+            message["tool_calls"] = calls
+                .map(|(at, (name, arguments))| json!({"id": format!("call-{at}"), "type": "function", "function": {"name": name, "arguments": arguments}}))
+                .collect();
+            message
+        }
+
+        /// As the deltas of a stream.
+        fn deltas(&self) -> Vec<Value> {
+            let mut deltas =
+                vec![json!({"role": "assistant", "content": self.content.as_ref().map(|_| "")})];
+            for (name, text) in [
+                ("reasoning_content", &self.reasoning),
+                ("content", &self.content),
+            ] {
+                let text = text.iter().flat_map(|text| pieces(text, &self.cuts));
+                deltas.extend(text.map(|piece| json!({name: piece})));
+            }
+            for (index, (name, arguments)) in self.calls.iter().enumerate() {
+                let id = format!("call-{index}");
+                deltas.push(json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}]}));
+                let fragments = pieces(arguments, &self.cuts).into_iter();
+                deltas.extend(fragments.map(|fragment| {
+                    json!({"tool_calls": [{"index": index, "function": {"arguments": fragment}}]})
+                }));
+            }
+            deltas
+        }
+    }
+
+    fn any_told() -> impl Strategy<Value = Told> {
+        let text = || prop::option::of("[a-zé😀\n\"\\\\ ]{1,20}");
+        let calls = prop::collection::vec(("[a-z]{1,8}", "[{}:\"a-zé😀]{0,20}"), 0..4);
+        let cuts = prop::collection::vec(0..1000_usize, 0..6);
+        (text(), text(), calls, cuts).prop_map(|(content, reasoning, calls, cuts)| Told {
+            content,
+            reasoning,
+            calls,
+            cuts,
+        })
+    }
+
+    const USAGE: &str = r#"{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}"#;
+
+    /// The answer of these choices as a whole body.
+    fn whole(choices: &[Told]) -> Value {
+        let usage: Value = serde_json::from_str(USAGE).unwrap();
+        let choices = choices.iter().enumerate().map(|(index, told)| {
+            json!({"index": index, "message": told.message(), "finish_reason": "stop"})
+        });
+        json!({"id": "c", "model": "m", "choices": choices.collect::<Vec<_>>(), "usage": usage})
+    }
+
+    /// The same answer as a stream, its choices in `turns`.
+    fn streamed(choices: &[Told], turns: &[usize]) -> String {
+        let mut waiting: Vec<_> = choices
+            .iter()
+            .map(|told| told.deltas().into_iter())
+            .collect();
+        let everyone = (0..choices.len()).cycle().take(choices.len() * 100);
+        let mut events = Vec::new();
+        for index in turns.iter().copied().chain(everyone) {
+            if let Some(delta) = waiting.get_mut(index).and_then(Iterator::next) {
+                let choice = json!({"index": index, "delta": delta});
+                let chunk = json!({"id": "c", "model": "m", "choices": [choice], "usage": null});
+                events.push(chunk.to_string());
+            }
+        }
+        for index in 0..choices.len() {
+            let choice = json!({"index": index, "delta": {}, "finish_reason": "stop"});
+            events.push(json!({"id": "c", "model": "m", "choices": [choice]}).to_string());
+        }
+        events.push(format!(r#"{{"choices":[],"usage":{USAGE}}}"#));
+        events.push("[DONE]".to_owned());
+        events
+            .iter()
+            .map(|event| ["data: ", event, "\n\n"].concat())
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_gives_the_same_answer(cuts in prop::collection::vec(0..STREAM.len(), 0..20)) {
+            let mut cuts = cuts;
+            cuts.extend([0, STREAM.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|pair| &STREAM.as_bytes()[pair[0]..pair[1]]);
+            prop_assert_eq!(read(pieces), read([STREAM.as_bytes()]));
+        }
+
+        #[test]
+        fn any_answer_is_the_same_streamed_or_not(
+            choices in prop::collection::vec(any_told(), 1..4),
+            turns in prop::collection::vec(0..3_usize, 0..60),
+        ) {
+            let (body, _, is_whole) = read([streamed(&choices, &turns).as_bytes()]);
+            prop_assert!(is_whole);
+            prop_assert_eq!(Completion::from_body(&body), Completion::from_body(&whole(&choices)));
+        }
+
+        #[test]
+        fn no_bytes_make_it_fail(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut reader = Reader::default();
+            let _ = reader.push(&bytes, |_| ());
+            Completion::from_body(&reader.into_body());
+        }
+
+        #[test]
+        fn no_json_makes_it_fail(chunks in prop::collection::vec(any_json(), 0..8)) {
+            let mut reader = Reader::default();
+            for chunk in chunks {
+                let chunk = format!("data: {}\n\n", json!({"choices": chunk, "usage": chunk}));
+                let _ = reader.push(chunk.as_bytes(), |_| ());
+            }
+            Completion::from_body(&reader.into_body());
+        }
+    }
+
+    /// Values that look like parts of chunks, in places where they do not belong.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-z]{0,3}".prop_map(Value::from),
+        ];
+        let key = prop::sample::select(vec![
+            "index",
+            "delta",
+            "message",
+            "content",
+            "tool_calls",
+            "function",
+            "arguments",
+            "finish_reason",
+            "logprobs",
+            "prompt_tokens",
+            "prompt_tokens_details",
+            "cached_tokens",
+            "cost",
+            "error",
+            "type",
+            "text",
+        ]);
+        leaf.prop_recursive(6, 60, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((key.clone(), inner), 0..6).prop_map(|fields| fields
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .collect()),
+            ]
+        })
     }
 }

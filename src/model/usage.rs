@@ -30,7 +30,11 @@ impl Usage {
         let (prompt, completion) = (prompt.unwrap_or(0), completion.unwrap_or(0));
         let detail = |side: &str, name: &str| count(&usage[side][name]).unwrap_or(0);
         // A detail larger than its total would make the buckets count more than was used.
-        let input_cached = detail("prompt_tokens_details", "cached_tokens").min(prompt);
+        // DeepSeek's name for them stands beside the totals.
+        let input_cached = count(&usage["prompt_tokens_details"]["cached_tokens"])
+            .or_else(|| count(&usage["prompt_cache_hit_tokens"]))
+            .unwrap_or(0)
+            .min(prompt);
         let input_audio =
             detail("prompt_tokens_details", "audio_tokens").min(prompt - input_cached);
         let output_reasoning =
@@ -57,8 +61,8 @@ impl Usage {
             .collect()
     }
 
-    /// The three totals as zeros: what a failed call reports, because Langfuse counts and prices the messages
-    /// itself when it is told nothing.
+    /// The three totals as zeros: what a call reports that used nothing, because Langfuse counts and prices the
+    /// messages itself when it is told nothing.
     pub fn zeros() -> Map<String, Value> {
         ["input", "output", "total"]
             .map(|name| (name.to_owned(), Value::from(0)))
@@ -115,6 +119,19 @@ mod tests {
     fn no_usage_is_invented() {
         assert_eq!(Usage::from_openai(&Value::Null), None);
         assert_eq!(Usage::from_openai(&json!({"cost": 1})), None);
+    }
+
+    #[test]
+    fn deepseek_counts_cached_tokens_beside_the_totals() {
+        let usage = Usage::from_openai(&json!({
+            "prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25,
+            "prompt_cache_hit_tokens": 8, "prompt_cache_miss_tokens": 12
+        }))
+        .unwrap();
+        assert_eq!(
+            Value::from(usage.buckets()),
+            json!({"input": 12, "input_cached_tokens": 8, "output": 5, "total": 25})
+        );
     }
 
     #[test]

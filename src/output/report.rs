@@ -106,7 +106,7 @@ fn response(exchange: &Exchange) -> Option<Response> {
         text: completion.text(),
         model: completion.model.clone(),
         id: completion.id.clone(),
-        finish_reason: completion.finish_reasons.first().cloned(),
+        finish_reason: completion.finish_reasons.first().cloned().flatten(),
         tool_calls: completion.tool_calls(),
         usage: completion.usage.map(|usage| usage.buckets()),
         latency_ms: exchange.latency_ms(),

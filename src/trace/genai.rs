@@ -19,17 +19,20 @@ pub fn input_messages(messages: &[Value]) -> Value {
         .collect()
 }
 
-/// `gen_ai.output.messages`: one message a choice, with the reason that it ended.
-pub fn output_messages(completion: &Completion) -> Value {
+/// `gen_ai.output.messages`: one message a choice, with the reason that it ended; what gave none in a call that
+/// `has_failed` ended by the error.
+pub fn output_messages(completion: &Completion, has_failed: bool) -> Value {
     completion
         .messages
         .iter()
         .enumerate()
         .map(|(index, message)| {
-            let reason = match completion.finish_reasons.get(index).map(String::as_str) {
-                Some("tool_calls") => "tool_call",
+            let reason = completion.finish_reasons.get(index);
+            let reason = match reason.and_then(Option::as_deref) {
+                Some("tool_calls" | "function_call") => "tool_call",
                 Some(reason) => reason,
-                None => "error",
+                None if has_failed => "error",
+                None => "unknown",
             };
             let role = message["role"].as_str().unwrap_or("assistant");
             json!({"role": role, "parts": parts(message), "finish_reason": reason})
@@ -39,13 +42,14 @@ pub fn output_messages(completion: &Completion) -> Value {
 
 fn parts(message: &Value) -> Vec<Value> {
     let mut parts = Vec::new();
-    for reasoning in [&message["reasoning"], &message["reasoning_content"]] {
-        if let Some(text) = reasoning.as_str().filter(|text| !text.is_empty()) {
-            parts.push(json!({"type": "reasoning", "content": text}));
-        }
+    // Some servers give the same text under both names.
+    let reasoning = [&message["reasoning"], &message["reasoning_content"]];
+    let mut reasoning = reasoning.into_iter().filter_map(Value::as_str);
+    if let Some(text) = reasoning.find(|text| !text.is_empty()) {
+        parts.push(json!({"type": "reasoning", "content": text}));
     }
     let content = &message["content"];
-    if message["role"] == "tool" {
+    if message["role"] == "tool" || message["role"] == "function" {
         let response = text_of(content).map_or_else(|| content.clone(), Value::String);
         parts.push(json!({"type": "tool_call_response", "id": message["tool_call_id"], "response": response}));
         return parts;
@@ -57,24 +61,34 @@ fn parts(message: &Value) -> Vec<Value> {
         Value::Array(items) => parts.extend(items.iter().map(part)),
         _ => {}
     }
-    if let Some(refusal) = message["refusal"].as_str() {
-        parts.push(json!({"type": "text", "content": refusal}));
+    for said in [&message["refusal"], &message["audio"]["transcript"]] {
+        if let Some(text) = said.as_str().filter(|text| !text.is_empty()) {
+            parts.push(json!({"type": "text", "content": text}));
+        }
     }
     for call in message["tool_calls"].as_array().into_iter().flatten() {
-        parts.push(json!({
-            "type": "tool_call",
-            "id": call["id"],
-            "name": call["function"]["name"],
-            "arguments": arguments(&call["function"]["arguments"]),
-        }));
+        parts.push(tool_call(&call["id"], &call["function"]));
+    }
+    if message["function_call"].is_object() {
+        parts.push(tool_call(&Value::Null, &message["function_call"]));
     }
     parts
+}
+
+fn tool_call(id: &Value, function: &Value) -> Value {
+    json!({
+        "type": "tool_call",
+        "id": id,
+        "name": function["name"],
+        "arguments": arguments(&function["arguments"]),
+    })
 }
 
 /// One part of a message's content; what has no form in the conventions stays as it is.
 fn part(item: &Value) -> Value {
     match item["type"].as_str() {
         Some("text") => json!({"type": "text", "content": item["text"]}),
+        Some("thinking") => json!({"type": "reasoning", "content": text_of(&item["thinking"])}),
         Some("image_url") => {
             json!({"type": "uri", "modality": "image", "uri": item["image_url"]["url"]})
         }
@@ -100,13 +114,17 @@ mod tests {
             json!({"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "image_url", "image_url": {"url": "http://x/i.png"}}]}),
             json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{\"x\":1}"}}]}),
             json!({"role": "tool", "tool_call_id": "c", "content": "ok"}),
+            json!({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}}),
+            json!({"role": "function", "name": "f", "content": "ok"}),
         ];
         assert_eq!(
             input_messages(&messages),
             json!([
                 {"role": "user", "parts": [{"type": "text", "content": "q"}, {"type": "uri", "modality": "image", "uri": "http://x/i.png"}]},
                 {"role": "assistant", "parts": [{"type": "tool_call", "id": "c", "name": "f", "arguments": {"x": 1}}]},
-                {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c", "response": "ok"}]}
+                {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c", "response": "ok"}]},
+                {"role": "assistant", "parts": [{"type": "tool_call", "id": null, "name": "f", "arguments": {}}]},
+                {"role": "function", "name": "f", "parts": [{"type": "tool_call_response", "id": null, "response": "ok"}]}
             ])
         );
     }
@@ -117,7 +135,7 @@ mod tests {
             &json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": "tool_calls"}]}),
         );
         assert_eq!(
-            output_messages(&completion),
+            output_messages(&completion, false),
             json!([{"role": "assistant", "parts": [{"type": "text", "content": "a"}], "finish_reason": "tool_call"}])
         );
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::exchange::{Exchange, ExchangeError};
 use super::{Trace, TraceContext, ids};
-use crate::model::{Completion, Request};
+use crate::model::{Completion, Request, lenient};
 
 /// The JSON form of an exchange. Only `request` must be there on reading.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -107,7 +107,8 @@ impl Recording {
         exchange.cost = self.cost;
         exchange.completion_start = self.completion_start_time;
         if let Some(response) = &self.response {
-            let body = serde_json::from_str(response.get()).unwrap_or(Value::Null);
+            let body = lenient::parse(response.get())
+                .map_err(|error| format!("the recording's `response` cannot be read: {error}"))?;
             exchange.set_response(response.get(), Completion::from_body(&body));
         }
         Ok(exchange)

@@ -214,7 +214,13 @@ fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.text(otel::REQUEST_MODEL, exchange.request.model().as_deref());
     attributes.text(otel::RESPONSE_MODEL, completion.model.as_deref());
     attributes.text(otel::RESPONSE_ID, completion.id.as_deref());
-    attributes.texts(otel::RESPONSE_FINISH_REASONS, &completion.finish_reasons);
+    let reasons: Vec<String> = completion
+        .finish_reasons
+        .iter()
+        .flatten()
+        .cloned()
+        .collect();
+    attributes.texts(otel::RESPONSE_FINISH_REASONS, &reasons);
     attributes.text(
         otel::SERVER_ADDRESS,
         server.map(|server| server.address.as_str()),
@@ -253,13 +259,18 @@ fn retries(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.0
 }
 
-/// The usage as Langfuse takes it. Of a failed call explicit zeros, because the server otherwise counts and prices
-/// the messages by itself.
+/// The usage as Langfuse takes it. Of a call that failed or used nothing explicit zeros, because the server otherwise
+/// counts and prices the messages by itself.
 fn usage_details(exchange: &Exchange) -> Option<String> {
     let buckets = match (&exchange.completion.usage, &exchange.error) {
         (Some(usage), _) => usage.buckets(),
         (None, Some(_)) => Usage::zeros(),
         (None, None) => return None,
+    };
+    let buckets = if buckets.is_empty() {
+        Usage::zeros()
+    } else {
+        buckets
     };
     Some(Json::Object(buckets).to_string())
 }
@@ -310,7 +321,8 @@ fn genai_content(exchange: &Exchange) -> Vec<KeyValue> {
         attributes.text(otel::INPUT_MESSAGES, Some(&input));
     }
     if !exchange.completion.messages.is_empty() {
-        let output = genai::output_messages(&exchange.completion).to_string();
+        let output =
+            genai::output_messages(&exchange.completion, exchange.error.is_some()).to_string();
         attributes.text(otel::OUTPUT_MESSAGES, Some(&output));
     }
     attributes.float(otel::REQUEST_TEMPERATURE, number("temperature"));

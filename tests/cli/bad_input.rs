@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Ended, Langspan, Scripted};
+use crate::harness::{Ended, Langspan, Scripted, dead_url};
 use crate::untouched::Untouched;
 
 const ID: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -116,21 +116,58 @@ fn a_trace_id_has_32_hexadecimal_digits_that_are_not_all_zero() {
 
 #[test]
 fn a_traceparent_is_what_the_w3c_says() {
-    for wrong in [
-        "",
-        "x",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
-        "00-0af7651916cd43dd8448eb211c8031-b7ad6b7169203331-01",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b71692033-01",
-        "00-0af7651916cd43dd8448eb211c80319g-b7ad6b7169203331-01",
-        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    let [trace, span] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
+    for (wrong, what) in [
+        (String::new(), "VERSION-TRACE_ID-SPAN_ID-FLAGS"),
+        ("x".to_owned(), "VERSION-TRACE_ID-SPAN_ID-FLAGS"),
+        (
+            format!("00-{trace}-{span}"),
+            "VERSION-TRACE_ID-SPAN_ID-FLAGS",
+        ),
+        (format!("00-{trace}-{span}-01-more"), "four parts"),
+        (format!("00-{trace}-{span}-0"), "flags"),
+        (format!("00-{trace}-{span}-0g"), "flags"),
+        (format!("00-{}-{span}-01", &trace[2..]), "trace id"),
+        (format!("00-{trace}-{}-01", &span[2..]), "span id"),
+        (format!("00-{}g-{span}-01", &trace[1..]), "trace id"),
+        (
+            format!("00-{}-{span}-01", trace.to_uppercase()),
+            "lower-case",
+        ),
+        (
+            format!("00-{}-{span}-01", "0".repeat(32)),
+            "trace id is all zeros",
+        ),
+        (
+            format!("00-{trace}-{}-01", "0".repeat(16)),
+            "span id is all zeros",
+        ),
+        (format!("ff-{trace}-{span}-01"), "version"),
+        (format!("0-{trace}-{span}-01"), "version"),
     ] {
-        assert_refused(&chat(&["--traceparent", wrong]), 2).stderr_has("traceparent");
+        let refusals = [
+            chat(&["--traceparent", &wrong]),
+            chat(&["--join"]).env("TRACEPARENT", &wrong),
+        ];
+        for call in refusals {
+            let ended = assert_refused(&call, 2);
+            // An empty variable is one that is not set.
+            let is_unset = wrong.is_empty() && !ended.stderr.contains("no traceparent");
+            ended.stderr_has(if is_unset {
+                "TRACEPARENT is not set"
+            } else {
+                what
+            });
+        }
     }
+}
+
+#[test]
+fn a_traceparent_of_a_later_version_may_say_more() {
+    let later = format!("01{}-more", &PARENT[2..]);
+    let call = chat(&["--dry-run", "--traceparent", &later]).langfuse_at(&dead_url());
+    let ended = call.model_at(&dead_url()).run();
+    assert!(ended.code(0).stdout.contains(ID), "{ended:#?}");
 }
 
 #[test]

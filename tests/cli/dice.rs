@@ -20,4 +20,14 @@ impl Dice {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % sides
     }
+
+    /// One of these.
+    pub fn pick<T: Copy>(&self, sides: &[T]) -> T {
+        sides[self.below(sides.len())]
+    }
+
+    /// A place among `count`.
+    pub fn below(&self, count: usize) -> usize {
+        usize::try_from(self.roll(count as u64)).unwrap()
+    }
 }

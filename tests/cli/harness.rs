@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use tempfile::TempDir;
 
 use crate::stand_in::Sandbox;
@@ -533,10 +533,16 @@ pub fn forward(sandbox: &Sandbox, request: &Request) -> Reply {
     Reply::Answer(answer.status, "application/json", answer.body)
 }
 
-/// A port of loopback that nobody listens on.
+/// A port of loopback that nobody listens on, and that no other test is given.
 pub fn dead_url() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    // Bound and not listening for as long as the tests run.
+    std::mem::forget(socket);
+    format!("http://{address}")
 }
 
 /// A connection that a scripted server answers on, with or without TLS.

@@ -60,6 +60,10 @@ mod verify;
 mod output;
 // What is too large or too mixed for a server.
 mod size;
+// Whose endpoint it is, and what is mapped where.
+mod providers;
+// What the endpoints of this world answer, and the spans that become of it.
+mod answers;
 // The two spans as an endpoint receives them.
 mod spans;
 // What is left out of traces and recordings.

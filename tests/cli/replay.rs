@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::dice::Dice;
 use crate::harness::{Ended, Reply, Scripted, completion};
 use crate::otlp::{Servers, Trace, attribute, attribute_json, attributes, hex, traces_at};
 
@@ -34,6 +35,68 @@ fn sent(servers: &Servers) -> Vec<String> {
 
 fn batch_line(body: &str) -> String {
     format!(r#"{{"custom_id":"r1","method":"POST","url":"/v1/chat/completions","body":{body}}}"#)
+}
+
+/// A JSON value of any kind and depth, as other programs write them.
+fn any_value(dice: &Dice, depth: u64) -> String {
+    const LEAVES: [&str; 18] = [
+        "null",
+        "true",
+        "0",
+        "-0",
+        "-0.0",
+        "1.0",
+        "1.10",
+        "1E+2",
+        "1e-7",
+        "12345678901234567890123",
+        "0.1000000000000000055",
+        r#""""#,
+        r#""é 😀""#,
+        r#""\u00e9\/\u002f\n""#,
+        r#""\ud83d\ude00""#,
+        r#""\ud83d""#,
+        r#""\u0000\u001b""#,
+        r#""a \" b \\""#,
+    ];
+    let space = dice.pick(&["", "", " ", "\t"]);
+    let items = || (0..dice.roll(4)).map(|_| any_value(dice, depth - 1));
+    match dice.roll(if depth == 0 { 3 } else { 5 }) {
+        3 => format!("[{space}{}]", items().collect::<Vec<_>>().join(",")),
+        4 => {
+            let fields = items().map(|value| format!("\"{}\":{space}{value}", dice.roll(3)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+        }
+        _ => dice.pick(&LEAVES).to_owned(),
+    }
+}
+
+#[test]
+fn any_body_is_sent_as_it_was_written() {
+    let dice = Dice::new(7);
+    let bodies: Vec<String> = (0..300)
+        .map(|_| {
+            let fields = (0..dice.roll(8)).map(|_| {
+                // Few names, so that some are repeated.
+                let name = dice.pick(&["user", "x", "é", "stream_options", "tools", "seed"]);
+                format!(r#""{name}":{}"#, any_value(&dice, 4))
+            });
+            let mut fields: Vec<String> = fields.collect();
+            let message = format!(r#"{{"role":"user","content":{}}}"#, any_value(&dice, 2));
+            let place = dice.below(fields.len() + 1);
+            fields.insert(place, format!(r#""messages":[{message}],"model":"m""#));
+            format!("{{{}}}", fields.join(","))
+        })
+        .collect();
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["replay", "bodies.jsonl"]);
+    call.file("bodies.jsonl", bodies.join("\n"));
+    call.env("LANGFUSE_TRACING_ENABLED", "false").run().code(0);
+    let sent = sent(&servers);
+    assert_eq!(sent.len(), bodies.len());
+    for (written, sent) in bodies.iter().zip(&sent) {
+        assert_eq!(written, sent);
+    }
 }
 
 #[test]

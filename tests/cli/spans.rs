@@ -639,6 +639,39 @@ fn under_a_remote_parent_ours_says_that_it_is_the_root_of_the_application() {
 }
 
 #[test]
+fn the_model_of_a_joined_trace_is_told_of_our_span_in_it() {
+    let servers = Servers::answering("hi");
+    let remote = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let call = servers.call(&["chat", "--join", "Hello"]);
+    call.env("TRACEPARENT", remote).run().code(0);
+    let Trace {
+        parent, generation, ..
+    } = servers.trace();
+    assert_eq!(generation.parent_span_id, parent.span_id);
+    assert_eq!(
+        servers.asked()[0].header("traceparent"),
+        format!(
+            "00-0af7651916cd43dd8448eb211c80319c-{}-01",
+            hex(&generation.span_id)
+        )
+    );
+}
+
+#[test]
+fn metadata_may_hold_anything_and_a_key_counts_once() {
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["chat", "--metadata", "k=first", "--metadata", "k=last"]);
+    let call = call.arg("--metadata").arg("a.b==x, \"y\"\n=z");
+    call.arg("--metadata").arg("empty=").arg("Hello").run();
+    for span in servers.trace().spans() {
+        let value = |key: &str| attribute(span, &format!("langfuse.trace.metadata.{key}"));
+        assert_eq!(value("k").unwrap(), "last");
+        assert_eq!(value("a.b").unwrap(), "=x, \"y\"\n=z");
+        assert_eq!(value("empty").unwrap(), "");
+    }
+}
+
+#[test]
 fn a_traceparent_of_the_environment_is_followed_only_when_asked() {
     let servers = Servers::answering("hi");
     let remote = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -1,0 +1,40 @@
+//! Bytes that a user might replay: what is a request is sent as it was written, and nothing makes the reader fail.
+#![no_main]
+#![expect(dead_code, unused_imports, reason = "of a program a part is looked at")]
+
+#[path = "../../src/console.rs"]
+mod console;
+#[path = "../../src/failure.rs"]
+mod failure;
+#[path = "../../src/http/mod.rs"]
+mod http;
+#[path = "../../src/model/mod.rs"]
+mod model;
+#[path = "../../src/secret.rs"]
+mod secret;
+
+use libfuzzer_sys::fuzz_target;
+
+use model::Request;
+
+fn fields(request: &Request) -> Vec<(String, String)> {
+    let fields = request.fields();
+    fields
+        .map(|(key, value)| (key.to_owned(), value.get().to_owned()))
+        .collect()
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(mut request) = serde_json::from_slice::<Request>(bytes) else {
+        return;
+    };
+    let again: Request = serde_json::from_str(&request.to_json()).expect("what is sent is JSON");
+    assert_eq!(fields(&request), fields(&again));
+    if request.validate().is_ok() {
+        request.last_user_text();
+        request.parameters(&[("service_tier", "default")]);
+        request.set_system("system");
+        request.set_stream(true);
+        serde_json::from_str::<Request>(&request.to_json()).expect("what is sent is JSON");
+    }
+});

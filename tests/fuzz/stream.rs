@@ -1,0 +1,42 @@
+//! Bytes that a model endpoint might stream: none makes the reader fail, and it does not matter where they are cut.
+#![no_main]
+#![expect(dead_code, unused_imports, reason = "of a program a part is looked at")]
+
+#[path = "../../src/console.rs"]
+mod console;
+#[path = "../../src/failure.rs"]
+mod failure;
+#[path = "../../src/http/mod.rs"]
+mod http;
+#[path = "../../src/model/mod.rs"]
+mod model;
+#[path = "../../src/secret.rs"]
+mod secret;
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+use model::Completion;
+use model::stream::Reader;
+
+/// What a stream in these pieces amounts to, up to where it breaks.
+fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Value, String, bool) {
+    let mut reader = Reader::default();
+    let mut shown = String::new();
+    for piece in pieces {
+        if reader.push(piece, |text| shown.push_str(text)).is_err() {
+            break;
+        }
+    }
+    let is_whole = reader.is_whole();
+    (reader.into_body(), shown, is_whole)
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let (length, bytes) = bytes
+        .split_first()
+        .map_or((1, bytes), |(first, rest)| (*first, rest));
+    let whole = read([bytes].into_iter());
+    assert_eq!(whole, read(bytes.chunks(usize::from(length).max(1))));
+    Completion::from_body(&whole.0).answer();
+});
