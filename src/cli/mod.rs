@@ -216,6 +216,8 @@ pub struct Run {
     #[command(flatten)]
     pub delivery: Delivery,
     #[command(flatten)]
+    pub privacy: Privacy,
+    #[command(flatten)]
     pub output: Output,
     /// Append the exchange to FILE, as replay reads it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -295,6 +297,12 @@ pub struct Model {
     /// A file with the JSON Schema that the answer must fit
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
+    /// Attach an image to the user message: a file, or a URL; may be repeated
+    #[arg(long = "image", value_name = "FILE|URL")]
+    pub images: Vec<String>,
+    /// Attach a file to the user message: text, PDF, audio …; may be repeated
+    #[arg(long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// Stream the answer [default: when stdout is a terminal]
     #[arg(long, overrides_with = "no_stream")]
     pub stream: bool,
@@ -365,6 +373,14 @@ pub struct Delivery {
     /// Trace this share of calls, from 0 to 1; failures always [env: LANGFUSE_SAMPLE_RATE]
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub sample: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Privacy")]
+pub struct Privacy {
+    /// Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED]
+    #[arg(long)]
+    pub no_media: bool,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ use super::embedded;
 use super::interrupt::Interrupt;
 use super::lookup::Lookup;
 use super::means::Means;
+use super::media::Upload;
 use crate::cli::{self, Form};
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal, Verdict};
@@ -35,6 +36,8 @@ pub struct Run {
     pub(super) console: Console,
     pub(super) means: Means,
     pub(super) lookup: Lookup,
+    /// The content of the present request, on its way.
+    pub(super) upload: Option<Upload>,
     pub(super) record: Option<File>,
     pub(super) interrupt: Option<Interrupt>,
     pub(super) interrupted: Option<Signal>,
@@ -82,6 +85,7 @@ impl Run {
             command,
             console: console.clone(),
             lookup: Lookup::default(),
+            upload: None,
             record,
             interrupt: None,
             interrupted: None,
@@ -109,10 +113,11 @@ impl Run {
             self.plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }
+        let mut exchange = call::begin(&self.settings.model, request, Timestamp::now());
         if self.is_sampled(&context) {
             self.start_lookup();
+            self.start_upload(&exchange, &context);
         }
-        let mut exchange = call::begin(&self.settings.model, request, Timestamp::now());
         let choices: u64 = exchange.request.get("n").unwrap_or(1);
         self.printer.set_live(choices == 1);
         let caller = Caller {
@@ -154,6 +159,7 @@ impl Run {
             return Ok(());
         }
         self.start_lookup();
+        self.start_upload(&exchange, &context);
         // A recorded failure is not one of this run: emitting it again is what was asked.
         self.settle(&exchange, &trace, &context, None).await
     }
@@ -188,7 +194,8 @@ impl Run {
         trace: &Trace,
         context: &TraceContext,
     ) {
-        let spans = spans::spans(exchange, trace, context, self.dialect());
+        let traced = self.means.uploads.planned(exchange);
+        let spans = spans::spans(&traced, trace, context, self.dialect());
         let endpoint = match &self.settings.tracing {
             Tracing::On(destination) => Some(destination.target.url.to_string()),
             _ => None,

@@ -1,5 +1,6 @@
 //! What follows an exchange: its answer is printed, it is recorded, its trace delivered and reported.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::interrupt::Interrupt;
 use super::run::Run;
-use super::{proof, remedy};
+use super::{media, proof, remedy};
 use crate::cli::Form;
 use crate::console;
 use crate::delivery::{Delivery, Outcome, Spool};
@@ -81,6 +82,7 @@ impl Run {
             self.console.note("trace: left out by the sample rate");
             return Ok(report);
         }
+        let exchange = &*self.with_media(exchange, context).await?;
         let spans = spans::spans(exchange, trace, context, self.dialect());
         report.spans = spans.len();
         let wanted = proof::wanted(&spans, exchange);
@@ -122,6 +124,43 @@ impl Run {
         }
     }
 
+    /// Begins with the upload of what the request holds in base64, so that it is there when the answer is.
+    pub(super) fn start_upload(&mut self, exchange: &Exchange, context: &TraceContext) {
+        if self.means.exporter.is_some() {
+            let owner = media::owner(context, exchange);
+            self.upload = self.means.uploads.begin(&exchange.request, &owner);
+        }
+    }
+
+    /// The exchange as it is traced: references stand for its base64 content, or type and size. A signal ends the wait
+    /// for uploads.
+    async fn with_media<'a>(
+        &mut self,
+        exchange: &'a Exchange,
+        context: &TraceContext,
+    ) -> Result<Cow<'a, Exchange>, Failure> {
+        let owner = media::owner(context, exchange);
+        let deadline = Instant::now() + self.budget();
+        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
+        let uploads = &self.means.uploads;
+        Ok(tokio::select! {
+            biased;
+            traced = uploads.traced(exchange, self.upload.take(), &owner, deadline) => traced,
+            signal = interrupt.wait() => {
+                self.interrupted = Some(signal);
+                media::outlined(exchange)
+            }
+        })
+    }
+
+    /// What each part of a delivery may take: less when the run is to end.
+    fn budget(&self) -> Duration {
+        match self.interrupted {
+            Some(_) => self.settings.delivery.export_timeout.min(FAREWELL),
+            None => self.settings.delivery.export_timeout,
+        }
+    }
+
     pub(super) fn dialect(&self) -> Dialect {
         self.destination()
             .map_or(Dialect::Langfuse, |destination| destination.dialect)
@@ -156,10 +195,7 @@ impl Run {
         let Some(exporter) = &self.means.exporter else {
             return Err(anyhow::anyhow!("there is no exporter").into());
         };
-        let budget = match self.interrupted {
-            Some(_) => self.settings.delivery.export_timeout.min(FAREWELL),
-            None => self.settings.delivery.export_timeout,
-        };
+        let budget = self.budget();
         let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
         let cancel = Arc::new(Notify::new());
         let mut export = std::pin::pin!(exporter.export(spans, budget, &cancel));

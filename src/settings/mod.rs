@@ -3,6 +3,7 @@
 //! A flag comes before the environment, the environment before the file of `--env-file`, that before a default.
 //! Nothing is sent and nothing is printed here; what was noticed travels in [`Notes`].
 
+pub mod attachments;
 pub mod ci;
 pub mod destination;
 pub mod keys;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub trace: Trace,
     pub tracing: Tracing,
     pub delivery: Delivery,
+    /// Whether images and files are uploaded for the trace to show; else it holds their types and sizes.
+    pub uploads_media: bool,
     pub tls: TlsFiles,
     pub form: Form,
     pub record: Option<PathBuf>,
@@ -91,6 +94,7 @@ pub fn resolve(options: &cli::Run, sandbox: Option<u16>) -> Result<Settings, Fai
     let model = Model::resolve(&options.model.endpoint, &sources, sandbox, &mut notes)?
         .with(&options.model)?;
     Ok(Settings {
+        uploads_media: uploads_media(&options.privacy, &sources, &mut notes)?,
         tls: tls_files(&options.destination, &sources, sandbox),
         record: options.record.clone(),
         model,
@@ -132,6 +136,7 @@ pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Fai
     }
     let model = Model::resolve(&options.endpoint, &sources, sandbox, &mut notes)?;
     Ok(Settings {
+        uploads_media: false,
         tls: tls_files(&options.destination, &sources, sandbox),
         record: None,
         model,
@@ -141,6 +146,28 @@ pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Fai
         form,
         notes,
     })
+}
+
+/// Whether media is uploaded: unless the option or the variable of the Langfuse SDKs forbids it.
+fn uploads_media(
+    options: &cli::Privacy,
+    sources: &Sources,
+    notes: &mut Notes,
+) -> Result<bool, Failure> {
+    const VARIABLE: &str = "LANGFUSE_MEDIA_UPLOAD_ENABLED";
+    let forbidden = if options.no_media {
+        Some(Origin::Flag("--no-media"))
+    } else {
+        match sources.get(VARIABLE) {
+            Some(found) if !sources.is_on(VARIABLE)? => Some(found.origin),
+            _ => None,
+        }
+    };
+    let is_forbidden = forbidden.is_some();
+    notes
+        .shown
+        .extend(forbidden.map(|origin| Shown::new("media", "not uploaded", origin)));
+    Ok(!is_forbidden)
 }
 
 /// The files of TLS; the sandbox speaks none.
