@@ -140,6 +140,11 @@ about="chat --trace-seed"
 run chat --trace-seed "order 4711 — é" Hello
 expect "create_trace_id()" seed "order 4711 — é" "$trace"
 
+about="chat --image"
+printf '\x89PNG\r\n\x1a\n a picture' >"$work/picture.png"
+run chat --image "$work/picture.png" "What is this?"
+expect "its picture" media "$trace" "$work/picture.png"
+
 about="check"
 run check -o json
 expect "rows" rows "$trace" <<'JSON'
@@ -155,6 +160,9 @@ trace="$(sdk export || true)"
 verdict "its trace is sent" "$([[ $trace =~ ^[0-9a-f]{32}$ ]] || echo "$trace")"
 run show -o json "$trace"
 expect "langspan show" shown <"$work/stdout"
+
+about="media that the SDK uploads"
+expect "it is there" media_upload
 
 about="the SDK's generated export"
 expect "its answer is read, and its span" generated_export 0123456789abcdef0123456789abcdef
@@ -182,6 +190,9 @@ expect "trace" legacy_trace "$trace" <<'JSON'
      "input": [{"role": "user", "content": "Hello"}], "output": {"role": "assistant", "content": "*"},
      "usageDetails": {"input": "*", "output": "*", "total": "*"}}}}
 JSON
+
+about="media that the SDK of v3 uploads"
+expect "it is there" media_upload
 
 about="a program that uses the SDK of v3"
 trace="$(sdk export || true)"

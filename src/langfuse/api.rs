@@ -273,8 +273,15 @@ impl Api {
         let wait = retry_after(response.headers());
         let body = read_body(response, MOST_BYTES).await.map_err(unreachable)?;
         self.console.detail(1, || format!("< {status}"));
-        self.console
-            .detail(2, || format!("< {}", String::from_utf8_lossy(&body)));
+        self.console.detail(2, || {
+            let text = String::from_utf8_lossy(&body);
+            // Who has such a URL may use it.
+            if text.contains("\"uploadUrl\":\"") {
+                "< (a signed URL)".to_owned()
+            } else {
+                format!("< {text}")
+            }
+        });
         let json: Option<Value> = serde_json::from_slice(&body).ok();
         match json {
             Some(json) if status.is_success() => Ok(json),
