@@ -85,7 +85,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__chat)
-            opts="-u -S -t -n -m -H -s -p -o -q -v -h --no-stdin --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --system --temperature --max-tokens --param --schema --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --verify --wait --best-effort --export-timeout --no-outbox --sample --output --json --quiet --verbose --record --dry-run --sandbox --help"
+            opts="-u -S -t -n -m -H -s -p -o -q -v -h --no-stdin --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --system --temperature --max-tokens --param --schema --image --file --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --verify --wait --best-effort --export-timeout --no-outbox --sample --no-media --output --json --quiet --verbose --record --dry-run --sandbox --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -196,6 +196,14 @@ _langspan() {
                     return 0
                     ;;
                 --schema)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -537,7 +545,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__replay)
-            opts="-u -S -t -n -m -H -s -p -o -q -v -h --send --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --system --temperature --max-tokens --param --schema --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --verify --wait --best-effort --export-timeout --no-outbox --sample --output --json --quiet --verbose --record --dry-run --sandbox --help"
+            opts="-u -S -t -n -m -H -s -p -o -q -v -h --send --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --system --temperature --max-tokens --param --schema --image --file --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --verify --wait --best-effort --export-timeout --no-outbox --sample --no-media --output --json --quiet --verbose --record --dry-run --sandbox --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -648,6 +656,14 @@ _langspan() {
                     return 0
                     ;;
                 --schema)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

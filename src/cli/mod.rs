@@ -378,7 +378,7 @@ pub struct Delivery {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Privacy")]
 pub struct Privacy {
-    /// Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED]
+    /// Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]
     #[arg(long)]
     pub no_media: bool,
 }
