@@ -34,72 +34,52 @@ fn chat(servers: &Servers, options: &[&str], files: &[(&str, &[u8])]) -> Langspa
     call
 }
 
+fn file(name: &str, content_type: &str, bytes: &[u8]) -> Value {
+    let file = json!({"filename": name, "file_data": data_uri(content_type, bytes)});
+    json!({"type": "file", "file": file})
+}
+
+fn sound(bytes: &[u8], format: &str) -> Value {
+    let data = BASE64_STANDARD.encode(bytes);
+    json!({"type": "input_audio", "input_audio": {"data": data, "format": format}})
+}
+
+fn text(text: &str) -> Value {
+    json!({"type": "text", "text": text})
+}
+
 #[test]
 fn each_kind_of_file_becomes_its_kind_of_part() {
-    let wav = b"RIFF\x24\0\0\0WAVEfmt ".as_slice();
-    let zip = b"PK\x03\x04 sheet".as_slice();
-    let xlsx = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
-    let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>".as_slice();
-    for (options, name, bytes, part) in [
-        ("--image", "a.png", PNG, image(&data_uri("image/png", PNG))),
+    const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+    let (wav, mp3) = (
+        b"RIFF\x24\0\0\0WAVEfmt ".as_slice(),
+        b"ID3\x03...".as_slice(),
+    );
+    let (zip, bmp) = (b"PK\x03\x04 sheet".as_slice(), b"BM...".as_slice());
+    let png = image(&data_uri("image/png", PNG));
+    for (option, name, bytes, part) in [
+        ("--image", "a.png", PNG, png.clone()),
         // The bytes tell, whatever the name says.
-        (
-            "--image",
-            "photo.txt",
-            PNG,
-            image(&data_uri("image/png", PNG)),
-        ),
-        (
-            "--image",
-            "a.bmp",
-            b"BM...",
-            image(&data_uri("image/bmp", b"BM...")),
-        ),
-        ("--file", "a.png", PNG, image(&data_uri("image/png", PNG))),
+        ("--image", "photo.txt", PNG, png.clone()),
+        ("--image", "a.bmp", bmp, image(&data_uri("image/bmp", bmp))),
+        ("--file", "a.png", PNG, png),
         (
             "--file",
             "a.pdf",
             PDF,
-            json!({"type": "file", "file": {"filename": "a.pdf", "file_data": data_uri("application/pdf", PDF)}}),
+            file("a.pdf", "application/pdf", PDF),
         ),
-        (
-            "--file",
-            "a.xlsx",
-            zip,
-            json!({"type": "file", "file": {"filename": "a.xlsx", "file_data": data_uri(xlsx, zip)}}),
-        ),
-        (
-            "--file",
-            "a.wav",
-            wav,
-            json!({"type": "input_audio", "input_audio": {"data": BASE64_STANDARD.encode(wav), "format": "wav"}}),
-        ),
-        (
-            "--file",
-            "a.mp3",
-            b"ID3\x03...",
-            json!({"type": "input_audio", "input_audio": {"data": BASE64_STANDARD.encode(b"ID3\x03..."), "format": "mp3"}}),
-        ),
-        (
-            "--file",
-            "notes",
-            "caf\u{e9}\n".as_bytes(),
-            json!({"type": "text", "text": "notes:\n\ncaf\u{e9}\n"}),
-        ),
-        (
-            "--file",
-            "a.svg",
-            svg,
-            json!({"type": "text", "text": format!("a.svg:\n\n{}", String::from_utf8_lossy(svg))}),
-        ),
+        ("--file", "a.xlsx", zip, file("a.xlsx", XLSX, zip)),
+        ("--file", "a.wav", wav, sound(wav, "wav")),
+        ("--file", "a.mp3", mp3, sound(mp3, "mp3")),
+        ("--file", "notes", "é\n".as_bytes(), text("notes:\n\né\n")),
+        ("--file", "a.svg", b"<svg/>", text("a.svg:\n\n<svg/>")),
     ] {
         let servers = Servers::answering("A picture.");
-        chat(&servers, &[options, name], &[(name, bytes)])
-            .run()
-            .code(0)
-            .stdout("A picture.\n");
-        let expected = json!([{"type": "text", "text": "What is this?"}, part]);
-        assert_eq!(servers.prompt(), expected, "{options} {name}");
+        let ended = chat(&servers, &[option, name], &[(name, bytes)]).run();
+        ended.code(0).stdout("A picture.\n");
+        let expected = json!([text("What is this?"), part]);
+        assert_eq!(servers.prompt(), expected, "{option} {name}");
     }
 }
 
