@@ -157,19 +157,22 @@ async fn retried<T, F>(attempt: impl Fn() -> F) -> Result<T, ApiError>
 where
     F: Future<Output = Result<T, ApiError>>,
 {
+    let mut tries = 1;
     let mut wait = FIRST_WAIT;
-    for _ in 1..TRIES {
+    loop {
         match attempt().await {
-            Err(error)
-                if error
-                    .status
-                    .is_none_or(|status| status == 429 || status >= 500) =>
-            {
+            Err(error) if tries < TRIES && is_passing(&error) => {
                 tokio::time::sleep(error.wait.unwrap_or(wait)).await;
             }
             ended => return ended,
         }
+        tries += 1;
         wait *= 2;
     }
-    attempt().await
+}
+
+fn is_passing(error: &ApiError) -> bool {
+    error
+        .status
+        .is_none_or(|status| status == 429 || status >= 500)
 }

@@ -9,13 +9,12 @@ use std::path::PathBuf;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, StatusCode, header};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -69,34 +68,25 @@ async fn announce(
         let (store, id, record) = (store, id.clone(), record.clone());
         disk(move || store.announce(&id, &record)).await?
     };
-    let url = format!(
-        "{}?signature={}",
-        url(&headers, &id),
-        signature(&id, &record)
-    );
+    let url = format!("{}?{}", url(&headers, &id), signed(&id, &record));
     let url = if is_there { Value::Null } else { url.into() };
     let answer = json!({"mediaId": id, "uploadUrl": url});
     Ok(json_response(StatusCode::CREATED, &answer))
-}
-
-#[derive(Debug, Deserialize)]
-struct Signed {
-    #[serde(default)]
-    signature: String,
 }
 
 /// Takes content as a store does: with the signature of the URL alone, and only what was announced.
 async fn upload(
     State(store): State<Store>,
     Path(id): Path<String>,
-    Query(signed): Query<Signed>,
     request: Request,
 ) -> Result<Response, Failure> {
     let record = {
         let (store, id) = (store.clone(), id.clone());
         disk(move || store.record(&id)).await?
     };
-    let Some(record) = record.filter(|record| signature(&id, record) == signed.signature) else {
+    let query = request.uri().query().unwrap_or_default();
+    let is_signed = |record: &Record| query == signed(&id, record);
+    let Some(record) = record.filter(is_signed) else {
         return Ok(store_error(StatusCode::FORBIDDEN, "SignatureDoesNotMatch"));
     };
     let (parts, body) = request.into_parts();
@@ -225,17 +215,16 @@ async fn content(State(store): State<Store>, Path(id): Path<String>) -> Result<R
     Ok((headers, isolation, Body::from(bytes)).into_response())
 }
 
-/// Proof that a URL comes from here, for what was announced.
-fn signature(id: &str, record: &Record) -> String {
+/// The query that proves that a URL comes from here, for what was announced.
+fn signed(id: &str, record: &Record) -> String {
     let Record {
         content_type,
         content_length,
         sha256_hash,
         ..
     } = record;
-    hex(&Sha256::digest(format!(
-        "{SECRET_KEY}/{id}/{content_type}/{content_length}/{sha256_hash}"
-    )))
+    let announced = format!("{SECRET_KEY}/{id}/{content_type}/{content_length}/{sha256_hash}");
+    format!("signature={}", hex(&Sha256::digest(announced)))
 }
 
 /// The content's URL, by the name that the client knows this server by.
