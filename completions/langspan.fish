@@ -54,6 +54,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l temperature -
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-tokens -d 'The most tokens that the answer may have' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s p -l param -d 'Any field of the request body: a string, or JSON after `:=`; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l schema -d 'A file with the JSON Schema that the answer must fit' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l image -d 'Attach an image to the user message: a file, or a URL; may be repeated' -r
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l file -d 'Attach a file to the user message: text, PDF, audio …; may be repeated' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l retries -d 'Further attempts after the first [default: 2; of batch: 5]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l timeout -d 'Time for all attempts and the whole answer, in seconds' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l langfuse-base-url -d 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]' -r
@@ -77,6 +79,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-stream -d 
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l verify -d 'Wait until the trace can be read [env: LANGSPAN_VERIFY]'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l best-effort -d 'Failures of tracing are warnings, not exit codes [env: LANGSPAN_BEST_EFFORT]'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-outbox -d 'Do not keep what cannot be delivered'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l json -d 'The same as -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s q -l quiet -d 'No notes, hints and warnings; errors are still said'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s v -l verbose -d 'Show the requests, secrets removed; may be repeated'
@@ -102,6 +105,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l temperature
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l max-tokens -d 'The most tokens that the answer may have' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s p -l param -d 'Any field of the request body: a string, or JSON after `:=`; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l schema -d 'A file with the JSON Schema that the answer must fit' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l image -d 'Attach an image to the user message: a file, or a URL; may be repeated' -r
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l file -d 'Attach a file to the user message: text, PDF, audio …; may be repeated' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l retries -d 'Further attempts after the first [default: 2; of batch: 5]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l timeout -d 'Time for all attempts and the whole answer, in seconds' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l langfuse-base-url -d 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]' -r
@@ -125,6 +130,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l no-stream -
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l verify -d 'Wait until the trace can be read [env: LANGSPAN_VERIFY]'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l best-effort -d 'Failures of tracing are warnings, not exit codes [env: LANGSPAN_BEST_EFFORT]'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l no-outbox -d 'Do not keep what cannot be delivered'
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l json -d 'The same as -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s q -l quiet -d 'No notes, hints and warnings; errors are still said'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s v -l verbose -d 'Show the requests, secrets removed; may be repeated'
@@ -159,6 +165,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l temperature 
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-tokens -d 'The most tokens that the answer may have' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s p -l param -d 'Any field of the request body: a string, or JSON after `:=`; may be repeated' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l schema -d 'A file with the JSON Schema that the answer must fit' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l image -d 'Attach an image to the user message: a file, or a URL; may be repeated' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l file -d 'Attach a file to the user message: text, PDF, audio …; may be repeated' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l retries -d 'Further attempts after the first [default: 2; of batch: 5]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l timeout -d 'Time for all attempts and the whole answer, in seconds' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l langfuse-base-url -d 'The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]' -r
@@ -186,6 +194,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-stream -d
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l verify -d 'Wait until the trace can be read [env: LANGSPAN_VERIFY]'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l best-effort -d 'Failures of tracing are warnings, not exit codes [env: LANGSPAN_BEST_EFFORT]'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-outbox -d 'Do not keep what cannot be delivered'
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l json -d 'The same as -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s q -l quiet -d 'No notes, hints and warnings; errors are still said'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s v -l verbose -d 'Show the requests, secrets removed; may be repeated'

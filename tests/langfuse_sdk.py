@@ -4,6 +4,7 @@ the environment that the SDK reads.
 Each command prints how what the SDK read differs from what is expected, and nothing when it does not.
 """
 
+import base64
 import json
 import sys
 from datetime import datetime, timedelta, timezone
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from langfuse import Langfuse, propagate_attributes
 from langfuse.api import NotFoundError, UnauthorizedError
 from langfuse.api.core import ApiError
+from langfuse.media import LangfuseMedia
 
 FIELDS = "core,basic,time,io,metadata,model,usage,prompt,metrics,trace_context"
 
@@ -240,6 +242,37 @@ def generated_export(client, trace):
     return difference([("by hand", "grace")], [(row.name, row.user_id) for row in found], "rows")
 
 
+def data_uri(content_type, content):
+    return f"data:{content_type};base64,{base64.b64encode(content).decode()}"
+
+
+def media(client, trace, file):
+    """The picture that was sent is what the reference in its trace refers to."""
+    row = next(row for row in read(client, trace_id=trace) if row.type == "GENERATION")
+    part = json.loads(row.input)[0]["content"][1]
+    lines = difference(True, part["image_url"]["url"].startswith("@@@langfuseMedia:type=image/png|id="), "is a reference")
+    with open(file, "rb") as picture:
+        want = data_uri("image/png", picture.read())
+    resolved = client.resolve_media_references(obj=part, resolve_with="base64_data_uri")
+    return lines + difference(want, resolved["image_url"]["url"], "resolved")
+
+
+def media_upload(client):
+    """What the SDK uploads is there, once."""
+    content = b"%PDF-1.7 by the SDK"
+    for _ in range(2):
+        file = LangfuseMedia(content_bytes=content, content_type="application/pdf")
+        with client.start_as_current_observation(name="with a file", input={"file": file}):
+            pass
+        client.flush()
+    reference = file._reference_string
+    resolved = client.resolve_media_references(obj={"file": reference}, resolve_with="base64_data_uri")
+    known = client.api.media.get(LangfuseMedia.parse_reference_string(reference)["media_id"])
+    return difference({"file": data_uri("application/pdf", content)}, resolved) + difference(
+        len(content), known.content_length, "content_length"
+    )
+
+
 def shown(_):
     """What `langspan show -o json` printed on stdin is the trace of `export`."""
     rows = {row["name"]: row for row in json.load(sys.stdin)["rows"]}
@@ -259,7 +292,7 @@ def shown(_):
 
 COMMANDS = [
     keys, refused_keys, health, projects, url, seed, rows, queries, unknown, invalid, session, invalid_metrics,
-    legacy_session, legacy_trace, legacy_unknown, export, generated_export, shown,
+    legacy_session, legacy_trace, legacy_unknown, export, generated_export, media, media_upload, shown,
 ]
 
 

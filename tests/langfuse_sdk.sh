@@ -148,6 +148,11 @@ run chat -S evening Hello again
 expect "metrics, and its observations" session evening "$first" "$trace"
 expect "metrics of none" session night
 
+about="chat --image"
+printf '\x89PNG\r\n\x1a\n a picture' >"$work/picture.png"
+run chat --image "$work/picture.png" "What is this?"
+expect "its picture" media "$trace" "$work/picture.png"
+
 about="check"
 run check -o json
 expect "rows" rows "$trace" <<'JSON'
@@ -163,6 +168,9 @@ trace="$(sdk export || true)"
 verdict "its trace is sent" "$([[ $trace =~ ^[0-9a-f]{32}$ ]] || echo "$trace")"
 run show -o json "$trace"
 expect "langspan show" shown <"$work/stdout"
+
+about="media that the SDK uploads"
+expect "it is there" media_upload
 
 about="the SDK's generated export"
 expect "its answer is read, and its span" generated_export 0123456789abcdef0123456789abcdef
@@ -196,6 +204,9 @@ run chat -S evening Hello
 first="$trace"
 run chat -S evening Hello again
 expect "metrics, and its traces" legacy_session evening "$first" "$trace"
+
+about="media that the SDK of v3 uploads"
+expect "it is there" media_upload
 
 about="a program that uses the SDK of v3"
 trace="$(sdk export || true)"

@@ -362,6 +362,12 @@ pub struct Model {
     /// A file with the JSON Schema that the answer must fit
     #[arg(long, value_name = "FILE")]
     pub schema: Option<PathBuf>,
+    /// Attach an image to the user message: a file, or a URL; may be repeated
+    #[arg(long = "image", value_name = "FILE|URL")]
+    pub images: Vec<String>,
+    /// Attach a file to the user message: text, PDF, audio …; may be repeated
+    #[arg(long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// Stream the answer [default: when stdout is a terminal]
     #[arg(long, overrides_with = "no_stream")]
     pub stream: bool,
@@ -443,6 +449,9 @@ pub struct Privacy {
     /// Leave what matches out of what is traced and recorded; may be repeated
     #[arg(long, value_name = "REGEX")]
     pub redact: Vec<String>,
+    /// Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]
+    #[arg(long)]
+    pub no_media: bool,
 }
 
 #[derive(Debug, Args)]

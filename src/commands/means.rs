@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::media::Uploads;
 use crate::console::Console;
 use crate::delivery::{Courier, Exporter, Outbox, Wire};
 use crate::failure::{Failure, Kind};
@@ -21,6 +22,8 @@ pub struct Means {
     pub wire: Option<Wire>,
     /// None when tracing is off.
     pub exporter: Option<Exporter>,
+    /// Where base64 content goes.
+    pub uploads: Uploads,
 }
 
 impl Means {
@@ -35,12 +38,16 @@ impl Means {
             api: None,
             wire: None,
             exporter: None,
+            uploads: Uploads::new(None, console.clone()),
         };
         let (wire, public_key) = match &settings.tracing {
             Tracing::Off(_) => return Ok(means),
             Tracing::Unreachable(failure) => (Err(failure.message.clone()), None),
             Tracing::On(destination) => {
                 means.api = api(destination, &means.http, console);
+                if settings.uploads_media && settings.privacy.keeps_all() {
+                    means.uploads = Uploads::new(means.api.clone(), console.clone());
+                }
                 let wire = Wire {
                     http: means.http.clone(),
                     target: destination.target.clone(),

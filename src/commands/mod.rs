@@ -10,6 +10,7 @@ mod embedded;
 mod interrupt;
 mod lookup;
 mod means;
+mod media;
 mod prompt;
 mod proof;
 mod remedy;

@@ -56,6 +56,7 @@ fn check(documents: &[Document], send: bool, settings: &Settings) -> Result<(), 
         settings.model.check_key()?;
     }
     for document in documents {
+        check_attachments(document, send, settings)?;
         if let Document::Recording(recording) = document {
             refuse_keys(&settings.trace.of_recording(recording))?;
         }
@@ -74,4 +75,29 @@ fn check(documents: &[Document], send: bool, settings: &Settings) -> Result<(), 
         .hint("unset it to emit recordings, or call the model with --send"));
     }
     Ok(())
+}
+
+/// Attachments want a request that is sent, and a user message in it.
+fn check_attachments(document: &Document, send: bool, settings: &Settings) -> Result<(), Failure> {
+    if settings.model.attachments.is_empty() {
+        return Ok(());
+    }
+    let request = match document {
+        Document::Request(request) => request,
+        Document::Recording(recording) if send => &recording.request,
+        Document::Recording(_) => {
+            return Err(Failure::usage(
+                "--image and --file attach to a request, and a recording is emitted as it is",
+            )
+            .hint("leave them out, or call the model with --send"));
+        }
+    };
+    if request.has_user_message() {
+        Ok(())
+    } else {
+        Err(
+            Failure::input("a request has no user message that --image and --file could attach to")
+                .hint("leave them out, or add a message with the role user"),
+        )
+    }
 }

@@ -12,6 +12,7 @@ use super::call::{self, Caller};
 use super::interrupt::Interrupt;
 use super::lookup::Lookup;
 use super::means::Means;
+use super::media::Upload;
 use super::setup::Setup;
 use crate::cli::{self, Form};
 use crate::console::Console;
@@ -31,6 +32,8 @@ pub struct Run {
     pub(super) console: Console,
     pub(super) means: Means,
     pub(super) lookup: Lookup,
+    /// The content of the present request, on its way.
+    pub(super) upload: Option<Upload>,
     pub(super) record: Option<File>,
     pub(super) interrupt: Option<Interrupt>,
     pub(super) interrupted: Option<Signal>,
@@ -56,6 +59,7 @@ impl Run {
             command,
             console: console.clone(),
             lookup: Lookup::default(),
+            upload: None,
             record: setup.record,
             interrupt: None,
             interrupted: None,
@@ -83,10 +87,11 @@ impl Run {
             self.plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }
+        let mut exchange = call::begin(&self.settings.model, request, Timestamp::now());
         if self.is_sampled(&context) {
             self.start_lookup();
+            self.start_upload(&exchange, &context);
         }
-        let mut exchange = call::begin(&self.settings.model, request, Timestamp::now());
         let choices: u64 = exchange.request.get("n").unwrap_or(1);
         self.printer.set_live(choices == 1);
         let caller = Caller {
@@ -130,6 +135,7 @@ impl Run {
             return Ok(());
         }
         self.start_lookup();
+        self.start_upload(&exchange, &context);
         // A recorded failure is not one of this run: emitting it again is what was asked.
         self.settle(&exchange, &trace, &context, None).await
     }
@@ -164,7 +170,8 @@ impl Run {
         trace: &Trace,
         context: &TraceContext,
     ) {
-        let filtered = self.settings.privacy.filter(exchange, trace);
+        let planned = self.means.uploads.planned(exchange);
+        let filtered = self.settings.privacy.filter(&planned, trace);
         let spans = spans::spans(&filtered.exchange, &filtered.trace, context, self.dialect());
         let endpoint = match &self.settings.tracing {
             Tracing::On(destination) => Some(destination.target.url.to_string()),

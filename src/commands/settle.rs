@@ -1,5 +1,6 @@
 //! What follows an exchange: its answer is printed, it is recorded, its trace delivered and reported.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::interrupt::Interrupt;
 use super::run::Run;
-use super::{proof, remedy};
+use super::{media, proof, remedy};
 use crate::cli::Form;
 use crate::console;
 use crate::delivery::{Delivery, Outcome, Spool};
@@ -44,12 +45,18 @@ impl Run {
     ) -> Result<(), Failure> {
         self.printer.answer(exchange);
         let mut failures: Vec<Failure> = failure.into_iter().collect();
-        let filtered = self.settings.privacy.filter(exchange, trace);
-        failures.extend(self.record(&filtered, context));
+        let redactions = if self.record.is_some() {
+            let filtered = self.settings.privacy.filter(exchange, trace);
+            failures.extend(self.record(&filtered, context));
+            filtered.redactions
+        } else {
+            0
+        };
         for failure in &failures {
             self.console.error(failure);
         }
-        let report = self.trace(&filtered, context, &mut failures).await?;
+        let mut report = self.trace(exchange, trace, context, &mut failures).await?;
+        report.redactions = report.redactions.max(redactions);
         if report.redactions > 0 {
             let redactions = report.redactions;
             self.console.note(&format!(
@@ -63,7 +70,8 @@ impl Run {
     /// Delivers the trace of an exchange, unless it is not to be traced.
     async fn trace(
         &mut self,
-        filtered: &Filtered<'_>,
+        exchange: &Exchange,
+        trace: &Trace,
         context: &TraceContext,
         failures: &mut Vec<Failure>,
     ) -> Result<TraceReport, Failure> {
@@ -71,7 +79,7 @@ impl Run {
             id: context.trace_id.to_string(),
             url: None,
             spans: 0,
-            redactions: self.record.as_ref().map_or(0, |_| filtered.redactions),
+            redactions: 0,
             endpoint: self
                 .destination()
                 .map(|destination| destination.target.url.to_string()),
@@ -83,12 +91,14 @@ impl Run {
             self.console.note(&format!("tracing is off: {switch}"));
             return Ok(report);
         }
-        let exchange = &filtered.exchange;
         if exchange.error.is_none() && !self.is_sampled(context) {
             report.delivery = DeliveryState::SampledOut;
             self.console.note("trace: left out by the sample rate");
             return Ok(report);
         }
+        let traced = self.with_media(exchange, context).await?;
+        let filtered = self.settings.privacy.filter(&traced, trace);
+        let exchange = &filtered.exchange;
         let spans = spans::spans(exchange, &filtered.trace, context, self.dialect());
         report.spans = spans.len();
         report.redactions = filtered.redactions;
@@ -128,6 +138,43 @@ impl Run {
         }
     }
 
+    /// Begins with the upload of what the request holds in base64, so that it is there when the answer is.
+    pub(super) fn start_upload(&mut self, exchange: &Exchange, context: &TraceContext) {
+        if self.means.exporter.is_some() {
+            let owner = media::owner(context, exchange);
+            self.upload = self.means.uploads.begin(&exchange.request, &owner);
+        }
+    }
+
+    /// The exchange as it is traced: references stand for its base64 content, or type and size. A signal ends the wait
+    /// for uploads.
+    async fn with_media<'a>(
+        &mut self,
+        exchange: &'a Exchange,
+        context: &TraceContext,
+    ) -> Result<Cow<'a, Exchange>, Failure> {
+        let owner = media::owner(context, exchange);
+        let deadline = Instant::now() + self.budget();
+        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
+        let uploads = &self.means.uploads;
+        Ok(tokio::select! {
+            biased;
+            traced = uploads.traced(exchange, self.upload.take(), &owner, deadline) => traced,
+            signal = interrupt.wait() => {
+                self.interrupted = Some(signal);
+                media::outlined(exchange)
+            }
+        })
+    }
+
+    /// What each part of a delivery may take: less when the run is to end.
+    fn budget(&self) -> Duration {
+        match self.interrupted {
+            Some(_) => self.settings.delivery.export_timeout.min(FAREWELL),
+            None => self.settings.delivery.export_timeout,
+        }
+    }
+
     pub(super) fn dialect(&self) -> Dialect {
         self.destination()
             .map_or(Dialect::Langfuse, |destination| destination.dialect)
@@ -157,10 +204,7 @@ impl Run {
         let Some(exporter) = &self.means.exporter else {
             return Err(anyhow::anyhow!("there is no exporter").into());
         };
-        let budget = match self.interrupted {
-            Some(_) => self.settings.delivery.export_timeout.min(FAREWELL),
-            None => self.settings.delivery.export_timeout,
-        };
+        let budget = self.budget();
         let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
         let cancel = Arc::new(Notify::new());
         let mut export = std::pin::pin!(exporter.export(spans, budget, &cancel));

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
-use http::header::{AUTHORIZATION, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use reqwest::RequestBuilder;
 use serde_json::Value;
 
 use super::base::Base;
@@ -25,12 +26,12 @@ const FIELDS: &str = "core,basic,time,io,model,usage,metrics,trace_context";
 /// A client of a Langfuse's public API.
 #[derive(Clone, Debug)]
 pub struct Api {
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     base: Base,
     authorization: Option<HeaderValue>,
     /// Whether the server is older than the v2 observations, as far as is known.
     pub(super) is_legacy: bool,
-    console: Console,
+    pub(super) console: Console,
 }
 
 /// A project, as `GET /api/public/projects` names it.
@@ -227,7 +228,33 @@ impl Api {
             url.query_pairs_mut().extend_pairs(query);
         }
         self.console.detail(1, || format!("> GET {url}"));
-        let mut request = self.http.get(url).timeout(REQUEST_TIMEOUT);
+        self.ask(path, self.http.get(url), credentials).await
+    }
+
+    /// Sends a JSON document, with the keys.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        document: &Value,
+    ) -> Result<Value, ApiError> {
+        let url = self.base.below(path);
+        self.console
+            .detail(1, || format!("> {method} {url} {document}"));
+        let request = self.http.request(method, url);
+        let request = request
+            .header(CONTENT_TYPE, "application/json")
+            .body(document.to_string());
+        self.ask(path, request, Credentials::Keys).await
+    }
+
+    async fn ask(
+        &self,
+        path: &str,
+        request: RequestBuilder,
+        credentials: Credentials,
+    ) -> Result<Value, ApiError> {
+        let mut request = request.timeout(REQUEST_TIMEOUT);
         if let (Credentials::Keys, Some(authorization)) = (credentials, &self.authorization) {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
@@ -243,8 +270,15 @@ impl Api {
         let wait = retry_after(response.headers());
         let body = read_body(response, MOST_BYTES).await.map_err(unreachable)?;
         self.console.detail(1, || format!("< {status}"));
-        self.console
-            .detail(2, || format!("< {}", String::from_utf8_lossy(&body)));
+        self.console.detail(2, || {
+            let text = String::from_utf8_lossy(&body);
+            // Who has such a URL may use it.
+            if text.contains("\"uploadUrl\":\"") {
+                "< (a signed URL)".to_owned()
+            } else {
+                format!("< {text}")
+            }
+        });
         let json: Option<Value> = serde_json::from_slice(&body).ok();
         match json {
             Some(json) if status.is_success() => Ok(json),

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod base;
 pub mod keys;
+pub mod media;
 pub mod readback;
 pub mod row;
 mod session;

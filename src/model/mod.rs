@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod completion;
+pub mod content_type;
 pub mod endpoint;
 pub mod failed;
 pub mod lenient;

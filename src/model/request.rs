@@ -109,6 +109,50 @@ impl Request {
         self.set("messages", &messages);
     }
 
+    /// Whether there is a user message that parts can be attached to.
+    pub fn has_user_message(&self) -> bool {
+        self.messages()
+            .iter()
+            .any(|message| message["role"] == "user")
+    }
+
+    /// Adds content parts to the last user message, behind what it says already; the other messages stay as they were
+    /// written.
+    pub fn attach(&mut self, parts: &[Box<RawValue>]) {
+        if parts.is_empty() {
+            return;
+        }
+        let mut messages: Vec<Box<RawValue>> = self.get("messages").unwrap_or_default();
+        // A message is an object of fields as well.
+        let fields = |message: &RawValue| serde_json::from_str::<Self>(message.get()).ok();
+        let last = messages
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(index, message)| {
+                let message = fields(message)?;
+                (message.get::<String>("role")? == "user").then_some((index, message))
+            });
+        let Some((index, mut message)) = last else {
+            return;
+        };
+        let text = message
+            .get::<String>("content")
+            .filter(|text| !text.is_empty());
+        let mut content: Vec<Box<RawValue>> = match text {
+            Some(text) => to_raw_value(&json!({"type": "text", "text": text}))
+                .into_iter()
+                .collect(),
+            None => message.get("content").unwrap_or_default(),
+        };
+        content.extend(parts.iter().cloned());
+        message.set("content", &content);
+        if let Ok(message) = RawValue::from_string(message.to_json()) {
+            messages[index] = message;
+        }
+        self.set("messages", &messages);
+    }
+
     /// Asks for a stream with usage at its end, or for a whole answer.
     pub fn set_stream(&mut self, stream: bool) {
         self.set("stream", &stream);
@@ -303,6 +347,31 @@ mod tests {
             .collect();
         assert_eq!(roles, ["system", "user"]);
         assert_eq!(request.messages()[0]["content"], "two");
+    }
+
+    #[test]
+    fn parts_are_attached_to_the_last_user_message_and_nothing_else_changes() {
+        let part = RawValue::from_string(r#"{"type":"image_url"}"#.to_owned()).unwrap();
+        let attached = |text: &str| {
+            let mut request = parse(text);
+            request.attach(std::slice::from_ref(&part));
+            request.to_json()
+        };
+        assert_eq!(
+            attached(
+                r#"{"messages":[{"role":"user","content":"1"},{"z":1.0,"role":"user","content":"2","name":"n"},{"role":"assistant","content":"3"}],"seed":1.0}"#
+            ),
+            r#"{"messages":[{"role":"user","content":"1"},{"z":1.0,"role":"user","content":[{"type":"text","text":"2"},{"type":"image_url"}],"name":"n"},{"role":"assistant","content":"3"}],"seed":1.0}"#
+        );
+        assert_eq!(
+            attached(
+                r#"{"messages":[{"role":"user","content":[{"type":"text","text":"q","x":1.0}]}]}"#
+            ),
+            r#"{"messages":[{"role":"user","content":[{"type":"text","text":"q","x":1.0},{"type":"image_url"}]}]}"#
+        );
+        let without = r#"{"messages":[{"role":"system","content":"s"}]}"#;
+        assert_eq!(attached(without), without);
+        assert!(!parse(without).has_user_message());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::report::SCHEMA_VERSION;
 use crate::model::Request;
 use crate::settings::Shown;
+use crate::trace::media;
 
 /// One document that would be sent or emitted.
 #[derive(Debug, Serialize)]
@@ -179,7 +180,10 @@ fn json(value: &Attribute) -> Value {
     }
 }
 
-/// A JSON text without the line ends between its tokens.
+/// A JSON text without the line ends between its tokens, and with type and size in the place of base64 content.
 fn one_line(value: &RawValue) -> String {
-    value.get().split(['\n', '\r']).map(str::trim).collect()
+    media::outlined(value.get())
+        .split(['\n', '\r'])
+        .map(str::trim)
+        .collect()
 }

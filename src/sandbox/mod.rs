@@ -8,6 +8,7 @@
 mod auth;
 mod hex;
 mod ingest;
+mod media;
 mod model;
 mod observation;
 mod page;

@@ -19,7 +19,7 @@ use super::auth::Authorized;
 use super::observation::Observation;
 use super::reading::{legacy, metrics, observations, traces};
 use super::store::Store;
-use super::{Config, LangfuseVersion, PROJECT_ID, ingest, model, page, time};
+use super::{Config, LangfuseVersion, PROJECT_ID, ingest, media, model, page, time};
 
 /// What every handler knows.
 #[derive(Debug, Clone)]
@@ -30,13 +30,14 @@ struct Sandbox {
 
 pub fn router(config: Config) -> Router {
     let version = config.langfuse;
+    let media = media::routes(config.store.join("media"));
     let sandbox = Sandbox {
         store: Store::new(config.store.clone()),
         config: Arc::new(config),
     };
     Router::new()
         .merge(chat_model())
-        .merge(langfuse(version))
+        .merge(langfuse(version, media))
         .merge(pages())
         .fallback(not_found)
         .layer(DefaultBodyLimit::disable())
@@ -52,13 +53,14 @@ fn chat_model() -> Router<Sandbox> {
         .route("/v1/chat/completions", post(complete_chat))
 }
 
-fn langfuse(version: LangfuseVersion) -> Router<Sandbox> {
+fn langfuse(version: LangfuseVersion, media: Router<Sandbox>) -> Router<Sandbox> {
     let both = Router::new()
         .route("/api/public/otel/v1/traces", post(ingest_traces))
         .route("/api/public/otel/v1/metrics", post(ignore_metrics))
         .route("/api/public/health", get(health))
         .route("/api/public/ready", get(health))
-        .route("/api/public/projects", get(projects));
+        .route("/api/public/projects", get(projects))
+        .merge(media);
     let routes = match version {
         LangfuseVersion::V3 => both
             .route("/api/public/traces", get(list_traces))
@@ -332,12 +334,12 @@ pub fn json_response(status: StatusCode, body: &Value) -> Response {
         .into_response()
 }
 
-/// A page runs no script and loads nothing, whatever the traces hold.
+/// A page runs no script and loads nothing but media of this server, whatever the traces hold.
 fn html(status: StatusCode, page: String) -> Response {
     let headers = [
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+            "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'",
         ),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

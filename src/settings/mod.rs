@@ -3,6 +3,7 @@
 //! A flag comes before the environment, the environment before the file of `--env-file`, that before a default.
 //! Nothing is sent and nothing is printed here; what was noticed travels in [`Notes`].
 
+pub mod attachments;
 pub mod ci;
 pub mod destination;
 pub mod keys;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub tracing: Tracing,
     pub delivery: Delivery,
     pub privacy: Privacy,
+    /// Whether images and files are uploaded for the trace to show; else it holds their types and sizes.
+    pub uploads_media: bool,
     pub tls: TlsFiles,
     pub form: Form,
     pub record: Option<PathBuf>,
@@ -123,6 +126,7 @@ pub fn resolve(
         .with(&options.model, patience)?;
     Ok(Settings {
         privacy: privacy(&options.privacy, &mut notes)?,
+        uploads_media: uploads_media(&options.privacy, &sources, &mut notes)?,
         tls: tls_files(&options.destination, &sources, sandbox),
         record: options.record.clone(),
         model,
@@ -165,6 +169,7 @@ pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Fai
     let model = Model::resolve(&options.endpoint, &sources, sandbox, &mut notes)?;
     Ok(Settings {
         privacy: Privacy::new(Capture::Full, &[], &notes.secrets).map_err(unusable_pattern)?,
+        uploads_media: false,
         tls: tls_files(&options.destination, &sources, sandbox),
         record: None,
         model,
@@ -195,6 +200,28 @@ fn privacy(options: &cli::Privacy, notes: &mut Notes) -> Result<Privacy, Failure
 
 fn unusable_pattern((message, hint): (String, &str)) -> Failure {
     Failure::usage(format!("--redact: {message}")).hint(hint)
+}
+
+/// Whether media is uploaded: unless the option or the variable of the Langfuse SDKs forbids it.
+fn uploads_media(
+    options: &cli::Privacy,
+    sources: &Sources,
+    notes: &mut Notes,
+) -> Result<bool, Failure> {
+    const VARIABLE: &str = "LANGFUSE_MEDIA_UPLOAD_ENABLED";
+    let forbidden = if options.no_media {
+        Some(Origin::Flag("--no-media"))
+    } else {
+        match sources.get(VARIABLE) {
+            Some(found) if !sources.is_on(VARIABLE)? => Some(found.origin),
+            _ => None,
+        }
+    };
+    let is_forbidden = forbidden.is_some();
+    notes
+        .shown
+        .extend(forbidden.map(|origin| Shown::new("media", "not uploaded", origin)));
+    Ok(!is_forbidden)
 }
 
 /// The files of TLS; the sandbox speaks none.

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Patience;
+use super::attachments;
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Sourced, Sources};
 use crate::cli;
@@ -34,6 +35,8 @@ pub struct Model {
     pub system: Option<String>,
     /// Fields of the body that were asked for, with their JSON texts, in the order they are set.
     pub fields: Vec<(String, Box<RawValue>)>,
+    /// Content parts that go with the last user message.
+    pub attachments: Vec<Box<RawValue>>,
     /// Whether a stream was asked for or forbidden.
     pub stream: Option<bool>,
     pub retries: u32,
@@ -80,6 +83,7 @@ impl Model {
             name,
             system: None,
             fields: Vec::new(),
+            attachments: Vec::new(),
             stream: None,
             retries: 0,
             timeout: CHECK_TIMEOUT,
@@ -95,6 +99,7 @@ impl Model {
         Ok(Self {
             system: options.system.clone(),
             fields: fields(options, &self.endpoint)?,
+            attachments: attachments::read(&options.images, &options.files)?,
             stream: (options.stream || options.no_stream).then_some(options.stream),
             retries: options.retries.unwrap_or(patience.retries),
             timeout: Duration::from_secs_f64(options.timeout),
@@ -105,6 +110,7 @@ impl Model {
     /// A chat completion of `prompt`.
     pub fn chat(&self, prompt: &str, stream: bool) -> Request {
         let mut request = Request::chat(&self.name.value, self.system.as_deref(), prompt);
+        request.attach(&self.attachments);
         for (name, value) in &self.fields {
             request.set_raw(name, value.clone());
         }
@@ -119,6 +125,7 @@ impl Model {
         if let Some(system) = &self.system {
             request.set_system(system);
         }
+        request.attach(&self.attachments);
         for (name, value) in &self.fields {
             request.set_raw(name, value.clone());
         }

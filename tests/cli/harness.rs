@@ -528,7 +528,14 @@ pub fn forward(sandbox: &Sandbox, request: &Request) -> Reply {
             .map(|name| (name, request.header(name)))
             .filter(|(_, value)| !value.is_empty())
             .collect();
-        sandbox.post(&request.path, &headers, request.body.clone())
+        let authorization = sandbox.authorization();
+        let headers = [&[("authorization", authorization.as_str())], &headers[..]].concat();
+        sandbox.send(
+            &request.method,
+            &request.path,
+            &headers,
+            request.body.clone(),
+        )
     };
     Reply::Answer(answer.status, "application/json", answer.body)
 }

@@ -48,6 +48,10 @@ mod resend;
 mod signals;
 // What the stand-in itself answers.
 mod sandbox;
+// Images and files that go with a prompt.
+mod attachments;
+// Base64 content: uploaded beside the call, and out of the trace.
+mod media;
 // What the model endpoint is asked, and what becomes of its answers.
 mod model;
 // Stage by stage: settings, endpoint, keys, export and read-back.

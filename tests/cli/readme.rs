@@ -53,7 +53,8 @@ fn every_block_that_needs_no_outside_server_runs() {
             "
 ",
         );
-        let prepare = "git init -q . 2>/dev/null; printf '%s' '{}' > x; set -e\n";
+        let prepare = "git init -q . 2>/dev/null; printf '%s' '{}' > x; printf '\\x89PNG\\r\\n\\x1a\\n' > photo.png; \
+                       printf '%%PDF-1.7' > report.pdf; set -e\n";
         let command = call.command();
         let environment = command
             .get_envs()

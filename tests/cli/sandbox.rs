@@ -2,6 +2,7 @@
 
 mod chat_model;
 mod ingest;
+mod media;
 mod metrics;
 mod pages;
 mod reading;

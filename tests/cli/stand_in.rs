@@ -169,6 +169,17 @@ impl Sandbox {
         }
     }
 
+    /// The bytes and the headers of a page or a file, asked for as a browser does.
+    pub fn fetch(&self, path: &str) -> (http::HeaderMap, Vec<u8>) {
+        let mut response = self
+            .agent
+            .get(format!("{}{path}", self.url))
+            .call()
+            .unwrap();
+        let bytes = response.body_mut().read_to_vec().unwrap();
+        (response.headers().clone(), bytes)
+    }
+
     /// What the v2 interface knows of a trace, with all fields, newest first.
     pub fn observations(&self, trace_id: &str) -> Vec<Value> {
         let path = format!(

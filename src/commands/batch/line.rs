@@ -142,7 +142,7 @@ fn prompted(text: &str, prompt: &Value, model: &settings::Model) -> Result<Reque
     let Value::String(prompt) = prompt else {
         return Err("`prompt` is no string".to_owned());
     };
-    let mut request = model.chat(prompt, false);
+    let mut request = Request::chat(&model.name.value, None, prompt);
     let given = read(text)?;
     for (name, value) in given.fields().filter(|(name, _)| *name != "prompt") {
         request.set_raw(name, value.to_owned());

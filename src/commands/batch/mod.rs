@@ -48,7 +48,8 @@ pub async fn run(options: &cli::Batch, console: &Console) -> Result<Verdict, Fai
     let sources = Sources::read(options.run.destination.env_file.as_deref())?;
     let mut plan = Plan::new(options, &input, &setup.settings, &sources)?;
     if options.run.dry_run {
-        return strict::show(&input.rewindable()?, &plan, &setup.settings);
+        let uploads = &setup.means.uploads;
+        return strict::show(&input.rewindable()?, &plan, &setup.settings, uploads);
     }
     let opened = open(options, input, &mut plan, &setup, console)?;
     go(options, opened, &plan, setup, console).await
@@ -114,6 +115,7 @@ async fn go(
         plan,
         settings,
         http: &means.http,
+        uploads: &means.uploads,
         console,
         pace: &pace,
         dialect: dialect(&settings.tracing),

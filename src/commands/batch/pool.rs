@@ -3,16 +3,16 @@
 //! Every stage is bounded: a new call only begins while there is room behind it, so a slow model, disk or Langfuse
 //! slows the reader down, and memory does not grow with the number of lines.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -31,6 +31,7 @@ use super::tracer::{Delivered, Tracer};
 use super::writer::Writer;
 use crate::commands::call::{self, Caller};
 use crate::commands::interrupt::Interrupt;
+use crate::commands::media::{self, Uploads};
 use crate::console::Console;
 use crate::delivery::{Delivery, Spool};
 use crate::failure::{Failure, Signal};
@@ -38,9 +39,8 @@ use crate::model::{Nowhere, Pace, Progress};
 use crate::output::progress::Display;
 use crate::output::tally::Tally;
 use crate::settings::Settings;
-use crate::trace::privacy::Filtered;
 use crate::trace::spans::{self, Dialect};
-use crate::trace::{Exchange, Recording, TraceContext, ids};
+use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
 
 /// Output that waits for the disk is at most this much before no new call begins, in bytes.
 const MOST_UNWRITTEN: usize = 1 << 20;
@@ -70,6 +70,7 @@ pub struct Tools<'a> {
     pub plan: &'a Plan,
     pub settings: &'a Settings,
     pub http: &'a reqwest::Client,
+    pub uploads: &'a Uploads,
     pub console: &'a Console,
     pub pace: &'a Pace,
     pub dialect: Dialect,
@@ -92,6 +93,8 @@ pub struct Ends<'a> {
 }
 
 type Call<'a> = Pin<Box<dyn Future<Output = Called> + 'a>>;
+/// Gives the line, and the exchange with references in the place of what was uploaded.
+type Upload<'a> = Pin<Box<dyn Future<Output = (u64, Untraced)> + 'a>>;
 
 /// The run.
 pub struct Pool<'a> {
@@ -106,6 +109,9 @@ pub struct Pool<'a> {
     order: Order<Ended>,
     /// What is left to do for the lines that are being written, in their order.
     unwritten: VecDeque<(u64, Trail)>,
+    uploads: FuturesUnordered<Upload<'a>>,
+    /// The exchanges whose images and files are under way, as they are traced when nobody can wait for these.
+    uploading: HashMap<u64, Rc<Untraced>>,
     is_closed: bool,
     is_project_known: bool,
     /// The traces that `--verify` looks for.
@@ -129,12 +135,22 @@ struct Ended {
 enum Trail {
     /// Nothing: it has no trace, or none that is sent.
     Done,
-    Trace(Vec<SpanData>),
+    /// It is traced.
+    Trace(Box<Untraced>),
+}
+
+/// An exchange whose spans are not made yet.
+#[derive(Debug)]
+struct Untraced {
+    exchange: Exchange,
+    trace: Trace,
+    context: TraceContext,
 }
 
 /// What happened next.
 enum Event {
     Answered(Box<Called>),
+    Uploaded(u64, Box<Untraced>),
     Read(Option<io::Result<Vec<input::Line>>>),
     Written(io::Result<usize>),
     Delivered(Delivered),
@@ -154,6 +170,8 @@ impl<'a> Pool<'a> {
             calls: FuturesUnordered::new(),
             order: Order::new(is_ordered),
             unwritten: VecDeque::new(),
+            uploads: FuturesUnordered::new(),
+            uploading: HashMap::new(),
             is_closed: false,
             is_project_known: false,
             census,
@@ -176,7 +194,11 @@ impl<'a> Pool<'a> {
                 break;
             }
             match self.next(interrupt, &mut tick).await {
-                Event::Answered(called) => self.answered(&called).await,
+                Event::Answered(called) => self.answered(*called).await,
+                Event::Uploaded(line, untraced) => {
+                    self.uploading.remove(&line);
+                    self.push(line, &untraced);
+                }
                 Event::Read(lines) => self.read(lines),
                 Event::Written(written) => self.written(written),
                 Event::Delivered(delivered) => self.delivered(&delivered),
@@ -226,6 +248,9 @@ impl<'a> Pool<'a> {
             Some(called) = self.calls.next(), if !self.calls.is_empty() => {
                 Event::Answered(Box::new(called))
             }
+            Some((line, untraced)) = self.uploads.next(), if !self.uploads.is_empty() => {
+                Event::Uploaded(line, Box::new(untraced))
+            }
             read = lines.recv(), if wants_lines => Event::Read(read),
             written = writer.written(), if is_writing => Event::Written(written),
             delivered = delivered => Event::Delivered(delivered),
@@ -243,6 +268,7 @@ impl<'a> Pool<'a> {
             && self.lines.is_empty()
             && self.calls.is_empty()
             && self.unwritten.is_empty()
+            && self.uploads.is_empty()
             && self.ends.tracer.as_ref().is_none_or(Tracer::is_idle)
     }
 
@@ -260,7 +286,7 @@ impl<'a> Pool<'a> {
             .ends
             .tracer
             .as_mut()
-            .filter(|_| self.unwritten.is_empty())
+            .filter(|_| self.unwritten.is_empty() && self.uploads.is_empty())
         {
             tracer.hurry();
         }
@@ -303,6 +329,7 @@ impl<'a> Pool<'a> {
     fn may_start(&self) -> bool {
         let concurrency = self.tools.concurrency;
         self.calls.len() < concurrency
+            && self.uploads.len() < concurrency
             && self.order.held() <= 4 * concurrency
             && self.ends.writer.waiting_bytes() < MOST_UNWRITTEN
             && self.ends.tracer.as_ref().is_none_or(Tracer::has_room)
@@ -349,7 +376,7 @@ impl<'a> Pool<'a> {
         }
     }
 
-    async fn answered(&mut self, called: &Called) {
+    async fn answered(&mut self, called: Called) {
         if !std::mem::replace(&mut self.is_project_known, true)
             && let Err(why) = self.ends.pages.settle().await
         {
@@ -364,32 +391,22 @@ impl<'a> Pool<'a> {
         {
             self.stop(Stop::Model(error.message.clone()));
         }
-        let spans = self.kept(called);
-        let page = spans
-            .as_ref()
-            .and(self.ends.pages.trace(called.context.trace_id));
-        match called.to_line(page.as_deref()) {
+        self.record(&called);
+        let is_traced = self.is_traced(exchange, &called.context);
+        let page = self.ends.pages.trace(called.context.trace_id);
+        match called.to_line(page.filter(|_| is_traced).as_deref()) {
             Ok(text) => {
-                let trail = spans.map_or(Trail::Done, Trail::Trace);
-                self.end(called.line, Ended { text, trail });
+                let line = called.line;
+                let trail = if is_traced {
+                    Trail::Trace(Box::new(called.into()))
+                } else {
+                    Trail::Done
+                };
+                self.end(line, Ended { text, trail });
             }
             Err(error) => self.stop(Stop::File(error.into())),
         }
         self.check_errors();
-    }
-
-    /// Keeps what may be kept of a call: in the recording, and as the spans of its trace, if it has one.
-    fn kept(&mut self, called: &Called) -> Option<Vec<SpanData>> {
-        let context = &called.context;
-        let is_traced = self.is_traced(&called.exchange, context);
-        if !is_traced && self.ends.record.is_none() {
-            return None;
-        }
-        let privacy = &self.tools.settings.privacy;
-        let filtered = privacy.filter(&called.exchange, &called.trace);
-        self.tally.redactions += filtered.redactions as u64;
-        self.record(&filtered, context);
-        is_traced.then(|| self.spans(&filtered, context))
     }
 
     /// Whether an exchange is among those that are traced.
@@ -402,26 +419,64 @@ impl<'a> Pool<'a> {
         self.tools.is_traced && is_sampled
     }
 
-    /// The spans of an exchange that is traced.
-    fn spans(&mut self, filtered: &Filtered<'_>, context: &TraceContext) -> Vec<SpanData> {
-        let Filtered {
-            exchange, trace, ..
-        } = filtered;
-        if self.tools.settings.delivery.verify.is_some() {
-            let session = trace.session.as_deref().unwrap_or_default();
-            self.census.add(session, context.trace_id, exchange.start);
-        }
-        spans::spans(exchange, trace, context, self.tools.dialect).to_vec()
-    }
-
-    fn record(&mut self, filtered: &Filtered<'_>, context: &TraceContext) {
+    fn record(&mut self, called: &Called) {
         let Some(file) = &mut self.ends.record else {
             return;
         };
-        let line = Recording::new(&filtered.exchange, &filtered.trace, context).to_line();
-        if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
+        let privacy = &self.tools.settings.privacy;
+        let filtered = privacy.filter(&called.exchange, &called.trace);
+        let recording = Recording::new(&filtered.exchange, &filtered.trace, &called.context);
+        let line = format!("{}\n", recording.to_line());
+        if let Err(error) = file.write_all(line.as_bytes()) {
             let failure = Failure::file(format!("the recording cannot be written: {error}"));
             self.stop(Stop::File(failure.hint("is the disk full?")));
+        }
+    }
+
+    /// Sends the trace of a line, once its images and files are uploaded.
+    fn trace(&mut self, line: u64, untraced: Untraced) {
+        if !Uploads::may_be_in(&untraced.exchange) {
+            return self.push(line, &untraced);
+        }
+        let untraced = Rc::new(untraced);
+        self.uploading.insert(line, Rc::clone(&untraced));
+        let uploads = self.tools.uploads;
+        let deadline = Instant::now() + self.tools.settings.delivery.export_timeout;
+        self.uploads.push(Box::pin(async move {
+            let Untraced {
+                exchange,
+                trace,
+                context,
+            } = &*untraced;
+            let owner = media::owner(context, exchange);
+            let uploaded = uploads.traced(exchange, None, &owner, deadline).await;
+            let untraced = Untraced {
+                exchange: uploaded.into_owned(),
+                trace: trace.clone(),
+                context: *context,
+            };
+            (line, untraced)
+        }));
+    }
+
+    /// Hands the spans of a line to the tracer, but for those that have arrived before.
+    fn push(&mut self, line: u64, untraced: &Untraced) {
+        let settings = self.tools.settings;
+        let context = &untraced.context;
+        let filtered = settings.privacy.filter(&untraced.exchange, &untraced.trace);
+        self.tally.redactions += filtered.redactions as u64;
+        let (exchange, trace) = (&filtered.exchange, &filtered.trace);
+        if settings.delivery.verify.is_some() {
+            let session = trace.session.as_deref().unwrap_or_default();
+            self.census.add(session, context.trace_id, exchange.start);
+        }
+        let mut spans = spans::spans(exchange, trace, context, self.tools.dialect).to_vec();
+        if let Arrived::Known(arrived) = &self.ends.history.arrived {
+            spans.retain(|span| !arrived.contains(&span.span_context.span_id()));
+        }
+        match &mut self.ends.tracer {
+            Some(tracer) if !spans.is_empty() => tracer.push(line, spans),
+            _ => self.note(&Note::Accepted(vec![line])),
         }
     }
 
@@ -442,21 +497,18 @@ impl<'a> Pool<'a> {
             return;
         };
         let context = TraceContext::root(trace_id);
-        let mut spans = Vec::new();
-        if self.is_traced(&exchange, &context) {
-            let privacy = &self.tools.settings.privacy;
-            let filtered = privacy.filter(&exchange, &parsed.trace);
-            spans = self.spans(&filtered, &context);
-        }
-        match &self.ends.history.arrived {
-            Arrived::Unknown => self.tally.traces.undecided += 1,
-            Arrived::Known(arrived) => {
-                spans.retain(|span| !arrived.contains(&span.span_context.span_id()));
-                match &mut self.ends.tracer {
-                    Some(tracer) if !spans.is_empty() => tracer.push(line, spans),
-                    _ => self.note(&Note::Accepted(vec![line])),
-                }
-            }
+        if !self.is_traced(&exchange, &context) {
+            self.note(&Note::Accepted(vec![line]));
+        } else if matches!(self.ends.history.arrived, Arrived::Unknown) {
+            self.tally.traces.undecided += 1;
+        } else {
+            let trace = parsed.trace.clone();
+            let untraced = Untraced {
+                exchange,
+                trace,
+                context,
+            };
+            self.trace(line, untraced);
         }
     }
 
@@ -501,10 +553,10 @@ impl<'a> Pool<'a> {
     fn settle(&mut self, lines: usize) {
         let mut done = Vec::new();
         for _ in 0..lines.min(self.unwritten.len()) {
-            match (self.unwritten.pop_front(), &mut self.ends.tracer) {
-                (Some((line, Trail::Trace(spans))), Some(tracer)) => tracer.push(line, spans),
-                (Some((line, _)), _) => done.push(line),
-                (None, _) => break,
+            match self.unwritten.pop_front() {
+                Some((line, Trail::Trace(untraced))) => self.trace(line, *untraced),
+                Some((line, Trail::Done)) => done.push(line),
+                None => break,
             }
         }
         if !done.is_empty() {
@@ -571,8 +623,27 @@ impl<'a> Pool<'a> {
         self.calls.clear();
         self.is_closed = true;
         self.settle(usize::MAX);
+        self.uploads.clear();
+        for (line, untraced) in std::mem::take(&mut self.uploading) {
+            let outlined = Untraced {
+                exchange: media::outlined(&untraced.exchange).into_owned(),
+                trace: untraced.trace.clone(),
+                context: untraced.context,
+            };
+            self.push(line, &outlined);
+        }
         if let Some(tracer) = &mut self.ends.tracer {
             tracer.cancel();
+        }
+    }
+}
+
+impl From<Called> for Untraced {
+    fn from(called: Called) -> Self {
+        Self {
+            exchange: called.exchange,
+            trace: called.trace,
+            context: called.context,
         }
     }
 }

@@ -10,6 +10,7 @@ use super::line::{Defaults, Line};
 use super::plan::Plan;
 use crate::cli::Form;
 use crate::commands::call;
+use crate::commands::media::Uploads;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;
@@ -81,7 +82,12 @@ struct Counts {
 ///
 /// # Errors
 /// When the input cannot be read.
-pub fn show(input: &Input, plan: &Plan, settings: &Settings) -> Result<Verdict, Failure> {
+pub fn show(
+    input: &Input,
+    plan: &Plan,
+    settings: &Settings,
+    uploads: &Uploads,
+) -> Result<Verdict, Failure> {
     let mut counts = Counts::default();
     let mut first = None;
     each(input, plan, settings, |number, line| match line {
@@ -110,7 +116,8 @@ pub fn show(input: &Input, plan: &Plan, settings: &Settings) -> Result<Verdict, 
         _ => (None, spans::Dialect::Langfuse),
     };
     let context = TraceContext::root(trace_id);
-    let filtered = settings.privacy.filter(&exchange, &line.trace);
+    let planned = uploads.planned(&exchange);
+    let filtered = settings.privacy.filter(&planned, &line.trace);
     let spans = spans::spans(&filtered.exchange, &filtered.trace, &context, dialect);
     let url = settings
         .model

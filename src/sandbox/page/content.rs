@@ -1,8 +1,10 @@
 //! What went in or came out of an observation, as people read it: chat messages as a conversation,
-//! other JSON indented, text as text.
+//! other JSON indented, text as text, media below what refers to it.
 
 use maud::{Markup, html};
 use serde_json::Value;
+
+use super::media;
 
 /// More than this of one text is not drawn: a browser would stall on it.
 const MOST_CHARS: usize = 100_000;
@@ -12,10 +14,10 @@ pub fn draw(text: &str) -> Markup {
         .ok()
         .filter(|json: &Value| json.is_array() || json.is_object());
     let Some(json) = parsed else {
-        return block("text", text);
+        return html! { (block("text", text)) (media::draw(text)) };
     };
     let Some(messages) = messages(&json) else {
-        return block("json", &indented(&json));
+        return html! { (block("json", &indented(&json))) (media::draw(text)) };
     };
     html! {
         @if let Some(tools) = json.get("tools") {
@@ -56,6 +58,7 @@ fn draw_message(message: &Value) -> Markup {
             (draw_parts(parts))
             @if let Some(refusal) = message["refusal"].as_str() { (block("text", refusal)) }
             @for call in message["tool_calls"].as_array().into_iter().flatten() { (draw_call(&call["function"])) }
+            (media::draw(&message.to_string()))
         }
     }
 }

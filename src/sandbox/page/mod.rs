@@ -2,6 +2,7 @@
 //! whatever a trace holds.
 
 mod content;
+mod media;
 mod summary;
 mod trace;
 mod waterfall;

@@ -100,6 +100,11 @@ impl Privacy {
         })
     }
 
+    /// Whether content is kept whole, but for what is redacted.
+    pub fn keeps_all(&self) -> bool {
+        self.capture == Capture::Full
+    }
+
     /// What may be traced and recorded of an exchange and its trace.
     pub fn filter<'a>(&self, exchange: &'a Exchange, trace: &'a Trace) -> Filtered<'a> {
         let mut pass = Pass {

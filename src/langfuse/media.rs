@@ -1,0 +1,178 @@
+//! The media API of a Langfuse: content is announced, put where the answer says, and reported as being there.
+
+use std::time::{Duration, Instant};
+
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::api::{Api, ApiError};
+use crate::http::url::parse_http_url;
+use crate::http::{TransportError, read_body, retry_after};
+use crate::trace::media::Media;
+
+const PATH: &str = "/api/public/media";
+/// How often each step is tried.
+const TRIES: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// How long the content itself may take.
+const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+/// The most that is read of a store's complaint.
+const MOST_BYTES: usize = 4096;
+
+/// The observation that shows the content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub trace_id: String,
+    pub observation_id: String,
+}
+
+/// Where in the observation the content is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    Input,
+    Output,
+}
+
+impl Field {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Output => "output",
+        }
+    }
+}
+
+impl Api {
+    /// Makes sure that the Langfuse has `media` and knows whose it is; returns the id that it goes by. Content that is
+    /// there already is not sent again.
+    ///
+    /// # Errors
+    /// When a step of it is refused or unanswered, after as many tries as help.
+    pub async fn upload(
+        &self,
+        media: Media,
+        owner: &Owner,
+        field: Field,
+    ) -> Result<String, ApiError> {
+        let announcement = json!({
+            "contentType": media.content_type,
+            "contentLength": media.bytes.len(),
+            "sha256Hash": media.sha256(),
+            "traceId": owner.trace_id,
+            "observationId": owner.observation_id,
+            "field": field.name(),
+        });
+        let answer = retried(|| self.send(Method::POST, PATH, &announcement)).await?;
+        // It goes into a path and into the reference.
+        let fits = |id: &&str| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            !id.is_empty() && id.bytes().all(fits)
+        };
+        let id = answer["mediaId"].as_str().filter(fits).ok_or_else(|| {
+            ApiError::foreign("the media API answered without the id of the content".to_owned())
+        })?;
+        if let Some(url) = answer["uploadUrl"].as_str() {
+            self.put_and_report(url, media, id).await?;
+        }
+        Ok(id.to_owned())
+    }
+
+    /// Puts the content into its store and reports what came of it: without the report it counts as not there.
+    async fn put_and_report(&self, url: &str, media: Media, id: &str) -> Result<(), ApiError> {
+        let start = Instant::now();
+        let hash = media.sha256();
+        let content_type = media.content_type;
+        // Counted references, so that another try costs no copy.
+        let bytes = bytes::Bytes::from(media.bytes);
+        let put = retried(|| self.put(url, &content_type, &hash, bytes.clone())).await;
+        let (status, error) = match &put {
+            Ok(status) => (Some(status.as_u16()), None),
+            Err(error) => (error.status, Some(error.message.as_str())),
+        };
+        if let Some(status) = status {
+            let report = json!({
+                "uploadedAt": format!("{:.3}", Timestamp::now()),
+                "uploadHttpStatus": status,
+                "uploadHttpError": error,
+                "uploadTimeMs": u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            });
+            let path = format!("{PATH}/{id}");
+            let reported = retried(|| self.send(Method::PATCH, &path, &report)).await;
+            put?;
+            reported.map(drop)
+        } else {
+            put.map(drop)
+        }
+    }
+
+    /// Puts the content where a signed URL says: that is another server, which is not sent the keys. A store of Google
+    /// refuses the headers that those of Amazon and Azure want.
+    async fn put(
+        &self,
+        url: &str,
+        content_type: &str,
+        hash: &str,
+        bytes: bytes::Bytes,
+    ) -> Result<StatusCode, ApiError> {
+        let url = parse_http_url(url)
+            .map_err(|error| ApiError::foreign(format!("the upload URL is wrong: {error}")))?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        // The query signs the request: who sees it may upload too.
+        self.console.detail(1, || {
+            format!("> PUT {host}{} ({} bytes)", url.path(), bytes.len())
+        });
+        let is_google = url.as_str().contains("storage.googleapis.com");
+        let mut request = self.http.put(url).timeout(UPLOAD_TIMEOUT).body(bytes);
+        request = request.header(CONTENT_TYPE, content_type);
+        if !is_google {
+            request = request
+                .header("x-amz-checksum-sha256", hash)
+                .header("x-ms-blob-type", "BlockBlob");
+        }
+        let unreachable = |error: reqwest::Error| {
+            let message = TransportError::from(error).message;
+            ApiError::unanswered(format!("no answer from the media store {host}: {message}"))
+        };
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        self.console.detail(1, || format!("< {status}"));
+        if status.is_success() {
+            return Ok(status);
+        }
+        let wait = retry_after(response.headers());
+        let words = read_body(response, MOST_BYTES).await.unwrap_or_default();
+        let words = self.console.clean(&String::from_utf8_lossy(&words));
+        Err(ApiError {
+            status: Some(status.as_u16()),
+            wait,
+            ..ApiError::unanswered(format!("the media store {host} answered {status}: {words}"))
+        })
+    }
+}
+
+/// Tries again what a busy or broken server may yet do.
+async fn retried<T, F>(attempt: impl Fn() -> F) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    let mut tries = 1;
+    let mut wait = FIRST_WAIT;
+    loop {
+        match attempt().await {
+            Err(error) if tries < TRIES && is_passing(&error) => {
+                tokio::time::sleep(error.wait.unwrap_or(wait)).await;
+            }
+            ended => return ended,
+        }
+        tries += 1;
+        wait *= 2;
+    }
+}
+
+fn is_passing(error: &ApiError) -> bool {
+    error
+        .status
+        .is_none_or(|status| status == 429 || status >= 500)
+}

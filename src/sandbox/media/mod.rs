@@ -1,0 +1,267 @@
+//! The media API: content is announced, put to a signed URL of the sandbox itself, reported, and read again. What is
+//! refused is refused in the words of a Langfuse 4.16, or of an S3 store where content is put.
+
+mod announcement;
+mod store;
+
+use std::io;
+use std::path::PathBuf;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, StatusCode, header};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::auth::Authorized;
+use super::hex::hex;
+use super::server::json_response;
+use super::{PROJECT_ID, SECRET_KEY, time};
+use announcement::{Announcement, refused};
+use store::{Record, Store};
+
+/// The most that one content may hold: a tenth of what a Langfuse takes.
+const MOST_BYTES: u64 = 100_000_000;
+/// The most that an announcement or a report may hold.
+const MOST_JSON: usize = 64 << 10;
+/// How long a URL is good for, as it says; the sandbox's stay good.
+const HOUR: i64 = 3_600_000;
+
+/// The interface and the content, kept in `folder`.
+pub fn routes<S>(folder: PathBuf) -> Router<S> {
+    Router::new()
+        .route("/api/public/media", post(announce))
+        .route("/api/public/media/{id}", get(describe).patch(report))
+        .route("/media/{id}", get(content).put(upload))
+        .layer(DefaultBodyLimit::max(MOST_JSON))
+        .with_state(Store::new(folder))
+}
+
+/// Where the content of an id is.
+pub fn path(id: &str) -> String {
+    format!("/media/{id}")
+}
+
+async fn announce(
+    State(store): State<Store>,
+    _: Authorized,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let announced = match Announcement::read(&body) {
+        Err(refusal) => return Ok(json_response(StatusCode::BAD_REQUEST, &refusal)),
+        Ok(announced) => announced,
+    };
+    if announced.content_length > MOST_BYTES {
+        let message = format!("File size must be less than {MOST_BYTES} bytes");
+        let body = json!({"message": message, "error": "InvalidRequestError"});
+        return Ok(json_response(StatusCode::BAD_REQUEST, &body));
+    }
+    let id = announced.id();
+    let record = Record::of(&announced);
+    let is_there = {
+        let (store, id, record) = (store, id.clone(), record.clone());
+        disk(move || store.announce(&id, &record)).await?
+    };
+    let url = format!("{}?{}", url(&headers, &id), signed(&id, &record));
+    let url = if is_there { Value::Null } else { url.into() };
+    let answer = json!({"mediaId": id, "uploadUrl": url});
+    Ok(json_response(StatusCode::CREATED, &answer))
+}
+
+/// Takes content as a store does: with the signature of the URL alone, and only what was announced.
+async fn upload(
+    State(store): State<Store>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let record = {
+        let (store, id) = (store.clone(), id.clone());
+        disk(move || store.record(&id)).await?
+    };
+    let query = request.uri().query().unwrap_or_default();
+    let is_signed = |record: &Record| query == signed(&id, record);
+    let Some(record) = record.filter(is_signed) else {
+        return Ok(store_error(StatusCode::FORBIDDEN, "SignatureDoesNotMatch"));
+    };
+    let (parts, body) = request.into_parts();
+    if let Err((status, code)) = fits(&parts.headers, &record) {
+        return Ok(store_error(status, code));
+    }
+    let most = usize::try_from(record.content_length).unwrap_or(usize::MAX);
+    let Ok(bytes) = to_bytes(body, most).await else {
+        return Ok(store_error(StatusCode::BAD_REQUEST, "EntityTooLarge"));
+    };
+    if STANDARD.encode(Sha256::digest(&bytes)) != record.sha256_hash {
+        return Ok(store_error(StatusCode::BAD_REQUEST, "BadDigest"));
+    }
+    disk(move || store.put(&id, &bytes)).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+/// Whether the headers are those that were signed, without keys beside the signature.
+fn fits(headers: &HeaderMap, record: &Record) -> Result<(), (StatusCode, &'static str)> {
+    let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if value("authorization").is_some() {
+        // Only one way to authenticate is allowed.
+        return Err((StatusCode::BAD_REQUEST, "InvalidArgument"));
+    }
+    if value("content-type") != Some(&record.content_type) {
+        return Err((StatusCode::FORBIDDEN, "SignatureDoesNotMatch"));
+    }
+    if value("x-amz-checksum-sha256").is_some_and(|hash| hash != record.sha256_hash) {
+        return Err((StatusCode::BAD_REQUEST, "BadDigest"));
+    }
+    Ok(())
+}
+
+async fn report(
+    State(store): State<Store>,
+    _: Authorized,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let report: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let uploaded_at = report["uploadedAt"].as_str().and_then(time::parse);
+    let status = report["uploadHttpStatus"]
+        .as_u64()
+        .filter(|status| *status > 0);
+    let (Some(uploaded_at), Some(status)) = (uploaded_at, status) else {
+        let path = if uploaded_at.is_none() {
+            "uploadedAt"
+        } else {
+            "uploadHttpStatus"
+        };
+        let cause = json!({"code": "invalid_type", "path": [path], "message": "Invalid input"});
+        return Ok(json_response(StatusCode::BAD_REQUEST, &refused(&cause)));
+    };
+    let error = report["uploadHttpError"].as_str().map(ToOwned::to_owned);
+    let message = format!("Media asset {id} not found in project {PROJECT_ID}");
+    let is_known = disk(move || {
+        store.change(&id, |record| {
+            record.uploaded_at = Some(uploaded_at);
+            record.upload_http_status = Some(status);
+            record.upload_http_error = error;
+        })
+    });
+    Ok(if is_known.await? {
+        json_response(StatusCode::OK, &json!({"message": "OK"}))
+    } else {
+        absent(&message)
+    })
+}
+
+async fn describe(
+    State(store): State<Store>,
+    _: Authorized,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let record = {
+        let id = id.clone();
+        disk(move || store.record(&id)).await?
+    };
+    let Some(record) = record else {
+        return Ok(absent("Media asset not found"));
+    };
+    Ok(match record.upload_http_status {
+        None => absent("Media not yet uploaded"),
+        Some(200 | 201) => {
+            let answer = json!({
+                "mediaId": id,
+                "contentType": record.content_type,
+                "contentLength": record.content_length,
+                "uploadedAt": record.uploaded_at.map(time::iso),
+                "url": url(&headers, &id),
+                "urlExpiry": time::iso(time::now() + HOUR),
+            });
+            json_response(StatusCode::OK, &answer)
+        }
+        Some(status) => {
+            let error = record.upload_http_error.unwrap_or_default();
+            absent(&format!(
+                "Media upload failed with status {status}: \n {error}"
+            ))
+        }
+    })
+}
+
+/// The content itself. It comes from anywhere: nothing in it may run, and what a browser would open as a page is only
+/// saved.
+async fn content(State(store): State<Store>, Path(id): Path<String>) -> Result<Response, Failure> {
+    let Some((record, bytes)) = disk(move || store.content(&id)).await? else {
+        return Ok(store_error(StatusCode::NOT_FOUND, "NoSuchKey"));
+    };
+    let kind = record.content_type.split('/').next().unwrap_or_default();
+    let is_shown =
+        matches!(kind, "image" | "audio" | "video") && record.content_type != "image/svg+xml";
+    let disposition = if is_shown { "inline" } else { "attachment" };
+    let headers = [
+        (header::CONTENT_TYPE, record.content_type.as_str()),
+        (header::CONTENT_DISPOSITION, disposition),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; sandbox",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    let isolation = [("cross-origin-resource-policy", "same-origin")];
+    Ok((headers, isolation, Body::from(bytes)).into_response())
+}
+
+/// The query that proves that a URL comes from here, for what was announced.
+fn signed(id: &str, record: &Record) -> String {
+    let Record {
+        content_type,
+        content_length,
+        sha256_hash,
+        ..
+    } = record;
+    let announced = format!("{SECRET_KEY}/{id}/{content_type}/{content_length}/{sha256_hash}");
+    format!("signature={}", hex(&Sha256::digest(announced)))
+}
+
+/// The content's URL, by the name that the client knows this server by.
+fn url(headers: &HeaderMap, id: &str) -> String {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    format!("http://{}{}", host.unwrap_or("127.0.0.1"), path(id))
+}
+
+/// Disk work, aside from the thread that answers.
+async fn disk<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other).flatten().map_err(Failure)
+}
+
+fn absent(message: &str) -> Response {
+    let body = json!({"message": message, "error": "LangfuseNotFoundError"});
+    json_response(StatusCode::NOT_FOUND, &body)
+}
+
+fn store_error(status: StatusCode, code: &str) -> Response {
+    let xml =
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code></Error>");
+    (status, [(header::CONTENT_TYPE, "application/xml")], xml).into_response()
+}
+
+/// The folder could not be read or written.
+#[derive(Debug)]
+struct Failure(io::Error);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body =
+            json!({"message": "Failed to get media upload URL", "error": self.0.to_string()});
+        json_response(StatusCode::INTERNAL_SERVER_ERROR, &body)
+    }
+}
