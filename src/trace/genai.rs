@@ -1,6 +1,6 @@
 //! Chat messages in the form of the OpenTelemetry GenAI conventions, for backends that are no Langfuse.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::model::Completion;
 use crate::model::request::text_of;
@@ -27,7 +27,7 @@ pub fn output_messages(completion: &Completion) -> Value {
         .enumerate()
         .map(|(index, message)| {
             let reason = match completion.finish_reasons.get(index).map(String::as_str) {
-                Some("tool_calls") => "tool_call",
+                Some("tool_calls" | "function_call") => "tool_call",
                 Some(reason) => reason,
                 None => "error",
             };
@@ -35,6 +35,28 @@ pub fn output_messages(completion: &Completion) -> Value {
             json!({"role": role, "parts": parts(message), "finish_reason": reason})
         })
         .collect()
+}
+
+/// `gen_ai.tool.definitions`: what the model may call, each with its fields beside its type; `None` without tools.
+pub fn tool_definitions(tools: &[Value], functions: &[Value]) -> Option<Value> {
+    let tools = tools.iter().map(|tool| {
+        let kind = tool["type"].as_str().unwrap_or("function");
+        tool[kind]
+            .as_object()
+            .map_or_else(|| tool.clone(), |fields| definition(kind, fields))
+    });
+    let functions = functions
+        .iter()
+        .filter_map(|function| Some(definition("function", function.as_object()?)));
+    let definitions: Vec<Value> = tools.chain(functions).collect();
+    (!definitions.is_empty()).then(|| definitions.into())
+}
+
+fn definition(kind: &str, fields: &Map<String, Value>) -> Value {
+    let mut definition = Map::new();
+    definition.insert("type".to_owned(), kind.into());
+    definition.extend(fields.clone());
+    definition.into()
 }
 
 fn parts(message: &Value) -> Vec<Value> {
@@ -45,7 +67,7 @@ fn parts(message: &Value) -> Vec<Value> {
         }
     }
     let content = &message["content"];
-    if message["role"] == "tool" {
+    if message["role"] == "tool" || message["role"] == "function" {
         let response = text_of(content).map_or_else(|| content.clone(), Value::String);
         parts.push(json!({"type": "tool_call_response", "id": message["tool_call_id"], "response": response}));
         return parts;
@@ -57,18 +79,30 @@ fn parts(message: &Value) -> Vec<Value> {
         Value::Array(items) => parts.extend(items.iter().map(part)),
         _ => {}
     }
-    if let Some(refusal) = message["refusal"].as_str() {
-        parts.push(json!({"type": "text", "content": refusal}));
+    for text in [&message["refusal"], &message["audio"]["transcript"]] {
+        if let Some(text) = text.as_str() {
+            parts.push(json!({"type": "text", "content": text}));
+        }
     }
     for call in message["tool_calls"].as_array().into_iter().flatten() {
-        parts.push(json!({
-            "type": "tool_call",
-            "id": call["id"],
-            "name": call["function"]["name"],
-            "arguments": arguments(&call["function"]["arguments"]),
-        }));
+        let (called, given) = match &call["custom"] {
+            Value::Null => (&call["function"], &call["function"]["arguments"]),
+            custom => (custom, &custom["input"]),
+        };
+        parts.push(tool_call(&call["id"], &called["name"], given));
+    }
+    if let called @ Value::Object(_) = &message["function_call"] {
+        parts.push(tool_call(
+            &Value::Null,
+            &called["name"],
+            &called["arguments"],
+        ));
     }
     parts
+}
+
+fn tool_call(id: &Value, name: &Value, given: &Value) -> Value {
+    json!({"type": "tool_call", "id": id, "name": name, "arguments": arguments(given)})
 }
 
 /// One part of a message's content; what has no form in the conventions stays as it is.
@@ -112,13 +146,67 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_its_finish_reason() {
-        let completion = Completion::from_body(
-            &json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": "tool_calls"}]}),
-        );
+    fn calls_of_every_age_are_tool_calls() {
+        let message = json!({
+            "role": "assistant", "content": null,
+            "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "sql", "input": "select 1;"}}],
+            "function_call": {"name": "f", "arguments": "{\"x\":1}"},
+        });
+        let result = json!({"role": "function", "name": "f", "content": "ok"});
         assert_eq!(
-            output_messages(&completion),
-            json!([{"role": "assistant", "parts": [{"type": "text", "content": "a"}], "finish_reason": "tool_call"}])
+            input_messages(&[message, result]),
+            json!([
+                {"role": "assistant", "parts": [
+                    {"type": "tool_call", "id": "c", "name": "sql", "arguments": "select 1;"},
+                    {"type": "tool_call", "id": null, "name": "f", "arguments": {"x": 1}}]},
+                {"role": "function", "parts": [{"type": "tool_call_response", "id": null, "response": "ok"}], "name": "f"}
+            ])
         );
+    }
+
+    #[test]
+    fn what_was_spoken_is_text() {
+        let message = json!({"role": "assistant", "content": null, "audio": {"id": "a", "data": "UklGRg==", "transcript": "Hi"}});
+        assert_eq!(
+            input_messages(&[message]),
+            json!([{"role": "assistant", "parts": [{"type": "text", "content": "Hi"}]}])
+        );
+    }
+
+    #[test]
+    fn tools_are_defined_flat() {
+        let tools = [
+            json!({"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true}}),
+            json!({"type": "custom", "custom": {"name": "sql"}}),
+            json!({"type": "web_search", "user_location": "Paris"}),
+        ];
+        let functions = [json!({"name": "old", "parameters": {}})];
+        assert_eq!(
+            tool_definitions(&tools, &functions),
+            Some(json!([
+                {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true},
+                {"type": "custom", "name": "sql"},
+                {"type": "web_search", "user_location": "Paris"},
+                {"type": "function", "name": "old", "parameters": {}}
+            ]))
+        );
+        assert_eq!(tool_definitions(&[], &[]), None);
+    }
+
+    #[test]
+    fn an_answer_has_its_finish_reason() {
+        for (received, expected) in [
+            ("stop", "stop"),
+            ("tool_calls", "tool_call"),
+            ("function_call", "tool_call"),
+        ] {
+            let completion = Completion::from_body(
+                &json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": received}]}),
+            );
+            assert_eq!(
+                output_messages(&completion),
+                json!([{"role": "assistant", "parts": [{"type": "text", "content": "a"}], "finish_reason": expected}])
+            );
+        }
     }
 }
