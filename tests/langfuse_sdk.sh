@@ -13,10 +13,9 @@ prepare
 
 ## What is expected
 
-# succeed ARGUMENT...: langspan does; the trace id that it printed is in $trace.
+# succeed ARGUMENT...: langspan does.
 succeed() {
   run "$@"
-  trace="${traces[0]}"
   verdict "langspan $1 exits with 0" "$(same 0 "$code")"
 }
 

@@ -40,10 +40,21 @@ prepare() {
   trap 'exit 130' INT TERM
 }
 
+# Ends the servers with all that they started; who does not go in ten seconds is killed.
 finish() {
-  for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
-  wait
+  signal_servers TERM
+  for _ in {1..100}; do
+    [[ -n $(jobs -pr) ]] || break
+    sleep 0.1
+  done
+  signal_servers KILL
+  # The shell would say which ones were killed.
+  { wait; } 2>/dev/null
   rm -rf "$work"
+}
+
+signal_servers() {
+  for server in "${servers[@]}"; do kill -s "$1" -- "-$server" 2>/dev/null || true; done
 }
 
 ## Servers
@@ -61,7 +72,10 @@ print(*(socket.getsockname()[1] for socket in held))' "$1"
 start() {
   local port=$1 log="$work/$1.log"
   shift
+  # Job control gives it a process group of its own.
+  set -m
   "${clean[@]}" "$@" >"$log" 2>&1 </dev/null &
+  set +m
   servers+=($!)
   for _ in {1..1200}; do
     if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
@@ -84,12 +98,14 @@ passed=0
 failed=0
 about=""
 
-# run ARGUMENT...: leaves $code, stdout and stderr in files, and the ids that were printed in $traces.
+# run ARGUMENT...: leaves $code, stdout and stderr in files, and the trace ids that were printed in $traces, the
+# first of them in $trace.
 run() {
   code=0
   "${clean[@]}" "${settings[@]}" "$langspan" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null || code=$?
   mapfile -t traces < <(cat "$work/stderr" "$work/stdout" | grep -oE '\b[0-9a-f]{32}\b' | awk '!seen[$0]++')
   traces+=(no-trace-id no-trace-id)
+  trace="${traces[0]}"
 }
 
 # verdict WHAT DIFFERENCE: no difference is a pass.

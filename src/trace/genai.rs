@@ -61,10 +61,11 @@ fn definition(kind: &str, fields: &Map<String, Value>) -> Value {
 
 fn parts(message: &Value) -> Vec<Value> {
     let mut parts = Vec::new();
-    for reasoning in [&message["reasoning"], &message["reasoning_content"]] {
-        if let Some(text) = reasoning.as_str().filter(|text| !text.is_empty()) {
-            parts.push(json!({"type": "reasoning", "content": text}));
-        }
+    // Some servers give the same text under both names.
+    let reasoning = [&message["reasoning"], &message["reasoning_content"]];
+    let mut reasoning = reasoning.into_iter().filter_map(Value::as_str);
+    if let Some(text) = reasoning.find(|text| !text.is_empty()) {
+        parts.push(json!({"type": "reasoning", "content": text}));
     }
     let content = &message["content"];
     if message["role"] == "tool" || message["role"] == "function" {
@@ -79,36 +80,33 @@ fn parts(message: &Value) -> Vec<Value> {
         Value::Array(items) => parts.extend(items.iter().map(part)),
         _ => {}
     }
-    for text in [&message["refusal"], &message["audio"]["transcript"]] {
-        if let Some(text) = text.as_str() {
+    for said in [&message["refusal"], &message["audio"]["transcript"]] {
+        if let Some(text) = said.as_str().filter(|text| !text.is_empty()) {
             parts.push(json!({"type": "text", "content": text}));
         }
     }
     for call in message["tool_calls"].as_array().into_iter().flatten() {
-        let (called, given) = match &call["custom"] {
-            Value::Null => (&call["function"], &call["function"]["arguments"]),
-            custom => (custom, &custom["input"]),
-        };
-        parts.push(tool_call(&call["id"], &called["name"], given));
+        let is_custom = call["type"] == "custom";
+        let called = &call[if is_custom { "custom" } else { "function" }];
+        parts.push(tool_call(&call["id"], called));
     }
-    if let called @ Value::Object(_) = &message["function_call"] {
-        parts.push(tool_call(
-            &Value::Null,
-            &called["name"],
-            &called["arguments"],
-        ));
+    if message["function_call"].is_object() {
+        parts.push(tool_call(&Value::Null, &message["function_call"]));
     }
     parts
 }
 
-fn tool_call(id: &Value, name: &Value, given: &Value) -> Value {
-    json!({"type": "tool_call", "id": id, "name": name, "arguments": arguments(given)})
+/// A function is called with arguments, a custom tool with an input.
+fn tool_call(id: &Value, called: &Value) -> Value {
+    let given = called.get("arguments").unwrap_or(&called["input"]);
+    json!({"type": "tool_call", "id": id, "name": called["name"], "arguments": arguments(given)})
 }
 
 /// One part of a message's content; what has no form in the conventions stays as it is.
 fn part(item: &Value) -> Value {
     match item["type"].as_str() {
         Some("text") => json!({"type": "text", "content": item["text"]}),
+        Some("thinking") => json!({"type": "reasoning", "content": text_of(&item["thinking"])}),
         Some("image_url") => {
             json!({"type": "uri", "modality": "image", "uri": item["image_url"]["url"]})
         }
@@ -134,33 +132,29 @@ mod tests {
             json!({"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "image_url", "image_url": {"url": "http://x/i.png"}}]}),
             json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{\"x\":1}"}}]}),
             json!({"role": "tool", "tool_call_id": "c", "content": "ok"}),
+            json!({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}}),
+            json!({"role": "function", "name": "f", "content": "ok"}),
         ];
         assert_eq!(
             input_messages(&messages),
             json!([
                 {"role": "user", "parts": [{"type": "text", "content": "q"}, {"type": "uri", "modality": "image", "uri": "http://x/i.png"}]},
                 {"role": "assistant", "parts": [{"type": "tool_call", "id": "c", "name": "f", "arguments": {"x": 1}}]},
-                {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c", "response": "ok"}]}
+                {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c", "response": "ok"}]},
+                {"role": "assistant", "parts": [{"type": "tool_call", "id": null, "name": "f", "arguments": {}}]},
+                {"role": "function", "name": "f", "parts": [{"type": "tool_call_response", "id": null, "response": "ok"}]}
             ])
         );
     }
 
     #[test]
-    fn calls_of_every_age_are_tool_calls() {
-        let message = json!({
-            "role": "assistant", "content": null,
-            "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "sql", "input": "select 1;"}}],
-            "function_call": {"name": "f", "arguments": "{\"x\":1}"},
-        });
-        let result = json!({"role": "function", "name": "f", "content": "ok"});
+    fn a_custom_tool_is_called_with_its_input() {
+        let call =
+            json!({"id": "c", "type": "custom", "custom": {"name": "sql", "input": "select 1;"}});
+        let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
         assert_eq!(
-            input_messages(&[message, result]),
-            json!([
-                {"role": "assistant", "parts": [
-                    {"type": "tool_call", "id": "c", "name": "sql", "arguments": "select 1;"},
-                    {"type": "tool_call", "id": null, "name": "f", "arguments": {"x": 1}}]},
-                {"role": "function", "parts": [{"type": "tool_call_response", "id": null, "response": "ok"}], "name": "f"}
-            ])
+            input_messages(&[message]),
+            json!([{"role": "assistant", "parts": [{"type": "tool_call", "id": "c", "name": "sql", "arguments": "select 1;"}]}])
         );
     }
 
