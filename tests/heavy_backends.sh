@@ -229,6 +229,12 @@ read_back() {
   local generation="\"name\": \"chat gpt-4o-mini\", \"kind\": \"$kind\", \"model\": \"gpt-4o-mini\", \"provider\": \"openai\""
   local asked='"tools": [], "messages": [{"role": "system", "text": "Be brief.", "calls": []}, {"role": "user", "text"'
 
+  # What it still has to load may take longer than an export usually may.
+  about="$backend, the first export"
+  settings+=(OTEL_EXPORTER_OTLP_TIMEOUT=120000)
+  run chat "${who[@]}" --export-timeout 120 plain
+  expect_code 0
+
   for form in --no-stream --stream; do
     about="$backend, chat, $form"
     run chat "${who[@]}" "$form" -n greeting -s "Be brief." --temperature 0.2 plain
