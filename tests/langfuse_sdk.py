@@ -9,25 +9,13 @@ import json
 import sys
 from datetime import datetime, timedelta, timezone
 
+from difference import difference
 from langfuse import Langfuse, propagate_attributes
 from langfuse.api import NotFoundError, UnauthorizedError
 from langfuse.api.core import ApiError
 from langfuse.media import LangfuseMedia
 
 FIELDS = "core,basic,time,io,metadata,model,usage,prompt,metrics,trace_context"
-
-
-def difference(want, got, place=""):
-    """What differs; an object may hold more than is expected, and "*" stands for anything but null."""
-    if want == "*":
-        return [] if got is not None else [f"{place}: expected something, got null"]
-    if isinstance(want, (dict, list)) and isinstance(got, str) and got[:1] in ("{", "["):
-        got = json.loads(got)
-    if isinstance(want, dict) and isinstance(got, dict):
-        return [line for key in want for line in difference(want[key], got.get(key), f"{place}.{key}")]
-    if isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
-        return [line for n in range(len(want)) for line in difference(want[n], got[n], f"{place}[{n}]")]
-    return [] if want == got else [f"{place}: expected {want!r}, got {got!r}"]
 
 
 def read(client, **query):

@@ -1,61 +1,13 @@
 #!/usr/bin/env bash
 # Runs langspan among servers that nobody here wrote: aimock is the model, and rotel the collector that passes the spans
 # on to `langspan sandbox`, where they are read back. What stand-ins of our own would forgive, these do not.
-#
-#   LANGSPAN     the binary under test                     (default: what `cargo build` makes)
-#   THIRD_PARTY  the folder where .ci/run puts the two     (default: third-party in cargo's target folder)
-#
-# Needs python3, for JSON, HTTP and free ports. Everything listens on loopback, and ends with the script.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# The head of tests/servers.sh says what may be set.
+source "$(dirname "${BASH_SOURCE[0]}")/servers.sh"
 
-target="${CARGO_TARGET_DIR:-target}"
-third_party="$(realpath -m "${THIRD_PARTY:-$target/third-party}")"
-aimock="$third_party/aimock/node_modules/.bin/llmock"
 rotel="$third_party/rotel/rotel/rotel-agent"
-for server in "$aimock" "$rotel"; do
-  if [[ ! -x $server ]]; then
-    echo "SKIPPED tests/third_party.sh: there is no $server (.ci/run installs it)"
-    exit 0
-  fi
-done
-[[ -n ${LANGSPAN:-} ]] || cargo build --quiet
-langspan="$(realpath "${LANGSPAN:-$target/debug/langspan}")"
-# The interpreter itself: a wrapper may look for it below the real HOME.
-python="$(python3 -c 'import sys; print(sys.executable)')"
-
-work="$(mktemp -d)"
-# With nothing of this machine's proxies, certificates and keys.
-clean=(env -i "PATH=$PATH" "HOME=$work/home" NO_COLOR=1)
-servers=()
-passed=0
-failed=0
-about=""
-
-finish() {
-  for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
-  wait
-  rm -rf "$work"
-}
-trap finish EXIT
-
-## Servers
-
-# start PORT [NAME=VALUE]... COMMAND...: returns once the port takes connections.
-start() {
-  local port=$1 log="$work/$1.log"
-  shift
-  "${clean[@]}" "$@" >"$log" 2>&1 </dev/null &
-  servers+=($!)
-  for _ in {1..300}; do
-    if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
-    kill -0 "${servers[-1]}" 2>/dev/null || break
-    sleep 0.1
-  done
-  echo "FAILED to start on port $port: $*"
-  cat "$log"
-  exit 1
-}
+needs "$third_party/aimock/node_modules/.bin/llmock" "$rotel"
+build
+prepare
 
 # collector HTTP_PORT GRPC_PORT PATH: hands on to the sandbox what it takes at that path.
 collector() {
@@ -68,138 +20,17 @@ collector() {
     --otlp-exporter-custom-headers "Authorization=Basic $basic,x-langfuse-ingestion-version=4"
 }
 
-## What is expected
-
-# run ARGUMENT...: leaves $code, stdout and stderr in files, and the ids that were printed in $traces.
-run() {
-  code=0
-  "${clean[@]}" "${settings[@]}" "$langspan" "$@" >"$work/stdout" 2>"$work/stderr" </dev/null || code=$?
-  mapfile -t traces < <(cat "$work/stderr" "$work/stdout" | grep -oE '\b[0-9a-f]{32}\b' | awk '!seen[$0]++')
-  traces+=(no-trace-id no-trace-id)
-}
-
-# verdict WHAT DIFFERENCE: no difference is a pass.
-verdict() {
-  if [[ -z $2 ]]; then
-    passed=$((passed + 1))
-    echo "ok      $about: $1"
-  else
-    failed=$((failed + 1))
-    echo "FAILED  $about: $1"
-    printf '%s\n' "$2" "stderr was:" "$(cat "$work/stderr")" | sed 's/^/          /'
-  fi
-}
-
-same() { [[ $1 == "$2" ]] || printf 'expected: %s\ngot:      %s\n' "$1" "$2"; }
-
-expect_code() { verdict "exit code $1" "$(same "$1" "$code")"; }
-
-# The dot keeps the newlines at the end.
-expect_stdout() { verdict "stdout" "$(same "$(printf '%s.' "$1")" "$(cat "$work/stdout" && printf .)")"; }
-
-expect_stderr() { verdict "stderr says: $1" "$(grep -qF -- "$1" "$work/stderr" || echo "it does not")"; }
-
-# The next ones take JSON on stdin; `ask` below says how it is compared.
-expect_json() { verdict "stdout as JSON" "$(ask json "$work/stdout")"; }
-
-# expect_rows TRACE_ID: waits until the rows in the sandbox, and the requests at the model, are as expected.
-expect_rows() { verdict "rows of the trace" "$(ask rows "$sandbox" "$model" "$1")"; }
+# expect_rows TRACE_ID, JSON on stdin: waits until the rows in the sandbox, and the requests at the model, are as expected.
+expect_rows() { verdict "rows of the trace" "$(ask tests/third_party.py rows "$sandbox" "$model" "$model_key" "$1")"; }
 
 # expect_request FILE: the model got just these bytes as the latest request's body.
-expect_request() { verdict "request as it was written" "$(ask request "$model" "$1")"; }
-
-# What goes wrong in it is a difference too.
-ask() { "${clean[@]}" MODEL_KEY="$model_key" LANGFUSE_BASIC="$basic" "$python" "$work/ask.py" "$@" 2>&1; }
-
-cat >"$work/ask.py" <<'PY'
-"""Prints how what is found differs from what is expected; nothing when it does not.
-
-An object may hold more than is expected. "*" stands for anything but null, "~text" for a string with that text in it,
-null also for a missing key. A string that holds JSON is compared as JSON where an object or a list is expected.
-"""
-import json, os, sys, time, urllib.request
-
-
-def get(url, authorization):
-    request = urllib.request.Request(url, headers={"Authorization": authorization})
-    return json.load(urllib.request.urlopen(request, timeout=10))
-
-
-def difference(want, got, place=""):
-    if want == "*":
-        return [] if got is not None else [f"{place}: expected something, got null"]
-    if isinstance(want, str) and want.startswith("~") and isinstance(got, str) and want[1:] in got:
-        return []
-    if isinstance(want, (dict, list)) and isinstance(got, str) and got[:1] in ("{", "["):
-        got = json.loads(got)
-    if isinstance(want, dict) and isinstance(got, dict):
-        return [line for key in want for line in difference(want[key], got.get(key), f"{place}.{key}")]
-    if isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
-        return [line for n in range(len(want)) for line in difference(want[n], got[n], f"{place}[{n}]")]
-    return [] if want == got and type(want) is type(got) else [f"{place}: expected {json.dumps(want)}, got {json.dumps(got)}"]
-
-
-def journal(model):
-    return get(f"{model}/__aimock/journal", "Bearer " + os.environ["MODEL_KEY"])
-
-
-def rows(sandbox, trace):
-    """The two rows by their type."""
-    fields = "core,basic,time,io,metadata,model,usage,metrics,trace_context"
-    url = f"{sandbox}/api/public/v2/observations?traceId={trace}&fields={fields}"
-    found = get(url, "Basic " + os.environ["LANGFUSE_BASIC"])["data"]
-    return found, {row["type"]: row for row in found}
-
-
-def differing_rows(want, sandbox, model, trace):
-    """`both` is expected of each row; `calls` is how often the model was asked within the trace, 1 unless given."""
-    found, by_type = rows(sandbox, trace)
-    if len(found) != 2 or len(by_type) != 2:
-        return [f"expected a SPAN and a GENERATION of trace {trace}, got {[row['type'] for row in found]}"]
-    lines = [
-        line
-        for kind, row in by_type.items()
-        for line in difference({**want.get("both", {}), **want.get(kind, {})}, row, kind)
-    ]
-    span, generation = by_type["SPAN"], by_type["GENERATION"]
-    lines += difference(span["id"], generation["parentObservationId"], "parent of the generation")
-    lines += difference(None, span["parentObservationId"], "parent of the span")
-    asked = [call["headers"].get("traceparent", "") for call in journal(model)]
-    asked = [parent for parent in asked if trace in parent]
-    lines += difference(want.get("calls", 1), len(asked), "calls")
-    if asked:
-        lines += difference([f"00-{trace}-{generation['id']}-01"], sorted(set(asked)), "traceparent")
-    return lines
-
-
-def main(what, *arguments):
-    if what == "ids":
-        found, _ = rows(*arguments)
-        return [f"{row['type']} {row['id']} {row['startTime']} {row['endTime']}" for row in found]
-    if what == "json":
-        return difference(json.load(sys.stdin), json.load(open(arguments[0])), "")
-    if what == "request":
-        want, call = open(arguments[1]).read(), journal(arguments[0])[-1]
-        body = {key: value for key, value in call["body"].items() if key != "_endpointType"}
-        lines = [] if list(json.loads(want).items()) == list(body.items()) else [f"expected {want}, got {body}"]
-        return lines + difference(str(len(want.encode())), call["headers"]["content-length"], "content-length")
-    want, deadline = json.load(sys.stdin), time.monotonic() + 10
-    while (lines := differing_rows(want, *arguments)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return lines
-
-
-print("\n".join(main(*sys.argv[1:])))
-PY
+expect_request() { verdict "request as it was written" "$(ask tests/third_party.py request "$model" "$model_key" "$1")"; }
 
 ## Start
 
 outbox="$work/home/.local/state/langspan/outbox"
-mkdir "$work/home" "$work/fixtures"
-read -r model_port sandbox_port other_port http_a grpc_a http_b grpc_b < <("$python" -c '
-import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(7)]
-print(*(socket.getsockname()[1] for socket in held))')
+mkdir "$work/fixtures"
+read -r model_port sandbox_port other_port http_a grpc_a http_b grpc_b < <(free_ports 7)
 model="http://127.0.0.1:$model_port"
 sandbox="http://127.0.0.1:$sandbox_port"
 model_key="sk-aimock-third-party"
@@ -233,7 +64,7 @@ before the process ends — é, 日本, 🚀.'
 
 start "$sandbox_port" XDG_STATE_HOME="$work/sandbox" "$langspan" sandbox --port "$sandbox_port"
 start "$other_port" XDG_STATE_HOME="$work/other" "$langspan" sandbox --port "$other_port"
-start "$model_port" AIMOCK_API_KEYS="$model_key" "$aimock" -h 127.0.0.1 -p "$model_port" -f "$work/fixtures" -l 5 -c 8
+start_aimock "$model_port" "$model_key" "$work/fixtures"
 collector "$http_a" "$grpc_a" /api/public/otel/v1/traces
 collector_a="${servers[-1]}"
 collector "$http_b" "$grpc_b" /v1/traces
@@ -416,7 +247,7 @@ expect_code 0
 verdict "file mode" "$(same 600 "$(stat -c %a "$work/recording.jsonl")")"
 expect_rows "${traces[0]}" <<<'{"both": {"userId": "ada"}}'
 recorded="${traces[0]}"
-ids="$(ask ids "$sandbox" "$recorded")"
+ids="$(ask tests/third_party.py ids "$sandbox" "$recorded")"
 
 about="replay of that recording"
 run replay "${through_collector[@]}" -u grace "$work/recording.jsonl"
@@ -430,7 +261,7 @@ expect_rows "$recorded" <<'JSON'
  "GENERATION": {"model": "gpt-4o-mini", "usageDetails": {"input": 3, "output": 21, "total": 24}, "timeToFirstToken": "*"},
  "calls": 1}
 JSON
-verdict "ids and times as before" "$(same "$ids" "$(ask ids "$sandbox" "$recorded")")"
+verdict "ids and times as before" "$(same "$ids" "$(ask tests/third_party.py ids "$sandbox" "$recorded")")"
 
 about="replay of a recording from elsewhere"
 cat >"$work/elsewhere.json" <<'JSON'
@@ -533,6 +364,4 @@ expect_stderr "trace: http://127.0.0.1:$http_a/trace/${traces[0]}"
 expect_stderr "warning"
 expect_rows "${traces[0]}" <<<'{"both": {"userId": "ada", "sessionId": "morning", "tags": ["one", "two"]}}'
 
-echo
-echo "$passed passed, $failed failed"
-[[ $failed -eq 0 ]]
+closing

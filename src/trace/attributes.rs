@@ -41,6 +41,8 @@ pub mod otel {
     pub const USER_ID: &str = "user.id";
     pub const SESSION_ID: &str = "session.id";
 
+    pub const ERROR_TYPE: &str = "error.type";
+
     pub const OPERATION_NAME: &str = "gen_ai.operation.name";
     pub const PROVIDER_NAME: &str = "gen_ai.provider.name";
     pub const REQUEST_MODEL: &str = "gen_ai.request.model";
@@ -50,7 +52,9 @@ pub mod otel {
     pub const REQUEST_PRESENCE_PENALTY: &str = "gen_ai.request.presence_penalty";
     pub const REQUEST_SEED: &str = "gen_ai.request.seed";
     pub const REQUEST_STOP_SEQUENCES: &str = "gen_ai.request.stop_sequences";
+    pub const REQUEST_STREAM: &str = "gen_ai.request.stream";
     pub const REQUEST_TEMPERATURE: &str = "gen_ai.request.temperature";
+    pub const REQUEST_TOP_K: &str = "gen_ai.request.top_k";
     pub const REQUEST_TOP_P: &str = "gen_ai.request.top_p";
     pub const RESPONSE_ID: &str = "gen_ai.response.id";
     pub const RESPONSE_MODEL: &str = "gen_ai.response.model";
@@ -61,6 +65,7 @@ pub mod otel {
     pub const USAGE_REASONING: &str = "gen_ai.usage.reasoning.output_tokens";
     pub const INPUT_MESSAGES: &str = "gen_ai.input.messages";
     pub const OUTPUT_MESSAGES: &str = "gen_ai.output.messages";
+    pub const TOOL_DEFINITIONS: &str = "gen_ai.tool.definitions";
 }
 
 /// Keys of OpenInference, which Langfuse reads too.

@@ -1,6 +1,6 @@
 //! Chat messages in the form of the OpenTelemetry GenAI conventions, for backends that are no Langfuse.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::model::Completion;
 use crate::model::request::text_of;
@@ -40,6 +40,28 @@ pub fn output_messages(completion: &Completion, has_failed: bool) -> Value {
         .collect()
 }
 
+/// `gen_ai.tool.definitions`: what the model may call, each with its fields beside its type; `None` without tools.
+pub fn tool_definitions(tools: &[Value], functions: &[Value]) -> Option<Value> {
+    let tools = tools.iter().map(|tool| {
+        let kind = tool["type"].as_str().unwrap_or("function");
+        tool[kind]
+            .as_object()
+            .map_or_else(|| tool.clone(), |fields| definition(kind, fields))
+    });
+    let functions = functions
+        .iter()
+        .filter_map(|function| Some(definition("function", function.as_object()?)));
+    let definitions: Vec<Value> = tools.chain(functions).collect();
+    (!definitions.is_empty()).then(|| definitions.into())
+}
+
+fn definition(kind: &str, fields: &Map<String, Value>) -> Value {
+    let mut definition = Map::new();
+    definition.insert("type".to_owned(), kind.into());
+    definition.extend(fields.clone());
+    definition.into()
+}
+
 fn parts(message: &Value) -> Vec<Value> {
     let mut parts = Vec::new();
     // Some servers give the same text under both names.
@@ -67,7 +89,9 @@ fn parts(message: &Value) -> Vec<Value> {
         }
     }
     for call in message["tool_calls"].as_array().into_iter().flatten() {
-        parts.push(tool_call(&call["id"], &call["function"]));
+        let is_custom = call["type"] == "custom";
+        let called = &call[if is_custom { "custom" } else { "function" }];
+        parts.push(tool_call(&call["id"], called));
     }
     if message["function_call"].is_object() {
         parts.push(tool_call(&Value::Null, &message["function_call"]));
@@ -75,13 +99,10 @@ fn parts(message: &Value) -> Vec<Value> {
     parts
 }
 
-fn tool_call(id: &Value, function: &Value) -> Value {
-    json!({
-        "type": "tool_call",
-        "id": id,
-        "name": function["name"],
-        "arguments": arguments(&function["arguments"]),
-    })
+/// A function is called with arguments, a custom tool with an input.
+fn tool_call(id: &Value, called: &Value) -> Value {
+    let given = called.get("arguments").unwrap_or(&called["input"]);
+    json!({"type": "tool_call", "id": id, "name": called["name"], "arguments": arguments(given)})
 }
 
 /// One part of a message's content; what has no form in the conventions stays as it is.
@@ -130,13 +151,59 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_its_finish_reason() {
-        let completion = Completion::from_body(
-            &json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": "tool_calls"}]}),
-        );
+    fn a_custom_tool_is_called_with_its_input() {
+        let call =
+            json!({"id": "c", "type": "custom", "custom": {"name": "sql", "input": "select 1;"}});
+        let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
         assert_eq!(
-            output_messages(&completion, false),
-            json!([{"role": "assistant", "parts": [{"type": "text", "content": "a"}], "finish_reason": "tool_call"}])
+            input_messages(&[message]),
+            json!([{"role": "assistant", "parts": [{"type": "tool_call", "id": "c", "name": "sql", "arguments": "select 1;"}]}])
         );
+    }
+
+    #[test]
+    fn what_was_spoken_is_text() {
+        let message = json!({"role": "assistant", "content": null, "audio": {"id": "a", "data": "UklGRg==", "transcript": "Hi"}});
+        assert_eq!(
+            input_messages(&[message]),
+            json!([{"role": "assistant", "parts": [{"type": "text", "content": "Hi"}]}])
+        );
+    }
+
+    #[test]
+    fn tools_are_defined_flat() {
+        let tools = [
+            json!({"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true}}),
+            json!({"type": "custom", "custom": {"name": "sql"}}),
+            json!({"type": "web_search", "user_location": "Paris"}),
+        ];
+        let functions = [json!({"name": "old", "parameters": {}})];
+        assert_eq!(
+            tool_definitions(&tools, &functions),
+            Some(json!([
+                {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true},
+                {"type": "custom", "name": "sql"},
+                {"type": "web_search", "user_location": "Paris"},
+                {"type": "function", "name": "old", "parameters": {}}
+            ]))
+        );
+        assert_eq!(tool_definitions(&[], &[]), None);
+    }
+
+    #[test]
+    fn an_answer_has_its_finish_reason() {
+        for (received, expected) in [
+            ("stop", "stop"),
+            ("tool_calls", "tool_call"),
+            ("function_call", "tool_call"),
+        ] {
+            let completion = Completion::from_body(
+                &json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": received}]}),
+            );
+            assert_eq!(
+                output_messages(&completion, false),
+                json!([{"role": "assistant", "parts": [{"type": "text", "content": "a"}], "finish_reason": expected}])
+            );
+        }
     }
 }

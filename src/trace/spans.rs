@@ -15,7 +15,7 @@ use super::attributes::{langfuse, openinference, otel};
 use super::exchange::Exchange;
 use super::ids::SpanIds;
 use super::{Trace, TraceContext, genai};
-use crate::model::Usage;
+use crate::model::{Request, Usage};
 
 /// Who reads the spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,11 +142,7 @@ fn identity(trace: &Trace, dialect: Dialect) -> Vec<KeyValue> {
     attributes.texts(langfuse::TAGS, &trace.tags);
     attributes.text(langfuse::TRACE_NAME, trace.name.as_deref());
     attributes.text(langfuse::VERSION, trace.version.as_deref());
-    if trace.public {
-        attributes
-            .0
-            .push(KeyValue::new(langfuse::TRACE_PUBLIC, true));
-    }
+    attributes.flag(langfuse::TRACE_PUBLIC, trace.public);
     for (key, value) in &trace.metadata {
         let key = format!("{}.{key}", langfuse::TRACE_METADATA);
         attributes.0.push(KeyValue::new(key, value.clone()));
@@ -309,11 +305,9 @@ fn langfuse_input(exchange: &Exchange) -> Option<String> {
     Some(format!("{{{},\"messages\":{messages}}}", tools.join(",")))
 }
 
-/// Content, parameters and usage by the GenAI conventions.
+/// Content, parameters, usage and failure by the GenAI conventions.
 fn genai_content(exchange: &Exchange) -> Vec<KeyValue> {
     let request = &exchange.request;
-    let number = |name: &str| request.get::<f64>(name);
-    let count = |name: &str| request.get::<i64>(name);
     let mut attributes = Attributes::default();
     let messages = request.messages();
     if !messages.is_empty() {
@@ -325,8 +319,30 @@ fn genai_content(exchange: &Exchange) -> Vec<KeyValue> {
             genai::output_messages(&exchange.completion, exchange.error.is_some()).to_string();
         attributes.text(otel::OUTPUT_MESSAGES, Some(&output));
     }
+    let listed = |name: &str| request.get::<Vec<Json>>(name).unwrap_or_default();
+    let tools = genai::tool_definitions(&listed("tools"), &listed("functions"));
+    attributes.text(
+        otel::TOOL_DEFINITIONS,
+        tools.map(|tools| tools.to_string()).as_deref(),
+    );
+    genai_parameters(&mut attributes, request);
+    if let Some(usage) = &exchange.completion.usage {
+        genai_usage(&mut attributes, usage);
+    }
+    if let Some(error) = &exchange.error {
+        let status = error.status.map(|status| status.to_string());
+        // The conventions' word for what has no name of its own.
+        attributes.text(otel::ERROR_TYPE, status.as_deref().or(Some("_OTHER")));
+    }
+    attributes.0
+}
+
+fn genai_parameters(attributes: &mut Attributes, request: &Request) {
+    let number = |name: &str| request.get::<f64>(name);
+    let count = |name: &str| request.get::<i64>(name);
     attributes.float(otel::REQUEST_TEMPERATURE, number("temperature"));
     attributes.float(otel::REQUEST_TOP_P, number("top_p"));
+    attributes.int(otel::REQUEST_TOP_K, count("top_k"));
     attributes.float(otel::REQUEST_FREQUENCY_PENALTY, number("frequency_penalty"));
     attributes.float(otel::REQUEST_PRESENCE_PENALTY, number("presence_penalty"));
     attributes.int(
@@ -335,24 +351,25 @@ fn genai_content(exchange: &Exchange) -> Vec<KeyValue> {
     );
     attributes.int(otel::REQUEST_SEED, count("seed"));
     attributes.int(otel::REQUEST_CHOICE_COUNT, count("n").filter(|n| *n != 1));
+    attributes.flag(otel::REQUEST_STREAM, request.is_streamed());
     let stop = request
         .get::<Vec<String>>("stop")
         .or_else(|| Some(vec![request.get("stop")?]));
     attributes.texts(otel::REQUEST_STOP_SEQUENCES, &stop.unwrap_or_default());
-    if let Some(usage) = &exchange.completion.usage {
-        let tokens = |count: u64| i64::try_from(count).ok();
-        attributes.int(otel::USAGE_INPUT_TOKENS, tokens(usage.all_input()));
-        attributes.int(otel::USAGE_OUTPUT_TOKENS, tokens(usage.all_output()));
-        attributes.int(
-            otel::USAGE_CACHE_READ,
-            tokens(usage.input_cached).filter(|n| *n > 0),
-        );
-        attributes.int(
-            otel::USAGE_REASONING,
-            tokens(usage.output_reasoning).filter(|n| *n > 0),
-        );
-    }
-    attributes.0
+}
+
+fn genai_usage(attributes: &mut Attributes, usage: &Usage) {
+    let tokens = |count: u64| i64::try_from(count).ok();
+    attributes.int(otel::USAGE_INPUT_TOKENS, tokens(usage.all_input()));
+    attributes.int(otel::USAGE_OUTPUT_TOKENS, tokens(usage.all_output()));
+    attributes.int(
+        otel::USAGE_CACHE_READ,
+        tokens(usage.input_cached).filter(|n| *n > 0),
+    );
+    attributes.int(
+        otel::USAGE_REASONING,
+        tokens(usage.output_reasoning).filter(|n| *n > 0),
+    );
 }
 
 /// Attributes in the making: what is absent or empty is not sent, since Langfuse shows every attribute and turns an
@@ -373,6 +390,10 @@ impl Attributes {
             self.0
                 .push(KeyValue::new(key, Value::Array(Array::String(values))));
         }
+    }
+
+    fn flag(&mut self, key: &'static str, value: bool) {
+        self.0.extend(value.then(|| KeyValue::new(key, true)));
     }
 
     fn int(&mut self, key: &'static str, value: Option<i64>) {

@@ -786,6 +786,55 @@ fn a_plain_otlp_backend_gets_the_messages_in_parts() {
 }
 
 #[test]
+fn a_plain_otlp_backend_gets_tools_and_tool_calls() {
+    let call = json!({"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{\"city\":\"Paris\"}"}});
+    let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
+    let model = Scripted::always(Reply::json(200, &answer(&message, "tool_calls")));
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    let tools = json!([{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]);
+    let tools = format!("tools:={tools}");
+    let arguments = ["chat", "--no-stream", "-p", tools.as_str(), "Weather?"];
+    call_to_a_collector(&model, &collector, &arguments)
+        .run()
+        .code(0);
+    let trace = traces_at(&collector).pop().unwrap();
+    assert_eq!(
+        attribute_json(&trace.generation, "gen_ai.tool.definitions"),
+        json!([{"type": "function", "name": "get_weather", "parameters": {"type": "object"}}])
+    );
+    assert_eq!(
+        attribute_json(&trace.generation, "gen_ai.output.messages"),
+        json!([{"role": "assistant", "finish_reason": "tool_call",
+                "parts": [{"type": "tool_call", "id": "c1", "name": "get_weather", "arguments": {"city": "Paris"}}]}])
+    );
+    let generation = attributes(&trace.generation.attributes);
+    assert!(!generation.contains_key("gen_ai.request.stream"));
+    assert!(!generation.contains_key("error.type"));
+}
+
+#[test]
+fn a_plain_otlp_backend_is_told_of_streams_and_failures() {
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    let refused = json!({"error": {"message": "No credit", "code": "insufficient_quota"}});
+    for (reply, name, value) in [
+        (streamed_answer(), "gen_ai.request.stream", "(bool) true"),
+        (Reply::json(429, &refused), "error.type", "429"),
+        (Reply::Close, "error.type", "_OTHER"),
+    ] {
+        let model = Scripted::always(reply);
+        let arguments = ["chat", "--stream", "--retries", "0", "Hello"];
+        call_to_a_collector(&model, &collector, &arguments).run();
+        let trace = traces_at(&collector).pop().unwrap();
+        let generation = attributes(&trace.generation.attributes);
+        assert_eq!(
+            generation.get(name).map(String::as_str),
+            Some(value),
+            "{generation:#?}"
+        );
+    }
+}
+
+#[test]
 fn langfuse_does_not_get_the_messages_twice() {
     let servers = Servers::answering("hi");
     servers.call(&["chat", "-uu1", "-Ss1", "Hello"]).run();

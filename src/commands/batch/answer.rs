@@ -180,6 +180,7 @@ impl Answer<'_> {
                 .ok()
         });
         let mut message = self.error.as_ref().map(|error| error.message.clone());
+        let mut refusal = None;
         if let Some(response) = &self.response {
             let body: Value = serde_json::from_str(response.body.get()).unwrap_or_default();
             let status = StatusCode::from_u16(response.status_code).unwrap_or_default();
@@ -190,12 +191,13 @@ impl Answer<'_> {
                 let headers = HeaderMap::new();
                 let refused = FailedAttempt::refused(&model.endpoint, status, &headers, text);
                 message = Some(refused.error.message);
+                refusal = refused.error.status;
             }
         }
         exchange.error = message.map(|message| ExchangeError {
             kind: "model".to_owned(),
             message,
-            status: None,
+            status: refusal,
         });
         Some(exchange)
     }
