@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::console::Console;
 use crate::langfuse::Api;
 use crate::langfuse::media::{Field, Owner};
-use crate::model::Request;
+use crate::model::{Completion, Request};
 use crate::trace::ids::SpanIds;
 use crate::trace::media::{self, Slot};
 use crate::trace::{Exchange, TraceContext};
@@ -261,12 +261,10 @@ fn rewritten(exchange: &Exchange, text: impl Fn(&str, &Slot) -> String) -> Cow<'
     with_texts(exchange, request.as_deref(), answer.as_deref())
 }
 
-/// The answered messages as JSON, when they may hold content.
+/// The answer as JSON, when it may hold content.
 fn answer_with_media(exchange: &Exchange) -> Option<String> {
-    let response = exchange.response.as_ref()?;
-    media::may_be_in(response.get())
-        .then(|| serde_json::to_string(&exchange.completion.messages).ok())
-        .flatten()
+    let response = exchange.response.as_ref()?.get();
+    media::may_be_in(response).then(|| response.to_owned())
 }
 
 fn with_texts<'a>(
@@ -277,11 +275,14 @@ fn with_texts<'a>(
     if request.is_none() && answer.is_none() {
         return Cow::Borrowed(exchange);
     }
+    let mut rewritten = exchange.clone();
     // Both were JSON before, and strings have taken the place of strings.
-    let request: Option<Request> = request.and_then(|json| serde_json::from_str(json).ok());
-    let answer: Option<Vec<Value>> = answer.and_then(|json| serde_json::from_str(json).ok());
-    Cow::Owned(exchange.with_content(
-        request.unwrap_or_else(|| exchange.request.clone()),
-        answer.unwrap_or_else(|| exchange.completion.messages.clone()),
-    ))
+    if let Some(request) = request.and_then(|json| serde_json::from_str(json).ok()) {
+        rewritten.request = request;
+    }
+    if let Some(body) = answer {
+        let parsed = serde_json::from_str(body).unwrap_or(Value::Null);
+        rewritten.set_response(body, Completion::from_body(&parsed));
+    }
+    Cow::Owned(rewritten)
 }

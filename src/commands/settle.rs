@@ -14,7 +14,7 @@ use super::run::Run;
 use super::{media, proof, remedy};
 use crate::cli::Form;
 use crate::console;
-use crate::delivery::{Delivery, Outcome, Spool};
+use crate::delivery::{Delivery, Keep, Outcome, Spool};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::{Row, Wanted, readback};
 use crate::output::tree::{self, Canvas};
@@ -207,7 +207,7 @@ impl Run {
         let budget = self.budget();
         let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
         let cancel = Arc::new(Notify::new());
-        let mut export = std::pin::pin!(exporter.export(spans, budget, &cancel));
+        let mut export = std::pin::pin!(exporter.export(spans, budget, Keep::First, &cancel));
         let mut is_noted = !self.console.shows_progress();
         let mut farewell = None;
         loop {

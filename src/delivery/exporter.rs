@@ -22,7 +22,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::outbox::{Meta, Outbox};
+use super::outbox::{Held, Meta, Outbox};
 use super::outcome::Outcome;
 use super::payload::Payload;
 use super::wire::{Settled, Wire};
@@ -45,6 +45,15 @@ pub enum Spool {
     Kept(PathBuf),
     /// They are nowhere: there is no outbox, or it could not take them.
     Lost(String),
+}
+
+/// When spans are put into the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Before they are sent, since nobody could make them again after a kill.
+    First,
+    /// When they were not accepted: the output and its acks tell what a kill left behind.
+    OnFailure,
 }
 
 /// The exporter of a run.
@@ -71,6 +80,7 @@ tokio::task_local! {
 
 struct Errand {
     deadline: Instant,
+    keep: Keep,
     /// Told when nobody can wait any longer.
     cancel: Arc<Notify>,
     delivery: Option<Delivery>,
@@ -97,10 +107,12 @@ impl Exporter {
         &self,
         spans: Vec<SpanData>,
         budget: Duration,
+        keep: Keep,
         cancel: &Arc<Notify>,
     ) -> Delivery {
         let errand = Errand {
             deadline: Instant::now() + budget,
+            keep,
             cancel: Arc::clone(cancel),
             delivery: None,
         };
@@ -134,11 +146,11 @@ fn trace_count(spans: &[SpanData]) -> usize {
 impl HttpClient for Courier {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let payload = Payload::from_protobuf(request.into_body())?;
-        let (deadline, cancel) = ERRAND.with(|errand| {
+        let (deadline, keep, cancel) = ERRAND.with(|errand| {
             let errand = errand.borrow();
-            (errand.deadline, Arc::clone(&errand.cancel))
+            (errand.deadline, errand.keep, Arc::clone(&errand.cancel))
         });
-        let delivery = self.deliver(&payload, deadline, &cancel).await;
+        let delivery = self.deliver(&payload, deadline, keep, &cancel).await;
         ERRAND.with(|errand| errand.borrow_mut().delivery = Some(delivery));
         Ok(Response::new(Bytes::new()))
     }
@@ -146,17 +158,14 @@ impl HttpClient for Courier {
 
 impl Courier {
     /// Keeps, sends, and keeps or forgets, by the answer.
-    async fn deliver(&self, payload: &Payload, deadline: Instant, cancel: &Notify) -> Delivery {
-        let held = match &self.outbox {
-            None => Err("there is no outbox (--no-outbox)".to_owned()),
-            Some(Err(error)) => Err(format!("the outbox cannot be used: {error}")),
-            Some(Ok(outbox)) => outbox.hold(payload, self.meta(payload)).map_err(|error| {
-                format!(
-                    "the outbox {} cannot be written: {error}",
-                    outbox.dir().display()
-                )
-            }),
-        };
+    async fn deliver(
+        &self,
+        payload: &Payload,
+        deadline: Instant,
+        keep: Keep,
+        cancel: &Notify,
+    ) -> Delivery {
+        let held = (keep == Keep::First).then(|| self.hold(payload));
         let Settled {
             outcome,
             remaining,
@@ -170,22 +179,46 @@ impl Courier {
         };
         let unaccepted = remaining.iter().map(Payload::trace_count).sum();
         let spool = match held {
-            Ok(held) if outcome.is_accepted() => {
+            Some(Ok(held)) if outcome.is_accepted() => {
                 held.release();
                 Spool::NotNeeded
             }
-            Ok(held) => match held.keep(&remaining, &self.clean(&outcome.describe()), is_ambiguous)
-            {
-                Ok(path) => Spool::Kept(path),
-                Err(error) => Spool::Lost(error.to_string()),
+            _ if outcome.is_accepted() => Spool::NotNeeded,
+            held => match held.unwrap_or_else(|| self.hold(payload)) {
+                Ok(held) => self.keep(held, &remaining, &outcome, is_ambiguous),
+                Err(why) => Spool::Lost(why),
             },
-            Err(_) if outcome.is_accepted() => Spool::NotNeeded,
-            Err(why) => Spool::Lost(why),
         };
         Delivery {
             outcome,
             spool,
             unaccepted,
+        }
+    }
+
+    /// Puts `payload` into the outbox; an error says why it cannot be.
+    fn hold(&self, payload: &Payload) -> Result<Held, String> {
+        match &self.outbox {
+            None => Err("there is no outbox (--no-outbox)".to_owned()),
+            Some(Err(error)) => Err(format!("the outbox cannot be used: {error}")),
+            Some(Ok(outbox)) => outbox.hold(payload, self.meta(payload)).map_err(|error| {
+                let dir = outbox.dir().display();
+                format!("the outbox {dir} cannot be written: {error}")
+            }),
+        }
+    }
+
+    /// Keeps what was not accepted.
+    fn keep(
+        &self,
+        held: Held,
+        remaining: &[Payload],
+        outcome: &Outcome,
+        is_ambiguous: bool,
+    ) -> Spool {
+        match held.keep(remaining, &self.clean(&outcome.describe()), is_ambiguous) {
+            Ok(path) => Spool::Kept(path),
+            Err(error) => Spool::Lost(error.to_string()),
         }
     }
 

@@ -16,7 +16,7 @@ pub struct Completion {
     pub model: Option<String>,
     /// The message of each choice as received, but for fields that say nothing.
     pub messages: Vec<Value>,
-    /// Why each message ended; none of one that did not.
+    /// Why each message ended, none of one that did not; then the reasons of choices without a message.
     pub finish_reasons: Vec<Option<String>>,
     pub usage: Option<Usage>,
     /// US dollars, only when the provider stated them (`usage.cost`).
@@ -34,15 +34,18 @@ impl Completion {
                 .map(str::to_owned)
         };
         let choices = body["choices"].as_array().map_or(&[][..], Vec::as_slice);
-        let (messages, finish_reasons) = choices
+        let (told_of, silent): (Vec<&Value>, Vec<&Value>) = choices
             .iter()
-            .filter(|choice| !choice["message"].is_null())
-            .map(|choice| (told(&choice["message"]), text(&choice["finish_reason"])))
-            .unzip();
+            .partition(|choice| !choice["message"].is_null());
+        let reasons = told_of.iter().chain(&silent);
+        let finish_reasons = reasons
+            .map(|choice| text(&choice["finish_reason"]))
+            .collect();
+        let messages = told_of.iter().map(|choice| told(&choice["message"]));
         Self {
             id: text(&body["id"]),
             model: text(&body["model"]),
-            messages,
+            messages: messages.collect(),
             finish_reasons,
             usage: Usage::from_openai(&body["usage"]),
             cost: body["usage"]["cost"].as_f64(),

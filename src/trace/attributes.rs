@@ -52,7 +52,6 @@ pub mod otel {
     pub const REQUEST_PRESENCE_PENALTY: &str = "gen_ai.request.presence_penalty";
     pub const REQUEST_SEED: &str = "gen_ai.request.seed";
     pub const REQUEST_STOP_SEQUENCES: &str = "gen_ai.request.stop_sequences";
-    pub const REQUEST_STREAM: &str = "gen_ai.request.stream";
     pub const REQUEST_TEMPERATURE: &str = "gen_ai.request.temperature";
     pub const REQUEST_TOP_K: &str = "gen_ai.request.top_k";
     pub const REQUEST_TOP_P: &str = "gen_ai.request.top_p";

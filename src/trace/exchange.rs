@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::model::{Completion, Provider, Request, Retried};
@@ -98,33 +97,6 @@ impl Exchange {
     pub fn time_to_first_token_ms(&self) -> Option<i64> {
         self.completion_start
             .map(|first| first.as_millisecond() - self.start.as_millisecond())
-    }
-
-    /// The same exchange with another content: what was asked, and the messages that were answered.
-    #[must_use]
-    pub fn with_content(&self, request: Request, messages: Vec<Value>) -> Self {
-        Self {
-            request,
-            response: None,
-            completion: Completion {
-                messages,
-                id: self.completion.id.clone(),
-                model: self.completion.model.clone(),
-                finish_reasons: self.completion.finish_reasons.clone(),
-                usage: self.completion.usage,
-                cost: self.completion.cost,
-                service_tier: self.completion.service_tier.clone(),
-            },
-            error: self.error.clone(),
-            start: self.start,
-            end: self.end,
-            completion_start: self.completion_start,
-            attempts: self.attempts,
-            retried: self.retried.clone(),
-            status: self.status,
-            cost: self.cost,
-            server: self.server.clone(),
-        }
     }
 
     /// Takes `body`, which says `completion`, as the answer.

@@ -351,7 +351,6 @@ fn genai_parameters(attributes: &mut Attributes, request: &Request) {
     );
     attributes.int(otel::REQUEST_SEED, count("seed"));
     attributes.int(otel::REQUEST_CHOICE_COUNT, count("n").filter(|n| *n != 1));
-    attributes.flag(otel::REQUEST_STREAM, request.is_streamed());
     let stop = request
         .get::<Vec<String>>("stop")
         .or_else(|| Some(vec![request.get("stop")?]));

@@ -63,6 +63,9 @@ impl Ending<'_> {
             census,
             session_url,
         } = finished;
+        if stop.is_none() && tally.done + tally.skipped == 0 {
+            self.console.warn("there are no lines");
+        }
         let is_whole = stop.is_none() && trouble.is_none() && tally.traces.undecided == 0;
         let mut failures = Vec::new();
         failures.extend(self.of_lines(&tally, stop.as_ref()));

@@ -128,7 +128,7 @@ async fn go(
     let ends = Ends {
         lines: input.stream().map_err(anyhow::Error::from)?,
         writer: Writer::start(plan.sink()?).map_err(anyhow::Error::from)?,
-        tracer: exporter.map(|exporter| Tracer::new(exporter, budget)),
+        tracer: exporter.map(|exporter| Tracer::new(exporter, budget, plan.out.keep())),
         history,
         record: setup.record,
         pages: Pages::begin(&settings.tracing, means.api.as_ref()),

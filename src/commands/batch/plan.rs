@@ -14,6 +14,7 @@ use super::packing::Packing;
 use super::past::Past;
 use super::writer::Sink;
 use crate::cli::{self, Form};
+use crate::delivery::Keep;
 use crate::failure::Failure;
 use crate::settings::{Settings, Shard, Sources};
 use crate::trace::{Trace, ids};
@@ -226,6 +227,14 @@ impl Plan {
 }
 
 impl Out {
+    /// When spans are put into the outbox: a run that can be continued can make them again.
+    pub fn keep(&self) -> Keep {
+        match self {
+            Self::Regular(_) => Keep::OnFailure,
+            Self::Stdout | Self::Irregular(_) => Keep::First,
+        }
+    }
+
     fn of(path: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else {
             return Ok(Self::Stdout);

@@ -13,7 +13,7 @@ use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::delivery::{Delivery, Exporter};
+use crate::delivery::{Delivery, Exporter, Keep};
 
 /// The most spans of one export request.
 const MOST_SPANS: usize = 512;
@@ -40,6 +40,7 @@ pub struct Tracer<'a> {
     exporter: &'a Exporter,
     /// Time for one export request with its retries.
     budget: Duration,
+    keep: Keep,
     group: Group,
     exports: FuturesUnordered<Export<'a>>,
     /// Tells the exports that nobody can wait any longer.
@@ -60,10 +61,11 @@ struct Group {
 }
 
 impl<'a> Tracer<'a> {
-    pub fn new(exporter: &'a Exporter, budget: Duration) -> Self {
+    pub fn new(exporter: &'a Exporter, budget: Duration, keep: Keep) -> Self {
         Self {
             exporter,
             budget,
+            keep,
             group: Group::default(),
             exports: FuturesUnordered::new(),
             cancel: Vec::new(),
@@ -159,9 +161,9 @@ impl<'a> Tracer<'a> {
             cancel.notify_one();
         }
         self.cancel.push(Arc::clone(&cancel));
-        let exporter = self.exporter;
+        let (exporter, keep) = (self.exporter, self.keep);
         self.exports.push(Box::pin(async move {
-            let delivery = exporter.export(spans, budget, &cancel).await;
+            let delivery = exporter.export(spans, budget, keep, &cancel).await;
             Delivered { lines, delivery }
         }));
     }

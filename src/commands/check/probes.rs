@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::commands::means::Means;
 use crate::commands::remedy;
 use crate::console::Console;
+use crate::delivery::Keep;
 use crate::failure::{Failure, Kind};
 use crate::http::{self, Breakdown, CONNECT_TIMEOUT, TransportError};
 use crate::langfuse::base::REGIONS;
@@ -172,7 +173,7 @@ pub async fn export(
         return Err(anyhow::anyhow!("there is no exporter").into());
     };
     let outcome = exporter
-        .export(spans, budget, &Arc::default())
+        .export(spans, budget, Keep::First, &Arc::default())
         .await
         .outcome;
     report.status = outcome.status();

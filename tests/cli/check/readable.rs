@@ -99,7 +99,7 @@ fn a_worker_that_never_ingests_fails() {
     for version in VERSIONS {
         let sandbox = sandbox(version);
         let server = without_a_worker(&sandbox);
-        let ended = check(server.url(), &["--wait", "1"]).run();
+        let ended = check(server.url(), &["--wait", "3"]).run();
         assert_fails_at(&ended, "readable", 7);
         assert!(words(&ended, "readable").contains("worker"), "{ended:#?}");
     }
