@@ -61,7 +61,8 @@ impl Plan {
                 .hint("name a regular file with --out"));
         }
         let form = options.run.output.output.filter(|form| *form != Form::Text);
-        let wants_document = options.run.output.json || form == Some(Form::Json);
+        let wants_document =
+            !options.run.dry_run && (options.run.output.json || form == Some(Form::Json));
         if (wants_document && out == Out::Stdout) || matches!(form, Some(Form::Raw | Form::Url)) {
             return Err(Failure::usage(
                 "stdout carries the answers, in the form of OpenAI's Batch",
