@@ -69,11 +69,7 @@ impl Plan {
             )
             .hint("leave -o out; with --out FILE, -o json prints the summary"));
         }
-        if let Out::Regular(path) = &out
-            && is_same_file(path, &options.file)
-        {
-            return Err(Failure::usage("--out names the input itself").hint("name another file"));
-        }
+        refuse_clashes(options, settings, &out)?;
         let shard = options.shard.map(|shard| Shard::resolve(shard, sources));
         let name = match &options.run_name {
             Some(name) if name.trim().is_empty() => {
@@ -273,10 +269,44 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
         .hint("check the path, its permissions and the room on the disk")
 }
 
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let id = |path: &Path| {
-        let found = fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino()))
+/// Refuses to write two things into one file, or over the input.
+fn refuse_clashes(options: &cli::Batch, settings: &Settings, out: &Out) -> Result<(), Failure> {
+    let out = match out {
+        Out::Regular(path) => Some(path),
+        _ => None,
     };
-    id(one).is_some() && id(one) == id(other)
+    let input = Some(&options.file).filter(|path| *path != Path::new("-"));
+    let files = [
+        ("the input", input),
+        ("--out", out),
+        ("--summary", options.summary.as_ref()),
+        ("--record", settings.record.as_ref()),
+    ];
+    let files = files
+        .into_iter()
+        .filter_map(|(what, path)| Some((what, path?)));
+    let files: Vec<(&str, &PathBuf)> = files.collect();
+    for (index, (what, path)) in files.iter().enumerate() {
+        let clash = files[..index]
+            .iter()
+            .find(|(_, other)| is_same_file(path, other));
+        if let Some((earlier, _)) = clash {
+            return Err(
+                Failure::usage(format!("{what} names the same file as {earlier}"))
+                    .hint("name another file"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether two paths name one regular file, which may not be there yet.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => {
+            one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
+        }
+        (Err(_), Err(_)) => one == other,
+        _ => false,
+    }
 }
