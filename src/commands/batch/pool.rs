@@ -149,7 +149,7 @@ impl<'a> Pool<'a> {
             tools,
             ends,
             lines: VecDeque::new(),
-            has_more: true,
+            has_more: tools.plan.limit != Some(0),
             taken: 0,
             calls: FuturesUnordered::new(),
             order: Order::new(is_ordered),
@@ -297,9 +297,20 @@ impl<'a> Pool<'a> {
         {
             self.start(&line);
         }
+            if self.has_taken_all() {
+                self.end_input();
+            }
     }
 
     /// Whether there is room for one more call, and for everything that follows it.
+    /// Whether the lines that `--limit` allows have all begun: what comes after them is not waited for.
+    fn has_taken_all(&self) -> bool {
+        self.tools
+            .plan
+            .limit
+            .is_some_and(|limit| self.taken >= limit)
+    }
+
     fn may_start(&self) -> bool {
         let concurrency = self.tools.concurrency;
         self.calls.len() < concurrency
@@ -315,10 +326,6 @@ impl<'a> Pool<'a> {
             return;
         }
         self.taken += 1;
-        if plan.limit.is_some_and(|limit| self.taken > limit) {
-            self.end_input();
-            return;
-        }
         let duties = self.ends.history.duties(number);
         if duties.ask.is_none() {
             self.tally.skipped += 1;
