@@ -93,6 +93,9 @@ impl Ending<'_> {
         }
         if let Some(failure) = self.write(&summary) {
             self.console.error(&failure);
+        if self.options.run.sandbox && tally.traces.accepted > 0 {
+            self.console.note("open it: langspan sandbox");
+        }
             verdict.add(failure.kind);
         }
         verdict
