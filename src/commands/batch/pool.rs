@@ -197,6 +197,7 @@ impl<'a> Pool<'a> {
     pub fn finish(self) -> Finished {
         let session = self.tools.plan.trace.session.as_deref();
         Finished {
+            lasted: self.tally.elapsed(),
             session_url: session.and_then(|session| self.ends.pages.session(session)),
             tally: self.tally,
             stop: self.stop,
@@ -296,13 +297,12 @@ impl<'a> Pool<'a> {
             && let Some(line) = self.lines.pop_front()
         {
             self.start(&line);
-        }
             if self.has_taken_all() {
                 self.end_input();
             }
+        }
     }
 
-    /// Whether there is room for one more call, and for everything that follows it.
     /// Whether the lines that `--limit` allows have all begun: what comes after them is not waited for.
     fn has_taken_all(&self) -> bool {
         self.tools
@@ -311,6 +311,7 @@ impl<'a> Pool<'a> {
             .is_some_and(|limit| self.taken >= limit)
     }
 
+    /// Whether there is room for one more call, and for everything that follows it.
     fn may_start(&self) -> bool {
         let concurrency = self.tools.concurrency;
         self.calls.len() < concurrency
