@@ -15,6 +15,7 @@ use super::past::Past;
 use super::writer::Sink;
 use crate::cli::{self, Form};
 use crate::failure::Failure;
+use crate::settings::trace::{refuse_keys, warning_of_length};
 use crate::settings::{Settings, Shard, Sources};
 use crate::trace::{Trace, ids};
 
@@ -90,7 +91,16 @@ impl Plan {
             out,
         };
         plan.rename(name);
+        refuse_keys(&plan.trace)?;
         Ok(plan)
+    }
+
+    /// What is said of a run whose name makes a session that is too long.
+    pub fn warning(&self) -> Option<String> {
+        let session = self.trace.session.as_ref();
+        session
+            .filter(|session| **session == self.name)
+            .and_then(|session| warning_of_length("run's name", session))
     }
 
     /// Takes the name of the run, which is its session where none was given.

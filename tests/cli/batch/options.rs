@@ -357,17 +357,37 @@ fn a_terminal_or_an_empty_stdin_is_no_hang() {
 }
 
 #[test]
-fn some_options_of_a_batch_exclude_each_other() {
-    let rows: [&[&str]; 6] = [
+fn what_makes_no_sense_for_a_batch_is_refused() {
+    let rows: [&[&str]; 7] = [
         &["--resume", "--overwrite", "-O", "out.jsonl"],
         &["--resume"],
         &["--resume", "-O", "-"],
         &["--resume", "-O", "/dev/null"],
         &["--retry-errors", "-O", "out.jsonl"],
         &["--run", ""],
+        &["--run", "sk-lf-0123456789"],
     ];
     for options in rows {
         let arguments = [&["batch", "in.jsonl"], options].concat();
         unsent(&arguments, &prompt("a"), 2).stdout("");
+    }
+}
+
+#[test]
+fn a_run_whose_name_is_too_long_for_a_session_is_warned_of() {
+    let long = "r".repeat(201);
+    for (name, options, is_warned) in [
+        (long.as_str(), &[][..], true),
+        (&long[1..], &[], false),
+        (&long, &["-S", "s"], false),
+    ] {
+        let servers = echo();
+        let arguments = [&["batch", "-", "--run", name], options].concat();
+        let ended = servers.call(&arguments).stdin(prompt("a")).run();
+        ended.code(0);
+        let has_warning = ended
+            .stderr
+            .contains("warning: the run's name is longer than 200 characters");
+        assert_eq!(has_warning, is_warned, "{}", ended.stderr);
     }
 }
