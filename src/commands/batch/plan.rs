@@ -238,7 +238,9 @@ impl Out {
             return Ok(Self::Stdout);
         };
         match fs::metadata(path) {
-            Ok(found) if found.is_file() => Ok(Self::Regular(path.to_owned())),
+            Ok(found) if found.is_file() && !is_descriptor(path) => {
+                Ok(Self::Regular(path.to_owned()))
+            }
             Ok(found) if found.is_dir() => {
                 Err(Failure::file(format!("{} is a directory", path.display()))
                     .hint("name a file in it"))
@@ -250,6 +252,13 @@ impl Out {
             Err(error) => Err(unwritable(path, &error)),
         }
     }
+}
+
+/// Whether a path stands for a file that is open already, such as `/dev/stdout`: even where that is a regular one,
+/// nothing can be put beside it.
+fn is_descriptor(path: &Path) -> bool {
+    let streams = ["/dev/stdout", "/dev/stderr"].map(Path::new);
+    streams.contains(&path) || path.starts_with("/dev/fd") || path.starts_with("/proc")
 }
 
 /// Refuses to continue a run that was another.

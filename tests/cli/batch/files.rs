@@ -321,6 +321,20 @@ fn what_is_no_regular_file_is_written_straight() {
     assert!(!ended.home().join("pipe.gz.acks").exists());
 }
 
+#[test]
+fn stdout_may_be_named_as_a_file_wherever_it_goes() {
+    for name in ["/dev/stdout", "/dev/fd/1"] {
+        let servers = echo();
+        let call = prepared(&servers, two_lines(), &["-O", name]);
+        let path = call.file("stdout.jsonl", "");
+        let stdout = File::options().append(true).open(&path).unwrap();
+        let output = call.command().stdout(stdout).output().unwrap();
+        call.ended(&output).code(0).stderr_has("2 answered");
+        assert_eq!(texts(&fs::read_to_string(path).unwrap()), two_answers());
+        assert!(!Path::new(&format!("{name}.acks")).exists());
+    }
+}
+
 fn mkfifo(call: &Langspan, name: &str) -> std::path::PathBuf {
     let path = call.home().join(name);
     assert!(
