@@ -1,6 +1,7 @@
 //! What is said of a batch when it has ended: to people on stderr, to programs as JSON.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
@@ -67,6 +68,7 @@ struct TraceCounts {
 /// What the counts do not tell.
 #[derive(Debug, Default)]
 pub struct Outcome {
+    pub lasted: Duration,
     pub run: String,
     pub session_url: Option<String>,
     pub verified: Option<u64>,
@@ -75,7 +77,7 @@ pub struct Outcome {
 
 impl Summary {
     pub fn new(tally: &Tally, outcome: Outcome) -> Self {
-        let seconds = tally.elapsed().as_secs_f64();
+        let seconds = outcome.lasted.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let requests_per_second = tally.done as f64 / seconds.max(0.001);
         Self {

@@ -200,11 +200,7 @@ impl Trace {
             .filter_map(|(what, value)| Some((what, value?.as_str())));
         for (what, value) in values(&call).chain(others) {
             refuse_key(what, value)?;
-            if value.chars().count() > LONGEST {
-                notes.warnings.push(format!(
-                    "the {what} is longer than {LONGEST} characters; Langfuse's own SDKs would drop it"
-                ));
-            }
+            notes.warnings.extend(warning_of_length(what, value));
         }
         Ok(())
     }
@@ -216,6 +212,13 @@ impl Trace {
 /// When a value looks like one.
 pub fn refuse_keys(trace: &trace::Trace) -> Result<(), Failure> {
     values(trace).try_for_each(|(what, value)| refuse_key(what, value))
+}
+
+/// What is said of a value that is longer than Langfuse wants it.
+pub fn warning_of_length(what: &str, value: &str) -> Option<String> {
+    (value.chars().count() > LONGEST).then(|| {
+        format!("the {what} is longer than {LONGEST} characters; Langfuse's own SDKs would drop it")
+    })
 }
 
 /// What a trace is filed under, with what it is called.

@@ -1,6 +1,6 @@
 //! A scripted model beside a scripted Langfuse, and the spans that arrived there, decoded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
@@ -77,7 +77,7 @@ impl Servers {
     }
 }
 
-/// The spans of one export, with their resource.
+/// The two spans of a call, with their resource.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
     pub resource: BTreeMap<String, String>,
@@ -86,7 +86,7 @@ pub struct Trace {
     pub generation: Span,
 }
 
-/// The exports that a server received, two spans each.
+/// The traces that a server received, two spans each.
 pub fn traces_at(server: &Scripted) -> Vec<Trace> {
     let exports = server.requests().into_iter().filter(|request| {
         request.method == "POST" && request.header("content-type") == "application/x-protobuf"
@@ -101,21 +101,38 @@ fn decoded(body: &[u8]) -> Vec<Trace> {
     for group in export.resource_spans {
         let resource = attributes(&group.resource.unwrap().attributes);
         for scoped in group.scope_spans {
-            let [first, second]: [Span; 2] = scoped.spans.try_into().unwrap();
-            let (parent, generation) = if second.parent_span_id == first.span_id {
-                (first, second)
-            } else {
-                (second, first)
-            };
-            traces.push(Trace {
+            let scope = scoped.scope.unwrap().name;
+            traces.extend(paired(scoped.spans).map(|(parent, generation)| Trace {
                 resource: resource.clone(),
-                scope: scoped.scope.unwrap().name,
+                scope: scope.clone(),
                 parent,
                 generation,
-            });
+            }));
         }
     }
     traces
+}
+
+/// Each generation with its parent; a span without the other is an error.
+#[track_caller]
+fn paired(spans: Vec<Span>) -> impl Iterator<Item = (Span, Span)> {
+    let count = spans.len();
+    let ids: HashSet<Vec<u8>> = spans.iter().map(|span| span.span_id.clone()).collect();
+    let (generations, parents): (Vec<Span>, Vec<Span>) = spans
+        .into_iter()
+        .partition(|span| ids.contains(&span.parent_span_id));
+    let parents: HashMap<Vec<u8>, Span> = parents
+        .into_iter()
+        .map(|span| (span.span_id.clone(), span))
+        .collect();
+    assert_eq!(
+        (parents.len(), generations.len() * 2),
+        (generations.len(), count)
+    );
+    generations.into_iter().map(move |generation| {
+        let parent = parents[&generation.parent_span_id].clone();
+        (parent, generation)
+    })
 }
 
 impl Trace {

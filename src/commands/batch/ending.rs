@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use super::census::{By, Census, Counted};
 use super::plan::{Out, Plan};
@@ -22,6 +23,8 @@ use crate::settings::{Settings, Tracing};
 /// What is known of a run when its work is done.
 #[derive(Debug)]
 pub struct Finished {
+    /// From the first line to the last trace; what is looked up afterwards takes no part in it.
+    pub lasted: Duration,
     pub tally: Tally,
     pub stop: Option<Stop>,
     /// What became of the first traces that were not accepted.
@@ -57,6 +60,7 @@ impl Ending<'_> {
     /// Verifies, says and writes what came of the run.
     pub async fn conclude(mut self, finished: Finished, interrupt: &mut Interrupt) -> Verdict {
         let Finished {
+            lasted,
             tally,
             stop,
             trouble,
@@ -84,6 +88,7 @@ impl Ending<'_> {
             .iter()
             .find(|failure| Some(failure.kind) == verdict.kind());
         let outcome = Outcome {
+            lasted,
             run: self.plan.name.clone(),
             session_url,
             verified,
@@ -91,6 +96,9 @@ impl Ending<'_> {
         };
         let summary = Summary::new(&tally, outcome);
         self.console.note(&summary.to_text(console::columns()));
+        if self.options.run.sandbox && tally.traces.accepted > 0 {
+            self.console.note("open it: langspan sandbox");
+        }
         for failure in &failures {
             self.say(failure);
         }

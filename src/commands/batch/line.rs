@@ -40,8 +40,7 @@ struct Override {
     session: Option<String>,
     tags: Option<Vec<String>>,
     name: Option<String>,
-    #[serde(default)]
-    metadata: Map<String, Value>,
+    metadata: Option<Map<String, Value>>,
 }
 
 /// What a line has beside a body that is sent as it is.
@@ -53,11 +52,17 @@ impl Line {
     /// # Errors
     /// One line that says what is wrong with it.
     pub fn parse(line: &input::Line, defaults: &Defaults<'_>) -> Result<Self, String> {
+        // A JSON reader counts lines, of which it is given one.
+        Self::of(line, defaults).map_err(|why| why.replace(" at line 1 column ", " at column "))
+    }
+
+    fn of(line: &input::Line, defaults: &Defaults<'_>) -> Result<Self, String> {
         if line.is_too_long() {
             return Err("the line is longer than 100 MB".to_owned());
         }
         let text = str::from_utf8(&line.text)
-            .map_err(|error| format!("byte {} is no UTF-8", error.valid_up_to()))?;
+            .map_err(|error| format!("byte {} is no UTF-8", error.valid_up_to()))?
+            .trim_ascii_start();
         if !text.starts_with('{') {
             return Err("a JSON object is wanted".to_owned());
         }
@@ -118,17 +123,18 @@ impl Override {
         if let Some(tags) = self.tags {
             trace.tags = tags;
         }
+        let metadata = self.metadata.unwrap_or_default();
         trace
             .metadata
-            .retain(|(key, _)| !self.metadata.contains_key(key));
+            .retain(|(key, _)| !metadata.contains_key(key));
         let text = |value: Value| match value {
             Value::String(text) => text,
             value => value.to_string(),
         };
-        let metadata = self.metadata.into_iter();
+        let given = metadata.into_iter();
         trace
             .metadata
-            .extend(metadata.map(|(key, value)| (key, text(value))));
+            .extend(given.map(|(key, value)| (key, text(value))));
         trace
     }
 }

@@ -47,6 +47,9 @@ pub async fn run(options: &cli::Batch, console: &Console) -> Result<Verdict, Fai
     let setup = Setup::open(&options.run, &Patience::BATCH, console).await?;
     let sources = Sources::read(options.run.destination.env_file.as_deref())?;
     let mut plan = Plan::new(options, &input, &setup.settings, &sources)?;
+    if let Some(warning) = plan.warning() {
+        console.warn(&warning);
+    }
     if options.run.dry_run {
         let uploads = &setup.means.uploads;
         return strict::show(&input.rewindable()?, &plan, &setup.settings, uploads);

@@ -16,6 +16,7 @@ use super::writer::Sink;
 use crate::cli::{self, Form};
 use crate::delivery::Keep;
 use crate::failure::Failure;
+use crate::settings::trace::{refuse_keys, warning_of_length};
 use crate::settings::{Settings, Shard, Sources};
 use crate::trace::{Trace, ids};
 
@@ -62,18 +63,15 @@ impl Plan {
                 .hint("name a regular file with --out"));
         }
         let form = options.run.output.output.filter(|form| *form != Form::Text);
-        let wants_document = options.run.output.json || form == Some(Form::Json);
+        let wants_document =
+            !options.run.dry_run && (options.run.output.json || form == Some(Form::Json));
         if (wants_document && out == Out::Stdout) || matches!(form, Some(Form::Raw | Form::Url)) {
             return Err(Failure::usage(
                 "stdout carries the answers, in the form of OpenAI's Batch",
             )
             .hint("leave -o out; with --out FILE, -o json prints the summary"));
         }
-        if let Out::Regular(path) = &out
-            && is_same_file(path, &options.file)
-        {
-            return Err(Failure::usage("--out names the input itself").hint("name another file"));
-        }
+        refuse_clashes(options, settings, &out)?;
         let shard = options.shard.map(|shard| Shard::resolve(shard, sources));
         let name = match &options.run_name {
             Some(name) if name.trim().is_empty() => {
@@ -94,7 +92,16 @@ impl Plan {
             out,
         };
         plan.rename(name);
+        refuse_keys(&plan.trace)?;
         Ok(plan)
+    }
+
+    /// What is said of a run whose name makes a session that is too long.
+    pub fn warning(&self) -> Option<String> {
+        let session = self.trace.session.as_ref();
+        session
+            .filter(|session| **session == self.name)
+            .and_then(|session| warning_of_length("run's name", session))
     }
 
     /// Takes the name of the run, which is its session where none was given.
@@ -240,7 +247,9 @@ impl Out {
             return Ok(Self::Stdout);
         };
         match fs::metadata(path) {
-            Ok(found) if found.is_file() => Ok(Self::Regular(path.to_owned())),
+            Ok(found) if found.is_file() && !is_descriptor(path) => {
+                Ok(Self::Regular(path.to_owned()))
+            }
             Ok(found) if found.is_dir() => {
                 Err(Failure::file(format!("{} is a directory", path.display()))
                     .hint("name a file in it"))
@@ -252,6 +261,13 @@ impl Out {
             Err(error) => Err(unwritable(path, &error)),
         }
     }
+}
+
+/// Whether a path stands for a file that is open already, such as `/dev/stdout`: even where that is a regular one,
+/// nothing can be put beside it.
+fn is_descriptor(path: &Path) -> bool {
+    let streams = ["/dev/stdout", "/dev/stderr"].map(Path::new);
+    streams.contains(&path) || path.starts_with("/dev/fd") || path.starts_with("/proc")
 }
 
 /// Refuses to continue a run that was another.
@@ -281,10 +297,44 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
         .hint("check the path, its permissions and the room on the disk")
 }
 
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let id = |path: &Path| {
-        let found = fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino()))
+/// Refuses to write two things into one file, or over the input.
+fn refuse_clashes(options: &cli::Batch, settings: &Settings, out: &Out) -> Result<(), Failure> {
+    let out = match out {
+        Out::Regular(path) => Some(path),
+        _ => None,
     };
-    id(one).is_some() && id(one) == id(other)
+    let input = Some(&options.file).filter(|path| *path != Path::new("-"));
+    let files = [
+        ("the input", input),
+        ("--out", out),
+        ("--summary", options.summary.as_ref()),
+        ("--record", settings.record.as_ref()),
+    ];
+    let files = files
+        .into_iter()
+        .filter_map(|(what, path)| Some((what, path?)));
+    let files: Vec<(&str, &PathBuf)> = files.collect();
+    for (index, (what, path)) in files.iter().enumerate() {
+        let clash = files[..index]
+            .iter()
+            .find(|(_, other)| is_same_file(path, other));
+        if let Some((earlier, _)) = clash {
+            return Err(
+                Failure::usage(format!("{what} names the same file as {earlier}"))
+                    .hint("name another file"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether two paths name one regular file, which may not be there yet.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => {
+            one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
+        }
+        (Err(_), Err(_)) => one == other,
+        _ => false,
+    }
 }

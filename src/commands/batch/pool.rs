@@ -165,7 +165,7 @@ impl<'a> Pool<'a> {
             tools,
             ends,
             lines: VecDeque::new(),
-            has_more: true,
+            has_more: tools.plan.limit != Some(0),
             taken: 0,
             calls: FuturesUnordered::new(),
             order: Order::new(is_ordered),
@@ -219,6 +219,7 @@ impl<'a> Pool<'a> {
     pub fn finish(self) -> Finished {
         let session = self.tools.plan.trace.session.as_deref();
         Finished {
+            lasted: self.tally.elapsed(),
             session_url: session.and_then(|session| self.ends.pages.session(session)),
             tally: self.tally,
             stop: self.stop,
@@ -322,7 +323,18 @@ impl<'a> Pool<'a> {
             && let Some(line) = self.lines.pop_front()
         {
             self.start(&line);
+            if self.has_taken_all() {
+                self.end_input();
+            }
         }
+    }
+
+    /// Whether the lines that `--limit` allows have all begun: what comes after them is not waited for.
+    fn has_taken_all(&self) -> bool {
+        self.tools
+            .plan
+            .limit
+            .is_some_and(|limit| self.taken >= limit)
     }
 
     /// Whether there is room for one more call, and for everything that follows it.
@@ -342,10 +354,6 @@ impl<'a> Pool<'a> {
             return;
         }
         self.taken += 1;
-        if plan.limit.is_some_and(|limit| self.taken > limit) {
-            self.end_input();
-            return;
-        }
         let duties = self.ends.history.duties(number);
         if duties.ask.is_none() {
             self.tally.skipped += 1;

@@ -1,0 +1,13 @@
+//! `langspan batch`: many requests, one trace each.
+
+// What a batch wrote, line by line.
+mod written;
+
+// What is asked for each line of the input.
+mod lines;
+// What is written for each line.
+mod answers;
+// Which files are read and written, and which refused.
+mod files;
+// What is refused, shown or counted in place of a plain run.
+mod options;
