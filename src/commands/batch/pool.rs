@@ -34,7 +34,7 @@ use crate::commands::interrupt::Interrupt;
 use crate::console::Console;
 use crate::delivery::{Delivery, Spool};
 use crate::failure::{Failure, Signal};
-use crate::model::{Nowhere, Pace, Progress};
+use crate::model::{Halt, Nowhere, Pace, Progress};
 use crate::output::progress::Display;
 use crate::output::tally::Tally;
 use crate::settings::Settings;
@@ -91,7 +91,7 @@ pub struct Ends<'a> {
     pub pages: Pages,
 }
 
-type Call<'a> = Pin<Box<dyn Future<Output = Called> + 'a>>;
+type Call<'a> = Pin<Box<dyn Future<Output = Result<Called, Halt>> + 'a>>;
 
 /// The run.
 pub struct Pool<'a> {
@@ -135,6 +135,8 @@ enum Trail {
 /// What happened next.
 enum Event {
     Answered(Box<Called>),
+    /// A line was not asked, or not to the end: it is as if it had not begun.
+    Halted(Halt),
     Read(Option<io::Result<Vec<input::Line>>>),
     Written(io::Result<usize>),
     Delivered(Delivered),
@@ -177,6 +179,7 @@ impl<'a> Pool<'a> {
             }
             match self.next(interrupt, &mut tick).await {
                 Event::Answered(called) => self.answered(&called).await,
+                Event::Halted(halt) => self.halted(halt),
                 Event::Read(lines) => self.read(lines),
                 Event::Written(written) => self.written(written),
                 Event::Delivered(delivered) => self.delivered(&delivered),
@@ -223,9 +226,10 @@ impl<'a> Pool<'a> {
             }
         };
         tokio::select! {
-            Some(called) = self.calls.next(), if !self.calls.is_empty() => {
-                Event::Answered(Box::new(called))
-            }
+            Some(called) = self.calls.next(), if !self.calls.is_empty() => match called {
+                Ok(called) => Event::Answered(Box::new(called)),
+                Err(halt) => Event::Halted(halt),
+            },
             read = lines.recv(), if wants_lines => Event::Read(read),
             written = writer.written(), if is_writing => Event::Written(written),
             delivered = delivered => Event::Delivered(delivered),
@@ -269,6 +273,12 @@ impl<'a> Pool<'a> {
     /// Ends the run early: nothing more is read, what is under way ends.
     fn stop(&mut self, why: Stop) {
         self.stop.get_or_insert(why);
+        self.begin_nothing();
+    }
+
+    /// Neither lines that wait for their turn nor others are asked.
+    fn begin_nothing(&mut self) {
+        self.tools.pace.close();
         self.end_input();
     }
 
@@ -376,6 +386,15 @@ impl<'a> Pool<'a> {
             Err(error) => self.stop(Stop::File(error.into())),
         }
         self.check_errors();
+    }
+
+    fn halted(&mut self, halt: Halt) {
+        if let Halt::LongPause(left) = halt {
+            let seconds = left.as_secs();
+            self.stop(Stop::Model(format!(
+                "the model endpoint wants no request for {seconds} s"
+            )));
+        }
     }
 
     /// Keeps what may be kept of a call: in the recording, and as the spans of its trace, if it has one.
@@ -559,7 +578,7 @@ impl<'a> Pool<'a> {
     fn signalled(&mut self, signal: Signal) {
         let is_second = matches!(self.stop, Some(Stop::Signal(_)));
         self.stop = Some(Stop::Signal(signal));
-        self.end_input();
+        self.begin_nothing();
         if !is_second {
             self.farewell = Some(Instant::now() + FAREWELL);
             self.tools.console.note(&format!(
@@ -586,7 +605,13 @@ impl<'a> Tools<'a> {
     }
 
     /// Asks a line; whatever comes of it is in the answer.
-    async fn call(self, line: u64, digest: String, parsed: Line, redo: u32) -> Called {
+    async fn call(
+        self,
+        line: u64,
+        digest: String,
+        parsed: Line,
+        redo: u32,
+    ) -> Result<Called, Halt> {
         let Line {
             custom_id,
             request,
@@ -594,7 +619,7 @@ impl<'a> Tools<'a> {
         } = parsed;
         let trace_id = self.plan.trace_id(line, custom_id.as_deref(), redo);
         let context = TraceContext::root(trace_id);
-        self.pace.turn().await;
+        self.pace.turn().await?;
         let mut exchange = call::begin(&self.settings.model, request, Timestamp::now());
         let caller = Caller {
             http: self.http,
@@ -615,7 +640,10 @@ impl<'a> Tools<'a> {
             never,
         )
         .await;
-        Called {
+        if let Some(halt) = progress.halt {
+            return Err(halt);
+        }
+        Ok(Called {
             line,
             custom_id,
             digest,
@@ -623,6 +651,6 @@ impl<'a> Tools<'a> {
             trace,
             context,
             progress,
-        }
+        })
     }
 }
