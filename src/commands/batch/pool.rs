@@ -545,7 +545,7 @@ impl<'a> Pool<'a> {
                 let lines = lines.clone();
                 self.note(&Note::Spooled { entry, lines });
             }
-            Spool::Lost(why) if self.tools.settings.delivery.outbox.is_some() => {
+            Spool::Lost(why) if self.is_outbox_needed() => {
                 self.stop(Stop::Outbox(why.clone()));
             }
             Spool::Lost(_) => {}
@@ -554,6 +554,13 @@ impl<'a> Pool<'a> {
             self.trouble = Some(delivery.clone());
         }
         self.check_errors();
+    }
+
+    /// Whether nothing may go on while traces cannot be kept: not where they are given up (`--no-outbox`), or the
+    /// answers matter more (`--best-effort`).
+    fn is_outbox_needed(&self) -> bool {
+        let delivery = &self.tools.settings.delivery;
+        delivery.outbox.is_some() && !delivery.best_effort
     }
 
     fn note(&mut self, note: &Note) {
