@@ -207,7 +207,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_ever() {
         let pace = Pace::new(None, Duration::from_mins(1));
-        pace.pause(Duration::from_secs(60));
+        pace.pause(Duration::from_mins(1));
         let closing = async {
             sleep_until(Instant::now() + Duration::from_secs(5)).await;
             pace.close();
@@ -219,7 +219,7 @@ mod tests {
         pace.pause(Duration::from_secs(30));
         let extending = async {
             sleep_until(start + Duration::from_secs(10)).await;
-            pace.pause(Duration::from_secs(120));
+            pace.pause(Duration::from_mins(2));
         };
         let left = Duration::from_secs(100);
         assert_eq!(

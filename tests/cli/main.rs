@@ -50,6 +50,8 @@ mod signals;
 mod sandbox;
 // What the model endpoint is asked, and what becomes of its answers.
 mod model;
+// Many requests, one trace each.
+mod batch;
 // Stage by stage: settings, endpoint, keys, export and read-back.
 mod check;
 // A trace read back, and drawn.

@@ -77,7 +77,7 @@ impl Servers {
     }
 }
 
-/// The spans of one export, with their resource.
+/// The spans of one trace, with their resource.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
     pub resource: BTreeMap<String, String>,
@@ -86,7 +86,7 @@ pub struct Trace {
     pub generation: Span,
 }
 
-/// The exports that a server received, two spans each.
+/// The traces that a server received, two spans each.
 pub fn traces_at(server: &Scripted) -> Vec<Trace> {
     let exports = server.requests().into_iter().filter(|request| {
         request.method == "POST" && request.header("content-type") == "application/x-protobuf"
@@ -101,18 +101,23 @@ fn decoded(body: &[u8]) -> Vec<Trace> {
     for group in export.resource_spans {
         let resource = attributes(&group.resource.unwrap().attributes);
         for scoped in group.scope_spans {
-            let [first, second]: [Span; 2] = scoped.spans.try_into().unwrap();
-            let (parent, generation) = if second.parent_span_id == first.span_id {
-                (first, second)
-            } else {
-                (second, first)
-            };
-            traces.push(Trace {
-                resource: resource.clone(),
-                scope: scoped.scope.unwrap().name,
-                parent,
-                generation,
-            });
+            let scope = scoped.scope.unwrap().name;
+            // Whatever else goes with it, the spans of a trace go side by side.
+            for pair in scoped.spans.chunks(2) {
+                let [first, second]: [Span; 2] = pair.to_vec().try_into().unwrap();
+                let (parent, generation) = if second.parent_span_id == first.span_id {
+                    (first, second)
+                } else {
+                    (second, first)
+                };
+                assert_eq!(parent.trace_id, generation.trace_id);
+                traces.push(Trace {
+                    resource: resource.clone(),
+                    scope: scope.clone(),
+                    parent,
+                    generation,
+                });
+            }
         }
     }
     traces
