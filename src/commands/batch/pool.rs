@@ -46,6 +46,8 @@ use crate::trace::{Exchange, Recording, TraceContext, ids};
 const MOST_UNWRITTEN: usize = 1 << 20;
 /// After a signal, calls under way have this long to end.
 const FAREWELL: Duration = Duration::from_secs(30);
+/// When no call is waited for any longer, the answers that are there have this long to be written.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 /// How often progress is shown.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -114,6 +116,7 @@ pub struct Pool<'a> {
     stop: Option<Stop>,
     /// What became of the first traces that were not accepted.
     trouble: Option<Delivery>,
+    /// Until when calls, or the output when there are none, are waited for.
     farewell: Option<Instant>,
 }
 
@@ -184,7 +187,7 @@ impl<'a> Pool<'a> {
                 Event::Written(written) => self.written(written),
                 Event::Delivered(delivered) => self.delivered(&delivered),
                 Event::Signal(signal) => self.signalled(signal),
-                Event::TimeUp => self.calls.clear(),
+                Event::TimeUp => self.time_up(),
                 Event::Tick => display.show(&self.tally, part(), self.tools.pace.pause_left()),
             }
         }
@@ -212,7 +215,9 @@ impl<'a> Pool<'a> {
     async fn next(&mut self, interrupt: &mut Interrupt, tick: &mut tokio::time::Interval) -> Event {
         let wants_lines = self.has_more && self.lines.is_empty();
         let is_writing = self.ends.writer.is_busy() && !self.is_closed;
-        let farewell = self.farewell.filter(|_| !self.calls.is_empty());
+        let farewell = self
+            .farewell
+            .filter(|_| !self.calls.is_empty() || is_writing);
         let Ends {
             lines,
             writer,
@@ -594,11 +599,24 @@ impl<'a> Pool<'a> {
             ));
             return;
         }
-        self.calls.clear();
-        self.is_closed = true;
-        self.settle(usize::MAX);
+        self.leave_calls();
         if let Some(tracer) = &mut self.ends.tracer {
             tracer.cancel();
+        }
+    }
+
+    fn leave_calls(&mut self) {
+        self.calls.clear();
+        self.farewell = Some(Instant::now() + LAST_WRITES);
+    }
+
+    /// Nothing that is still under way is waited for: the calls, or else an output that nobody reads.
+    fn time_up(&mut self) {
+        if self.calls.is_empty() {
+            self.is_closed = true;
+            self.settle(usize::MAX);
+        } else {
+            self.leave_calls();
         }
     }
 }

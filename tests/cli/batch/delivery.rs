@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -708,4 +708,84 @@ fn a_signal_while_traces_are_counted_ends_the_wait() {
     ended.code(130);
     assert_eq!(lines(&ended.stdout).len(), 3);
     assert!(ended.outbox_files().is_empty());
+}
+
+#[test]
+fn answers_that_wait_for_an_earlier_line_are_written_before_a_run_is_left() {
+    let gate = Gate::default();
+    let model = Scripted::start({
+        let gate = gate.clone();
+        move |_, earlier| {
+            if earlier == 0 {
+                gate.wait();
+            }
+            Reply::json(200, &completion("hi"))
+        }
+    });
+    let memory = Memory::default();
+    let servers = Servers {
+        model,
+        langfuse: remembering(&memory, |_, _| None),
+    };
+    let call = batch(
+        &servers,
+        8,
+        &["-j", "3", "--ordered", "-O", "out.jsonl", "--run", "r"],
+    );
+    let mut child = call.spawn();
+    wait_until("the others are asked", || servers.model.count() == 8);
+    settled(&servers.model);
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    send("INT", &child);
+    said.read_line(&mut line).unwrap();
+    send("INT", &child);
+    let ended = call.ended(&child.wait_with_output().unwrap());
+    ended.code(130);
+    assert_eq!(out(&ended).len(), 7);
+    assert_eq!(waiting(&ended), twice(&trace_ids(&out(&ended))));
+
+    gate.open();
+    let ended = call.arg("--resume").run();
+    ended.code(0);
+    assert_eq!(servers.model.count(), 9);
+    assert_whole(&memory, &trace_ids(&out(&ended)));
+}
+
+#[test]
+fn an_output_that_nobody_reads_does_not_keep_a_run_that_is_left() {
+    let memory = Memory::default();
+    let servers = talkative_before(remembering(&memory, |_, _| None));
+    let call = batch(&servers, 600, &["-j", "4"]);
+    let mut child = call.spawn();
+    wait_until("the run is at work", || servers.model.count() > 3);
+    let asked = settled(&servers.model);
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    send("INT", &child);
+    said.read_line(&mut line).unwrap();
+    send("INT", &child);
+    // Stdout is not read, and still open.
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    let ended = call.ended(&child.wait_with_output().unwrap());
+    // What was paid for is there or waits.
+    let kept: BTreeSet<String> = waiting(&ended).into_iter().collect();
+    let arrived: BTreeSet<String> = memory.all_counts().into_keys().collect();
+    assert_eq!(kept.union(&arrived).count(), asked);
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_input_says_nothing_more() {
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["batch", "-", "-O", "out.jsonl", "--run", "r"]);
+    let mut child = call.spawn();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(prompts(3).as_bytes()).unwrap();
+    wait_for_lines(&call.home().join("out.jsonl"), 3);
+    send("INT", &child);
+    let ended = call.ended(&child.wait_with_output().unwrap());
+    drop(input);
+    ended.code(130).stderr_has("--resume");
+    assert_eq!(traces_at(&servers.langfuse).len(), 3);
 }
