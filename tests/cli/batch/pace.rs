@@ -181,7 +181,7 @@ fn pauses_all((status, headers): Asking, pause: Duration) {
             }
             if place < 4 {
                 // By now the first answer is known.
-                thread::sleep(Duration::from_millis(800));
+                thread::sleep(Duration::from_millis(1200));
             }
             answer()
         }
