@@ -13,7 +13,7 @@ use super::completion::Completion;
 use super::endpoint::Endpoint;
 use super::failed::{FailedAttempt, Fault, ModelError, ServerError};
 use super::lenient;
-use super::pace::{Pace, rate_limit_reset};
+use super::pace::{Halt, Pace, rate_limit_reset};
 use super::request::Request;
 use super::stream::{Broken, Reader};
 use crate::console::Console;
@@ -72,6 +72,8 @@ pub struct Progress {
     refused: Option<Refusal>,
     /// Why there is no whole answer.
     pub fault: Option<Fault>,
+    /// Why another attempt was not made, although it was due: the call has no outcome.
+    pub halt: Option<Halt>,
     stream: Reader,
     /// The body of an answer that holds an error beside its choices.
     faulty: Option<Value>,
@@ -179,6 +181,9 @@ impl Client<'_> {
                     "the endpoint knows no stream_options: asking without".to_owned()
                 });
                 request.remove("stream_options");
+                if !self.has_turn(progress).await {
+                    return Err(error);
+                }
                 progress.attempts -= 1;
                 continue;
             }
@@ -191,7 +196,9 @@ impl Client<'_> {
                     format!("all wait {} ms: {}", pause.as_millis(), error.message)
                 });
                 pace.pause(pause);
-                pace.turn().await;
+                if !self.has_turn(progress).await {
+                    return Err(error);
+                }
                 progress.attempts -= 1;
                 continue;
             }
@@ -205,8 +212,8 @@ impl Client<'_> {
                 format!("retrying in {} ms: {}", wait.as_millis(), error.message)
             });
             tokio::time::sleep(wait).await;
-            if let Some(pace) = self.pace {
-                pace.turn().await;
+            if !self.has_turn(progress).await {
+                return Err(error);
             }
             // Only now: a call that ends during the wait is not repeated.
             progress.retried.push(Retried {
@@ -215,6 +222,14 @@ impl Client<'_> {
             });
             retries += 1;
         }
+    }
+
+    /// Waits for the pool's next turn; says whether there is one.
+    async fn has_turn(&self, progress: &mut Progress) -> bool {
+        if let Some(pace) = self.pace {
+            progress.halt = pace.turn().await.err();
+        }
+        progress.halt.is_none()
     }
 
     async fn attempt(

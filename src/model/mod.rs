@@ -19,7 +19,7 @@ pub mod usage;
 pub use client::{Client, Nowhere, Progress, Retried, Sink};
 pub use completion::Completion;
 pub use endpoint::Endpoint;
-pub use pace::Pace;
+pub use pace::{Halt, Pace};
 pub use provider::Provider;
 pub use request::Request;
 pub use usage::Usage;

@@ -6,7 +6,7 @@ use std::sync::Mutex as Cell;
 use std::time::Duration;
 
 use http::header::HeaderMap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
 /// When the calls of a pool may go.
@@ -18,34 +18,72 @@ pub struct Pace {
     last: Mutex<Option<Instant>>,
     /// Until when no request may go.
     paused: Cell<Option<Instant>>,
+    /// A pause that lasts longer is not waited for.
+    patience: Duration,
+    is_closed: watch::Sender<bool>,
+}
+
+/// Why a request may not go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// The pool ends.
+    Closed,
+    /// The endpoint wants to be left alone for so long.
+    LongPause(Duration),
 }
 
 impl Pace {
-    /// At most `per_minute` requests a minute, evenly spread; none sets no limit.
-    pub fn new(per_minute: Option<u32>) -> Self {
+    /// At most `per_minute` requests a minute, evenly spread; none sets no limit. Pauses are waited for as long as
+    /// `patience` lasts.
+    pub fn new(per_minute: Option<u32>, patience: Duration) -> Self {
         Self {
             interval: per_minute.map(|count| Duration::from_mins(1) / count.max(1)),
             last: Mutex::default(),
             paused: Cell::default(),
+            patience,
+            is_closed: watch::Sender::default(),
         }
     }
 
     /// Waits until one more request may go.
-    pub async fn turn(&self) {
+    ///
+    /// # Errors
+    /// When it never may.
+    pub async fn turn(&self) -> Result<(), Halt> {
         if self.interval.is_none() && self.pause_end().is_none() {
-            return;
+            return Ok(());
         }
+        let mut is_closed = self.is_closed.subscribe();
+        tokio::select! {
+            biased;
+            _ = is_closed.wait_for(|is_closed| *is_closed) => Err(Halt::Closed),
+            turn = self.next_turn() => turn,
+        }
+    }
+
+    async fn next_turn(&self) -> Result<(), Halt> {
         let mut last = self.last.lock().await;
         loop {
+            if let Some(left) = self.pause_left().filter(|left| *left > self.patience) {
+                return Err(Halt::LongPause(left));
+            }
             let turn = last
                 .zip(self.interval)
                 .map(|(last, interval)| last + interval);
             let now = Instant::now();
             match turn.max(self.pause_end()) {
                 Some(at) if at > now => sleep_until(at).await,
-                _ => break *last = Some(now),
+                _ => {
+                    *last = Some(now);
+                    return Ok(());
+                }
             }
         }
+    }
+
+    /// Nobody waits any longer: whatever has no turn by now gets none.
+    pub fn close(&self) {
+        self.is_closed.send_replace(true);
     }
 
     /// No request goes before `wait` has passed.
@@ -153,16 +191,41 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn turns_are_spread_evenly_and_wait_for_a_pause() {
-        let pace = Pace::new(Some(60));
+        let pace = Pace::new(Some(60), Duration::from_mins(1));
         let start = Instant::now();
         for _ in 0..3 {
-            pace.turn().await;
+            assert_eq!(pace.turn().await, Ok(()));
         }
         assert_eq!(start.elapsed().as_secs(), 2);
         pace.pause(Duration::from_secs(10));
-        pace.turn().await;
+        assert_eq!(pace.turn().await, Ok(()));
         assert_eq!(start.elapsed().as_secs(), 12);
-        pace.turn().await;
+        assert_eq!(pace.turn().await, Ok(()));
         assert_eq!(start.elapsed().as_secs(), 13);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever() {
+        let pace = Pace::new(None, Duration::from_mins(1));
+        pace.pause(Duration::from_mins(1));
+        let closing = async {
+            sleep_until(Instant::now() + Duration::from_secs(5)).await;
+            pace.close();
+        };
+        assert_eq!(tokio::join!(pace.turn(), closing).0, Err(Halt::Closed));
+
+        let pace = Pace::new(None, Duration::from_mins(1));
+        let start = Instant::now();
+        pace.pause(Duration::from_secs(30));
+        let extending = async {
+            sleep_until(start + Duration::from_secs(10)).await;
+            pace.pause(Duration::from_mins(2));
+        };
+        let left = Duration::from_secs(100);
+        assert_eq!(
+            tokio::join!(pace.turn(), extending).0,
+            Err(Halt::LongPause(left))
+        );
+        assert_eq!(start.elapsed().as_secs(), 30);
     }
 }

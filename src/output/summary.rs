@@ -113,24 +113,25 @@ impl Summary {
 
     /// The summary for people, in lines of at most `width` columns where words allow.
     pub fn to_text(&self, width: usize) -> String {
-        let mut text = vec![self.lines_text()];
+        let mut text = wrapped(&self.lines_text(), width);
         if let Some(times) = &self.latency_ms {
-            text.push(format!("latency: {}", times.to_text()));
+            text.extend(wrapped(&format!("latency: {}", times.to_text()), width));
             text.extend(histogram(&self.latency, width));
         }
         if let Some(times) = &self.time_to_first_token_ms {
-            text.push(format!("first token: {}", times.to_text()));
+            text.extend(wrapped(&format!("first token: {}", times.to_text()), width));
         }
         let cost = self
             .cost
             .map_or_else(String::new, |cost| format!(", ${cost:.4}"));
         let Tokens { input, output } = self.tokens;
-        text.push(format!("tokens: {input} in, {output} out{cost}"));
+        let tokens = format!("tokens: {input} in, {output} out{cost}");
+        text.extend(wrapped(&tokens, width));
         text.push(format!(
             "{} requests/s over {:.1} s",
             self.requests_per_second, self.seconds
         ));
-        text.push(self.traces.to_text());
+        text.extend(wrapped(&self.traces.to_text(), width));
         if self.redactions > 0 {
             text.push(format!(
                 "redacted: {} times, in what was traced",
@@ -212,6 +213,24 @@ impl TraceCounts {
         parts.extend(self.verified.map(|count| format!("{count} readable")));
         format!("traces: {}", parts.join(", "))
     }
+}
+
+/// A line cut behind commas and semicolons, into pieces of at most `width` columns where phrases allow; all but the
+/// first are indented.
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    const INDENT: &str = "  ";
+    let mut pieces = vec![String::new()];
+    for phrase in line.split_inclusive([',', ';']).map(str::trim_start) {
+        match pieces.last_mut() {
+            Some(piece) if piece.is_empty() => piece.push_str(phrase),
+            Some(piece) if piece.width() + 1 + phrase.width() <= width => {
+                piece.push(' ');
+                piece.push_str(phrase);
+            }
+            _ => pieces.push(format!("{INDENT}{phrase}")),
+        }
+    }
+    pieces
 }
 
 /// A time for people.

@@ -494,6 +494,11 @@ impl Scripted {
         self.seen.lock().unwrap().requests.clone()
     }
 
+    /// How many requests came so far.
+    pub fn count(&self) -> usize {
+        self.seen.lock().unwrap().requests.len()
+    }
+
     /// The export requests.
     pub fn exports(&self) -> Vec<Request> {
         self.requests_to(TRACES)

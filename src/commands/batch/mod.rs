@@ -113,7 +113,8 @@ async fn go(
     if let (true, Out::Regular(path)) = (options.retry_errors, &plan.out) {
         history.redo_failed(path)?;
     }
-    let (pace, settings, means) = (Pace::new(options.rpm), &setup.settings, &setup.means);
+    let (settings, means) = (&setup.settings, &setup.means);
+    let pace = Pace::new(options.rpm, settings.model.timeout);
     let tools = Tools {
         plan,
         settings,

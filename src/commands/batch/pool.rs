@@ -35,7 +35,7 @@ use crate::commands::media::{self, Uploads};
 use crate::console::Console;
 use crate::delivery::{Delivery, Spool};
 use crate::failure::{Failure, Signal};
-use crate::model::{Nowhere, Pace, Progress};
+use crate::model::{Halt, Nowhere, Pace, Progress};
 use crate::output::progress::Display;
 use crate::output::tally::Tally;
 use crate::settings::Settings;
@@ -46,6 +46,8 @@ use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
 const MOST_UNWRITTEN: usize = 1 << 20;
 /// After a signal, calls under way have this long to end.
 const FAREWELL: Duration = Duration::from_secs(30);
+/// When no call is waited for any longer, the answers that are there have this long to be written.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 /// How often progress is shown.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -92,7 +94,7 @@ pub struct Ends<'a> {
     pub pages: Pages,
 }
 
-type Call<'a> = Pin<Box<dyn Future<Output = Called> + 'a>>;
+type Call<'a> = Pin<Box<dyn Future<Output = Result<Called, Halt>> + 'a>>;
 /// Gives the line, and the exchange with references in the place of what was uploaded.
 type Upload<'a> = Pin<Box<dyn Future<Output = (u64, Untraced)> + 'a>>;
 
@@ -113,6 +115,8 @@ pub struct Pool<'a> {
     /// The exchanges whose images and files are under way, as they are traced when nobody can wait for these.
     uploading: HashMap<u64, Rc<Untraced>>,
     is_closed: bool,
+    /// Nothing is waited for any more.
+    is_leaving: bool,
     is_project_known: bool,
     /// The traces that `--verify` looks for.
     census: Census,
@@ -120,6 +124,7 @@ pub struct Pool<'a> {
     stop: Option<Stop>,
     /// What became of the first traces that were not accepted.
     trouble: Option<Delivery>,
+    /// Until when calls, or the output when there are none, are waited for.
     farewell: Option<Instant>,
 }
 
@@ -151,6 +156,8 @@ struct Untraced {
 enum Event {
     Answered(Box<Called>),
     Uploaded(u64, Box<Untraced>),
+    /// A line was not asked, or not to the end: it is as if it had not begun.
+    Halted(Halt),
     Read(Option<io::Result<Vec<input::Line>>>),
     Written(io::Result<usize>),
     Delivered(Delivered),
@@ -173,6 +180,7 @@ impl<'a> Pool<'a> {
             uploads: FuturesUnordered::new(),
             uploading: HashMap::new(),
             is_closed: false,
+            is_leaving: false,
             is_project_known: false,
             census,
             tally: Tally::begin(),
@@ -199,11 +207,12 @@ impl<'a> Pool<'a> {
                     self.uploading.remove(&line);
                     self.push(line, &untraced);
                 }
+                Event::Halted(halt) => self.halted(halt),
                 Event::Read(lines) => self.read(lines),
                 Event::Written(written) => self.written(written),
                 Event::Delivered(delivered) => self.delivered(&delivered),
                 Event::Signal(signal) => self.signalled(signal),
-                Event::TimeUp => self.calls.clear(),
+                Event::TimeUp => self.time_up(),
                 Event::Tick => display.show(&self.tally, part(), self.tools.pace.pause_left()),
             }
         }
@@ -232,7 +241,9 @@ impl<'a> Pool<'a> {
     async fn next(&mut self, interrupt: &mut Interrupt, tick: &mut tokio::time::Interval) -> Event {
         let wants_lines = self.has_more && self.lines.is_empty();
         let is_writing = self.ends.writer.is_busy() && !self.is_closed;
-        let farewell = self.farewell.filter(|_| !self.calls.is_empty());
+        let farewell = self
+            .farewell
+            .filter(|_| !self.calls.is_empty() || is_writing);
         let Ends {
             lines,
             writer,
@@ -246,9 +257,10 @@ impl<'a> Pool<'a> {
             }
         };
         tokio::select! {
-            Some(called) = self.calls.next(), if !self.calls.is_empty() => {
-                Event::Answered(Box::new(called))
-            }
+            Some(called) = self.calls.next(), if !self.calls.is_empty() => match called {
+                Ok(called) => Event::Answered(Box::new(called)),
+                Err(halt) => Event::Halted(halt),
+            },
             Some((line, untraced)) = self.uploads.next(), if !self.uploads.is_empty() => {
                 Event::Uploaded(line, Box::new(untraced))
             }
@@ -296,6 +308,12 @@ impl<'a> Pool<'a> {
     /// Ends the run early: nothing more is read, what is under way ends.
     fn stop(&mut self, why: Stop) {
         self.stop.get_or_insert(why);
+        self.begin_nothing();
+    }
+
+    /// Neither lines that wait for their turn nor others are asked.
+    fn begin_nothing(&mut self) {
+        self.tools.pace.close();
         self.end_input();
     }
 
@@ -417,6 +435,15 @@ impl<'a> Pool<'a> {
         self.check_errors();
     }
 
+    fn halted(&mut self, halt: Halt) {
+        if let Halt::LongPause(left) = halt {
+            let seconds = left.as_secs();
+            self.stop(Stop::Model(format!(
+                "the model endpoint wants no request for {seconds} s"
+            )));
+        }
+    }
+
     /// Whether an exchange is among those that are traced.
     fn is_traced(&mut self, exchange: &Exchange, context: &TraceContext) -> bool {
         let sample = self.tools.settings.delivery.sample;
@@ -445,6 +472,9 @@ impl<'a> Pool<'a> {
     fn trace(&mut self, line: u64, untraced: Untraced) {
         if !Uploads::may_be_in(&untraced.exchange) {
             return self.push(line, &untraced);
+        }
+        if self.is_leaving {
+            return self.push(line, &untraced.outlined());
         }
         let untraced = Rc::new(untraced);
         self.uploading.insert(line, Rc::clone(&untraced));
@@ -586,7 +616,7 @@ impl<'a> Pool<'a> {
                 let lines = lines.clone();
                 self.note(&Note::Spooled { entry, lines });
             }
-            Spool::Lost(why) if self.tools.settings.delivery.outbox.is_some() => {
+            Spool::Lost(why) if self.is_outbox_needed() => {
                 self.stop(Stop::Outbox(why.clone()));
             }
             Spool::Lost(_) => {}
@@ -595,6 +625,13 @@ impl<'a> Pool<'a> {
             self.trouble = Some(delivery.clone());
         }
         self.check_errors();
+    }
+
+    /// Whether nothing may go on while traces cannot be kept: not where they are given up (`--no-outbox`), or the
+    /// answers matter more (`--best-effort`).
+    fn is_outbox_needed(&self) -> bool {
+        let delivery = &self.tools.settings.delivery;
+        delivery.outbox.is_some() && !delivery.best_effort
     }
 
     fn note(&mut self, note: &Note) {
@@ -619,7 +656,7 @@ impl<'a> Pool<'a> {
     fn signalled(&mut self, signal: Signal) {
         let is_second = matches!(self.stop, Some(Stop::Signal(_)));
         self.stop = Some(Stop::Signal(signal));
-        self.end_input();
+        self.begin_nothing();
         if !is_second {
             self.farewell = Some(Instant::now() + FAREWELL);
             self.tools.console.note(&format!(
@@ -628,20 +665,45 @@ impl<'a> Pool<'a> {
             ));
             return;
         }
-        self.calls.clear();
-        self.is_closed = true;
-        self.settle(usize::MAX);
-        self.uploads.clear();
-        for (line, untraced) in std::mem::take(&mut self.uploading) {
-            let outlined = Untraced {
-                exchange: media::outlined(&untraced.exchange).into_owned(),
-                trace: untraced.trace.clone(),
-                context: untraced.context,
-            };
-            self.push(line, &outlined);
-        }
+        self.leave_calls();
+        self.leave_uploads();
         if let Some(tracer) = &mut self.ends.tracer {
             tracer.cancel();
+        }
+    }
+
+    /// What is not uploaded yet is traced as type and size.
+    fn leave_uploads(&mut self) {
+        self.is_leaving = true;
+        self.uploads.clear();
+        for (line, untraced) in std::mem::take(&mut self.uploading) {
+            self.push(line, &untraced.outlined());
+        }
+    }
+
+    fn leave_calls(&mut self) {
+        self.calls.clear();
+        self.farewell = Some(Instant::now() + LAST_WRITES);
+    }
+
+    /// Nothing that is still under way is waited for: the calls, or else an output that nobody reads.
+    fn time_up(&mut self) {
+        if self.calls.is_empty() {
+            self.is_closed = true;
+            self.settle(usize::MAX);
+        } else {
+            self.leave_calls();
+        }
+    }
+}
+
+impl Untraced {
+    /// The same with type and size in the place of images and files.
+    fn outlined(&self) -> Self {
+        Self {
+            exchange: media::outlined(&self.exchange).into_owned(),
+            trace: self.trace.clone(),
+            context: self.context,
         }
     }
 }
@@ -665,7 +727,13 @@ impl<'a> Tools<'a> {
     }
 
     /// Asks a line; whatever comes of it is in the answer.
-    async fn call(self, line: u64, digest: String, parsed: Line, redo: u32) -> Called {
+    async fn call(
+        self,
+        line: u64,
+        digest: String,
+        parsed: Line,
+        redo: u32,
+    ) -> Result<Called, Halt> {
         let Line {
             custom_id,
             request,
@@ -673,7 +741,7 @@ impl<'a> Tools<'a> {
         } = parsed;
         let trace_id = self.plan.trace_id(line, custom_id.as_deref(), redo);
         let context = TraceContext::root(trace_id);
-        self.pace.turn().await;
+        self.pace.turn().await?;
         let mut exchange = call::begin(&self.settings.model, request, Timestamp::now());
         let caller = Caller {
             http: self.http,
@@ -694,7 +762,10 @@ impl<'a> Tools<'a> {
             never,
         )
         .await;
-        Called {
+        if let Some(halt) = progress.halt {
+            return Err(halt);
+        }
+        Ok(Called {
             line,
             custom_id,
             digest,
@@ -702,6 +773,6 @@ impl<'a> Tools<'a> {
             trace,
             context,
             progress,
-        }
+        })
     }
 }

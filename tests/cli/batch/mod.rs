@@ -11,3 +11,9 @@ mod answers;
 mod files;
 // What is refused, shown or counted in place of a plain run.
 mod options;
+// How fast it asks, and when it ends early.
+mod pace;
+// What becomes of the traces.
+mod delivery;
+// A server that holds its answers back.
+mod gate;
