@@ -152,8 +152,8 @@ impl Ending<'_> {
         let failure = Failure::new(Kind::Lines, format!("{failed} of {lines} lines failed"));
         Some(failure.hint(match self.plan.out {
             Out::Regular(_) => format!(
-                "the output tells why; then: {} --retry-errors",
-                resume_command()
+                "the output tells why; then: {}",
+                resume_command(&["--retry-errors"])
             ),
             _ => "the output tells why; --allow-errors N says how many may".to_owned(),
         }))
@@ -168,7 +168,7 @@ impl Ending<'_> {
         let Some(delivery) = trouble else {
             let message =
                 format!("{count} traces of the earlier run are not known to have arrived");
-            let again = resume_command();
+            let again = resume_command(&[]);
             return Some(Failure::new(Kind::Delivery, message).hint(format!("again: {again}")));
         };
         let outcome = &delivery.outcome;
@@ -189,7 +189,7 @@ impl Ending<'_> {
                 path.parent().unwrap_or(path).display()
             ),
             Spool::Lost(why) if matches!(self.plan.out, Out::Regular(_)) => {
-                format!("{why}; later: {}", resume_command())
+                format!("{why}; later: {}", resume_command(&[]))
             }
             Spool::Lost(why) => format!("the spans are LOST: {why}"),
             Spool::NotNeeded => String::new(),
@@ -227,7 +227,7 @@ impl Ending<'_> {
             Stop::Outbox(why) => (Kind::Delivery, format!("stopped early: {why}")),
         };
         let hint = match self.plan.out {
-            Out::Regular(_) => format!("continue with: {}", resume_command()),
+            Out::Regular(_) => format!("continue with: {}", resume_command(&[])),
             _ => "with --out FILE a run can be continued".to_owned(),
         };
         Some(Failure::new(kind, message).hint(hint))
@@ -268,17 +268,20 @@ impl Ending<'_> {
     }
 }
 
-/// The command that continues this run.
-fn resume_command() -> String {
+/// The command that continues this run, with `further` options.
+fn resume_command(further: &[&str]) -> String {
     let given = std::env::args().skip(1);
-    let mut words = vec![env!("CARGO_PKG_NAME").to_owned()];
     let left_out = ["--resume", "--overwrite", "--retry-errors"];
-    words.extend(
-        given
-            .filter(|word| !left_out.contains(&word.as_str()))
-            .map(quoted),
-    );
-    words.push("--resume".to_owned());
+    let mut words: Vec<String> = given
+        .filter(|word| !left_out.contains(&word.as_str()))
+        .map(quoted)
+        .collect();
+    // What follows `--` is no option.
+    let end = words.iter().position(|word| word == "--");
+    let end = end.unwrap_or(words.len());
+    let added = ["--resume"].iter().chain(further);
+    words.splice(end..end, added.map(|word| (*word).to_owned()));
+    words.insert(0, env!("CARGO_PKG_NAME").to_owned());
     words.join(" ")
 }
 
