@@ -303,6 +303,8 @@ impl<'a> Pool<'a> {
     fn may_start(&self) -> bool {
         let concurrency = self.tools.concurrency;
         self.calls.len() < concurrency
+            // An answer that is not written is paid for again after a kill.
+            && self.unwritten.len() <= concurrency
             && self.order.held() <= 4 * concurrency
             && self.ends.writer.waiting_bytes() < MOST_UNWRITTEN
             && self.ends.tracer.as_ref().is_none_or(Tracer::has_room)
