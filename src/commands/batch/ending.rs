@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use super::census::{By, Census, Counted};
+use super::census::{Census, Counted};
 use super::plan::{Out, Plan};
 use super::pool::Stop;
 use crate::cli::{self, Allowance, Form};
@@ -240,12 +240,8 @@ impl Ending<'_> {
         interrupt: &mut Interrupt,
     ) -> Option<Result<u64, Failure>> {
         let (wait, api) = (self.settings.delivery.verify?, self.api?);
-        let by = match self.plan.shard {
-            Some(_) => By::Name,
-            None => By::Number,
-        };
         let Counted { sent, known, error } = tokio::select! {
-            counted = census.take(api, by, wait) => counted,
+            counted = census.take(api, wait) => counted,
             signal = interrupt.wait() => {
                 let failure = Failure::new(
                     Kind::Interrupted(signal),

@@ -8,6 +8,7 @@ mod history;
 mod input;
 mod line;
 mod order;
+mod owed;
 mod packing;
 mod pages;
 mod past;
@@ -33,6 +34,7 @@ use crate::trace::spans::Dialect;
 use ending::Ending;
 use history::History;
 use input::Input;
+use owed::Owed;
 use pages::Pages;
 use plan::{Out, Plan};
 use pool::{Ends, Pool, Tools};
@@ -81,8 +83,9 @@ fn open(
     }
     let summary = options.summary.as_deref().map(ending::open_summary);
     let summary = summary.transpose()?;
-    let history = History::new(plan.ledger(options, settings)?);
+    let mut history = History::new(plan.ledger(options, settings)?);
     let compared = resume::compare(&input, plan, &history, settings)?;
+    history.begin_notes()?;
     Ok(Opened {
         input,
         summary,
@@ -103,13 +106,27 @@ async fn go(
         input,
         summary,
         mut history,
-        compared,
+        mut compared,
     } = opened;
-    let traces = settle_the_past(&setup, &compared, &mut history, console).await?;
+    let (pace, settings, means) = (Pace::new(options.rpm), &setup.settings, &setup.means);
+    let budget = settings.delivery.export_timeout;
+    let exporter = means.exporter.as_ref();
+    let mut traces = settle_the_past(&setup, &compared, &mut history, console).await?;
+    let mut trouble = None;
     if let (true, Out::Regular(path)) = (options.retry_errors, &plan.out) {
+        if let Some(exporter) = exporter {
+            let owed = Owed {
+                plan,
+                settings,
+                dialect: dialect(&settings.tracing),
+                tracer: Tracer::new(exporter, budget),
+            };
+            trouble = owed.deliver(&input, &mut history, &mut traces).await?;
+        }
         history.redo_failed(path)?;
     }
-    let (pace, settings, means) = (Pace::new(options.rpm), &setup.settings, &setup.means);
+    let own_session = plan.own_session().filter(|_| !history.has_redone());
+    compared.census.own_session = own_session.map(str::to_owned);
     let tools = Tools {
         plan,
         settings,
@@ -121,8 +138,6 @@ async fn go(
         concurrency: options.concurrency,
         max_errors: options.max_errors,
     };
-    let budget = settings.delivery.export_timeout;
-    let exporter = means.exporter.as_ref();
     let ends = Ends {
         lines: input.stream().map_err(anyhow::Error::from)?,
         writer: Writer::start(plan.sink()?).map_err(anyhow::Error::from)?,
@@ -134,6 +149,7 @@ async fn go(
     let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
     let mut pool = Pool::new(tools, ends, options.ordered, compared.census);
     pool.tally.traces = traces;
+    pool.trouble = trouble;
     pool.run(&mut interrupt, || input.part()).await;
     let ending = Ending {
         options,
