@@ -26,6 +26,8 @@ mod chat;
 mod readme;
 // Requests and recordings from a file.
 mod replay;
+// Many requests, one trace each.
+mod batch;
 // Which answers of an endpoint count as acceptance, and what is done about the others.
 mod delivery;
 // SIGKILL at any instant: nothing is lost, nothing is stored twice.
