@@ -105,6 +105,12 @@ impl History {
         }
     }
 
+    /// How many lines have their trace in the outbox.
+    pub fn spooled(&self) -> u64 {
+        let spooled = self.ledger.noted.spooled.values();
+        spooled.map(|lines| lines.len() as u64).sum()
+    }
+
     /// What is to be done for a line.
     pub fn duties(&self, line: u64) -> Duties {
         let noted = self.ledger.noted.redone.get(&line).copied();

@@ -445,7 +445,8 @@ impl<'a> Pool<'a> {
             spans = self.spans(&filtered, &context);
         }
         match &self.ends.history.arrived {
-            Arrived::Unknown => self.tally.traces.undecided += 1,
+            Arrived::Unknown if !spans.is_empty() => self.tally.traces.undecided += 1,
+            Arrived::Unknown => self.note(&Note::Accepted(vec![line])),
             Arrived::Known(arrived) => {
                 spans.retain(|span| !arrived.contains(&span.span_context.span_id()));
                 match &mut self.ends.tracer {

@@ -754,6 +754,34 @@ fn a_spooled_trace_of_another_project_stays() {
 }
 
 #[test]
+fn a_spooled_trace_is_not_forgotten_by_a_run_without_an_outbox() {
+    let (memory, model) = (Memory::default(), model());
+    let (call, ended) = spooled(&model);
+    let waiting = ended.outbox_files();
+    let langfuse = langfuse(&memory);
+    let arguments = [&["in.jsonl"][..], &RESUME, &["--no-outbox"]].concat();
+    again(&call, model.url(), langfuse.url(), &arguments)
+        .run()
+        .code(5)
+        .stderr_has("4 traces");
+    assert_eq!(ended.outbox_files(), waiting);
+}
+
+#[test]
+fn traces_that_were_left_out_by_sampling_are_not_missed() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let given = [&["in.jsonl"][..], &RESUME, &["--run", "r", "--sample", "0"]].concat();
+    let call = batch(&prompts(3), &model, &langfuse, &given[1..]);
+    call.run().code(0);
+    cut_to_lines(&call.home().join(ACKS), 1);
+    let mute = Scripted::always(Reply::json(403, &json!({"message": "Forbidden"})));
+    again(&call, model.url(), mute.url(), &given).run().code(0);
+    assert!(memory.all_counts().is_empty());
+    assert_eq!(asked(&model), once(1..=3));
+}
+
+#[test]
 fn a_spooled_trace_that_is_refused_again_stays() {
     let model = model();
     let (call, ended) = spooled(&model);
@@ -1009,7 +1037,7 @@ fn two_runs_do_not_share_an_output() {
     wait_until("the first run asks", || !hanging.requests().is_empty());
     let before = fs::read(call.home().join(ACKS)).unwrap();
     let silent = Untouched::start();
-    for other in ["--resume", "--overwrite"] {
+    for other in ["--resume", "--overwrite", "--ordered"] {
         let arguments = ["in.jsonl", "--out", OUT, "--run", "r", other];
         again(&call, silent.url(), silent.url(), &arguments)
             .run()
