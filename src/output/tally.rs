@@ -83,7 +83,7 @@ impl Tally {
             self.input_tokens += usage.all_input();
             self.output_tokens += usage.all_output();
         }
-        if let Some(cost) = exchange.completion.cost {
+        if let Some(cost) = exchange.completion.cost.or(exchange.cost) {
             *self.cost.get_or_insert(0.0) += cost;
         }
         if let Some(cause) = cause {
@@ -102,17 +102,6 @@ impl Tally {
         *self.causes.entry(cause).or_default() += 1;
     }
 
-    /// Counts the traces of `lines` lines.
-    pub fn deliver(&mut self, lines: usize, delivery: &Delivery) {
-        let unaccepted = delivery.unaccepted.min(lines) as u64;
-        self.traces.accepted += lines as u64 - unaccepted;
-        match delivery.spool {
-            Spool::NotNeeded => {}
-            Spool::Kept(_) => self.traces.spooled += unaccepted,
-            Spool::Lost(_) => self.traces.lost += unaccepted,
-        }
-    }
-
     /// Lines and traces that failed.
     pub fn errors(&self) -> u64 {
         self.failed + self.traces.spooled + self.traces.lost + self.traces.undecided
@@ -120,6 +109,19 @@ impl Tally {
 
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
+    }
+}
+
+impl Traces {
+    /// Counts those of `lines` lines.
+    pub fn add(&mut self, lines: usize, delivery: &Delivery) {
+        let unaccepted = delivery.unaccepted.min(lines) as u64;
+        self.accepted += lines as u64 - unaccepted;
+        match delivery.spool {
+            Spool::NotNeeded => {}
+            Spool::Kept(_) => self.spooled += unaccepted,
+            Spool::Lost(_) => self.lost += unaccepted,
+        }
     }
 }
 

@@ -99,6 +99,27 @@ impl Exchange {
             .map(|first| first.as_millisecond() - self.start.as_millisecond())
     }
 
+    /// The HTTP status of each attempt in its order, none where there was no answer; empty when there was only one.
+    pub fn attempt_statuses(&self) -> Vec<Option<u16>> {
+        if self.retried.is_empty() {
+            return Vec::new();
+        }
+        let last = match &self.error {
+            Some(error) => error.status,
+            None => self.status,
+        };
+        let statuses = self.retried.iter().map(|attempt| attempt.status);
+        statuses.chain([last]).collect()
+    }
+
+    /// How long it was waited before each further attempt, in milliseconds.
+    pub fn attempt_waits_ms(&self) -> Vec<u64> {
+        let waits = self.retried.iter().map(|attempt| attempt.wait.as_millis());
+        waits
+            .map(|wait| u64::try_from(wait).unwrap_or(u64::MAX))
+            .collect()
+    }
+
     /// Takes `body`, which says `completion`, as the answer.
     pub fn set_response(&mut self, body: &str, completion: Completion) {
         self.completion = completion;

@@ -234,23 +234,13 @@ fn retries(exchange: &Exchange) -> Vec<KeyValue> {
     if exchange.retried.is_empty() {
         return attributes.0;
     }
-    let last = match &exchange.error {
-        Some(error) => error.status,
-        None => exchange.status,
-    };
-    let statuses = exchange.retried.iter().map(|attempt| attempt.status);
-    let statuses: Vec<Option<u16>> = statuses.chain([last]).collect();
-    let waits = exchange.retried.iter().map(|attempt| attempt.wait);
-    let waits: Vec<u64> = waits
-        .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
-        .collect();
     attributes.text(
         langfuse::OBSERVATION_METADATA_ATTEMPT_STATUSES,
-        Some(&json!(statuses).to_string()),
+        Some(&json!(exchange.attempt_statuses()).to_string()),
     );
     attributes.text(
         langfuse::OBSERVATION_METADATA_ATTEMPT_WAITS,
-        Some(&json!(waits).to_string()),
+        Some(&json!(exchange.attempt_waits_ms()).to_string()),
     );
     attributes.0
 }

@@ -107,6 +107,14 @@ impl Langspan {
         self
     }
 
+    /// In the home of another call.
+    pub fn beside(mut self, other: &Self) -> Self {
+        self.home = Rc::clone(&other.home);
+        self.environment
+            .insert("HOME".to_owned(), self.home.path().display().to_string());
+        self
+    }
+
     /// The home, which is also the working folder.
     pub fn home(&self) -> &Path {
         self.home.path()

@@ -5,13 +5,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::harness::{OBSERVATIONS, Reply, Request, TRACES};
 
-/// How often each span was taken, by trace id and span id.
-type Taken = HashMap<String, HashMap<String, usize>>;
+/// Traces by their id.
+type Taken = HashMap<String, Known>;
+
+/// What is known of a trace.
+#[derive(Debug, Default)]
+struct Known {
+    session: String,
+    /// How often each span was taken, by its id.
+    spans: HashMap<String, usize>,
+}
 
 /// Clones share what they hold.
 #[derive(Clone, Debug, Default)]
@@ -27,10 +37,24 @@ impl Memory {
         match path {
             TRACES => self.take(request),
             OBSERVATIONS => {
-                let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-                let trace_id = pairs.find(|(name, _)| *name == "traceId");
-                let rows = self.rows(trace_id.map_or("", |(_, value)| value));
+                let wanted = |name: &str| {
+                    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+                    pairs.find(|(known, _)| *known == name)
+                };
+                let rows = match (wanted("sessionId"), wanted("traceId")) {
+                    (Some((_, session)), _) => self.session(session),
+                    (None, trace_id) => self.rows(trace_id.map_or("", |(_, value)| value)),
+                };
                 Reply::json(200, &json!({"data": rows, "meta": {}}))
+            }
+            "/api/public/v2/metrics" => {
+                let taken = self.0.lock().unwrap();
+                let of_session = taken.values().filter(|known| {
+                    // The query is JSON; its only quoted session is the one that it asks for.
+                    query.contains(&format!("%22value%22%3A%22{}%22", known.session))
+                });
+                let count = of_session.count();
+                Reply::json(200, &json!({"data": [{"uniq_traceId": count}]}))
             }
             "/api/public/projects" => {
                 Reply::json(200, &json!({"data": [{"id": "p1", "name": "P"}]}))
@@ -71,24 +95,37 @@ impl Memory {
         let groups = export.resource_spans.iter();
         let scopes = groups.flat_map(|group| &group.scope_spans);
         for span in scopes.flat_map(|scope| &scope.spans).take(most) {
-            let spans = taken.entry(hex(&span.trace_id)).or_default();
-            *spans.entry(hex(&span.span_id)).or_default() += 1;
+            let known = taken.entry(hex(&span.trace_id)).or_default();
+            known.session = session(span);
+            *known.spans.entry(hex(&span.span_id)).or_default() += 1;
         }
         Some(())
     }
 
     fn rows(&self, trace_id: &str) -> Vec<Value> {
         let taken = self.0.lock().unwrap();
-        let ids = taken.get(trace_id).into_iter().flat_map(HashMap::keys);
-        ids.map(|id| json!({"id": id, "traceId": trace_id}))
+        let known = taken.get(trace_id).into_iter();
+        known
+            .flat_map(|known| known.spans.keys())
+            .map(|id| row(trace_id, id))
+            .collect()
+    }
+
+    fn session(&self, session: &str) -> Vec<Value> {
+        let taken = self.0.lock().unwrap();
+        let traces = taken.iter().filter(|(_, known)| known.session == session);
+        traces
+            .flat_map(|(trace, known)| known.spans.keys().map(move |id| row(trace, id)))
             .collect()
     }
 
     /// How often each span of a trace was taken, in no order; empty when the trace is not known.
     pub fn counts(&self, trace_id: &str) -> Vec<usize> {
         let taken = self.0.lock().unwrap();
-        let spans = taken.get(trace_id).into_iter().flat_map(HashMap::values);
-        spans.copied().collect()
+        let known = taken.get(trace_id).into_iter();
+        known
+            .flat_map(|known| known.spans.values().copied())
+            .collect()
     }
 
     /// The same of every trace.
@@ -96,12 +133,25 @@ impl Memory {
         let taken = self.0.lock().unwrap();
         let counts = taken
             .iter()
-            .map(|(id, spans)| (id.clone(), spans.values().copied().collect()));
+            .map(|(id, known)| (id.clone(), known.spans.values().copied().collect()));
         counts.collect()
+    }
+}
+
+fn session(span: &Span) -> String {
+    let mut attributes = span.attributes.iter();
+    let session = attributes.find(|attribute| attribute.key == "langfuse.session.id");
+    match session.and_then(|session| session.value.clone()?.value) {
+        Some(StringValue(session)) => session,
+        _ => String::new(),
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
     let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     digits.concat()
+}
+
+fn row(trace: &str, span: &str) -> Value {
+    json!({"id": span, "traceId": trace})
 }

@@ -5,7 +5,7 @@
 //! and read leniently: a last line that was cut off is dropped.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::past::Past;
+use crate::delivery::Spool;
 
 /// Which run a file is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +38,23 @@ pub enum Note {
     Redone(Vec<(u64, u32)>),
 }
 
-/// The file, open for more.
+impl Note {
+    /// What is to be noted of lines whose traces were delivered or kept so; nothing of what is nowhere.
+    pub fn of(lines: &[u64], spool: &Spool) -> Option<Self> {
+        let lines = lines.to_vec();
+        match spool {
+            Spool::NotNeeded => Some(Self::Accepted(lines)),
+            Spool::Kept(path) => {
+                let entry = path.file_stem().unwrap_or_default();
+                let entry = entry.to_string_lossy().into_owned();
+                Some(Self::Spooled { entry, lines })
+            }
+            Spool::Lost(_) => None,
+        }
+    }
+}
+
+/// The file, open for more. It is locked, so that no two runs write one output; the lock ends with its process.
 #[derive(Debug)]
 pub struct Acks {
     file: File,
@@ -57,6 +74,8 @@ pub struct Noted {
 #[derive(Debug, Default)]
 pub struct Ledger {
     pub acks: Option<Acks>,
+    /// What the notes are still to begin with.
+    pub beginning: Option<Run>,
     pub noted: Noted,
     pub past: Option<Past>,
 }
@@ -125,31 +144,44 @@ impl Acks {
         name.into()
     }
 
-    /// Begins the file of a run, in the place of any older one.
+    /// Opens the file, which need not be there yet, for this process alone.
+    ///
+    /// # Errors
+    /// When it cannot be opened; `WouldBlock` when another run has it open.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).append(true).create(true).mode(0o600);
+        let file = options.open(path)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            // A file system without locks is no reason not to run.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { file }),
+        }
+    }
+
+    /// Drops what an older run noted.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn begin(path: &Path, run: &Run) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(true).mode(0o600);
-        let mut acks = Self {
-            file: options.open(path)?,
-        };
-        acks.append(&serde_json::to_string(run)?)?;
-        Ok(acks)
+    pub fn clear(&mut self) -> io::Result<()> {
+        self.file.set_len(0)
     }
 
-    /// Opens the file of an earlier run; none when there is none.
+    /// Begins the notes of a run.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn begin(&mut self, run: &Run) -> io::Result<()> {
+        self.clear()?;
+        self.append(&serde_json::to_string(run)?)
+    }
+
+    /// What an earlier run noted; none when it came to nothing.
     ///
     /// # Errors
     /// When it cannot be read, or is none of ours.
-    pub fn reopen(path: &Path) -> io::Result<Option<(Run, Noted, Self)>> {
-        let file = match OpenOptions::new().read(true).append(true).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut reader = BufReader::new(&file);
+    pub fn read(&mut self) -> io::Result<Option<(Run, Noted)>> {
+        let mut reader = BufReader::new(&self.file);
         let mut line = String::new();
         let mut whole = reader.read_line(&mut line)? as u64;
         if !line.ends_with('\n') {
@@ -167,8 +199,8 @@ impl Acks {
             noted.take(serde_json::from_str(&line)?);
             whole += read as u64;
         }
-        file.set_len(whole)?;
-        Ok(Some((run, noted, Self { file })))
+        self.file.set_len(whole)?;
+        Ok(Some((run, noted)))
     }
 
     /// Notes what became of lines.
@@ -221,7 +253,8 @@ mod tests {
     fn what_was_noted_is_read_again_without_a_line_that_was_cut() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.jsonl.acks");
-        let mut acks = Acks::begin(&path, &run()).unwrap();
+        let mut acks = Acks::open(&path).unwrap();
+        acks.begin(&run()).unwrap();
         acks.note(&Note::Accepted(vec![1, 2, 200])).unwrap();
         let entry = "e".to_owned();
         acks.note(&Note::Spooled {
@@ -231,9 +264,10 @@ mod tests {
         .unwrap();
         acks.note(&Note::Redone(vec![(2, 1), (4, 1)])).unwrap();
         acks.file.write_all(b"{\"accepted\":[5").unwrap();
+        drop(acks);
 
         for _ in 0..2 {
-            let (found, noted, _) = Acks::reopen(&path).unwrap().unwrap();
+            let (found, noted) = Acks::open(&path).unwrap().read().unwrap().unwrap();
             assert_eq!(found, run());
             let accepted: Vec<u64> = (0..300)
                 .filter(|line| noted.accepted.contains(*line))
@@ -248,8 +282,19 @@ mod tests {
     fn a_file_of_another_kind_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("acks");
-        assert!(Acks::reopen(&path).unwrap().is_none());
+        assert!(Acks::open(&path).unwrap().read().unwrap().is_none());
         std::fs::write(&path, "[1]\n").unwrap();
-        assert!(Acks::reopen(&path).is_err());
+        assert!(Acks::open(&path).unwrap().read().is_err());
+    }
+
+    #[test]
+    fn a_file_is_one_runs_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("acks");
+        let first = Acks::open(&path).unwrap();
+        let kind = Acks::open(&path).unwrap_err().kind();
+        assert_eq!(kind, io::ErrorKind::WouldBlock);
+        drop(first);
+        assert!(Acks::open(&path).is_ok());
     }
 }

@@ -2,9 +2,10 @@
 //! trace. It is read back when a run is continued.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::input;
 use crate::commands::call;
 use crate::model::failed::FailedAttempt;
-use crate::model::{Completion, Progress, Request};
+use crate::model::{Completion, Progress, Request, Retried};
 use crate::settings::Model;
 use crate::trace::ids::SpanIds;
 use crate::trace::{Exchange, ExchangeError, Trace, TraceContext, ids};
@@ -24,6 +25,8 @@ pub struct Called {
     pub custom_id: Option<String>,
     /// Of the input line.
     pub digest: String,
+    /// How often the line had been asked before.
+    pub redo: u32,
     pub exchange: Exchange,
     pub trace: Trace,
     pub context: TraceContext,
@@ -66,6 +69,11 @@ impl Called {
                 end_time: Some(exchange.end),
                 time_to_first_token_ms: exchange.time_to_first_token_ms(),
                 attempts: exchange.attempts,
+                attempt_statuses: exchange.attempt_statuses(),
+                attempt_waits_ms: exchange.attempt_waits_ms(),
+                completion_start_time: exchange.completion_start,
+                cost: exchange.cost,
+                redo: (self.redo > 0).then_some(self.redo),
                 input_digest: Some(self.digest.as_str().into()),
             },
         };
@@ -136,6 +144,21 @@ pub struct Facts<'a> {
     pub time_to_first_token_ms: Option<i64>,
     #[serde(default)]
     pub attempts: Option<u32>,
+    /// Of a call that took more than one attempt: what became of each, null where there was no answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempt_statuses: Vec<Option<u16>>,
+    /// How long it was waited between them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempt_waits_ms: Vec<u64>,
+    /// Of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_start_time: Option<Timestamp>,
+    /// US dollars, where the endpoint stated them beside the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+    /// Which redo this is, of a line that had failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redo: Option<u32>,
     /// Of the input line, so that a changed one is noticed when the run is continued.
     #[serde(default, borrow)]
     pub input_digest: Option<Cow<'a, str>>,
@@ -161,6 +184,13 @@ pub fn invalid(line: u64, message: &str) -> String {
 }
 
 impl Answer<'_> {
+    /// Whether an output line, perhaps a half one, may begin with `bytes`.
+    pub fn may_begin(bytes: &[u8]) -> bool {
+        let beginnings = [&br#"{"id":"batch_req_"#[..], br#"{"custom_id":null,"#];
+        let fits = |beginning: &&[u8]| bytes.starts_with(beginning) || beginning.starts_with(bytes);
+        beginnings.iter().any(fits)
+    }
+
     /// Whether the line has no whole answer.
     pub fn is_failed(&self) -> bool {
         let is_success = |response: &HttpAnswer<'_>| (200..300).contains(&response.status_code);
@@ -173,12 +203,12 @@ impl Answer<'_> {
         let mut exchange = call::begin(model, request, facts.start_time?);
         exchange.end = facts.end_time?;
         exchange.attempts = facts.attempts;
-        exchange.completion_start = facts.time_to_first_token_ms.and_then(|wait| {
-            exchange
-                .start
-                .checked_add(SignedDuration::from_millis(wait))
-                .ok()
-        });
+        exchange.completion_start = facts.completion_start_time;
+        exchange.cost = facts.cost;
+        exchange.retried = facts.retried();
+        // That of the last attempt, with or without an answer.
+        let status = facts.attempt_statuses.last().copied().flatten();
+        exchange.status = status;
         let mut message = self.error.as_ref().map(|error| error.message.clone());
         let mut refusal = None;
         if let Some(response) = &self.response {
@@ -197,9 +227,24 @@ impl Answer<'_> {
         exchange.error = message.map(|message| ExchangeError {
             kind: "model".to_owned(),
             message,
-            status: refusal,
+            status: refusal.or(status),
         });
         Some(exchange)
+    }
+}
+
+impl Facts<'_> {
+    /// The attempts before the last one.
+    fn retried(&self) -> Vec<Retried> {
+        let statuses = self.attempt_statuses.iter();
+        let waits = self.attempt_waits_ms.iter();
+        statuses
+            .zip(waits)
+            .map(|(status, wait)| Retried {
+                status: *status,
+                wait: Duration::from_millis(*wait),
+            })
+            .collect()
     }
 }
 

@@ -15,6 +15,8 @@ const WAITS_MS: [u64; 5] = [500, 1000, 2000, 3000, 5000];
 /// The traces that must be known, by session.
 #[derive(Debug, Default)]
 pub struct Census {
+    /// The session that holds nothing but these traces, if any.
+    pub own_session: Option<String>,
     /// The beginning of each trace id.
     sessions: HashMap<String, Vec<u64>>,
     window: Option<(Timestamp, Timestamp)>,
@@ -33,7 +35,7 @@ pub struct Counted {
 
 /// How a session is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+enum By {
     /// The server counts: for a session that is this run's alone.
     Number,
     /// Trace by trace: others file their traces under the session too.
@@ -55,7 +57,7 @@ impl Census {
     }
 
     /// Asks until every trace is known, or `wait` has passed.
-    pub async fn take(mut self, api: &Api, by: By, wait: Duration) -> Counted {
+    pub async fn take(mut self, api: &Api, wait: Duration) -> Counted {
         let deadline = Instant::now() + wait;
         let mut counted = Counted {
             sent: 0,
@@ -70,6 +72,10 @@ impl Census {
             traces.sort_unstable();
             traces.dedup();
             let sent = traces.len() as u64;
+            let by = match &self.own_session {
+                Some(own) if *own == session => By::Number,
+                _ => By::Name,
+            };
             let found = wait_for(api, by, &session, &traces, window, deadline).await;
             counted.sent += sent;
             match found {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::census::{By, Census, Counted};
+use super::census::{Census, Counted};
 use super::plan::{Out, Plan};
 use super::pool::Stop;
 use crate::cli::{self, Allowance, Form};
@@ -163,8 +163,8 @@ impl Ending<'_> {
         let failure = Failure::new(Kind::Lines, format!("{failed} of {lines} lines failed"));
         Some(failure.hint(match self.plan.out {
             Out::Regular(_) => format!(
-                "the output tells why; then: {} --retry-errors",
-                resume_command()
+                "the output tells why; then: {}",
+                resume_command(&["--retry-errors"])
             ),
             _ => "the output tells why; --allow-errors N says how many may".to_owned(),
         }))
@@ -179,7 +179,7 @@ impl Ending<'_> {
         let Some(delivery) = trouble else {
             let message =
                 format!("{count} traces of the earlier run are not known to have arrived");
-            let again = resume_command();
+            let again = resume_command(&[]);
             return Some(Failure::new(Kind::Delivery, message).hint(format!("again: {again}")));
         };
         let outcome = &delivery.outcome;
@@ -200,7 +200,7 @@ impl Ending<'_> {
                 path.parent().unwrap_or(path).display()
             ),
             Spool::Lost(why) if matches!(self.plan.out, Out::Regular(_)) => {
-                format!("{why}; later: {}", resume_command())
+                format!("{why}; later: {}", resume_command(&[]))
             }
             Spool::Lost(why) => format!("the spans are LOST: {why}"),
             Spool::NotNeeded => String::new(),
@@ -238,7 +238,7 @@ impl Ending<'_> {
             Stop::Outbox(why) => (Kind::Delivery, format!("stopped early: {why}")),
         };
         let hint = match self.plan.out {
-            Out::Regular(_) => format!("continue with: {}", resume_command()),
+            Out::Regular(_) => format!("continue with: {}", resume_command(&[])),
             _ => "with --out FILE a run can be continued".to_owned(),
         };
         Some(Failure::new(kind, message).hint(hint))
@@ -251,12 +251,8 @@ impl Ending<'_> {
         interrupt: &mut Interrupt,
     ) -> Option<Result<u64, Failure>> {
         let (wait, api) = (self.settings.delivery.verify?, self.api?);
-        let by = match self.plan.shard {
-            Some(_) => By::Name,
-            None => By::Number,
-        };
         let Counted { sent, known, error } = tokio::select! {
-            counted = census.take(api, by, wait) => counted,
+            counted = census.take(api, wait) => counted,
             signal = interrupt.wait() => {
                 let failure = Failure::new(
                     Kind::Interrupted(signal),
@@ -279,17 +275,20 @@ impl Ending<'_> {
     }
 }
 
-/// The command that continues this run.
-fn resume_command() -> String {
+/// The command that continues this run, with `further` options.
+fn resume_command(further: &[&str]) -> String {
     let given = std::env::args().skip(1);
-    let mut words = vec![env!("CARGO_PKG_NAME").to_owned()];
     let left_out = ["--resume", "--overwrite", "--retry-errors"];
-    words.extend(
-        given
-            .filter(|word| !left_out.contains(&word.as_str()))
-            .map(quoted),
-    );
-    words.push("--resume".to_owned());
+    let mut words: Vec<String> = given
+        .filter(|word| !left_out.contains(&word.as_str()))
+        .map(quoted)
+        .collect();
+    // What follows `--` is no option.
+    let end = words.iter().position(|word| word == "--");
+    let end = end.unwrap_or(words.len());
+    let added = ["--resume"].iter().chain(further);
+    words.splice(end..end, added.map(|word| (*word).to_owned()));
+    words.insert(0, env!("CARGO_PKG_NAME").to_owned());
     words.join(" ")
 }
 

@@ -6,17 +6,21 @@ use std::path::Path;
 
 use opentelemetry::trace::SpanId;
 
-use super::acks::{Acks, Ledger, Note};
+use super::acks::{Ledger, Lines, Note};
+use super::answer::Answer;
+use super::line::Line;
 use super::packing::Packing;
 use super::past::{Past, Unsettled};
 use crate::failure::Failure;
+use crate::settings;
+use crate::trace::{Exchange, TraceContext, ids};
 
 /// The lines of earlier runs.
 #[derive(Debug, Default)]
 pub struct History {
     ledger: Ledger,
-    /// Failed lines are asked again.
-    redoes_failed: bool,
+    /// Failed lines that are asked again.
+    redone: Lines,
     pub arrived: Arrived,
 }
 
@@ -62,8 +66,9 @@ impl History {
         self.ledger.past.as_ref()
     }
 
-    pub fn acks(&mut self) -> Option<&mut Acks> {
-        self.ledger.acks.as_mut()
+    /// Whether a line was asked more than once, and has more than one trace.
+    pub fn has_redone(&self) -> bool {
+        !self.ledger.noted.redone.is_empty()
     }
 
     /// Entries of the outbox that hold traces of the run.
@@ -75,29 +80,58 @@ impl History {
             .collect()
     }
 
+    /// Begins the notes of a run of which there are none yet: nothing is wrong with it.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn begin_notes(&mut self) -> Result<(), Failure> {
+        let Ledger {
+            acks, beginning, ..
+        } = &mut self.ledger;
+        if let (Some(acks), Some(run)) = (acks, beginning.take()) {
+            acks.begin(&run).map_err(|error| unnoted(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Notes what became of lines.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn note(&mut self, note: &Note) -> Result<(), Failure> {
+        match &mut self.ledger.acks {
+            Some(acks) => acks.note(note).map_err(|error| unnoted(&error)),
+            None => Ok(()),
+        }
+    }
+
+    /// How many lines have their trace in the outbox.
+    pub fn spooled(&self) -> u64 {
+        let spooled = self.ledger.noted.spooled.values();
+        spooled.map(|lines| lines.len() as u64).sum()
+    }
+
     /// What is to be done for a line.
     pub fn duties(&self, line: u64) -> Duties {
-        let redo = self.redo(line);
+        let noted = self.ledger.noted.redone.get(&line).copied();
+        let asked = Some(noted.unwrap_or_default());
         let Some(past) = self.past().filter(|past| past.answered.contains(line)) else {
             return Duties {
                 deliver: None,
-                ask: Some(redo),
+                ask: asked,
             };
         };
         Duties {
             deliver: past.unsettled.get(&line).cloned(),
-            ask: (self.redoes_failed && past.failed.contains(line)).then_some(redo),
+            ask: asked.filter(|_| self.redone.contains(line)),
         }
     }
 
-    /// How often a line was redone.
+    /// Which redo gave the answer of a line.
     pub fn redo(&self, line: u64) -> u32 {
-        self.ledger
-            .noted
-            .redone
-            .get(&line)
-            .copied()
-            .unwrap_or_default()
+        let redos = self.past().map(|past| &past.redos);
+        let redo = redos.and_then(|redos| redos.get(&line));
+        redo.copied().unwrap_or_default()
     }
 
     /// Whether a line stays as the failure that it was.
@@ -105,17 +139,43 @@ impl History {
         self.past().is_some_and(|past| past.failed.contains(line))
     }
 
-    /// The output line of an unsettled line.
+    /// The call of a line whose trace may not have arrived, from its input and its output; none when the output
+    /// tells of none.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn answer(&self, unsettled: &Unsettled) -> io::Result<Vec<u8>> {
+    /// When the output cannot be read.
+    pub fn rebuild(
+        &self,
+        line: &Line,
+        unsettled: &Unsettled,
+        model: &settings::Model,
+    ) -> io::Result<Option<(Exchange, TraceContext)>> {
         let missing = || io::Error::other("there is no earlier output");
-        self.past().ok_or_else(missing)?.answer(unsettled)
+        let text = self.past().ok_or_else(missing)?.answer(unsettled)?;
+        let answer: Answer<'_> = serde_json::from_slice(&text)?;
+        let exchange = answer.exchange(line.request.clone(), model);
+        let trace_id = ids::parse_trace_id(&unsettled.trace_id).ok();
+        Ok(exchange.zip(trace_id.map(TraceContext::root)))
+    }
+
+    /// Whether a line failed whose trace may not have arrived.
+    pub fn owes_failure(&self, line: u64) -> bool {
+        self.past()
+            .is_some_and(|past| past.failed.contains(line) && past.unsettled.contains_key(&line))
+    }
+
+    /// The traces of lines need nothing more.
+    pub fn settle(&mut self, lines: &[u64]) {
+        if let Some(past) = &mut self.ledger.past {
+            for line in lines {
+                past.unsettled.remove(line);
+            }
+        }
     }
 
     /// Takes the failed lines out of the output, to be asked again; each is noted first, so that a kill in between
-    /// does not make one redo look like the call before.
+    /// does not make one redo look like the call before. Those stay whose trace is not settled: it could not be
+    /// rebuilt any more.
     ///
     /// # Errors
     /// When the output or the notes cannot be written.
@@ -123,7 +183,10 @@ impl History {
         let Some(past) = &self.ledger.past else {
             return Ok(());
         };
-        let redone = past.failed.iter().map(|line| (line, self.redo(line) + 1));
+        let failed = past.failed.iter();
+        let redone = failed
+            .filter(|line| !past.unsettled.contains_key(line))
+            .map(|line| (line, self.redo(line) + 1));
         let redone: Vec<(u64, u32)> = redone.collect();
         if redone.is_empty() {
             return Ok(());
@@ -135,10 +198,16 @@ impl History {
         if let Some(acks) = &mut self.ledger.acks {
             acks.note(&Note::Redone(redone.clone())).map_err(cannot)?;
         }
-        past.rewrite(out, Packing::of(out), |line| !past.failed.contains(line))
+        for (line, _) in &redone {
+            self.redone.insert(*line);
+        }
+        past.rewrite(out, Packing::of(out), |line| !self.redone.contains(line))
             .map_err(cannot)?;
         self.ledger.noted.redone.extend(redone);
-        self.redoes_failed = true;
         Ok(())
     }
+}
+
+fn unnoted(error: &io::Error) -> Failure {
+    Failure::file(format!("the acks cannot be written: {error}")).hint("is the disk full?")
 }

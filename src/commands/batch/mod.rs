@@ -8,6 +8,7 @@ mod history;
 mod input;
 mod line;
 mod order;
+mod owed;
 mod packing;
 mod pages;
 mod past;
@@ -33,6 +34,7 @@ use crate::trace::spans::Dialect;
 use ending::Ending;
 use history::History;
 use input::Input;
+use owed::Owed;
 use pages::Pages;
 use plan::{Out, Plan};
 use pool::{Ends, Pool, Tools};
@@ -85,8 +87,9 @@ fn open(
     }
     let summary = options.summary.as_deref().map(ending::open_summary);
     let summary = summary.transpose()?;
-    let history = History::new(plan.ledger(options, settings)?);
+    let mut history = History::new(plan.ledger(options, settings)?);
     let compared = resume::compare(&input, plan, &history, settings)?;
+    history.begin_notes()?;
     Ok(Opened {
         input,
         summary,
@@ -107,14 +110,28 @@ async fn go(
         input,
         summary,
         mut history,
-        compared,
+        mut compared,
     } = opened;
-    let traces = settle_the_past(&setup, &compared, &mut history, console).await?;
-    if let (true, Out::Regular(path)) = (options.retry_errors, &plan.out) {
-        history.redo_failed(path)?;
-    }
     let (settings, means) = (&setup.settings, &setup.means);
     let pace = Pace::new(options.rpm, settings.model.timeout);
+    let budget = settings.delivery.export_timeout;
+    let exporter = means.exporter.as_ref();
+    let mut traces = settle_the_past(&setup, &compared, &mut history, console).await?;
+    let mut trouble = None;
+    if let (true, Out::Regular(path)) = (options.retry_errors, &plan.out) {
+        if let Some(exporter) = exporter {
+            let owed = Owed {
+                plan,
+                settings,
+                dialect: dialect(&settings.tracing),
+                tracer: Tracer::new(exporter, budget, plan.out.keep()),
+            };
+            trouble = owed.deliver(&input, &mut history, &mut traces).await?;
+        }
+        history.redo_failed(path)?;
+    }
+    let own_session = plan.own_session().filter(|_| !history.has_redone());
+    compared.census.own_session = own_session.map(str::to_owned);
     let tools = Tools {
         plan,
         settings,
@@ -127,8 +144,6 @@ async fn go(
         concurrency: options.concurrency,
         max_errors: options.max_errors,
     };
-    let budget = settings.delivery.export_timeout;
-    let exporter = means.exporter.as_ref();
     let ends = Ends {
         lines: input.stream().map_err(anyhow::Error::from)?,
         writer: Writer::start(plan.sink()?).map_err(anyhow::Error::from)?,
@@ -140,6 +155,7 @@ async fn go(
     let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
     let mut pool = Pool::new(tools, ends, options.ordered, compared.census);
     pool.tally.traces = traces;
+    pool.trouble = trouble;
     pool.run(&mut interrupt, || input.part()).await;
     let ending = Ending {
         options,
@@ -171,15 +187,20 @@ async fn settle_the_past(
         } => Outbox::open(dir, *max_bytes).ok(),
         _ => None,
     });
-    if let (Some(wire), Some(outbox)) = (&setup.means.wire, &outbox) {
-        let again = Again {
-            wire,
-            settings: &setup.settings,
-            outbox,
-            budget: setup.settings.delivery.export_timeout,
-            console,
-        };
-        again.deliver(history, &mut traces).await?;
+    match (&setup.means.wire, &outbox) {
+        (Some(wire), Some(outbox)) => {
+            let again = Again {
+                wire,
+                settings: &setup.settings,
+                outbox,
+                budget: setup.settings.delivery.export_timeout,
+                console,
+            };
+            again.deliver(history, &mut traces).await?;
+        }
+        // They wait where this run may not look.
+        (Some(_), None) => traces.spooled += history.spooled(),
+        (None, _) => {}
     }
     Ok(traces)
 }

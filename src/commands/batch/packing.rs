@@ -28,6 +28,16 @@ impl Packing {
         }
     }
 
+    /// Whether a file that begins with `bytes` may be packed so, perhaps cut off.
+    pub fn may_begin(self, bytes: &[u8]) -> bool {
+        let magic: &[u8] = match self {
+            Self::Plain => &[],
+            Self::Gzip => &[0x1f, 0x8b],
+            Self::Zstd => &[0x28, 0xb5, 0x2f, 0xfd],
+        };
+        bytes.starts_with(magic) || magic.starts_with(bytes)
+    }
+
     /// Reads what was packed, all members and frames of it.
     pub fn unpack<'a>(self, source: impl BufRead + Send + 'a) -> Box<dyn Read + Send + 'a> {
         match self {

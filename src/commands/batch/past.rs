@@ -6,7 +6,6 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::SystemTime;
 
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
@@ -21,16 +20,18 @@ use crate::failure::Failure;
 pub struct Past {
     /// The output, unpacked, as it was found.
     answers: File,
+    /// How many bytes its whole lines take.
+    size: u64,
     /// The beginning of each line's digest, by number; zero of a line that is not answered, or asked nothing.
     digests: Vec<u32>,
     pub answered: Lines,
     pub failed: Lines,
+    /// Which redo gave the answer, of lines that were asked again.
+    pub redos: HashMap<u64, u32>,
     /// Answered lines of which nobody noted that their trace was accepted.
     pub unsettled: HashMap<u64, Unsettled>,
     /// When the first call began.
     pub began: Option<Timestamp>,
-    /// When the output was last written to.
-    pub written: SystemTime,
 }
 
 /// A line whose trace may not have arrived.
@@ -54,17 +55,16 @@ impl Past {
             Failure::file(format!("{name} cannot be read: {error}"))
                 .hint("check its permissions, and that it is an output of langspan batch")
         };
-        let written = fs::metadata(path).and_then(|metadata| metadata.modified());
-        let written = written.map_err(cannot)?;
         let (answers, is_whole) = unpacked(path, packing).map_err(cannot)?;
         let mut past = Self {
+            size: whole_lines(&answers).map_err(cannot)?,
             answers,
             digests: Vec::new(),
             answered: Lines::default(),
             failed: Lines::default(),
+            redos: HashMap::new(),
             unsettled: HashMap::new(),
             began: None,
-            written,
         };
         past.scan(noted).map_err(|wrong| match wrong {
             Wrong::Unreadable(error) => cannot(error),
@@ -73,13 +73,22 @@ impl Past {
                     .hint("--resume continues an output of langspan batch; --overwrite replaces it")
             }
         })?;
-        if !is_whole {
-            past.rewrite(path, packing, |_| true).map_err(|error| {
-                Failure::file(format!("{name} cannot be repaired: {error}"))
-                    .hint("is the disk full?")
-            })?;
-        }
+        // Only now: what is no output of this program stays as it is.
+        past.repair(path, packing, is_whole).map_err(|error| {
+            Failure::file(format!("{name} cannot be repaired: {error}")).hint("is the disk full?")
+        })?;
         Ok(past)
+    }
+
+    /// Takes half a line off the end.
+    fn repair(&self, path: &Path, packing: Packing, is_whole: bool) -> io::Result<()> {
+        let has_rest = self.size < self.answers.metadata()?.len();
+        match packing {
+            Packing::Plain if has_rest => self.answers.set_len(self.size),
+            Packing::Plain => Ok(()),
+            _ if has_rest || !is_whole => self.rewrite(path, packing, |_| true),
+            _ => Ok(()),
+        }
     }
 
     fn scan(&mut self, noted: &Noted) -> Result<(), Wrong> {
@@ -87,17 +96,16 @@ impl Past {
         for line in noted.spooled.values().flatten() {
             spooled.insert(*line);
         }
-        self.answers.rewind()?;
-        let mut reader = BufReader::new(self.answers.try_clone()?);
+        let mut reader = self.lines()?;
         let (mut offset, mut number) = (0, 0);
         let mut text = Vec::new();
         loop {
             text.clear();
             let length = reader.read_until(b'\n', &mut text)?;
-            if length == 0 {
-                return Ok(());
-            }
             number += 1;
+            if length == 0 {
+                return self.check_rest(number);
+            }
             let answer: Answer<'_> = serde_json::from_slice(&text)
                 .map_err(|error| Wrong::Foreign(number, error.to_string()))?;
             let line = answer.langspan.line;
@@ -118,13 +126,42 @@ impl Past {
             if let Some(digest) = &answer.langspan.input_digest {
                 self.keep_digest(line, digest);
             }
-            if !noted.accepted.contains(line) && !spooled.contains(line) {
+            let redo = answer.langspan.redo.unwrap_or_default();
+            if redo > 0 {
+                self.redos.insert(line, redo);
+            }
+            // A line is asked again only once its trace is settled; here the kill came before it was taken out.
+            let was_settled = noted.redone.get(&line).is_some_and(|noted| redo < *noted);
+            if !was_settled && !noted.accepted.contains(line) && !spooled.contains(line) {
                 let unsettled = Unsettled::of(&answer, offset, length);
                 self.unsettled
                     .extend(unsettled.map(|unsettled| (line, unsettled)));
             }
             offset += length as u64;
         }
+    }
+
+    /// The whole lines.
+    fn lines(&self) -> io::Result<impl BufRead + use<>> {
+        let mut answers = self.answers.try_clone()?;
+        answers.seek(SeekFrom::Start(0))?;
+        Ok(BufReader::new(answers).take(self.size))
+    }
+
+    /// What follows the whole lines, the last of which is `number`, must be the beginning of one.
+    fn check_rest(&self, number: u64) -> Result<(), Wrong> {
+        let rest = self.answers.metadata()?.len() - self.size;
+        let mut begun = vec![
+            0;
+            usize::try_from(rest)
+                .unwrap_or(usize::MAX)
+                .min(LONGEST_BEGINNING)
+        ];
+        self.answers.read_exact_at(&mut begun, self.size)?;
+        if Answer::may_begin(&begun) {
+            return Ok(());
+        }
+        Err(Wrong::Foreign(number, "it begins as none does".to_owned()))
     }
 
     fn keep_digest(&mut self, line: u64, digest: &str) {
@@ -167,10 +204,8 @@ impl Past {
         copy.as_file()
             .set_permissions(fs::metadata(path)?.permissions())?;
         let mut packed = packing.pack(BufWriter::new(copy));
-        let mut answers = self.answers.try_clone()?;
-        answers.seek(SeekFrom::Start(0))?;
         let mut piece = Vec::new();
-        for line in BufReader::new(answers).split(b'\n') {
+        for line in self.lines()?.split(b'\n') {
             let line = line?;
             let answer: Answer<'_> = serde_json::from_slice(&line)?;
             if !kept(answer.langspan.line) {
@@ -196,6 +231,8 @@ impl Past {
     }
 }
 
+/// How much of half a line is looked at, in bytes.
+const LONGEST_BEGINNING: usize = 64;
 /// What is written at once when a file is rewritten, in bytes.
 const PIECE: usize = 1 << 20;
 
@@ -232,16 +269,17 @@ fn beginning(digest: &str) -> u32 {
     bits.unwrap_or(1).max(1)
 }
 
-/// The whole lines of a file, unpacked, and whether the file holds nothing else.
+/// A file, unpacked as far as that is possible, and whether that is the whole of it.
 fn unpacked(path: &Path, packing: Packing) -> io::Result<(File, bool)> {
-    let mut file = File::options().read(true).write(true).open(path)?;
+    let file = File::options().read(true).write(true).open(path)?;
     if packing == Packing::Plain {
-        let size = file.metadata()?.len();
-        let whole = whole_lines(&mut file)?;
-        if whole < size {
-            file.set_len(whole)?;
-        }
         return Ok((file, true));
+    }
+    let mut begun = [0; 4];
+    let count = file.read_at(&mut begun, 0)?;
+    if !packing.may_begin(&begun[..count]) {
+        let message = "it is not compressed as its name says";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     let mut copy = tempfile::tempfile()?;
     let mut reader = packing.unpack(BufReader::new(file));
@@ -261,14 +299,11 @@ fn unpacked(path: &Path, packing: Packing) -> io::Result<(File, bool)> {
     }
     writer.flush()?;
     drop(writer);
-    let size = copy.metadata()?.len();
-    let whole = whole_lines(&mut copy)?;
-    copy.set_len(whole)?;
-    Ok((copy, is_whole && whole == size))
+    Ok((copy, is_whole))
 }
 
 /// How many bytes the whole lines take.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
+fn whole_lines(file: &File) -> io::Result<u64> {
     const STEP: u64 = 64 << 10;
     let mut end = file.metadata()?.len();
     let mut buffer = vec![0; 64 << 10];
@@ -313,7 +348,7 @@ mod tests {
             let whole = format!("{}\n{}\n", answer(3, 200), answer(1, 500));
             let mut packed = packing.pack(Vec::new());
             packed.write_lines(whole.as_bytes()).unwrap();
-            packed.write_lines(b"{\"custom_id\":null,\"resp").unwrap();
+            packed.write_lines(b"{\"id\":\"batch_req_1").unwrap();
             // As a kill leaves it: not ended.
             let bytes = match packed {
                 super::super::packing::Packed::Gzip(encoder) => encoder.get_ref().clone(),
@@ -344,10 +379,14 @@ mod tests {
         for text in [
             "{}\n".to_owned(),
             "hello\n".to_owned(),
+            "hello".to_owned(),
+            format!("{}\nhello", answer(1, 200)),
             format!("{0}\n{0}\n", answer(1, 200)),
         ] {
-            fs::write(&path, text).unwrap();
+            fs::write(&path, &text).unwrap();
             assert!(Past::read(&path, Packing::Plain, &Noted::default()).is_err());
+            assert!(Past::read(&path, Packing::Gzip, &Noted::default()).is_err());
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }
 }

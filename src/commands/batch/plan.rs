@@ -1,6 +1,6 @@
 //! What a batch is to do, as its options say: which lines, under which name, where the answers go.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -117,6 +117,13 @@ impl Plan {
         self.name = name;
     }
 
+    /// The session that holds nothing but the traces of this run: one that bears its name, unless other shares file
+    /// their traces there too.
+    pub fn own_session(&self) -> Option<&str> {
+        let session = self.trace.session.as_deref();
+        session.filter(|session| self.shard.is_none() && *session == self.name)
+    }
+
     /// Whether a line is of this run's share.
     pub fn holds(&self, line: u64) -> bool {
         self.shard.is_none_or(|shard| shard.holds(line))
@@ -154,9 +161,24 @@ impl Plan {
                     .hint("--resume continues it, --overwrite replaces it"),
             );
         }
-        File::create(&path).map_err(|error| unwritable(&path, &error))?;
+        self.begin(&path, settings)
+    }
+
+    /// Begins an output and its notes, in the place of any older ones: the notes first, or those of another run
+    /// would stand beside the new output after a kill.
+    fn begin(&self, path: &Path, settings: &Settings) -> Result<Ledger, Failure> {
+        let acks_path = Acks::path(path);
+        let cannot = |error: io::Error| unwritable(path, &error);
+        let mut options = OpenOptions::new();
+        let out = options.write(true).create(true).truncate(false).open(path);
+        let out = out.map_err(cannot)?;
+        let mut acks = open_acks(&acks_path, path)?;
+        acks.clear()
+            .map_err(|error| unwritable(&acks_path, &error))?;
+        out.set_len(0).map_err(cannot)?;
         Ok(Ledger {
-            acks: Some(self.begin_acks(&Acks::path(&path), settings)?),
+            acks: Some(acks),
+            beginning: Some(self.run(settings)),
             ..Ledger::default()
         })
     }
@@ -189,10 +211,6 @@ impl Plan {
         }
     }
 
-    fn begin_acks(&self, path: &Path, settings: &Settings) -> Result<Acks, Failure> {
-        Acks::begin(path, &self.run(settings)).map_err(|error| unwritable(path, &error))
-    }
-
     fn take_over(
         &mut self,
         path: &Path,
@@ -201,32 +219,39 @@ impl Plan {
         settings: &Settings,
     ) -> Result<Ledger, Failure> {
         let acks_path = Acks::path(path);
-        let reopened = Acks::reopen(&acks_path).map_err(|error| {
+        let nameless = || {
+            let message = format!(
+                "{} is missing or empty, so the run's name is not known",
+                acks_path.display()
+            );
+            Failure::input(message).hint("say --run NAME as in the run that is continued")
+        };
+        let needs_acks = holds_answers && options.run_name.is_none();
+        if needs_acks && !acks_path.exists() {
+            return Err(nameless());
+        }
+        let mut acks = open_acks(&acks_path, path)?;
+        let read = acks.read().map_err(|error| {
             Failure::file(format!("{} cannot be read: {error}", acks_path.display()))
                 .hint("it is the file that a run is continued from; --overwrite begins anew")
         })?;
-        let (acks, noted) = match reopened {
-            Some((earlier, noted, acks)) => {
+        let (beginning, noted) = match read {
+            Some((earlier, noted)) => {
                 if options.run_name.is_none() {
                     self.rename(earlier.name.clone());
                 }
                 refuse_changes(&earlier, &self.run(settings), path)?;
-                (acks, noted)
+                (None, noted)
             }
-            None if holds_answers && options.run_name.is_none() => {
-                return Err(Failure::input(format!(
-                    "{} is missing, so the run's name is not known",
-                    acks_path.display()
-                ))
-                .hint("say --run NAME as in the run that is continued"));
-            }
-            None => (self.begin_acks(&acks_path, settings)?, Noted::default()),
+            None if needs_acks => return Err(nameless()),
+            None => (Some(self.run(settings)), Noted::default()),
         };
         let past = holds_answers
             .then(|| Past::read(path, Packing::of(path), &noted))
             .transpose()?;
         Ok(Ledger {
             acks: Some(acks),
+            beginning,
             noted,
             past,
         })
@@ -268,6 +293,17 @@ impl Out {
 fn is_descriptor(path: &Path) -> bool {
     let streams = ["/dev/stdout", "/dev/stderr"].map(Path::new);
     streams.contains(&path) || path.starts_with("/dev/fd") || path.starts_with("/proc")
+}
+
+/// Opens the notes of the run that writes `out`.
+fn open_acks(path: &Path, out: &Path) -> Result<Acks, Failure> {
+    Acks::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            Failure::file(format!("another run is writing {} just now", out.display()))
+                .hint("wait until it has ended, or name another file with --out")
+        }
+        _ => unwritable(path, &error),
+    })
 }
 
 /// Refuses to continue a run that was another.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::acks::Note;
-use super::answer::{self, Answer, Called};
+use super::answer::{self, Called};
 use super::census::Census;
 use super::ending::Finished;
 use super::history::{Arrived, History};
@@ -123,7 +123,7 @@ pub struct Pool<'a> {
     pub tally: Tally,
     stop: Option<Stop>,
     /// What became of the first traces that were not accepted.
-    trouble: Option<Delivery>,
+    pub trouble: Option<Delivery>,
     /// Until when calls, or the output when there are none, are waited for.
     farewell: Option<Instant>,
 }
@@ -360,6 +360,8 @@ impl<'a> Pool<'a> {
         let concurrency = self.tools.concurrency;
         self.calls.len() < concurrency
             && self.uploads.len() < concurrency
+            // An answer that is not written is paid for again after a kill.
+            && self.unwritten.len() <= concurrency
             && self.order.held() <= 4 * concurrency
             && self.ends.writer.waiting_bytes() < MOST_UNWRITTEN
             && self.ends.tracer.as_ref().is_none_or(Tracer::has_room)
@@ -520,21 +522,15 @@ impl<'a> Pool<'a> {
 
     /// Sends the trace of a line that an earlier run has answered, as far as it has not arrived.
     fn deliver_again(&mut self, line: u64, parsed: &Line, unsettled: &Unsettled) {
-        let text = match self.ends.history.answer(unsettled) {
-            Ok(text) => text,
+        let model = &self.tools.settings.model;
+        let (exchange, context) = match self.ends.history.rebuild(parsed, unsettled, model) {
+            Ok(Some(rebuilt)) => rebuilt,
+            Ok(None) => return,
             Err(error) => {
                 let failure = Failure::file(format!("the output cannot be read: {error}"));
                 return self.stop(Stop::File(failure.hint("check the file of --out")));
             }
         };
-        let trace_id = ids::parse_trace_id(&unsettled.trace_id);
-        let answer: Option<Answer<'_>> = serde_json::from_slice(&text).ok();
-        let exchange = answer
-            .and_then(|answer| answer.exchange(parsed.request.clone(), &self.tools.settings.model));
-        let (Ok(trace_id), Some(exchange)) = (trace_id, exchange) else {
-            return;
-        };
-        let context = TraceContext::root(trace_id);
         if !self.is_traced(&exchange, &context) {
             self.note(&Note::Accepted(vec![line]));
         } else if matches!(self.ends.history.arrived, Arrived::Unknown) {
@@ -604,22 +600,14 @@ impl<'a> Pool<'a> {
 
     fn delivered(&mut self, delivered: &Delivered) {
         let Delivered { lines, delivery } = delivered;
-        self.tally.deliver(lines.len(), delivery);
-        match &delivery.spool {
-            Spool::NotNeeded => self.note(&Note::Accepted(lines.clone())),
-            Spool::Kept(path) => {
-                let entry = path
-                    .file_stem()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned();
-                let lines = lines.clone();
-                self.note(&Note::Spooled { entry, lines });
-            }
-            Spool::Lost(why) if self.is_outbox_needed() => {
-                self.stop(Stop::Outbox(why.clone()));
-            }
-            Spool::Lost(_) => {}
+        self.tally.traces.add(lines.len(), delivery);
+        if let Some(note) = Note::of(lines, &delivery.spool) {
+            self.note(&note);
+        }
+        if let Spool::Lost(why) = &delivery.spool
+            && self.is_outbox_needed()
+        {
+            self.stop(Stop::Outbox(why.clone()));
         }
         if !delivery.outcome.is_accepted() && self.trouble.is_none() {
             self.trouble = Some(delivery.clone());
@@ -635,12 +623,8 @@ impl<'a> Pool<'a> {
     }
 
     fn note(&mut self, note: &Note) {
-        let Some(acks) = self.ends.history.acks() else {
-            return;
-        };
-        if let Err(error) = acks.note(note) {
-            let failure = Failure::file(format!("the acks cannot be written: {error}"));
-            self.stop(Stop::File(failure.hint("is the disk full?")));
+        if let Err(failure) = self.ends.history.note(note) {
+            self.stop(Stop::File(failure));
         }
     }
 
@@ -769,6 +753,7 @@ impl<'a> Tools<'a> {
             line,
             custom_id,
             digest,
+            redo,
             exchange,
             trace,
             context,

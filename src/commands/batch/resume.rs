@@ -2,7 +2,7 @@
 //! delivered, and Langfuse is asked which traces have arrived.
 
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
@@ -27,8 +27,10 @@ use crate::settings::{Settings, Tracing};
 use crate::trace::ids;
 
 /// What the comparison found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Compared {
+    /// When it began: the earlier run had ended by then.
+    begun: Instant,
     /// The sessions of lines whose trace may not have arrived.
     sessions: HashSet<String>,
     /// The traces of lines that need nothing more.
@@ -45,7 +47,11 @@ pub fn compare(
     history: &History,
     settings: &Settings,
 ) -> Result<Compared, Failure> {
-    let mut compared = Compared::default();
+    let mut compared = Compared {
+        begun: Instant::now(),
+        sessions: HashSet::new(),
+        census: Census::default(),
+    };
     let Some(past) = history.past() else {
         return Ok(compared);
     };
@@ -149,8 +155,8 @@ impl Compared {
         let (Some(from), Some(to)) = (from, unsettled.map(|line| line.end).max()) else {
             return;
         };
-        let passed = SystemTime::now().duration_since(past.written);
-        tokio::time::sleep(PROOF_OF_ABSENCE.saturating_sub(passed.unwrap_or_default())).await;
+        // When the earlier run was killed is not known, nor what it had sent just before.
+        tokio::time::sleep_until(self.begun + PROOF_OF_ABSENCE).await;
         let mut arrived = HashSet::new();
         for session in &self.sessions {
             let found = |trace: &str, span: &str| {
@@ -193,12 +199,7 @@ impl Again<'_> {
             match self.deliver_entry(&id).await {
                 Ok(()) => {
                     traces.accepted += count;
-                    if let Some(acks) = history.acks() {
-                        acks.note(&Note::Accepted(lines)).map_err(|error| {
-                            Failure::file(format!("the acks cannot be written: {error}"))
-                                .hint("is the disk full?")
-                        })?;
-                    }
+                    history.note(&Note::Accepted(lines))?;
                 }
                 Err(failure) => {
                     traces.spooled += count;

@@ -1,0 +1,179 @@
+//! SIGKILL at any instant of a run, which is then continued: no answered line is asked again, no line is missing or
+//! twice, and every trace arrives once, under the id that it has in a run that nobody kills.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::batch::runs::{
+    answer, answered, answers, asked, assert_once, batch, id_of, line_of, prompts, trace_ids,
+};
+use crate::dice::Dice;
+use crate::harness::{Langspan, Reply, Request, Scripted, files_below};
+use crate::memory::Memory;
+
+const LINES: usize = 40;
+const KILLS: usize = 50;
+const AT_ONCE: usize = 10;
+const CONCURRENCY: usize = 6;
+
+/// The outputs that are tried, each with what else the run is told.
+const SHAPES: [(&str, &[&str]); 4] = [
+    ("out.jsonl", &[]),
+    ("out.jsonl.gz", &[]),
+    ("out.jsonl.zst", &[]),
+    ("out.jsonl", &["--ordered"]),
+];
+
+/// A model and a Langfuse, one of which says when the kill is due.
+struct Servers {
+    model: Scripted,
+    langfuse: Scripted,
+    memory: Memory,
+    due: Receiver<()>,
+}
+
+impl Servers {
+    fn start(dice: &Dice) -> Self {
+        let memory = Memory::default();
+        let (reached, due) = channel();
+        let (at_model, at_langfuse) = match dice.roll(2) {
+            0 => (Some(dice.roll(LINES as u64)), None),
+            _ => (None, Some(dice.roll(2))),
+        };
+        let (first, second) = (dice.roll(u64::MAX), dice.roll(u64::MAX));
+        let model = slow(at_model, Dice::new(first), reached.clone(), |request| {
+            answer(line_of(request))
+        });
+        let langfuse = slow(at_langfuse, Dice::new(second), reached, {
+            let memory = memory.clone();
+            move |request| memory.answer(request)
+        });
+        Self {
+            model,
+            langfuse,
+            memory,
+            due,
+        }
+    }
+}
+
+/// A server that takes a little time for each answer, and says when it has got the request `at`.
+fn slow(
+    at: Option<u64>,
+    dice: Dice,
+    reached: Sender<()>,
+    reply: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+) -> Scripted {
+    let state = Mutex::new((0, reached));
+    Scripted::start(move |request, _| {
+        {
+            let (count, reached) = &mut *state.lock().unwrap();
+            if at == Some(*count) {
+                // Of a later run nobody waits for it.
+                let _ = reached.send(());
+            }
+            *count += 1;
+        }
+        thread::sleep(Duration::from_micros(dice.roll(4000)));
+        reply(request)
+    })
+}
+
+/// One kill, and what follows.
+fn a_kill_is_survived(kill: usize, seed: u64) {
+    let dice = Dice::new(seed);
+    let servers = Servers::start(&dice);
+    let (name, further) = SHAPES[kill % SHAPES.len()];
+    let concurrency = CONCURRENCY.to_string();
+    let arguments = ["--out", name, "--resume", "--run", "kill", "-j"];
+    let arguments = [&arguments[..], &[concurrency.as_str()], further].concat();
+    let call = batch(
+        &prompts(LINES),
+        &servers.model,
+        &servers.langfuse,
+        &arguments,
+    );
+
+    let mut child = call.spawn();
+    servers.due.recv().unwrap();
+    thread::sleep(Duration::from_micros(dice.roll(3000)));
+    child.kill().unwrap();
+    child.wait_with_output().unwrap();
+    let out = call.home().join(name);
+    let kept = answered(&out);
+
+    call.run().code(0);
+    assert_whole(&out);
+    // What was in flight, and what waited to be written, or for an earlier line.
+    let at_most = if further.contains(&"--ordered") { 7 } else { 2 };
+    assert_paid_once(&servers.model, &kept, at_most * CONCURRENCY);
+    let ids = trace_ids(&out);
+    assert_once(&servers.memory, ids.values());
+
+    // What the killed process had begun to send is not sent again either.
+    let resend = Langspan::new(&["resend"])
+        .langfuse_at(servers.langfuse.url())
+        .beside(&call);
+    let ended = resend.run();
+    ended.code(0);
+    assert_once(&servers.memory, ids.values());
+    // What the kill cut off before it was an entry is no loss: nothing of it had been sent.
+    let waiting = files_below(&ended.outbox());
+    let is_entry = |file: &PathBuf| {
+        let extension = file.extension().unwrap_or_default();
+        extension == "jsonl" || extension == "pending"
+    };
+    assert!(!waiting.iter().any(is_entry), "{waiting:?}");
+}
+
+/// Asserts that every line stands in an output, with its own answer and the trace that it always has.
+#[track_caller]
+fn assert_whole(out: &Path) {
+    let expected: BTreeMap<u64, String> = (1..=LINES as u64)
+        .map(|line| (line, id_of(&format!("kill/line-{line}"))))
+        .collect();
+    assert_eq!(trace_ids(out), expected);
+    for (line, found) in answers(out) {
+        let content = &found["response"]["body"]["choices"][0]["message"]["content"];
+        assert_eq!(*content, format!("answer {line}"));
+    }
+}
+
+/// Asserts that none of the lines that the output `kept` were asked twice, and at most so many others.
+#[track_caller]
+fn assert_paid_once(model: &Scripted, kept: &[u64], at_most: usize) {
+    let asked = asked(model);
+    assert!(asked.values().all(|times| *times <= 2), "{asked:?}");
+    let twice = asked.into_iter().filter(|(_, times)| *times == 2);
+    let twice: Vec<u64> = twice.map(|(line, _)| line).collect();
+    assert!(
+        !twice.iter().any(|line| kept.contains(line)),
+        "{twice:?}, although there were {kept:?}"
+    );
+    assert!(twice.len() <= at_most, "{twice:?}");
+}
+
+#[test]
+fn a_kill_at_any_instant_costs_only_what_was_in_flight() {
+    let dice = Dice::new(11);
+    let seeds: Vec<u64> = (0..KILLS).map(|_| dice.roll(u64::MAX)).collect();
+    let seeds: Vec<(usize, u64)> = seeds.into_iter().enumerate().collect();
+    let mut failed = Vec::new();
+    for some in seeds.chunks(AT_ONCE) {
+        let kills = some.iter().map(|&(kill, seed)| {
+            let thread = thread::spawn(move || a_kill_is_survived(kill, seed));
+            (kill, thread)
+        });
+        let kills: Vec<_> = kills.collect();
+        failed.extend(
+            kills
+                .into_iter()
+                .filter_map(|(kill, thread)| thread.join().err().map(|_| kill)),
+        );
+    }
+    assert!(failed.is_empty(), "of {KILLS} kills: {failed:?}");
+}

@@ -1,0 +1,223 @@
+//! `--shard`: shares of one input, each a run of its own, whose union is the whole.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Child;
+
+use serde_json::{Value, json};
+
+use crate::batch::runs::{answers, asked, batch, id_of, langfuse, model, once, prompts, trace_ids};
+use crate::harness::{Langspan, Reply, Scripted, TRACES};
+use crate::memory::Memory;
+use crate::stand_in::Sandbox;
+use crate::untouched::Untouched;
+
+const KUBERNETES: &str = "JOB_COMPLETION_INDEX";
+const GITLAB: [&str; 2] = ["CI_NODE_INDEX", "CI_NODE_TOTAL"];
+const BUILDKITE: [&str; 2] = ["BUILDKITE_PARALLEL_JOB", "BUILDKITE_PARALLEL_JOB_COUNT"];
+
+/// The lines that a share of 10 holds.
+fn share(index: u64, count: u64) -> Vec<u64> {
+    (1..=10)
+        .filter(|line| (line - 1) % count == index - 1)
+        .collect()
+}
+
+/// What each of three shares writes, in one home, at the same time.
+#[track_caller]
+fn three_at_once(call: impl Fn(u64) -> Langspan) -> Vec<BTreeMap<u64, Value>> {
+    let calls: Vec<Langspan> = (1..=3).map(call).collect();
+    let processes: Vec<Child> = calls.iter().map(Langspan::spawn).collect();
+    let ended = calls.iter().zip(processes).map(|(call, process)| {
+        let output = process.wait_with_output().unwrap();
+        call.ended(&output).code(0);
+        answers(&call.home().join("out.jsonl"))
+    });
+    ended.collect()
+}
+
+#[test]
+fn the_shares_are_the_whole_and_no_line_runs_twice() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    // A blank line counts, and one is no request.
+    let input = prompts(10).replace(&prompts(10).lines().nth(4).unwrap().to_owned(), "");
+    let lines: Vec<u64> = (1..=10).filter(|line| *line != 5).collect();
+    let parts = three_at_once(|index| {
+        let shard = format!("{index}/3");
+        batch(
+            &input,
+            &model,
+            &langfuse,
+            &["--out", "out.jsonl", "--run", "r", "--shard", &shard],
+        )
+    });
+    assert_eq!(asked(&model), once(lines.clone()));
+    for (index, part) in (1..).zip(&parts) {
+        let expected: Vec<u64> = share(index, 3)
+            .into_iter()
+            .filter(|line| *line != 5)
+            .collect();
+        assert_eq!(part.keys().copied().collect::<Vec<_>>(), expected);
+    }
+    let union: BTreeMap<u64, Value> = parts.into_iter().flatten().collect();
+    assert_eq!(union.keys().copied().collect::<Vec<_>>(), lines);
+
+    // The same traces as of one run of that name.
+    let whole = batch(
+        &input,
+        &model,
+        &langfuse,
+        &["--out", "out.jsonl", "--run", "r"],
+    );
+    whole.run().code(0);
+    for (line, id) in trace_ids(&whole.home().join("out.jsonl")) {
+        assert_eq!(union[&line]["langspan"]["trace_id"], id);
+        assert_eq!(id, id_of(&format!("r/line-{line}")));
+    }
+}
+
+#[test]
+fn each_share_is_verified_by_its_own_traces() {
+    let (model, sandbox) = (model(), Sandbox::start());
+    let share_of = |index: u64| {
+        let shard = format!("{index}/3");
+        let call = Langspan::new(&[
+            "batch",
+            "in.jsonl",
+            "--out",
+            "out.jsonl",
+            "--run",
+            "r",
+            "--shard",
+            &shard,
+            "--verify",
+            "--summary",
+            "summary.json",
+        ])
+        .model_at(model.url())
+        .langfuse_at(sandbox.url());
+        call.file("in.jsonl", prompts(10));
+        call
+    };
+    let calls = RefCell::new(Vec::new());
+    three_at_once(|index| {
+        let call = share_of(index);
+        calls.borrow_mut().push(call.clone());
+        call
+    });
+    for (index, call) in (1..).zip(calls.into_inner()) {
+        let summary = fs::read_to_string(call.home().join("summary.json")).unwrap();
+        let summary: Value = serde_json::from_str(&summary).unwrap();
+        assert_eq!(summary["traces"]["verified"], share(index, 3).len());
+    }
+}
+
+/// A dead share is noticed although the others' traces lie in the same session.
+#[test]
+fn a_share_whose_traces_do_not_arrive_is_not_verified_by_those_of_others() {
+    let (memory, model) = (Memory::default(), model());
+    let healthy = langfuse(&memory);
+    batch(
+        &prompts(10),
+        &model,
+        &healthy,
+        &["--run", "r", "--shard", "1/2"],
+    )
+    .run()
+    .code(0);
+    // It takes everything, and keeps nothing.
+    let forgetful = Scripted::start({
+        let memory = memory.clone();
+        move |request, _| match request.path.as_str() {
+            TRACES => Reply::json(200, &json!({})),
+            _ => memory.answer(request),
+        }
+    });
+    let arguments = ["--run", "r", "--shard", "2/2", "--verify", "--wait", "1"];
+    batch(&prompts(10), &model, &forgetful, &arguments)
+        .run()
+        .code(7)
+        .stderr_has("0 of 5 traces");
+}
+
+#[test]
+fn a_job_runner_tells_the_share() {
+    let (model, langfuse) = (model(), langfuse(&Memory::default()));
+    let cases = [
+        ("auto/3", &[(KUBERNETES, "0")][..], (1, 3)),
+        ("auto/3", &[(KUBERNETES, "2")], (3, 3)),
+        ("auto/1", &[(KUBERNETES, "0")], (1, 1)),
+        ("auto", &[(GITLAB[0], "1"), (GITLAB[1], "4")], (1, 4)),
+        ("auto", &[(GITLAB[0], "4"), (GITLAB[1], "4")], (4, 4)),
+        ("auto", &[(BUILDKITE[0], "0"), (BUILDKITE[1], "2")], (1, 2)),
+        ("auto", &[(BUILDKITE[0], "1"), (BUILDKITE[1], "2")], (2, 2)),
+    ];
+    for (shard, variables, (index, count)) in cases {
+        let arguments = ["--out", "out.jsonl", "--shard", shard];
+        let call = batch(&prompts(10), &model, &langfuse, &arguments);
+        let call = variables
+            .iter()
+            .fold(call, |call, (name, value)| call.env(name, value));
+        call.run().code(0);
+        let found: Vec<u64> = answers(&call.home().join("out.jsonl"))
+            .into_keys()
+            .collect();
+        assert_eq!(found, share(index, count), "{shard} {variables:?}");
+        // A share that is continued is the same share, however it is told.
+        let said = format!("{index}/{count}");
+        let resumed = Langspan::new(&[
+            "batch",
+            "in.jsonl",
+            "--out",
+            "out.jsonl",
+            "--resume",
+            "--shard",
+            &said,
+        ])
+        .model_at(model.url())
+        .langfuse_at(langfuse.url())
+        .after(&call.run());
+        resumed.run().code(0);
+    }
+}
+
+#[test]
+fn a_share_that_cannot_be_is_refused() {
+    let silent = Untouched::start();
+    let run = |shard: &str, variables: &[(&str, &str)]| {
+        let call = Langspan::new(&["batch", "in.jsonl", "--shard", shard])
+            .model_at(silent.url())
+            .langfuse_at(silent.url());
+        call.file("in.jsonl", prompts(2));
+        let call = variables
+            .iter()
+            .fold(call, |call, (name, value)| call.env(name, value));
+        call.run()
+    };
+    for wrong in [
+        "0/3", "4/3", "3", "a/b", "1/0", "auto/0", "auto/x", "1/2/3", "", "1/",
+    ] {
+        run(wrong, &[]).code(2).stderr_has("K/N");
+    }
+    for (shard, variables, says) in [
+        ("auto/3", &[][..], KUBERNETES),
+        ("auto/3", &[(KUBERNETES, "3")], KUBERNETES),
+        ("auto/3", &[(KUBERNETES, "x")], KUBERNETES),
+        ("auto/3", &[(KUBERNETES, "-1")], KUBERNETES),
+        ("auto", &[], GITLAB[0]),
+        ("auto", &[(GITLAB[0], "1")], GITLAB[1]),
+        ("auto", &[(GITLAB[0], "0"), (GITLAB[1], "4")], GITLAB[0]),
+        ("auto", &[(GITLAB[0], "5"), (GITLAB[1], "4")], GITLAB[0]),
+        ("auto", &[(GITLAB[0], "1"), (GITLAB[1], "0")], GITLAB[0]),
+        (
+            "auto",
+            &[(BUILDKITE[0], "2"), (BUILDKITE[1], "2")],
+            BUILDKITE[0],
+        ),
+    ] {
+        run(shard, variables).code(3).stderr_has(says);
+    }
+    silent.assert_untouched();
+}
