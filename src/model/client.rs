@@ -192,10 +192,7 @@ impl Client<'_> {
                     error.fault = Fault::LongPause;
                     return Err(error);
                 }
-                self.console.detail(1, || {
-                    format!("all wait {} ms: {}", pause.as_millis(), error.message)
-                });
-                pace.pause(pause);
+                self.pause_all(pace, pause, &error);
                 if !self.has_turn(progress).await {
                     return Err(error);
                 }
@@ -222,6 +219,14 @@ impl Client<'_> {
             });
             retries += 1;
         }
+    }
+
+    /// Lets the whole pool wait, as the endpoint asks.
+    fn pause_all(&self, pace: &Pace, pause: Duration, error: &ModelError) {
+        self.console.detail(1, || {
+            format!("all wait {} ms: {}", pause.as_millis(), error.message)
+        });
+        pace.pause(pause);
     }
 
     /// Waits for the pool's next turn; says whether there is one.

@@ -25,7 +25,7 @@ use super::interrupt::Interrupt;
 use super::setup::Setup;
 use crate::cli;
 use crate::console::Console;
-use crate::delivery::Outbox;
+use crate::delivery::{Delivery, Outbox};
 use crate::failure::{Failure, Verdict};
 use crate::model::Pace;
 use crate::output::tally::Traces;
@@ -103,9 +103,10 @@ async fn go(
     options: &cli::Batch,
     opened: Opened,
     plan: &Plan,
-    setup: Setup,
+    mut setup: Setup,
     console: &Console,
 ) -> Result<Verdict, Failure> {
+    let record = setup.record.take();
     let Opened {
         input,
         summary,
@@ -114,20 +115,10 @@ async fn go(
     } = opened;
     let (settings, means) = (&setup.settings, &setup.means);
     let pace = Pace::new(options.rpm, settings.model.timeout);
-    let budget = settings.delivery.export_timeout;
-    let exporter = means.exporter.as_ref();
     let mut traces = settle_the_past(&setup, &compared, &mut history, console).await?;
     let mut trouble = None;
     if let (true, Out::Regular(path)) = (options.retry_errors, &plan.out) {
-        if let Some(exporter) = exporter {
-            let owed = Owed {
-                plan,
-                settings,
-                dialect: dialect(&settings.tracing),
-                tracer: Tracer::new(exporter, budget, plan.out.keep()),
-            };
-            trouble = owed.deliver(&input, &mut history, &mut traces).await?;
-        }
+        trouble = deliver_failures(&setup, plan, &input, &mut history, &mut traces).await?;
         history.redo_failed(path)?;
     }
     let own_session = plan.own_session().filter(|_| !history.has_redone());
@@ -144,13 +135,19 @@ async fn go(
         concurrency: options.concurrency,
         max_errors: options.max_errors,
     };
+    let mut pages = Pages::begin(&settings.tracing, means.api.as_ref());
+    if let Err(why) = pages.settle().await {
+        console.warn(&format!(
+            "the project is not known, links may ask you to log in: {why}"
+        ));
+    }
     let ends = Ends {
         lines: input.stream().map_err(anyhow::Error::from)?,
         writer: Writer::start(plan.sink()?).map_err(anyhow::Error::from)?,
-        tracer: exporter.map(|exporter| Tracer::new(exporter, budget, plan.out.keep())),
+        tracer: tracer(&setup, plan),
         history,
-        record: setup.record,
-        pages: Pages::begin(&settings.tracing, means.api.as_ref()),
+        record,
+        pages,
     };
     let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
     let mut pool = Pool::new(tools, ends, options.ordered, compared.census);
@@ -166,6 +163,33 @@ async fn go(
         summary,
     };
     Ok(ending.conclude(pool.finish(), &mut interrupt).await)
+}
+
+/// The way of the traces; none when tracing is off.
+fn tracer<'a>(setup: &'a Setup, plan: &Plan) -> Option<Tracer<'a>> {
+    let budget = setup.settings.delivery.export_timeout;
+    let exporter = setup.means.exporter.as_ref();
+    exporter.map(|exporter| Tracer::new(exporter, budget, plan.out.keep()))
+}
+
+/// Delivers the traces of failed lines that are asked again; tells what became of the first that were not accepted.
+async fn deliver_failures(
+    setup: &Setup,
+    plan: &Plan,
+    input: &Input,
+    history: &mut History,
+    traces: &mut Traces,
+) -> Result<Option<Delivery>, Failure> {
+    let Some(exports) = tracer(setup, plan) else {
+        return Ok(None);
+    };
+    let owed = Owed {
+        plan,
+        settings: &setup.settings,
+        dialect: dialect(&setup.settings.tracing),
+        tracer: exports,
+    };
+    owed.deliver(input, history, traces).await
 }
 
 /// Delivers what an earlier run left in the outbox, and finds out what else of it has arrived.

@@ -8,7 +8,7 @@ use crate::commands::lookup::Lookup;
 use crate::langfuse::{Api, Base};
 use crate::settings::{Destination, Tracing};
 
-/// The look-up may hold up the first answer for this long.
+/// The look-up may hold up the first call for this long, so that all links have one form.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Links into Langfuse.

@@ -117,7 +117,6 @@ pub struct Pool<'a> {
     is_closed: bool,
     /// Nothing is waited for any more.
     is_leaving: bool,
-    is_project_known: bool,
     /// The traces that `--verify` looks for.
     census: Census,
     pub tally: Tally,
@@ -181,7 +180,6 @@ impl<'a> Pool<'a> {
             uploading: HashMap::new(),
             is_closed: false,
             is_leaving: false,
-            is_project_known: false,
             census,
             tally: Tally::begin(),
             stop: None,
@@ -202,7 +200,7 @@ impl<'a> Pool<'a> {
                 break;
             }
             match self.next(interrupt, &mut tick).await {
-                Event::Answered(called) => self.answered(*called).await,
+                Event::Answered(called) => self.answered(*called),
                 Event::Uploaded(line, untraced) => {
                     self.uploading.remove(&line);
                     self.push(line, &untraced);
@@ -404,14 +402,7 @@ impl<'a> Pool<'a> {
         }
     }
 
-    async fn answered(&mut self, called: Called) {
-        if !std::mem::replace(&mut self.is_project_known, true)
-            && let Err(why) = self.ends.pages.settle().await
-        {
-            self.tools.console.warn(&format!(
-                "the project is not known, links may ask you to log in: {why}"
-            ));
-        }
+    fn answered(&mut self, called: Called) {
         let exchange = &called.exchange;
         self.tally.add(exchange, called.cause());
         if let (Some(fault), Some(error)) = (called.progress.fault, &exchange.error)
