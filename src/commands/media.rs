@@ -95,6 +95,9 @@ impl Uploads {
             None => None,
         };
         failures.say(&self.console);
+        if failures.is_broken {
+            return outlined(exchange);
+        }
         with_texts(exchange, request.as_deref(), answer.as_deref())
     }
 
@@ -178,7 +181,10 @@ async fn upload(
 impl Upload {
     /// The body with a text in the place of each content; none when it turned out to hold none.
     async fn finish(self, deadline: Instant, failures: &mut Failures) -> Option<String> {
-        let mut body = self.0.await.ok()?;
+        let Ok(mut body) = self.0.await else {
+            failures.is_broken = true;
+            return None;
+        };
         let mut texts: HashMap<usize, String> = HashMap::new();
         let mut pending = body.tasks.len();
         while let Ok(Some(ended)) = timeout_at(deadline, body.tasks.join_next()).await {
@@ -213,6 +219,8 @@ impl Upload {
 struct Failures {
     count: usize,
     first: Option<String>,
+    /// It is not known what content there is.
+    is_broken: bool,
 }
 
 impl Failures {

@@ -32,7 +32,9 @@ use super::wire::{Settled, Wire};
 pub struct Delivery {
     pub outcome: Outcome,
     pub spool: Spool,
-    /// How many traces were not accepted, whole or in part.
+    /// How many traces there were.
+    pub traces: usize,
+    /// How many of them were not accepted, whole or in part.
     pub unaccepted: usize,
 }
 
@@ -129,6 +131,7 @@ impl Exporter {
                     Delivery {
                         outcome: Outcome::Unsent(format!("the spans could not be encoded: {why}")),
                         spool: Spool::Lost("they could not be encoded".to_owned()),
+                        traces,
                         unaccepted: traces,
                     }
                 })
@@ -192,6 +195,7 @@ impl Courier {
         Delivery {
             outcome,
             spool,
+            traces: payload.trace_count(),
             unaccepted,
         }
     }

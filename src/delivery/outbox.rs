@@ -131,6 +131,12 @@ impl Outbox {
             .any(|extension| self.path(id, extension).exists())
     }
 
+    /// What is told of an entry; none when it is gone or tells nothing.
+    pub fn meta(&self, id: &str) -> Option<Meta> {
+        let text = fs::read_to_string(self.path(id, META)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
     /// An entry, locked until it is dropped; none when another process works on it, or it is gone.
     ///
     /// # Errors
@@ -150,8 +156,7 @@ impl Outbox {
             if file.metadata()?.nlink() == 0 || !path.exists() {
                 continue;
             }
-            let meta = fs::read_to_string(self.path(id, META)).ok();
-            let meta = meta.and_then(|text| serde_json::from_str(&text).ok());
+            let meta = self.meta(id);
             return Ok(Some(Entry {
                 outbox: self.clone(),
                 id: id.to_owned(),

@@ -79,20 +79,22 @@ pub fn client(
         .context("the HTTP client could not be built")
 }
 
+/// The longest wait that is taken at its word.
+pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
 /// The wait that a server asks for with `Retry-After` (RFC 9110, section 10.2.3): seconds, or the time until a date,
 /// zero when it has passed. At most a day, since what is added to a clock must not overflow it.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    const LONGEST: Duration = Duration::from_hours(24);
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = || value.parse::<f64>().ok().filter(|seconds| *seconds >= 0.0);
     let wait = match seconds() {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST),
+        Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT),
         None => httpdate::parse_http_date(value)
             .ok()?
             .duration_since(SystemTime::now())
             .unwrap_or_default(),
     };
-    Some(wait.min(LONGEST))
+    Some(wait.min(LONGEST_WAIT))
 }
 
 /// The body of an answer, or as much of it as `most` bytes hold: a server must not fill our memory.

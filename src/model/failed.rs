@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::endpoint::Endpoint;
 use super::pace::rate_limit_reset;
 use crate::failure::{Failure, Kind};
-use crate::http::{Breakdown, TransportError, retry_after};
+use crate::http::{Breakdown, LONGEST_WAIT, TransportError, retry_after};
 
 /// What kind of trouble there was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -358,7 +358,8 @@ fn wait_asked_for(headers: &HeaderMap) -> Option<Duration> {
         .and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
     let wait = milliseconds
         .and_then(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).ok());
-    wait.or_else(|| retry_after(headers))
+    wait.map(|wait| wait.min(LONGEST_WAIT))
+        .or_else(|| retry_after(headers))
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use http::header::HeaderMap;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::http::LONGEST_WAIT;
+
 /// When the calls of a pool may go.
 #[derive(Debug)]
 pub struct Pace {
@@ -114,7 +116,7 @@ pub fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
         let is_used_up = remaining.trim().parse::<f64>().ok()? < 1.0;
         is_used_up.then(|| reset(text(format!("x-ratelimit-reset-{what}"))?))?
     });
-    resets.max()
+    resets.max().map(|reset| reset.min(LONGEST_WAIT))
 }
 
 /// Reads the time until a reset: `1s`, `6m0s`, `20ms`, `1h2m3.5s`, or plain seconds.

@@ -115,7 +115,14 @@ impl Tally {
 impl Traces {
     /// Counts those of `lines` lines.
     pub fn add(&mut self, lines: usize, delivery: &Delivery) {
-        let unaccepted = delivery.unaccepted.min(lines) as u64;
+        // Lines of one custom_id share a trace.
+        let is_whole = delivery.unaccepted == delivery.traces;
+        let unaccepted = if is_whole {
+            lines
+        } else {
+            delivery.unaccepted.min(lines)
+        };
+        let unaccepted = unaccepted as u64;
         self.accepted += lines as u64 - unaccepted;
         match delivery.spool {
             Spool::NotNeeded => {}

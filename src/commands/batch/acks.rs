@@ -36,6 +36,8 @@ pub enum Note {
     Spooled { entry: String, lines: Vec<u64> },
     /// They are asked again: each with the number of the redo.
     Redone(Vec<(u64, u32)>),
+    /// The output does not have them: they are asked as if nothing were known.
+    Forgotten(Vec<u64>),
 }
 
 impl Note {
@@ -212,27 +214,40 @@ impl Acks {
     }
 
     fn append(&mut self, line: &str) -> io::Result<()> {
-        self.file.write_all(format!("{line}\n").as_bytes())
+        let before = self.file.metadata()?.len();
+        let written = self.file.write_all(format!("{line}\n").as_bytes());
+        if written.is_err() {
+            // Half a note would spoil the next one.
+            self.file.set_len(before)?;
+        }
+        written
     }
 }
 
 impl Noted {
-    fn take(&mut self, note: Note) {
+    pub fn take(&mut self, note: Note) {
         match note {
             Note::Accepted(lines) => lines
                 .into_iter()
                 .for_each(|line| self.accepted.insert(line)),
             Note::Spooled { entry, lines } => self.spooled.entry(entry).or_default().extend(lines),
             Note::Redone(redone) => {
-                for (line, redo) in redone {
-                    self.redone.insert(line, redo);
-                    // What was noted of it is of the call before.
-                    self.accepted.remove(line);
-                    for lines in self.spooled.values_mut() {
-                        lines.retain(|spooled| *spooled != line);
-                    }
-                }
+                // What was noted of them is of the calls before.
+                self.forget(redone.iter().map(|(line, _)| *line).collect());
+                self.redone.extend(redone);
             }
+            Note::Forgotten(lines) => self.forget(lines),
+        }
+    }
+
+    fn forget(&mut self, lines: Vec<u64>) {
+        let mut forgotten = Lines::default();
+        for line in lines {
+            self.accepted.remove(line);
+            forgotten.insert(line);
+        }
+        for spooled in self.spooled.values_mut() {
+            spooled.retain(|line| !forgotten.contains(*line));
         }
     }
 }

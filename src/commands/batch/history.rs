@@ -1,6 +1,6 @@
 //! What a run that is continued need not do again, and what it must still deliver.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use super::answer::Answer;
 use super::line::Line;
 use super::packing::Packing;
 use super::past::{Past, Unsettled};
+use crate::delivery::Outbox;
 use crate::failure::Failure;
 use crate::settings;
 use crate::trace::{Exchange, TraceContext, ids};
@@ -78,6 +79,58 @@ impl History {
             .filter(|(_, lines)| !lines.is_empty())
             .map(|(entry, lines)| (entry.clone(), lines.clone()))
             .collect()
+    }
+
+    /// Drops what is noted of lines that are not in the output: they are asked again.
+    ///
+    /// # Errors
+    /// When that cannot be noted.
+    pub fn forget_unwritten(&mut self) -> Result<(), Failure> {
+        let answered = self.past().map(|past| past.answered.clone());
+        let answered = answered.unwrap_or_default();
+        let noted = &self.ledger.noted;
+        let spooled = noted.spooled.values().flatten().copied();
+        let lines = noted.accepted.iter().chain(spooled);
+        let lines: Vec<u64> = lines.filter(|line| !answered.contains(*line)).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let note = Note::Forgotten(lines);
+        self.note(&note)?;
+        self.ledger.noted.take(note);
+        Ok(())
+    }
+
+    /// Takes the entries of the outbox into account that hold traces of the run, although a kill came before that
+    /// was noted.
+    pub fn find_entries(&mut self, outbox: &Outbox) {
+        let Some(past) = &mut self.ledger.past else {
+            return;
+        };
+        let unsettled = past.unsettled.iter();
+        let lines: HashMap<&str, u64> = unsettled
+            .map(|(line, unsettled)| (unsettled.trace_id.as_str(), *line))
+            .collect();
+        if lines.is_empty() {
+            return;
+        }
+        let mut found: Vec<(String, Vec<u64>)> = Vec::new();
+        for id in outbox.ids().unwrap_or_default() {
+            let ids = outbox.meta(&id).map(|meta| meta.trace_ids);
+            let ids = ids.unwrap_or_default();
+            let held = ids.iter().filter_map(|id| lines.get(id.as_str()).copied());
+            let held: Vec<u64> = held.collect();
+            if !held.is_empty() {
+                found.push((id, held));
+            }
+        }
+        for (id, held) in found {
+            for line in &held {
+                past.unsettled.remove(line);
+            }
+            let spooled = self.ledger.noted.spooled.entry(id).or_default();
+            spooled.extend(held);
+        }
     }
 
     /// Begins the notes of a run of which there are none yet: nothing is wrong with it.
@@ -175,16 +228,17 @@ impl History {
 
     /// Takes the failed lines out of the output, to be asked again; each is noted first, so that a kill in between
     /// does not make one redo look like the call before. Those stay whose trace is not settled: it could not be
-    /// rebuilt any more.
+    /// rebuilt any more. So do those behind the `last` line that this run will reach.
     ///
     /// # Errors
     /// When the output or the notes cannot be written.
-    pub fn redo_failed(&mut self, out: &Path) -> Result<(), Failure> {
+    pub fn redo_failed(&mut self, out: &Path, last: Option<u64>) -> Result<(), Failure> {
         let Some(past) = &self.ledger.past else {
             return Ok(());
         };
         let failed = past.failed.iter();
         let redone = failed
+            .filter(|line| last.is_none_or(|last| *line <= last))
             .filter(|line| !past.unsettled.contains_key(line))
             .map(|line| (line, self.redo(line) + 1));
         let redone: Vec<(u64, u32)> = redone.collect();

@@ -67,6 +67,7 @@ impl Line {
             return Err("a JSON object is wanted".to_owned());
         }
         let shape: Shape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let is_batch_line = shape.messages.is_none() && shape.body.is_some();
         let mut request = match &shape {
             Shape {
                 messages: None,
@@ -84,7 +85,7 @@ impl Line {
             } => prompted(text, prompt, defaults.model)?,
             _ => read(text)?,
         };
-        if shape.body.is_none() {
+        if !is_batch_line {
             for field in OUR_FIELDS {
                 request.remove(field);
             }

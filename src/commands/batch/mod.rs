@@ -26,7 +26,7 @@ use super::setup::Setup;
 use crate::cli;
 use crate::console::Console;
 use crate::delivery::{Delivery, Outbox};
-use crate::failure::{Failure, Verdict};
+use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::model::Pace;
 use crate::output::tally::Traces;
 use crate::settings::{OutboxPlace, Patience, Sources, Tracing};
@@ -115,12 +115,11 @@ async fn go(
     } = opened;
     let (settings, means) = (&setup.settings, &setup.means);
     let pace = Pace::new(options.rpm, settings.model.timeout);
-    let mut traces = settle_the_past(&setup, &compared, &mut history, console).await?;
-    let mut trouble = None;
-    if let (true, Out::Regular(path)) = (options.retry_errors, &plan.out) {
-        trouble = deliver_failures(&setup, plan, &input, &mut history, &mut traces).await?;
-        history.redo_failed(path)?;
-    }
+    let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+    let (traces, trouble) = tokio::select! {
+        caught_up = catch_up(options, plan, &setup, &input, &mut history, &compared, console) => caught_up?,
+        signal = interrupt.wait() => return Err(interrupted(signal)),
+    };
     let own_session = plan.own_session().filter(|_| !history.has_redone());
     compared.census.own_session = own_session.map(str::to_owned);
     let tools = Tools {
@@ -135,12 +134,7 @@ async fn go(
         concurrency: options.concurrency,
         max_errors: options.max_errors,
     };
-    let mut pages = Pages::begin(&settings.tracing, means.api.as_ref());
-    if let Err(why) = pages.settle().await {
-        console.warn(&format!(
-            "the project is not known, links may ask you to log in: {why}"
-        ));
-    }
+    let pages = pages(&setup, console).await;
     let ends = Ends {
         lines: input.stream().map_err(anyhow::Error::from)?,
         writer: Writer::start(plan.sink()?).map_err(anyhow::Error::from)?,
@@ -149,7 +143,6 @@ async fn go(
         record,
         pages,
     };
-    let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
     let mut pool = Pool::new(tools, ends, options.ordered, compared.census);
     pool.tally.traces = traces;
     pool.trouble = trouble;
@@ -192,6 +185,42 @@ async fn deliver_failures(
     owed.deliver(input, history, traces).await
 }
 
+/// The pages of traces and sessions, with the project where it is known.
+async fn pages(setup: &Setup, console: &Console) -> Pages {
+    let mut pages = Pages::begin(&setup.settings.tracing, setup.means.api.as_ref());
+    if let Err(why) = pages.settle().await {
+        console.warn(&format!(
+            "the project is not known, links may ask you to log in: {why}"
+        ));
+    }
+    pages
+}
+
+fn interrupted(signal: Signal) -> Failure {
+    let message = "interrupted while the earlier run was settled";
+    Failure::new(Kind::Interrupted(signal), message).hint("run it again: no line was asked")
+}
+
+/// Settles what an earlier run left, and takes out the failed lines that are asked again; tells what became of the
+/// first traces that were not accepted.
+async fn catch_up(
+    options: &cli::Batch,
+    plan: &Plan,
+    setup: &Setup,
+    input: &Input,
+    history: &mut History,
+    compared: &Compared,
+    console: &Console,
+) -> Result<(Traces, Option<Delivery>), Failure> {
+    let mut traces = settle_the_past(setup, compared, history, console).await?;
+    let mut trouble = None;
+    if let (true, Out::Regular(path)) = (options.retry_errors, &plan.out) {
+        trouble = deliver_failures(setup, plan, input, history, &mut traces).await?;
+        history.redo_failed(path, compared.last)?;
+    }
+    Ok((traces, trouble))
+}
+
 /// Delivers what an earlier run left in the outbox, and finds out what else of it has arrived.
 async fn settle_the_past(
     setup: &Setup,
@@ -200,9 +229,7 @@ async fn settle_the_past(
     console: &Console,
 ) -> Result<Traces, Failure> {
     let mut traces = Traces::default();
-    compared
-        .ask(history, setup.means.api.as_ref(), console)
-        .await;
+    history.forget_unwritten()?;
     let place = setup.settings.delivery.outbox.as_ref();
     let outbox = place.and_then(|place| match place {
         OutboxPlace {
@@ -211,6 +238,12 @@ async fn settle_the_past(
         } => Outbox::open(dir, *max_bytes).ok(),
         _ => None,
     });
+    if let Some(outbox) = &outbox {
+        history.find_entries(outbox);
+    }
+    compared
+        .ask(history, setup.means.api.as_ref(), console)
+        .await;
     match (&setup.means.wire, &outbox) {
         (Some(wire), Some(outbox)) => {
             let again = Again {

@@ -199,8 +199,9 @@ impl Past {
         packing: Packing,
         kept: impl Fn(u64) -> bool,
     ) -> io::Result<()> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        let copy = NamedTempFile::new_in(dir.unwrap_or(Path::new(".")))?;
+        // Behind a link, the file that it leads to.
+        let path = &fs::canonicalize(path)?;
+        let copy = NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
         copy.as_file()
             .set_permissions(fs::metadata(path)?.permissions())?;
         let mut packed = packing.pack(BufWriter::new(copy));
@@ -269,6 +270,23 @@ fn beginning(digest: &str) -> u32 {
     bits.unwrap_or(1).max(1)
 }
 
+/// Whether an error is the disk's, and not one of the packing: then nothing is known of what follows.
+fn is_of_the_system(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.raw_os_error().is_some()) {
+            return true;
+        }
+        // An I/O error's own source leaves out the error that it wraps.
+        cause = match io.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 /// A file, unpacked as far as that is possible, and whether that is the whole of it.
 fn unpacked(path: &Path, packing: Packing) -> io::Result<(File, bool)> {
     let file = File::options().read(true).write(true).open(path)?;
@@ -290,6 +308,7 @@ fn unpacked(path: &Path, packing: Packing) -> io::Result<(File, bool)> {
         match reader.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => writer.write_all(&buffer[..count])?,
+            Err(error) if is_of_the_system(&error) => return Err(error),
             // What follows was never written, or only in part.
             Err(_) => {
                 is_whole = false;

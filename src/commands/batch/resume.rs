@@ -33,6 +33,8 @@ pub struct Compared {
     begun: Instant,
     /// The sessions of lines whose trace may not have arrived.
     sessions: HashSet<String>,
+    /// The last line that `--limit` lets through, where it leaves any out.
+    pub last: Option<u64>,
     /// The traces of lines that need nothing more.
     pub census: Census,
 }
@@ -50,6 +52,7 @@ pub fn compare(
     let mut compared = Compared {
         begun: Instant::now(),
         sessions: HashSet::new(),
+        last: None,
         census: Census::default(),
     };
     let Some(past) = history.past() else {
@@ -62,9 +65,13 @@ pub fn compare(
     let cannot = |error| {
         Failure::file(format!("{} cannot be read: {error}", input.name)).hint("check the file")
     };
-    let mut found = 0;
+    let (mut found, mut taken) = (0, 0);
     for line in input.lines().map_err(cannot)? {
         let line = line.map_err(cannot)?;
+        taken += u64::from(plan.holds(line.number));
+        if plan.limit == Some(taken) {
+            compared.last.get_or_insert(line.number);
+        }
         if !past.answered.contains(line.number) {
             continue;
         }
@@ -194,8 +201,13 @@ impl Again<'_> {
     /// # Errors
     /// When the notes of the run cannot be written.
     pub async fn deliver(&self, history: &mut History, traces: &mut Traces) -> Result<(), Failure> {
+        let mut is_refused = false;
         for (id, lines) in history.entries() {
             let count = lines.len() as u64;
+            if is_refused {
+                traces.spooled += count;
+                continue;
+            }
             match self.deliver_entry(&id).await {
                 Ok(()) => {
                     traces.accepted += count;
@@ -203,6 +215,8 @@ impl Again<'_> {
                 }
                 Err(failure) => {
                     traces.spooled += count;
+                    // The others would wait as long for the same answer.
+                    is_refused = failure.retryable || matches!(failure.status, Some(401 | 403));
                     self.console.error(&failure);
                 }
             }
@@ -241,7 +255,10 @@ impl Again<'_> {
             _ => String::new(),
         };
         let url = &self.wire.target.url;
-        Err(failure(format!("{id} was not accepted by {url}: {cause}")).hint(hint))
+        Err(failure(format!("{id} was not accepted by {url}: {cause}"))
+            .hint(hint)
+            .status(settled.outcome.status())
+            .retryable(settled.outcome.is_retryable()))
     }
 
     /// Refuses to deliver what was meant for another project.

@@ -52,12 +52,16 @@ impl Pool<'_> {
         self.tools.is_traced && is_sampled
     }
 
-    pub(super) fn record(&mut self, called: &Called) {
+    /// Appends the recording of a call; what is left out of it is counted here, unless it is counted with the trace.
+    pub(super) fn record(&mut self, called: &Called, is_traced: bool) {
         let Some(file) = &mut self.ends.record else {
             return;
         };
         let privacy = &self.tools.settings.privacy;
         let filtered = privacy.filter(&called.exchange, &called.trace);
+        if !is_traced {
+            self.tally.redactions += filtered.redactions as u64;
+        }
         let recording = Recording::new(&filtered.exchange, &filtered.trace, &called.context);
         let line = format!("{}\n", recording.to_line());
         if let Err(error) = file.write_all(line.as_bytes()) {
@@ -127,7 +131,9 @@ impl Pool<'_> {
                 return self.stop(Stop::File(failure.hint("check the file of --out")));
             }
         };
-        if !self.is_traced(&exchange, &context) {
+        if !self.tools.is_traced {
+            // It stays unsettled, for a run that traces.
+        } else if !self.is_traced(&exchange, &context) {
             self.note(&Note::Accepted(vec![line]));
         } else if matches!(self.ends.history.arrived, Arrived::Unknown) {
             self.tally.traces.undecided += 1;

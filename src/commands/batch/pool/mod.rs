@@ -365,8 +365,8 @@ impl<'a> Pool<'a> {
         {
             self.stop(Stop::Model(error.message.clone()));
         }
-        self.record(&called);
         let is_traced = self.is_traced(exchange, &called.context);
+        self.record(&called, is_traced);
         let page = self.ends.pages.trace(called.context.trace_id);
         match called.to_line(page.filter(|_| is_traced).as_deref()) {
             Ok(text) => {
