@@ -32,9 +32,7 @@ use super::wire::{Settled, Wire};
 pub struct Delivery {
     pub outcome: Outcome,
     pub spool: Spool,
-    /// How many traces there were.
-    pub traces: usize,
-    /// How many of them were not accepted, whole or in part.
+    /// How many traces were not accepted, whole or in part.
     pub unaccepted: usize,
 }
 
@@ -81,6 +79,7 @@ tokio::task_local! {
 }
 
 struct Errand {
+    spans: usize,
     deadline: Instant,
     keep: Keep,
     /// Told when nobody can wait any longer.
@@ -113,6 +112,7 @@ impl Exporter {
         cancel: &Arc<Notify>,
     ) -> Delivery {
         let errand = Errand {
+            spans: spans.len(),
             deadline: Instant::now() + budget,
             keep,
             cancel: Arc::clone(cancel),
@@ -131,7 +131,6 @@ impl Exporter {
                     Delivery {
                         outcome: Outcome::Unsent(format!("the spans could not be encoded: {why}")),
                         spool: Spool::Lost("they could not be encoded".to_owned()),
-                        traces,
                         unaccepted: traces,
                     }
                 })
@@ -148,11 +147,12 @@ fn trace_count(spans: &[SpanData]) -> usize {
 #[async_trait]
 impl HttpClient for Courier {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let payload = Payload::from_protobuf(request.into_body())?;
-        let (deadline, keep, cancel) = ERRAND.with(|errand| {
+        let (spans, deadline, keep, cancel) = ERRAND.with(|errand| {
             let errand = errand.borrow();
-            (errand.deadline, errand.keep, Arc::clone(&errand.cancel))
+            let cancel = Arc::clone(&errand.cancel);
+            (errand.spans, errand.deadline, errand.keep, cancel)
         });
+        let payload = Payload::from_protobuf(request.into_body(), spans);
         let delivery = self.deliver(&payload, deadline, keep, &cancel).await;
         ERRAND.with(|errand| errand.borrow_mut().delivery = Some(delivery));
         Ok(Response::new(Bytes::new()))
@@ -195,7 +195,6 @@ impl Courier {
         Delivery {
             outcome,
             spool,
-            traces: payload.trace_count(),
             unaccepted,
         }
     }

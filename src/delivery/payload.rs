@@ -1,6 +1,7 @@
 //! One OTLP export request, in the forms that it is sent and kept in, and in smaller pieces.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -24,16 +25,54 @@ const CUT_MARK: &str = "… [truncated by langspan: the server took no request o
 const CUT_KEY: &str = "langfuse.observation.metadata.truncated";
 
 /// An `ExportTraceServiceRequest`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Payload(ExportTraceServiceRequest);
+///
+/// One that was encoded stays so, and is only decoded when something else than sending it is to be done: most are
+/// accepted at once.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    /// The request as it is sent; none of one that was made here.
+    encoded: Option<Bytes>,
+    request: OnceLock<Arc<ExportTraceServiceRequest>>,
+    spans: usize,
+}
 
 impl Payload {
-    /// Reads what the OTLP exporter encoded.
-    ///
-    /// # Errors
-    /// When the bytes are no such request.
-    pub fn from_protobuf(bytes: Bytes) -> anyhow::Result<Self> {
-        Ok(Self(ExportTraceServiceRequest::decode(bytes)?))
+    /// A request of `spans` spans as the OTLP exporter encoded it.
+    pub fn from_protobuf(bytes: Bytes, spans: usize) -> Self {
+        Self {
+            encoded: Some(bytes),
+            request: OnceLock::new(),
+            spans,
+        }
+    }
+
+    fn new(request: ExportTraceServiceRequest) -> Self {
+        let scopes = request.resource_spans.iter();
+        let spans = scopes
+            .flat_map(|resource| &resource.scope_spans)
+            .map(|scope| scope.spans.len())
+            .sum();
+        Self {
+            encoded: None,
+            request: OnceLock::from(Arc::new(request)),
+            spans,
+        }
+    }
+
+    fn request(&self) -> &Arc<ExportTraceServiceRequest> {
+        self.request.get_or_init(|| {
+            let bytes = self.encoded.clone().unwrap_or_default();
+            // The exporter's own encoding can be decoded.
+            Arc::new(ExportTraceServiceRequest::decode(bytes).unwrap_or_default())
+        })
+    }
+
+    /// What it takes on the wire, in bytes.
+    fn size(&self) -> usize {
+        match &self.encoded {
+            Some(bytes) => bytes.len(),
+            None => self.request().encoded_len(),
+        }
     }
 
     /// Reads a line of the OTLP File Exporter format.
@@ -41,13 +80,14 @@ impl Payload {
     /// # Errors
     /// When the line is no such request, or one without spans.
     pub fn from_json_line(line: &str) -> anyhow::Result<Self> {
-        let payload = Self(serde_json::from_str(line)?);
+        let payload = Self::new(serde_json::from_str(line)?);
         anyhow::ensure!(payload.span_count() > 0, "the line holds no spans");
         Ok(payload)
     }
 
     pub fn to_protobuf(&self) -> Bytes {
-        self.0.encode_to_vec().into()
+        let encode = || self.request().encode_to_vec().into();
+        self.encoded.clone().unwrap_or_else(encode)
     }
 
     /// Compact OTLP/JSON on one line.
@@ -55,17 +95,17 @@ impl Payload {
     /// # Errors
     /// Never for a request that was decoded; the serialiser's signature allows one.
     pub fn to_json_line(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string(&self.0)?)
+        Ok(serde_json::to_string(&**self.request())?)
     }
 
     pub fn span_count(&self) -> usize {
-        self.spans().count()
+        self.spans
     }
 
     /// The request in pieces that servers commonly take: at most 512 spans and, unless a single trace is larger,
     /// 2 MiB. A trace is not divided.
     pub fn cut(self) -> Vec<Self> {
-        if self.span_count() <= MOST_SPANS && self.0.encoded_len() <= MOST_BYTES {
+        if self.span_count() <= MOST_SPANS && self.size() <= MOST_BYTES {
             return vec![self];
         }
         let mut pieces = Vec::new();
@@ -106,9 +146,9 @@ impl Payload {
 
     /// The same with its long texts cut to half and marked so; `None` when there is nothing left to cut.
     pub fn truncated(&self) -> Option<Self> {
-        let mut payload = self.clone();
+        let mut request = (**self.request()).clone();
         let mut is_cut = false;
-        for span in payload.spans_mut() {
+        for span in spans_mut(&mut request) {
             let texts =
                 span.attributes
                     .iter_mut()
@@ -141,7 +181,7 @@ impl Payload {
             }
             is_cut |= is_span_cut;
         }
-        is_cut.then_some(payload)
+        is_cut.then(|| Self::new(request))
     }
 
     /// The request without the spans of these ids; `None` when nothing is left.
@@ -160,7 +200,7 @@ impl Payload {
 
     /// The spans that `is_wanted`, under their resources and scopes.
     fn only(&self, is_wanted: impl Fn(&Span) -> bool) -> Self {
-        let mut request = self.0.clone();
+        let mut request = (**self.request()).clone();
         for resource in &mut request.resource_spans {
             for scope in &mut resource.scope_spans {
                 scope.spans.retain(&is_wanted);
@@ -170,7 +210,7 @@ impl Payload {
         request
             .resource_spans
             .retain(|resource| !resource.scope_spans.is_empty());
-        Self(request)
+        Self::new(request)
     }
 
     /// What each trace takes, in the order of their first spans.
@@ -186,15 +226,6 @@ impl Payload {
             sizes[place].1.bytes += span.encoded_len();
         }
         sizes
-    }
-
-    fn spans_mut(&mut self) -> impl Iterator<Item = &mut Span> {
-        let scopes = self
-            .0
-            .resource_spans
-            .iter_mut()
-            .flat_map(|resource| &mut resource.scope_spans);
-        scopes.flat_map(|scope| &mut scope.spans)
     }
 
     /// Each trace of the request with its spans, as a read-back looks for them.
@@ -223,7 +254,7 @@ impl Payload {
 
     fn spans(&self) -> impl Iterator<Item = &Span> {
         let scopes = self
-            .0
+            .request()
             .resource_spans
             .iter()
             .flat_map(|resource| &resource.scope_spans);
@@ -236,6 +267,12 @@ impl Payload {
 struct Size {
     spans: usize,
     bytes: usize,
+}
+
+fn spans_mut(request: &mut ExportTraceServiceRequest) -> impl Iterator<Item = &mut Span> {
+    let resources = request.resource_spans.iter_mut();
+    let scopes = resources.flat_map(|resource| &mut resource.scope_spans);
+    scopes.flat_map(|scope| &mut scope.spans)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -293,7 +330,7 @@ mod tests {
             scope_spans,
             ..ResourceSpans::default()
         }];
-        Payload(ExportTraceServiceRequest { resource_spans })
+        Payload::new(ExportTraceServiceRequest { resource_spans })
     }
 
     #[test]
@@ -305,7 +342,7 @@ mod tests {
         assert!(
             pieces
                 .iter()
-                .all(|piece| piece.span_count() % 2 == 0 && piece.0.encoded_len() <= MOST_BYTES)
+                .all(|piece| piece.span_count() % 2 == 0 && piece.size() <= MOST_BYTES)
         );
         assert_eq!(payload(1, 3 << 20).cut().len(), 1);
     }
@@ -316,7 +353,7 @@ mod tests {
         assert_eq!((first.trace_count(), second.trace_count()), (1, 2));
         let [parent, generation] = first.halves().unwrap();
         assert_eq!((parent.span_count(), generation.span_count()), (1, 1));
-        assert_eq!(parent.halves(), None);
+        assert!(parent.halves().is_none());
     }
 
     #[test]

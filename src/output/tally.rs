@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::delivery::{Delivery, Spool};
+use crate::delivery::Spool;
 use crate::trace::Exchange;
 
 /// The counts of a run.
@@ -113,18 +113,11 @@ impl Tally {
 }
 
 impl Traces {
-    /// Counts those of `lines` lines.
-    pub fn add(&mut self, lines: usize, delivery: &Delivery) {
-        // Lines of one custom_id share a trace.
-        let is_whole = delivery.unaccepted == delivery.traces;
-        let unaccepted = if is_whole {
-            lines
-        } else {
-            delivery.unaccepted.min(lines)
-        };
-        let unaccepted = unaccepted as u64;
+    /// Counts those of `lines` lines, of which `unaccepted` were not accepted and are kept as `spool` says.
+    pub fn add(&mut self, lines: usize, unaccepted: usize, spool: &Spool) {
+        let unaccepted = unaccepted.min(lines) as u64;
         self.accepted += lines as u64 - unaccepted;
-        match delivery.spool {
+        match spool {
             Spool::NotNeeded => {}
             Spool::Kept(_) => self.spooled += unaccepted,
             Spool::Lost(_) => self.lost += unaccepted,

@@ -41,9 +41,12 @@ impl<T> Order<T> {
         }
     }
 
-    /// How many lines wait for an earlier one.
-    pub fn held(&self) -> usize {
-        self.held.len()
+    /// How many lines wait for an earlier one at most, when `more` have ended.
+    pub fn held_with(&self, more: usize) -> usize {
+        match self.expected {
+            Some(_) => self.held.len() + more,
+            None => 0,
+        }
     }
 
     /// What has ended, although an earlier line has not: nothing more will.

@@ -106,8 +106,12 @@ fn settle(
     traces: &mut Traces,
     trouble: &mut Option<Delivery>,
 ) -> Result<(), Failure> {
-    let Delivered { lines, delivery } = delivered;
-    traces.add(lines.len(), &delivery);
+    let Delivered {
+        lines,
+        unaccepted,
+        delivery,
+    } = delivered;
+    traces.add(lines.len(), unaccepted, &delivery.spool);
     if let Some(note) = Note::of(&lines, &delivery.spool) {
         history.note(&note)?;
         history.settle(&lines);

@@ -2,6 +2,7 @@
 //!
 //! Nothing is dropped: when Langfuse is slower than the model, [`Tracer::has_room`] says no, and no new call begins.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use opentelemetry::Value;
+use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -30,6 +32,8 @@ const SHORT_BUDGET: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Delivered {
     pub lines: Vec<u64>,
+    /// How many of the lines have a trace that was not accepted.
+    pub unaccepted: usize,
     pub delivery: Delivery,
 }
 
@@ -54,6 +58,8 @@ pub struct Tracer<'a> {
 #[derive(Default)]
 struct Group {
     lines: Vec<u64>,
+    /// The trace of each line.
+    ids: Vec<TraceId>,
     spans: Vec<SpanData>,
     bytes: usize,
     /// When the first of them is to go at the latest.
@@ -84,6 +90,8 @@ impl<'a> Tracer<'a> {
         }
         let group = &mut self.group;
         group.lines.push(line);
+        let id = spans.first().map(|span| span.span_context.trace_id());
+        group.ids.push(id.unwrap_or(TraceId::INVALID));
         group.spans.extend(spans);
         group.bytes += bytes;
         group
@@ -150,7 +158,9 @@ impl<'a> Tracer<'a> {
 
     /// Begins the export of the group.
     fn begin(&mut self) {
-        let Group { lines, spans, .. } = std::mem::take(&mut self.group);
+        let Group {
+            lines, ids, spans, ..
+        } = std::mem::take(&mut self.group);
         let budget = if self.is_down {
             self.budget.min(SHORT_BUDGET)
         } else {
@@ -164,9 +174,25 @@ impl<'a> Tracer<'a> {
         let (exporter, keep) = (self.exporter, self.keep);
         self.exports.push(Box::pin(async move {
             let delivery = exporter.export(spans, budget, keep, &cancel).await;
-            Delivered { lines, delivery }
+            Delivered {
+                unaccepted: unaccepted(&ids, &delivery),
+                lines,
+                delivery,
+            }
         }));
     }
+}
+
+/// How many lines have a trace that was not accepted: those of one `custom_id` share theirs.
+fn unaccepted(ids: &[TraceId], delivery: &Delivery) -> usize {
+    if delivery.unaccepted == 0 {
+        return 0;
+    }
+    let traces = ids.iter().collect::<HashSet<_>>().len();
+    if delivery.unaccepted >= traces {
+        return ids.len();
+    }
+    delivery.unaccepted
 }
 
 impl Group {

@@ -57,15 +57,14 @@ impl Writer {
         })
     }
 
-    /// Takes a line, without its end.
+    /// Takes a line, without its end, to be written with others that end at the same time.
     pub fn push(&mut self, line: &str) {
         self.waiting.bytes.extend_from_slice(line.as_bytes());
         self.waiting.bytes.push(b'\n');
         self.waiting.lines += 1;
-        self.write();
     }
 
-    /// Whether lines are being written or wait for it.
+    /// Whether lines are being written.
     pub fn is_busy(&self) -> bool {
         self.under_way.is_some()
     }
@@ -81,9 +80,7 @@ impl Writer {
     /// When the output takes no more.
     pub async fn written(&mut self) -> io::Result<usize> {
         self.result().await?;
-        let lines = self.under_way.take().unwrap_or_default();
-        self.write();
-        Ok(lines)
+        Ok(self.under_way.take().unwrap_or_default())
     }
 
     /// Ends the output, of which nothing waits any more.
@@ -101,7 +98,7 @@ impl Writer {
     }
 
     /// Hands the waiting lines over, when nothing is being written.
-    fn write(&mut self) {
+    pub fn write(&mut self) {
         if self.under_way.is_some() || self.waiting.lines == 0 {
             return;
         }

@@ -201,8 +201,13 @@ impl Pool<'_> {
     }
 
     pub(super) fn delivered(&mut self, delivered: &Delivered) {
-        let Delivered { lines, delivery } = delivered;
-        self.tally.traces.add(lines.len(), delivery);
+        let Delivered {
+            lines,
+            unaccepted,
+            delivery,
+        } = delivered;
+        let traces = &mut self.tally.traces;
+        traces.add(lines.len(), *unaccepted, &delivery.spool);
         if let Some(note) = Note::of(lines, &delivery.spool) {
             self.note(&note);
         }

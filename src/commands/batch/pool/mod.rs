@@ -13,8 +13,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -88,6 +88,8 @@ pub struct Pool<'a> {
     taken: u64,
     calls: FuturesUnordered<Call<'a>>,
     order: Order<Ended>,
+    /// Calls that have ended, of which nothing is known yet.
+    untaken: usize,
     /// What is left to do for the lines that are being written, in their order.
     unwritten: VecDeque<(u64, Trail)>,
     uploads: FuturesUnordered<Upload<'a>>,
@@ -108,10 +110,8 @@ pub struct Pool<'a> {
 
 /// What happened next.
 enum Event {
-    Answered(Box<Called>),
+    Ended(Box<Result<Called, Halt>>),
     Uploaded(u64, Box<Untraced>),
-    /// A line was not asked, or not to the end: it is as if it had not begun.
-    Halted(Halt),
     Read(Option<io::Result<Vec<input::Line>>>),
     Written(io::Result<usize>),
     Delivered(Delivered),
@@ -130,6 +130,7 @@ impl<'a> Pool<'a> {
             taken: 0,
             calls: FuturesUnordered::new(),
             order: Order::new(is_ordered),
+            untaken: 0,
             unwritten: VecDeque::new(),
             uploads: FuturesUnordered::new(),
             uploading: HashMap::new(),
@@ -151,16 +152,16 @@ impl<'a> Pool<'a> {
         loop {
             self.start_calls();
             self.hurry_at_the_end();
+            self.ends.writer.write();
             if self.is_done() {
                 break;
             }
             match self.next(interrupt, &mut tick).await {
-                Event::Answered(called) => self.answered(*called),
+                Event::Ended(ended) => self.ended(*ended),
                 Event::Uploaded(line, untraced) => {
                     self.uploading.remove(&line);
                     self.push(line, &untraced);
                 }
-                Event::Halted(halt) => self.halted(halt),
                 Event::Read(lines) => self.read(lines),
                 Event::Written(written) => self.written(written),
                 Event::Delivered(delivered) => self.delivered(&delivered),
@@ -210,10 +211,9 @@ impl<'a> Pool<'a> {
             }
         };
         tokio::select! {
-            Some(called) = self.calls.next(), if !self.calls.is_empty() => match called {
-                Ok(called) => Event::Answered(Box::new(called)),
-                Err(halt) => Event::Halted(halt),
-            },
+            Some(ended) = self.calls.next(), if !self.calls.is_empty() => {
+                Event::Ended(Box::new(ended))
+            }
             Some((line, untraced)) = self.uploads.next(), if !self.uploads.is_empty() => {
                 Event::Uploaded(line, Box::new(untraced))
             }
@@ -315,7 +315,7 @@ impl<'a> Pool<'a> {
             && self.uploads.len() < concurrency
             // An answer that is not written is paid for again after a kill.
             && self.unwritten.len() <= concurrency
-            && self.order.held() <= 4 * concurrency
+            && self.order.held_with(self.untaken) <= 4 * concurrency
             && self.ends.writer.waiting_bytes() < MOST_UNWRITTEN
             && self.ends.tracer.as_ref().is_none_or(Tracer::has_room)
     }
@@ -381,6 +381,34 @@ impl<'a> Pool<'a> {
             Err(error) => self.stop(Stop::File(error.into())),
         }
         self.check_errors();
+    }
+
+    /// Takes a call that has ended, and those that ended beside it. What follows them waits until other calls are on
+    /// their way in the place of those that were answered: the endpoint is not kept waiting.
+    fn ended(&mut self, first: Result<Called, Halt>) {
+        let mut all = vec![first];
+        while all.len() <= self.tools.concurrency {
+            let is_answered = |ended: &Result<Called, Halt>| {
+                ended
+                    .as_ref()
+                    .is_ok_and(|called| called.exchange.error.is_none())
+            };
+            self.untaken = all.len();
+            if all.last().is_some_and(is_answered) {
+                self.start_calls();
+            }
+            let Some(Some(next)) = self.calls.next().now_or_never() else {
+                break;
+            };
+            all.push(next);
+        }
+        self.untaken = 0;
+        for ended in all {
+            match ended {
+                Ok(called) => self.answered(called),
+                Err(halt) => self.halted(halt),
+            }
+        }
     }
 
     fn halted(&mut self, halt: Halt) {
