@@ -76,10 +76,20 @@ impl Console {
     pub fn error(&self, failure: &Failure) {
         let label = self.label("error:", AnsiColor::Red);
         self.line(&format!("{label} {}", self.clean(&failure.message)));
-        if let Some(hint) = &failure.hint {
+        if let Some(remedy) = self.remedy(failure) {
             let label = self.label("hint:", AnsiColor::Cyan);
-            self.line(&format!("{label} {}", self.clean(hint)));
+            self.line(&format!("{label} {remedy}"));
         }
+    }
+
+    /// What to do about a failure, as it may be shown: its hint, then its command, which would be another one if it
+    /// were cut or its white space joined.
+    pub fn remedy(&self, failure: &Failure) -> Option<String> {
+        let hint = failure.hint.as_deref().map(|hint| self.clean(hint));
+        let command = failure.command.as_deref();
+        let command = command.map(|command| self.scrub(command));
+        let parts: Vec<String> = [hint, command].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join(": "))
     }
 
     /// Wire detail for `-v` (level 1) and more.

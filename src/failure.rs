@@ -89,6 +89,8 @@ pub struct Failure {
     pub message: String,
     /// One line: what to do about it.
     pub hint: Option<String>,
+    /// A command that does it, as a shell reads it: shown behind the hint, unaltered but for secrets.
+    pub command: Option<String>,
     /// The HTTP status, when a server answered.
     pub status: Option<u16>,
     /// Whether the same command may succeed later without any change.
@@ -101,6 +103,7 @@ impl Failure {
             kind,
             message: message.into(),
             hint: None,
+            command: None,
             status: None,
             retryable: false,
         }
@@ -126,6 +129,21 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The remedy, of those of its parts that there are.
+    #[must_use]
+    pub fn hints(mut self, parts: impl IntoIterator<Item = Option<String>>) -> Self {
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        self.hint = (!parts.is_empty()).then(|| parts.join("; "));
+        self
+    }
+
+    /// The command with which the remedy ends.
+    #[must_use]
+    pub fn command(mut self, command: impl Into<Option<String>>) -> Self {
+        self.command = command.into();
         self
     }
 

@@ -6,10 +6,10 @@ use crate::langfuse::Base;
 use crate::langfuse::base::REGIONS;
 use crate::settings::Destination;
 
-/// The remedy for an outcome at a destination.
-pub fn of_delivery(outcome: &Outcome, destination: &Destination) -> String {
+/// The remedy for an outcome at a destination; none where the outcome says all, or needs none.
+pub fn of_delivery(outcome: &Outcome, destination: &Destination) -> Option<String> {
     let url = &destination.target.url;
-    match outcome {
+    let remedy = match outcome {
         Outcome::Rejected {
             status, message, ..
         } => of_rejection(*status, message, destination),
@@ -32,8 +32,9 @@ pub fn of_delivery(outcome: &Outcome, destination: &Destination) -> String {
         Outcome::Unreachable(_) => {
             "the server took the request and gave no answer: try again later".to_owned()
         }
-        Outcome::Unsent(_) | Outcome::Accepted { .. } | Outcome::Confirmed => String::new(),
-    }
+        Outcome::Unsent(_) | Outcome::Accepted { .. } | Outcome::Confirmed => return None,
+    };
+    Some(remedy)
 }
 
 fn of_rejection(status: u16, message: &str, destination: &Destination) -> String {

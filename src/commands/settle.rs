@@ -313,26 +313,21 @@ impl Run {
             ),
         };
         let remedy = match &self.settings.tracing {
-            Tracing::Unreachable(failure) => failure.hint.clone().unwrap_or_default(),
-            _ => self.destination().map_or_else(String::new, |destination| {
-                remedy::of_delivery(outcome, destination)
-            }),
+            Tracing::Unreachable(failure) => failure.hint.clone(),
+            _ => self
+                .destination()
+                .and_then(|destination| remedy::of_delivery(outcome, destination)),
         };
         let kept = match &delivery.spool {
-            Spool::NotNeeded => String::new(),
-            Spool::Kept(path) => format!(
+            Spool::NotNeeded => None,
+            Spool::Kept(path) => Some(format!(
                 "the spans wait in {}, then: langspan resend",
                 path.display()
-            ),
-            Spool::Lost(why) => format!("the spans are LOST: {why}"),
+            )),
+            Spool::Lost(why) => Some(format!("the spans are LOST: {why}")),
         };
-        let hint = [remedy, kept]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("; ");
         Failure::new(Kind::Delivery, message)
-            .hint(hint)
+            .hints([remedy, kept])
             .status(outcome.status())
             .retryable(outcome.is_retryable())
     }

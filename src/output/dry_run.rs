@@ -24,7 +24,8 @@ pub struct DryRun<'a> {
     is_plan: bool,
     /// None when the model would not be called.
     request: Option<Planned<'a>>,
-    trace: PlannedTrace,
+    /// None when there is nothing to trace.
+    trace: Option<PlannedTrace>,
     settings: Vec<Setting>,
 }
 
@@ -79,22 +80,28 @@ impl<'a> DryRun<'a> {
                 url,
                 body,
             }),
-            trace: PlannedTrace {
+            trace: Some(PlannedTrace {
                 id: spans
                     .first()
                     .map_or_else(String::new, |span| span.span_context.trace_id().to_string()),
                 endpoint,
                 redactions,
                 spans: spans.iter().map(Span::new).collect(),
-            },
-            settings: settings
-                .iter()
-                .map(|shown| Setting {
-                    name: shown.name,
-                    value: shown.value.clone(),
-                    origin: shown.origin.to_string(),
-                })
-                .collect(),
+            }),
+            settings: settings.iter().map(Setting::new).collect(),
+        }
+    }
+
+    /// Nothing would be sent or emitted.
+    pub fn nothing(command: &'static str, settings: &[Shown]) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            ok: true,
+            command,
+            is_plan: true,
+            request: None,
+            trace: None,
+            settings: settings.iter().map(Setting::new).collect(),
         }
     }
 
@@ -109,21 +116,7 @@ impl<'a> DryRun<'a> {
             }
             None => lines.push("request: none, a recording is emitted again".to_owned()),
         }
-        let endpoint = self.trace.endpoint.as_deref().unwrap_or("nowhere");
-        lines.push(format!("trace: {} to {endpoint}", self.trace.id));
-        if self.trace.redactions > 0 {
-            lines.push(format!("  redacted: {} passage(s)", self.trace.redactions));
-        }
-        for (depth, span) in self.trace.spans.iter().enumerate() {
-            let indent = "  ".repeat(depth + 1);
-            lines.push(format!("{indent}{} ({})", span.name, span.kind));
-            for (key, value) in &span.attributes {
-                let value = value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned);
-                lines.push(format!("{indent}  {key} = {value}"));
-            }
-        }
+        lines.extend(self.trace.iter().flat_map(PlannedTrace::to_lines));
         lines.push("settings:".to_owned());
         let width = self
             .settings
@@ -146,6 +139,37 @@ impl<'a> DryRun<'a> {
                 .collect::<String>()
         };
         lines.into_iter().map(|line| plain(line) + "\n").collect()
+    }
+}
+
+impl PlannedTrace {
+    fn to_lines(&self) -> Vec<String> {
+        let endpoint = self.endpoint.as_deref().unwrap_or("nowhere");
+        let mut lines = vec![format!("trace: {} to {endpoint}", self.id)];
+        if self.redactions > 0 {
+            lines.push(format!("  redacted: {} passage(s)", self.redactions));
+        }
+        for (depth, span) in self.spans.iter().enumerate() {
+            let indent = "  ".repeat(depth + 1);
+            lines.push(format!("{indent}{} ({})", span.name, span.kind));
+            for (key, value) in &span.attributes {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                lines.push(format!("{indent}  {key} = {value}"));
+            }
+        }
+        lines
+    }
+}
+
+impl Setting {
+    fn new(shown: &Shown) -> Self {
+        Self {
+            name: shown.name,
+            value: shown.value.clone(),
+            origin: shown.origin.to_string(),
+        }
     }
 }
 

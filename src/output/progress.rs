@@ -18,6 +18,14 @@ pub struct Display {
     /// None where nothing can be drawn.
     bar: Option<ProgressBar>,
     last: Instant,
+    start: Option<Start>,
+}
+
+/// Where a run stood when its first call began: the lines before it, which were answered before, took no time.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    at: Instant,
+    part: Option<f64>,
 }
 
 impl Display {
@@ -38,20 +46,36 @@ impl Display {
             console: console.clone(),
             bar,
             last: Instant::now(),
+            start: None,
         }
     }
 
-    /// Shows how far the run has come; `part` is the share of the input that was read, where that is known.
+    /// Measures from now on; `part` tells how far the run has come already. Only the first time counts.
+    pub fn calls_begin(&mut self, part: impl FnOnce() -> Option<f64>) {
+        self.start.get_or_insert_with(|| Start {
+            at: Instant::now(),
+            part: part(),
+        });
+    }
+
+    /// Shows how far the run has come; `part` is the share of its lines that have begun, where that is known.
     pub fn show(&mut self, tally: &Tally, part: Option<f64>, pause: Option<Duration>) {
+        let elapsed = self.start.map(|start| start.at.elapsed());
+        let elapsed = elapsed.unwrap_or_default();
+        let from = self.start.and_then(|start| start.part);
+        let left = from
+            .zip(part)
+            .and_then(|(from, to)| time_left(elapsed, from, to));
+        let line = || line(tally, elapsed, left, pause);
         let is_due = self.last.elapsed() >= PLAIN_EVERY;
         match &self.bar {
             Some(bar) => {
-                bar.set_message(line(tally, part, pause));
+                bar.set_message(line());
                 bar.tick();
             }
             None if is_due => {
                 self.last = Instant::now();
-                self.console.note(&line(tally, part, pause));
+                self.console.note(&line());
             }
             None => {}
         }
@@ -65,8 +89,19 @@ impl Display {
     }
 }
 
-fn line(tally: &Tally, part: Option<f64>, pause: Option<Duration>) -> String {
-    let elapsed = tally.elapsed();
+/// The time that the rest will take when it goes on as it went from the share `from` to the share `to`, which took
+/// `elapsed`; none while too little is known.
+fn time_left(elapsed: Duration, from: f64, to: f64) -> Option<Duration> {
+    let share = (to - from) / (1.0 - from);
+    (share > 0.01 && share < 1.0).then(|| elapsed.mul_f64((1.0 - share) / share))
+}
+
+fn line(
+    tally: &Tally,
+    elapsed: Duration,
+    left: Option<Duration>,
+    pause: Option<Duration>,
+) -> String {
     let mut parts = vec![format!("{} done", tally.done)];
     if tally.failed > 0 {
         parts.push(format!("{} failed", tally.failed));
@@ -74,8 +109,7 @@ fn line(tally: &Tally, part: Option<f64>, pause: Option<Duration>) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = tally.done as f64 / elapsed.as_secs_f64().max(0.001);
     parts.push(format!("{rate:.1}/s"));
-    if let Some(part) = part.filter(|part| *part > 0.01 && *part < 1.0) {
-        let left = elapsed.mul_f64((1.0 - part) / part);
+    if let Some(left) = left {
         parts.push(format!("{} left", duration(left)));
     }
     if let Some(pause) = pause {
@@ -98,5 +132,22 @@ fn duration(time: Duration) -> String {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
         _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_counts_from_the_first_call() {
+        let minute = Duration::from_mins(1);
+        let left = |from, to| time_left(minute, from, to).map(|left| left.as_secs());
+        assert_eq!(left(0.0, 0.25), Some(180));
+        // Half of the lines were answered before: a quarter of the others took the minute.
+        assert_eq!(left(0.5, 0.625), Some(180));
+        for (from, to) in [(0.0, 0.0), (0.5, 0.5), (0.0, 1.0), (1.0, 1.0)] {
+            assert_eq!(left(from, to), None);
+        }
     }
 }

@@ -120,7 +120,7 @@ impl ErrorReport {
         Self {
             kind: failure.kind.name(),
             message: console.clean(&failure.message),
-            hint: failure.hint.as_deref().map(|hint| console.clean(hint)),
+            hint: console.remedy(failure),
             status: failure.status,
             retryable: failure.retryable,
             exit_code: failure.kind.exit_code(),

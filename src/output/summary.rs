@@ -7,7 +7,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::report::{ErrorReport, SCHEMA_VERSION};
-use super::tally::{Tally, Times, Traces};
+use super::tally::{Tally, Times, Traces, counted};
 
 /// The summary of a run.
 #[derive(Debug, Serialize)]
@@ -166,7 +166,8 @@ impl Summary {
             _ => format!("; {skipped} were answered before"),
         };
         let answered = done - failed;
-        format!("{done} lines: {answered} answered, {failed} failed{why}{before}")
+        let lines = counted(*done, "line");
+        format!("{lines}: {answered} answered, {failed} failed{why}{before}")
     }
 }
 
@@ -248,12 +249,12 @@ fn time(milliseconds: u64) -> String {
 fn histogram(times: &Times, width: usize) -> Vec<String> {
     const ROWS: i32 = 8;
     const LONGEST_BAR: usize = 40;
-    let (low, high) = (times.min().max(1), times.max().max(1));
+    let (low, high) = (times.min(), times.max());
     if times.count() < 2 || low == high {
         return Vec::new();
     }
     #[expect(clippy::cast_precision_loss, reason = "the edges are rounded anyway")]
-    let (first, ratio) = (low as f64, high as f64 / low as f64);
+    let (first, ratio) = (low.max(1) as f64, high as f64 / low.max(1) as f64);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -265,7 +266,10 @@ fn histogram(times: &Times, width: usize) -> Vec<String> {
     for row in 1..=ROWS {
         let end = if row == ROWS { high } else { edge(row) };
         if end >= start {
-            rows.push((end, times.count_between(start, end)));
+            let within = times
+                .counts()
+                .filter(|(time, _)| (start..=end).contains(time));
+            rows.push((end, within.map(|(_, count)| count).sum::<u64>()));
             start = end + 1;
         }
     }
@@ -301,4 +305,29 @@ fn bar(count: u64, most: u64, width: usize) -> String {
     let eighths = u128::from(count) * 8 * width as u128;
     let eighths = usize::try_from(eighths.div_ceil(u128::from(most))).unwrap_or_default();
     format!("{}{}", "█".repeat(eighths / 8), PARTS[eighths % 8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bars_add_up_to_the_calls() {
+        // Some of no time, and some that are only told apart from their neighbours in part.
+        for all in [
+            vec![0, 0, 5],
+            vec![0, 1],
+            (0..2000).collect(),
+            (300..330).collect(),
+        ] {
+            let mut times = Times::new();
+            for time in &all {
+                times.add(*time);
+            }
+            let bars = histogram(&times, 80);
+            let counts = bars.iter().map(|bar| bar.rsplit(' ').next().unwrap());
+            let sum: usize = counts.map(|count| count.parse::<usize>().unwrap()).sum();
+            assert_eq!(sum, all.len(), "{bars:#?}");
+        }
+    }
 }

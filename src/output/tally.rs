@@ -53,6 +53,12 @@ pub struct Times(Histogram<u64>);
 /// The longest time that is told apart, in milliseconds: a day.
 const LONGEST_MS: u64 = 86_400_000;
 
+/// A count of things that take an `s` when they are several: `1 line`, `2 lines`.
+pub fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
 impl Tally {
     pub fn begin() -> Self {
         Self {
@@ -126,14 +132,14 @@ impl Traces {
 }
 
 impl Times {
-    fn new() -> Self {
+    pub fn new() -> Self {
         const DIGITS: u8 = 2;
         // The bounds are constants that the histogram takes.
         let histogram = Histogram::new_with_bounds(1, LONGEST_MS, DIGITS);
         Self(histogram.unwrap_or_else(|_| unreachable!("the bounds are sound")))
     }
 
-    fn add(&mut self, milliseconds: i64) {
+    pub fn add(&mut self, milliseconds: i64) {
         let milliseconds = u64::try_from(milliseconds).unwrap_or_default();
         self.0.saturating_record(milliseconds.min(LONGEST_MS));
     }
@@ -155,8 +161,9 @@ impl Times {
         self.0.min()
     }
 
-    /// How many times lie from `low` to `high`, both included.
-    pub fn count_between(&self, low: u64, high: u64) -> u64 {
-        self.0.count_between(low, high)
+    /// The times, as far as they are told apart, in order, with how often each occurred.
+    pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> {
+        let recorded = self.0.iter_recorded();
+        recorded.map(|times| (times.value_iterated_to(), times.count_at_value()))
     }
 }

@@ -1,13 +1,14 @@
 //! How a batch ends: what is verified, said and written, and with which exit code.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use super::census::{Census, Counted};
 use super::plan::{Out, Plan};
 use super::pool::Stop;
+use super::rerun;
 use crate::cli::{self, Allowance, Form};
 use crate::commands::interrupt::Interrupt;
 use crate::commands::remedy;
@@ -16,7 +17,7 @@ use crate::delivery::{Delivery, Spool};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::Api;
 use crate::output::summary::{Outcome, Summary};
-use crate::output::tally::Tally;
+use crate::output::tally::{Tally, Traces, counted};
 use crate::output::{ErrorReport, Printer};
 use crate::settings::{Settings, Tracing};
 
@@ -45,12 +46,15 @@ pub struct Ending<'a> {
     pub summary: Option<File>,
 }
 
-/// Opens the file of `--summary` before anything is sent.
+/// Opens the file of `--summary` before anything is sent. What it holds stays until there is a summary: the run may
+/// still be refused.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn open_summary(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| {
+    let mut options = File::options();
+    let opened = options.write(true).create(true).truncate(false).open(path);
+    opened.map_err(|error| {
         Failure::file(format!("{} cannot be written: {error}", path.display()))
             .hint("check the path of --summary")
     })
@@ -73,8 +77,9 @@ impl Ending<'_> {
         let is_whole = stop.is_none() && trouble.is_none() && tally.traces.undecided == 0;
         let mut failures = Vec::new();
         failures.extend(self.of_lines(&tally, stop.as_ref()));
-        failures.extend(self.of_delivery(trouble.as_ref(), &tally));
-        failures.extend(stop.and_then(|stop| self.of_stop(stop)));
+        failures.extend(self.of_delivery(trouble.as_ref(), tally.traces));
+        failures.extend(self.of_undecided(tally.traces));
+        failures.extend(stop.and_then(|stop| self.of_stop(stop, tally.traces)));
         let mut verified = None;
         if is_whole && let Some(ended) = self.verify(census, interrupt).await {
             verified = ended.as_ref().ok().copied();
@@ -117,10 +122,10 @@ impl Ending<'_> {
             printer.document(summary);
             failure = printer.take_failure();
         }
-        let file = self.summary.as_mut()?;
-        let written = serde_json::to_string(summary)
-            .map_err(std::io::Error::other)
-            .and_then(|text| file.write_all(format!("{text}\n").as_bytes()));
+        let written = self
+            .summary
+            .as_mut()
+            .map_or(Ok(()), |file| rewrite(file, summary));
         let unwritten = written.err().map(|error| {
             Failure::file(format!("the summary cannot be written: {error}"))
                 .hint("is the disk full?")
@@ -132,8 +137,8 @@ impl Ending<'_> {
     fn say(&self, failure: &Failure) {
         if self.is_forgiven(failure) {
             self.console.warn(&failure.message);
-            if let Some(hint) = &failure.hint {
-                self.console.note(&format!("hint: {hint}"));
+            if let Some(remedy) = self.console.remedy(failure) {
+                self.console.note(&format!("hint: {remedy}"));
             }
         } else {
             self.console.error(failure);
@@ -160,27 +165,24 @@ impl Ending<'_> {
         if failed == 0 || (is_allowed && failed < lines) {
             return None;
         }
-        let failure = Failure::new(Kind::Lines, format!("{failed} of {lines} lines failed"));
-        Some(failure.hint(match self.plan.out {
-            Out::Regular(_) => format!(
-                "the output tells why; then: {}",
-                resume_command(&["--retry-errors"])
-            ),
-            _ => "the output tells why; --allow-errors N says how many may".to_owned(),
-        }))
+        let lines = counted(lines, "line");
+        let failure = Failure::new(Kind::Lines, format!("{failed} of {lines} failed"));
+        Some(match self.plan.out {
+            Out::Regular(_) => failure
+                .hint("the output tells why; then")
+                .command(self.again(&["--retry-errors"], tally.traces)),
+            _ => failure.hint("the output tells why; --allow-errors N says how many may"),
+        })
     }
 
-    fn of_delivery(&self, trouble: Option<&Delivery>, tally: &Tally) -> Option<Failure> {
-        let traces = tally.traces;
-        let count = traces.spooled + traces.lost + traces.undecided;
+    /// Traces that were not accepted: of this run, or of an earlier one and refused again.
+    fn of_delivery(&self, trouble: Option<&Delivery>, traces: Traces) -> Option<Failure> {
+        let count = traces.spooled + traces.lost;
         if count == 0 {
             return None;
         }
         let Some(delivery) = trouble else {
-            let message =
-                format!("{count} traces of the earlier run are not known to have arrived");
-            let again = resume_command(&[]);
-            return Some(Failure::new(Kind::Delivery, message).hint(format!("again: {again}")));
+            return Some(self.of_waiting(traces));
         };
         let outcome = &delivery.outcome;
         let words = outcome.describe();
@@ -189,39 +191,60 @@ impl Ending<'_> {
                 remedy::of_delivery(outcome, destination),
                 format!(" by {}", destination.target.url),
             ),
-            Tracing::Unreachable(failure) => {
-                (failure.hint.clone().unwrap_or_default(), String::new())
-            }
-            Tracing::Off(_) => (String::new(), String::new()),
+            Tracing::Unreachable(failure) => (failure.hint.clone(), String::new()),
+            Tracing::Off(_) => (None, String::new()),
         };
-        let kept = match &delivery.spool {
-            Spool::Kept(path) => format!(
-                "the spans wait in {}, then: langspan resend",
-                path.parent().unwrap_or(path).display()
-            ),
+        let (kept, command) = match &delivery.spool {
+            Spool::Kept(path) => {
+                let place = path.parent().unwrap_or(path).display();
+                let kept = format!("the spans wait in {place}, then: langspan resend");
+                (Some(kept), None)
+            }
             Spool::Lost(why) if matches!(self.plan.out, Out::Regular(_)) => {
-                format!("{why}; later: {}", resume_command(&[]))
+                (Some(format!("{why}; later")), Some(self.again(&[], traces)))
             }
-            Spool::Lost(why) => format!("the spans are LOST: {why}"),
-            Spool::NotNeeded => String::new(),
+            Spool::Lost(why) => (Some(format!("the spans are LOST: {why}")), None),
+            Spool::NotNeeded => (None, None),
         };
-        let hint: Vec<String> = [remedy, kept]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect();
-        let failure = Failure::new(
-            Kind::Delivery,
-            format!("{count} traces were not accepted{place}: {words}"),
-        );
+        let were = if count == 1 { "was" } else { "were" };
+        let count = counted(count, "trace");
+        let message = format!("{count} {were} not accepted{place}: {words}");
         Some(
-            failure
-                .hint(hint.join("; "))
+            Failure::new(Kind::Delivery, message)
+                .hints([remedy, kept])
+                .command(command)
                 .status(outcome.status())
                 .retryable(outcome.is_retryable()),
         )
     }
 
-    fn of_stop(&self, stop: Stop) -> Option<Failure> {
+    /// Traces of an earlier run still wait in the outbox, where each was refused again, or which this run was not to
+    /// look at.
+    fn of_waiting(&self, traces: Traces) -> Failure {
+        let place = self.settings.delivery.outbox.as_ref();
+        let place = place.and_then(|place| place.dir.as_ref().ok());
+        let place = place.map_or_else(String::new, |dir| format!(" {}", dir.display()));
+        let wait = if traces.spooled == 1 { "waits" } else { "wait" };
+        let count = counted(traces.spooled, "trace");
+        let message = format!("{count} of the earlier run {wait} in the outbox{place}");
+        Failure::new(Kind::Delivery, message)
+            .hint("langspan resend, or again")
+            .command(self.again(&[], traces))
+    }
+
+    /// Traces of an earlier run of which nobody could say whether they had arrived.
+    fn of_undecided(&self, traces: Traces) -> Option<Failure> {
+        if traces.undecided == 0 {
+            return None;
+        }
+        let are = if traces.undecided == 1 { "is" } else { "are" };
+        let count = counted(traces.undecided, "trace");
+        let message = format!("{count} of the earlier run {are} not known to have arrived");
+        let failure = Failure::new(Kind::Delivery, message).hint("again");
+        Some(failure.command(self.again(&[], traces)))
+    }
+
+    fn of_stop(&self, stop: Stop, traces: Traces) -> Option<Failure> {
         let (kind, message) = match stop {
             Stop::Closed => {
                 self.console
@@ -237,11 +260,24 @@ impl Ending<'_> {
             ),
             Stop::Outbox(why) => (Kind::Delivery, format!("stopped early: {why}")),
         };
-        let hint = match self.plan.out {
-            Out::Regular(_) => format!("continue with: {}", resume_command(&[])),
-            _ => "with --out FILE a run can be continued".to_owned(),
+        let failure = Failure::new(kind, message);
+        Some(match self.plan.out {
+            Out::Regular(_) => failure
+                .hint("continue with")
+                .command(self.again(&[], traces)),
+            _ => failure.hint("with --out FILE a run can be continued"),
+        })
+    }
+
+    /// The command that continues this run, with `further` options.
+    fn again(&self, further: &[&str], traces: Traces) -> String {
+        // Without an outbox, what waits there would be left there by every run.
+        let without: &[&str] = match (&self.settings.delivery.outbox, traces.spooled) {
+            (None, 1..) => &["--no-outbox"],
+            _ => &[],
         };
-        Some(Failure::new(kind, message).hint(hint))
+        let given = std::env::args_os().skip(1);
+        rerun::command(given, further, without, |word| self.console.scrub(word))
     }
 
     /// Counts the traces that the server knows, where that is asked for.
@@ -275,28 +311,12 @@ impl Ending<'_> {
     }
 }
 
-/// The command that continues this run, with `further` options.
-fn resume_command(further: &[&str]) -> String {
-    let given = std::env::args().skip(1);
-    let left_out = ["--resume", "--overwrite", "--retry-errors"];
-    let mut words: Vec<String> = given
-        .filter(|word| !left_out.contains(&word.as_str()))
-        .map(quoted)
-        .collect();
-    // What follows `--` is no option.
-    let end = words.iter().position(|word| word == "--");
-    let end = end.unwrap_or(words.len());
-    let added = ["--resume"].iter().chain(further);
-    words.splice(end..end, added.map(|word| (*word).to_owned()));
-    words.insert(0, env!("CARGO_PKG_NAME").to_owned());
-    words.join(" ")
-}
-
-/// A word as a shell reads it.
-fn quoted(word: String) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word;
+/// Writes the summary in the place of what the file held.
+fn rewrite(file: &mut File, summary: &Summary) -> io::Result<()> {
+    let text = serde_json::to_string(summary).map_err(io::Error::other)?;
+    // Pipes and devices have no length.
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
     }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    file.write_all(format!("{text}\n").as_bytes())
 }

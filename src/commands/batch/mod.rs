@@ -14,6 +14,7 @@ mod pages;
 mod past;
 mod plan;
 mod pool;
+mod rerun;
 mod resume;
 mod strict;
 mod tracer;

@@ -252,11 +252,11 @@ impl Again<'_> {
         let _ = redelivery::note(&mut entry, &settled, &cause);
         let hint = match &self.settings.tracing {
             Tracing::On(destination) => remedy::of_delivery(&settled.outcome, destination),
-            _ => String::new(),
+            _ => None,
         };
         let url = &self.wire.target.url;
         Err(failure(format!("{id} was not accepted by {url}: {cause}"))
-            .hint(hint)
+            .hints([hint])
             .status(settled.outcome.status())
             .retryable(settled.outcome.is_retryable()))
     }

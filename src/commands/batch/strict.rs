@@ -15,6 +15,7 @@ use crate::console::Console;
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;
 use crate::output::dry_run::DryRun;
+use crate::output::tally::counted;
 use crate::settings::{Settings, Tracing};
 use crate::trace::{TraceContext, ids, spans};
 
@@ -58,8 +59,9 @@ pub fn check(
         return Ok(());
     }
     Err(Failure::input(format!(
-        "{} has {wrong} lines that cannot be used",
-        input.name
+        "{} has {} that cannot be used",
+        input.name,
+        counted(wrong, "line")
     ))
     .hint("mend them; without --strict each gives an error line"))
 }
@@ -76,6 +78,35 @@ struct Shown<'a> {
 struct Counts {
     requests: u64,
     invalid: u64,
+    first_invalid: Option<Invalid>,
+}
+
+/// A line that is no request.
+#[derive(Debug, Serialize)]
+struct Invalid {
+    line: u64,
+    message: String,
+}
+
+impl Counts {
+    fn add_invalid(&mut self, line: u64, message: String) {
+        self.invalid += 1;
+        self.first_invalid.get_or_insert(Invalid { line, message });
+    }
+
+    fn to_text(&self) -> String {
+        let counts = format!(
+            "{}, {}\n",
+            counted(self.requests, "request"),
+            counted(self.invalid, "invalid line")
+        );
+        let Some(Invalid { line, message }) = &self.first_invalid else {
+            return counts;
+        };
+        // The words may be those of the line, which may hold anything.
+        let message = message.replace(char::is_control, " ");
+        format!("{counts}invalid line {line}: {message}\n")
+    }
 }
 
 /// Shows how many lines there are, and what the first of them would do.
@@ -95,15 +126,19 @@ pub fn show(
             counts.requests += 1;
             first.get_or_insert((number, line));
         }
-        Err(_) => counts.invalid += 1,
+        Err(why) => counts.add_invalid(number, why),
     })?;
     let mut printer = Printer::new(settings.form);
-    let said = format!(
-        "{} requests, {} invalid lines\n",
-        counts.requests, counts.invalid
-    );
     let Some((number, line)) = first else {
-        printer.text(&said);
+        let said = counts.to_text();
+        print(
+            &mut printer,
+            &Shown {
+                first: DryRun::nothing("batch", &settings.notes.shown),
+                lines: counts,
+            },
+            &said,
+        );
         return Ok(Verdict::default());
     };
     let trace_id = plan.trace_id(number, line.custom_id.as_deref(), 0);
@@ -134,12 +169,21 @@ pub fn show(
         ),
         lines: counts,
     };
-    if printer.form() == Form::Json {
-        printer.document(&shown);
-    } else {
-        printer.text(&format!("{said}line {number}:\n{}", shown.first.to_text()));
-    }
+    let (counts, first) = (shown.lines.to_text(), shown.first.to_text());
+    print(
+        &mut printer,
+        &shown,
+        &format!("{counts}line {number}:\n{first}"),
+    );
     Ok(Verdict::default())
+}
+
+/// Prints what is shown, as a document or as this text.
+fn print(printer: &mut Printer, shown: &Shown, text: &str) {
+    match printer.form() {
+        Form::Json => printer.document(shown),
+        _ => printer.text(text),
+    }
 }
 
 /// Reads every line of the run's share.

@@ -183,7 +183,7 @@ pub async fn export(
             format!("{}: {}", destination.target.url, outcome.describe()),
         )
         .status(outcome.status())
-        .hint(remedy::of_delivery(&outcome, destination)));
+        .hints([remedy::of_delivery(&outcome, destination)]));
     }
     report.delivery = DeliveryState::Accepted;
     let by = if destination.is_collector {

@@ -197,15 +197,12 @@ impl Resend<'_> {
                 let outcome = settled.outcome;
                 let url = &sender.wire.target.url;
                 let remedy = remedy::of_delivery(&outcome, &sender.destination);
-                let semicolon = if remedy.is_empty() { "" } else { "; " };
+                let waits = format!("it waits in {}", entry.path().display());
                 Failure::new(
                     Kind::Delivery,
                     format!("{} was not accepted by {url}: {cause}", entry.id),
                 )
-                .hint(format!(
-                    "{remedy}{semicolon}it waits in {}",
-                    entry.path().display()
-                ))
+                .hints([remedy, Some(waits)])
                 .status(outcome.status())
                 .retryable(outcome.is_retryable())
             }

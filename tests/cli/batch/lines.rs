@@ -282,7 +282,7 @@ const INVALID: [(&str, &str); 19] = [
 fn what_cannot_be_asked_is_an_error_line_and_nothing_else() {
     for (text, words) in INVALID {
         let (servers, ended) = ended_with(text);
-        ended.code(8).stderr_has("1 of 1 lines failed");
+        ended.code(8).stderr_has("1 of 1 line failed");
         let line = only(&ended.stdout);
         let message = line["error"]["message"].as_str().unwrap().to_owned();
         let expected = json!({

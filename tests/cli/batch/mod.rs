@@ -13,6 +13,8 @@ mod files;
 mod options;
 // How fast it asks, and when it ends early.
 mod pace;
+// What is said and written at the end.
+mod ends;
 // What becomes of the traces.
 mod delivery;
 // A server that holds its answers back.

@@ -120,7 +120,7 @@ fn a_dry_run_counts_and_shows_the_first_line() {
     let options = ["batch", "in.jsonl", "--run", "r1", "--dry-run", "-u", "u1"];
     let ended = unsent(&[&options[..], &["-O", "out.jsonl"]].concat(), MIXED, 0);
     for text in [
-        "2 requests, 2 invalid lines\n",
+        "2 requests, 2 invalid lines\ninvalid line 3: a JSON object is wanted\n",
         "line 1:\n",
         "/chat/completions\n",
         &id,
@@ -139,11 +139,44 @@ fn a_dry_run_counts_and_shows_the_first_line() {
             (&shown["ok"], &shown["command"]),
             (&json!(true), &json!("batch"))
         );
-        assert_eq!(shown["lines"], json!({"requests": 2, "invalid": 2}));
+        assert_eq!(
+            shown["lines"],
+            json!({
+                "requests": 2, "invalid": 2,
+                "first_invalid": {"line": 3, "message": "a JSON object is wanted"},
+            })
+        );
         assert_eq!(shown["trace"]["id"], id);
         assert_eq!(shown["request"]["body"]["messages"][0]["content"], "one");
     }
     unsent(&["batch", "in.jsonl", "--dry-run"], "", 0).stdout("0 requests, 0 invalid lines\n");
+}
+
+#[test]
+fn a_dry_run_of_no_request_says_why() {
+    let input = "\n{\"prompt\":7}\nnope\n";
+    let options = ["batch", "in.jsonl", "--dry-run"];
+    unsent(&options, input, 0)
+        .stdout("0 requests, 2 invalid lines\ninvalid line 2: `prompt` is no string\n");
+
+    let options = [&options[..], &["-o", "json"]].concat();
+    let shown = unsent(&options, input, 0).json();
+    assert_eq!(
+        shown["lines"],
+        json!({
+            "requests": 0, "invalid": 2,
+            "first_invalid": {"line": 2, "message": "`prompt` is no string"},
+        })
+    );
+    assert_eq!(
+        (&shown["dry_run"], &shown["request"], &shown["trace"]),
+        (&json!(true), &Value::Null, &Value::Null)
+    );
+    let shown = unsent(&options, "", 0).json();
+    assert_eq!(
+        shown["lines"],
+        json!({"requests": 0, "invalid": 0, "first_invalid": null})
+    );
 }
 
 #[test]
@@ -302,7 +335,7 @@ fn quiet_leaves_errors_and_answers() {
     let ended = batch(&servers, "nope\n", &["-q"]);
     ended
         .code(8)
-        .stderr_has("error: 1 of 1 lines failed\nhint: ");
+        .stderr_has("error: 1 of 1 line failed\nhint: ");
     assert_eq!(ended.stderr.lines().count(), 2, "{}", ended.stderr);
 }
 

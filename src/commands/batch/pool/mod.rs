@@ -151,6 +151,9 @@ impl<'a> Pool<'a> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.start_calls();
+            if !self.calls.is_empty() {
+                display.calls_begin(|| self.part(&part));
+            }
             self.hurry_at_the_end();
             self.ends.writer.write();
             if self.is_done() {
@@ -167,7 +170,9 @@ impl<'a> Pool<'a> {
                 Event::Delivered(delivered) => self.delivered(&delivered),
                 Event::Signal(signal) => self.signalled(signal),
                 Event::TimeUp => self.time_up(),
-                Event::Tick => display.show(&self.tally, part(), self.tools.pace.pause_left()),
+                Event::Tick => {
+                    display.show(&self.tally, self.part(&part), self.tools.pace.pause_left());
+                }
             }
         }
         display.end();
@@ -175,6 +180,15 @@ impl<'a> Pool<'a> {
             && let Err(error) = self.ends.writer.finish().await
         {
             self.output_failed(&error);
+        }
+    }
+
+    /// The share of the run's lines that have begun: of those that `--limit` allows, else of the input, as `read` tells.
+    fn part(&self, read: impl Fn() -> Option<f64>) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+        match self.tools.plan.limit.filter(|limit| *limit > 0) {
+            Some(limit) => Some(self.taken as f64 / limit as f64),
+            None => read(),
         }
     }
 
