@@ -192,7 +192,11 @@ mod tests {
             {"message": {"content": "a"}, "finish_reason": null},
             {"message": {"content": "b"}, "finish_reason": "stop"},
         ]}));
-        assert_eq!(completion.finish_reasons, [None, Some("stop".to_owned())]);
+        let reason = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            completion.finish_reasons,
+            [None, reason("stop"), reason("length")]
+        );
         assert_eq!(completion.messages.len(), 2);
     }
 

@@ -794,3 +794,18 @@ fn a_signal_ends_a_run_whose_input_says_nothing_more() {
     ended.code(130).stderr_has("--resume");
     assert_eq!(traces_at(&servers.langfuse).len(), 3);
 }
+
+#[test]
+fn every_line_of_a_shared_trace_counts_when_it_is_not_accepted() {
+    let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
+    let servers = Servers {
+        langfuse: refusing,
+        ..Servers::answering("hi")
+    };
+    let call = servers.call(&["batch", "in.jsonl"]);
+    call.file(
+        "in.jsonl",
+        "{\"custom_id\":\"a\",\"prompt\":\"x\"}\n".repeat(10),
+    );
+    call.run().code(5).stderr_has("10 in the outbox");
+}

@@ -503,3 +503,16 @@ fn a_run_is_named_after_its_file_and_its_start() {
         );
     }
 }
+
+#[test]
+fn a_body_is_sent_without_what_is_ours_even_where_it_has_a_field_named_body() {
+    let line = r#"{"messages":[{"role":"user","content":"x"}],"body":{"a":1},"trace":{"user":"u"},"custom_id":"c"}"#;
+    let (servers, ended) = ended_with(line);
+    ended.code(0);
+    let sent = servers.body();
+    assert!(
+        sent.get("trace").is_none() && sent.get("custom_id").is_none(),
+        "{sent}"
+    );
+    assert_eq!(sent["body"], json!({"a": 1}));
+}

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use super::gate::{
     Arrivals, Crowd, Gate, lines, lines_in, numbers, prompts, send, settled, summary,
 };
+use super::runs::langfuse;
 use crate::harness::{Ended, Langspan, Reply, Request, Scripted, completion, wait_until};
+use crate::memory::Memory;
 use crate::otlp::{Servers, traces_at};
 
 /// A batch over `count` prompts that goes to these servers.
@@ -293,7 +295,15 @@ fn a_pause_that_no_line_can_outwait_ends_the_run_early() {
         ("x-ratelimit-remaining-requests", "0"),
         ("x-ratelimit-reset-requests", "1h0m0s"),
     ];
-    let cases: [Asking; 4] = [
+    // No clock can hold it.
+    const ABSURD: &[(&str, &str)] = &[
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-requests", "1e19"),
+    ];
+    let cases: [Asking; 7] = [
+        (429, &[("retry-after-ms", "1e19")]),
+        (429, ABSURD),
+        (200, ABSURD),
         (429, &[("retry-after", "3600")]),
         (503, &[("retry-after-ms", "3600000")]),
         (429, RESETS),
@@ -654,7 +664,9 @@ fn cramped(call: &Langspan, blocks: u32) -> Ended {
 fn an_output_file_that_takes_no_more_ends_the_run_and_it_can_be_continued() {
     const COUNT: usize = 300;
     let text = "x".repeat(2000);
-    let servers = servers(move |_, _| Reply::json(200, &completion(&text)));
+    let mut servers = servers(move |_, _| Reply::json(200, &completion(&text)));
+    // It tells which traces have arrived of the lines that were written last.
+    servers.langfuse = langfuse(&Memory::default());
     let call = batch(
         &servers,
         COUNT,
