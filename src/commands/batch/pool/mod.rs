@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::Receiver;
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::answer::{self, Called};
@@ -160,7 +161,7 @@ impl<'a> Pool<'a> {
                 break;
             }
             match self.next(interrupt, &mut tick).await {
-                Event::Ended(ended) => self.ended(*ended),
+                Event::Ended(ended) => self.ended(*ended).await,
                 Event::Uploaded(line, untraced) => {
                     self.uploading.remove(&line);
                     self.push(line, &untraced);
@@ -399,7 +400,7 @@ impl<'a> Pool<'a> {
 
     /// Takes a call that has ended, and those that ended beside it. What follows them waits until other calls are on
     /// their way in the place of those that were answered: the endpoint is not kept waiting.
-    fn ended(&mut self, first: Result<Called, Halt>) {
+    async fn ended(&mut self, first: Result<Called, Halt>) {
         let mut all = vec![first];
         while all.len() <= self.tools.concurrency {
             let is_answered = |ended: &Result<Called, Halt>| {
@@ -416,6 +417,8 @@ impl<'a> Pool<'a> {
             };
             all.push(next);
         }
+        // Requests only leave once this task lets the connections' own run.
+        yield_now().await;
         self.untaken = 0;
         for ended in all {
             match ended {
