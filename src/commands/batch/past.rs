@@ -392,6 +392,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_disk_cannot_read_is_no_cut_end() {
+        let of_the_disk = || io::Error::from_raw_os_error(5);
+        assert!(is_of_the_system(&of_the_disk()));
+        assert!(is_of_the_system(&io::Error::other(of_the_disk())));
+        assert!(!is_of_the_system(&io::ErrorKind::UnexpectedEof.into()));
+        let of_the_packing = io::Error::new(io::ErrorKind::InvalidData, "a frame is wrong");
+        assert!(!is_of_the_system(&of_the_packing));
+    }
+
+    #[test]
     fn a_file_of_something_else_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.jsonl");
