@@ -12,12 +12,14 @@
     reason = "the fields are named as their options are"
 )]
 
+mod deferred;
 mod values;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use deferred::Deferred;
 pub use values::{Allowance, Shard, form, rate};
 use values::{
     Parameter, allowance, capture, concurrency, duration, pair, parameter, seconds, shard,
@@ -44,19 +46,39 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Chat(Box<Chat>),
-    Replay(Box<Replay>),
-    Batch(Box<Batch>),
-    Check(Box<Check>),
-    Show(Show),
-    Resend(Resend),
-    Sandbox(Sandbox),
-    Completions(Completions),
+    /// Ask for one chat completion inside a trace
+    ///
+    /// The arguments are the instruction; what stands on stdin follows it after a blank line.
+    Chat(Deferred<Chat>),
+    /// Send a recorded JSON request, or emit a recording again
+    ///
+    /// FILE holds one JSON document, or one a line: chat-completions bodies, OpenAI Batch lines, or recordings made by
+    /// --record. A recording becomes a trace with its own times and no model call.
+    Replay(Deferred<Replay>),
+    /// Ask for many chat completions, one a line, each inside a trace of its own
+    ///
+    /// A line of FILE is a chat-completions body, an OpenAI Batch line or {"prompt": "…"}; a field `trace` of it (user,
+    /// session, tags, name, metadata) comes before the options. Each gives one output line as soon as it is answered.
+    /// Files that end in .gz or .zst are read and written compressed.
+    Batch(Deferred<Batch>),
+    /// Prove, stage by stage, that settings, endpoint, keys, export and read-back work
+    ///
+    /// Sends a small trace (name, user, session, tag and environment `langspan-check` unless told otherwise) and reads it
+    /// back.
+    Check(Deferred<Check>),
+    /// Read a trace back and draw it
+    Show(Deferred<Show>),
+    /// Deliver the spans that wait in the outbox
+    Resend(Deferred<Resend>),
+    /// Serve a chat model and a Langfuse stand-in on this machine
+    ///
+    /// Both are stand-ins for trying things out and for tests: the model's answers are canned, and the traces lie in a
+    /// folder. It listens on 127.0.0.1 only.
+    Sandbox(Deferred<Sandbox>),
+    /// Print the completion script of a shell
+    Completions(Deferred<Completions>),
 }
 
-/// Ask for one chat completion inside a trace
-///
-/// The arguments are the instruction; what stands on stdin follows it after a blank line.
 #[derive(Debug, Args)]
 pub struct Chat {
     /// The instruction; `-` reads it from stdin
@@ -68,10 +90,6 @@ pub struct Chat {
     pub run: Run,
 }
 
-/// Send a recorded JSON request, or emit a recording again
-///
-/// FILE holds one JSON document, or one a line: chat-completions bodies, OpenAI Batch lines, or recordings made by
-/// --record. A recording becomes a trace with its own times and no model call.
 #[derive(Debug, Args)]
 pub struct Replay {
     /// The file to read; `-` is stdin
@@ -83,11 +101,6 @@ pub struct Replay {
     pub run: Run,
 }
 
-/// Ask for many chat completions, one a line, each inside a trace of its own
-///
-/// A line of FILE is a chat-completions body, an OpenAI Batch line or {"prompt": "…"}; a field `trace` of it (user,
-/// session, tags, name, metadata) comes before the options. Each gives one output line as soon as it is answered.
-/// Files that end in .gz or .zst are read and written compressed.
 #[derive(Debug, Args)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -142,10 +155,6 @@ pub struct Batch {
     pub run: Run,
 }
 
-/// Prove, stage by stage, that settings, endpoint, keys, export and read-back work
-///
-/// Sends a small trace (name, user, session, tag and environment `langspan-check` unless told otherwise) and reads it
-/// back.
 #[derive(Debug, Args)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -186,7 +195,6 @@ pub struct Check {
     pub output: Output,
 }
 
-/// Read a trace back and draw it
 #[derive(Debug, Args)]
 pub struct Show {
     /// The trace's id, or its URL
@@ -201,7 +209,6 @@ pub struct Show {
     pub output: Output,
 }
 
-/// Deliver the spans that wait in the outbox
 #[derive(Debug, Args)]
 pub struct Resend {
     /// Only list what waits
@@ -225,10 +232,6 @@ pub struct Resend {
     pub output: Output,
 }
 
-/// Serve a chat model and a Langfuse stand-in on this machine
-///
-/// Both are stand-ins for trying things out and for tests: the model's answers are canned, and the traces lie in a
-/// folder. It listens on 127.0.0.1 only.
 #[derive(Debug, Args)]
 pub struct Sandbox {
     /// The port to listen on; 0 takes any free one
@@ -254,7 +257,6 @@ pub enum LangfuseVersion {
     V4,
 }
 
-/// Print the completion script of a shell
 #[derive(Debug, Args)]
 pub struct Completions {
     pub shell: Shell,
@@ -269,7 +271,8 @@ pub enum Shell {
     Elvish,
 }
 
-/// The options of a run: everything that chat and replay share.
+// The options of a run: everything that chat, replay and batch share. (No doc comment: clap would take it for the
+// description of the command whose options these are.)
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
@@ -382,7 +385,7 @@ pub struct Model {
     pub timeout: f64,
 }
 
-/// Which model is asked, and where.
+// Which model is asked, and where.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct Endpoint {
