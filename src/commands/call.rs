@@ -66,7 +66,7 @@ pub async fn complete(
     exchange.completion_start = progress.first_token;
     let failure = match ended {
         Ok(Ok(answer)) => {
-            exchange.set_response(&answer.body, answer.completion);
+            exchange.set_response(answer.body, answer.completion);
             exchange.status = Some(answer.status);
             exchange.cost = answer.cost;
             return Ok(());
@@ -76,7 +76,7 @@ pub async fn complete(
             .hint("what was received is in the trace"),
     };
     if let Some(partial) = progress.take_partial() {
-        exchange.set_response(&partial.to_string(), Completion::from_body(&partial));
+        exchange.set_response(partial.to_string(), Completion::from_body(partial));
     }
     exchange.error = Some(ExchangeError {
         kind: failure.kind.name().to_owned(),

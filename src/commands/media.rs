@@ -290,7 +290,7 @@ fn with_texts<'a>(
     }
     if let Some(body) = answer {
         let parsed = serde_json::from_str(body).unwrap_or(Value::Null);
-        rewritten.set_response(body, Completion::from_body(&parsed));
+        rewritten.set_response(body, Completion::from_body(parsed));
     }
     Cow::Owned(rewritten)
 }

@@ -1,6 +1,7 @@
 //! Asks an endpoint for a completion: attempts, waits, streams. What fails is a value, since a failed call is
 //! traced as well.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -162,7 +163,7 @@ impl Client<'_> {
         progress: &mut Progress,
         deadline: Instant,
     ) -> Result<Answer, ModelError> {
-        let mut request = request.clone();
+        let mut request = Cow::Borrowed(request);
         let mut retries = 0;
         loop {
             progress.attempts += 1;
@@ -180,7 +181,7 @@ impl Client<'_> {
                 self.console.detail(1, || {
                     "the endpoint knows no stream_options: asking without".to_owned()
                 });
-                request.remove("stream_options");
+                request.to_mut().remove("stream_options");
                 if !self.has_turn(progress).await {
                     return Err(error);
                 }
@@ -311,7 +312,7 @@ impl Client<'_> {
         }
         sink.raw(&bytes);
         Ok(Answer {
-            completion: Completion::from_body(&body),
+            completion: Completion::from_body(body),
             body: text.into_owned(),
             status: status.as_u16(),
             cost,
@@ -350,8 +351,8 @@ impl Client<'_> {
         }
         let body = std::mem::take(&mut progress.stream).into_body();
         Ok(Answer {
-            completion: Completion::from_body(&body),
             body: body.to_string(),
+            completion: Completion::from_body(body),
             status: status.as_u16(),
             // The headers came before the answer, and cannot know what it costs.
             cost: None,

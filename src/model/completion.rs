@@ -26,22 +26,27 @@ pub struct Completion {
 
 impl Completion {
     /// Reads a body of the `chat.completion` shape.
-    pub fn from_body(body: &Value) -> Self {
+    pub fn from_body(mut body: Value) -> Self {
         let text = |value: &Value| {
             value
                 .as_str()
                 .filter(|text| !text.is_empty())
                 .map(str::to_owned)
         };
-        let choices = body["choices"].as_array().map_or(&[][..], Vec::as_slice);
-        let (told_of, silent): (Vec<&Value>, Vec<&Value>) = choices
-            .iter()
+        let choices = match body.get_mut("choices").map(Value::take) {
+            Some(Value::Array(choices)) => choices,
+            _ => Vec::new(),
+        };
+        let (told_of, silent): (Vec<Value>, Vec<Value>) = choices
+            .into_iter()
             .partition(|choice| !choice["message"].is_null());
         let reasons = told_of.iter().chain(&silent);
         let finish_reasons = reasons
             .map(|choice| text(&choice["finish_reason"]))
             .collect();
-        let messages = told_of.iter().map(|choice| told(&choice["message"]));
+        let messages = told_of
+            .into_iter()
+            .map(|mut choice| told(choice["message"].take()));
         Self {
             id: text(&body["id"]),
             model: text(&body["model"]),
@@ -94,8 +99,7 @@ pub fn text_of_message(message: &Value) -> Option<String> {
 
 /// A message without what says nothing: empty fields, the place of a tool call in its list, and an empty content beside
 /// something else, which is null. Who speaks goes without saying in some streams.
-fn told(message: &Value) -> Value {
-    let mut message = message.clone();
+fn told(mut message: Value) -> Value {
     strip_indexes(&mut message);
     if let Some(fields) = message.as_object_mut() {
         fields.retain(|key, value| key == "content" || !says_nothing(value));
@@ -149,7 +153,7 @@ mod tests {
             .iter()
             .map(|message| json!({"message": message}))
             .collect();
-        Completion::from_body(&json!({"choices": choices}))
+        Completion::from_body(json!({"choices": choices}))
     }
 
     #[test]
@@ -187,7 +191,7 @@ mod tests {
 
     #[test]
     fn reasons_stay_beside_their_messages() {
-        let completion = Completion::from_body(&json!({"choices": [
+        let completion = Completion::from_body(json!({"choices": [
             {"finish_reason": "length"},
             {"message": {"content": "a"}, "finish_reason": null},
             {"message": {"content": "b"}, "finish_reason": "stop"},
@@ -203,7 +207,7 @@ mod tests {
     #[test]
     fn a_foreign_body_is_an_empty_completion() {
         assert_eq!(
-            Completion::from_body(&json!({"detail": "x"})),
+            Completion::from_body(json!({"detail": "x"})),
             Completion::default()
         );
         assert_eq!(Completion::default().answer(), "");

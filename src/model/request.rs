@@ -181,11 +181,10 @@ impl Request {
 
     /// The text of the last user message: text parts joined by newlines.
     pub fn last_user_text(&self) -> Option<String> {
-        let messages = self.messages();
-        let last = messages
-            .iter()
-            .rev()
-            .find(|message| message["role"] == "user")?;
+        let messages: Vec<&RawValue> = serde_json::from_str(self.raw("messages")?.get()).ok()?;
+        let read = |message: &&RawValue| lenient::parse(message.get()).ok();
+        let mut latest_first = messages.iter().rev().filter_map(read);
+        let last = latest_first.find(|message| message["role"] == "user")?;
         text_of(&last["content"])
     }
 
@@ -215,17 +214,8 @@ impl Request {
 
     /// The body as it is sent.
     pub fn to_json(&self) -> String {
-        let mut text = String::from("{");
-        for (index, (key, value)) in self.fields.iter().enumerate() {
-            if index > 0 {
-                text.push(',');
-            }
-            text.push_str(&Value::from(key.as_str()).to_string());
-            text.push(':');
-            text.push_str(value.get());
-        }
-        text.push('}');
-        text
+        // Texts always serialise.
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 

@@ -579,14 +579,14 @@ mod tests {
         ) {
             let (body, _, is_whole) = read([streamed(&choices, &turns).as_bytes()]);
             prop_assert!(is_whole);
-            prop_assert_eq!(Completion::from_body(&body), Completion::from_body(&whole(&choices)));
+            prop_assert_eq!(Completion::from_body(body), Completion::from_body(whole(&choices)));
         }
 
         #[test]
         fn no_bytes_make_it_fail(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut reader = Reader::default();
             let _ = reader.push(&bytes, |_| ());
-            Completion::from_body(&reader.into_body());
+            Completion::from_body(reader.into_body());
         }
 
         #[test]
@@ -596,7 +596,7 @@ mod tests {
                 let chunk = format!("data: {}\n\n", json!({"choices": chunk, "usage": chunk}));
                 let _ = reader.push(chunk.as_bytes(), |_| ());
             }
-            Completion::from_body(&reader.into_body());
+            Completion::from_body(reader.into_body());
         }
     }
 

@@ -121,8 +121,8 @@ impl Exchange {
     }
 
     /// Takes `body`, which says `completion`, as the answer.
-    pub fn set_response(&mut self, body: &str, completion: Completion) {
+    pub fn set_response(&mut self, body: impl Into<String>, completion: Completion) {
         self.completion = completion;
-        self.response = RawValue::from_string(body.to_owned()).ok();
+        self.response = RawValue::from_string(body.into()).ok();
     }
 }

@@ -198,7 +198,7 @@ mod tests {
             ("function_call", "tool_call"),
         ] {
             let completion = Completion::from_body(
-                &json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": received}]}),
+                json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": received}]}),
             );
             assert_eq!(
                 output_messages(&completion, false),

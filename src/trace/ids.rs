@@ -50,8 +50,9 @@ impl SpanIds {
     /// Derived from the trace and the start of the exchange, so that a recording re-emitted has the same ids and
     /// a new run has others.
     pub fn derive(trace: TraceId, start_nanos: i128) -> Self {
+        let stem = Sha256::new_with_prefix(format!("{trace}/{start_nanos}/"));
         let id =
-            |span: &str| SpanId::from_bytes(first_bytes(format!("{trace}/{start_nanos}/{span}")));
+            |span: &str| SpanId::from_bytes(first(&stem.clone().chain_update(span).finalize()));
         Self {
             parent: id("parent"),
             generation: id("generation"),
@@ -61,7 +62,10 @@ impl SpanIds {
 
 /// The first bytes of the SHA-256 of `text`.
 pub fn first_bytes<const N: usize>(text: impl AsRef<[u8]>) -> [u8; N] {
-    let digest = Sha256::digest(text.as_ref());
+    first(&Sha256::digest(text.as_ref()))
+}
+
+fn first<const N: usize>(digest: &[u8]) -> [u8; N] {
     std::array::from_fn(|index| digest[index])
 }
 

@@ -109,7 +109,7 @@ impl Recording {
         if let Some(response) = &self.response {
             let body = lenient::parse(response.get())
                 .map_err(|error| format!("the recording's `response` cannot be read: {error}"))?;
-            exchange.set_response(response.get(), Completion::from_body(&body));
+            exchange.set_response(response.get(), Completion::from_body(body));
         }
         Ok(exchange)
     }

@@ -137,19 +137,19 @@ impl Span {
 /// On both spans, because Langfuse v4 reads each row by itself.
 fn identity(trace: &Trace, dialect: Dialect) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
-    attributes.text(langfuse::USER_ID, trace.user.as_deref());
-    attributes.text(langfuse::SESSION_ID, trace.session.as_deref());
+    attributes.text(langfuse::USER_ID, trace.user.clone());
+    attributes.text(langfuse::SESSION_ID, trace.session.clone());
     attributes.texts(langfuse::TAGS, &trace.tags);
-    attributes.text(langfuse::TRACE_NAME, trace.name.as_deref());
-    attributes.text(langfuse::VERSION, trace.version.as_deref());
+    attributes.text(langfuse::TRACE_NAME, trace.name.clone());
+    attributes.text(langfuse::VERSION, trace.version.clone());
     attributes.flag(langfuse::TRACE_PUBLIC, trace.public);
     for (key, value) in &trace.metadata {
         let key = format!("{}.{key}", langfuse::TRACE_METADATA);
         attributes.0.push(KeyValue::new(key, value.clone()));
     }
     if dialect == Dialect::Plain {
-        attributes.text(otel::USER_ID, trace.user.as_deref());
-        attributes.text(otel::SESSION_ID, trace.session.as_deref());
+        attributes.text(otel::USER_ID, trace.user.clone());
+        attributes.text(otel::SESSION_ID, trace.session.clone());
     }
     attributes.0
 }
@@ -160,11 +160,11 @@ fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.text(langfuse::OBSERVATION_TYPE, Some("span"));
     attributes.text(
         openinference::INPUT_VALUE,
-        exchange.request.last_user_text().as_deref(),
+        exchange.request.last_user_text(),
     );
     attributes.text(
         openinference::OUTPUT_VALUE,
-        Some(&exchange.completion.answer()),
+        Some(exchange.completion.answer()),
     );
     attributes.0
 }
@@ -173,30 +173,26 @@ fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
     let completion = &exchange.completion;
     let mut attributes = Attributes::default();
     attributes.text(langfuse::OBSERVATION_TYPE, Some("generation"));
-    attributes.text(langfuse::MODEL_NAME, Some(&exchange.model()));
+    attributes.text(langfuse::MODEL_NAME, Some(exchange.model()));
     let tier = completion
         .service_tier
         .as_deref()
         .map(|tier| ("service_tier", tier));
     attributes.text(
         langfuse::MODEL_PARAMETERS,
-        exchange.request.parameters(tier.as_slice()).as_deref(),
+        exchange.request.parameters(tier.as_slice()),
     );
-    attributes.text(langfuse::USAGE_DETAILS, usage_details(exchange).as_deref());
+    attributes.text(langfuse::USAGE_DETAILS, usage_details(exchange));
     attributes.text(
         langfuse::COST_DETAILS,
         completion
             .cost
             .or(exchange.cost)
-            .map(|cost| json!({"total": cost}).to_string())
-            .as_deref(),
+            .map(|cost| json!({"total": cost}).to_string()),
     );
     attributes.text(
         langfuse::COMPLETION_START_TIME,
-        exchange
-            .completion_start
-            .map(|time| time.to_string())
-            .as_deref(),
+        exchange.completion_start.map(|time| time.to_string()),
     );
     attributes.int(
         langfuse::OBSERVATION_METADATA_ATTEMPTS,
@@ -207,9 +203,9 @@ fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
     let server = exchange.server.as_ref();
     let provider = server.map_or(crate::model::Provider::OPENAI, |server| server.provider);
     attributes.text(otel::PROVIDER_NAME, Some(provider.name()));
-    attributes.text(otel::REQUEST_MODEL, exchange.request.model().as_deref());
-    attributes.text(otel::RESPONSE_MODEL, completion.model.as_deref());
-    attributes.text(otel::RESPONSE_ID, completion.id.as_deref());
+    attributes.text(otel::REQUEST_MODEL, exchange.request.model());
+    attributes.text(otel::RESPONSE_MODEL, completion.model.clone());
+    attributes.text(otel::RESPONSE_ID, completion.id.clone());
     let reasons: Vec<String> = completion
         .finish_reasons
         .iter()
@@ -219,7 +215,7 @@ fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.texts(otel::RESPONSE_FINISH_REASONS, &reasons);
     attributes.text(
         otel::SERVER_ADDRESS,
-        server.map(|server| server.address.as_str()),
+        server.map(|server| server.address.clone()),
     );
     attributes.int(
         otel::SERVER_PORT,
@@ -236,11 +232,11 @@ fn retries(exchange: &Exchange) -> Vec<KeyValue> {
     }
     attributes.text(
         langfuse::OBSERVATION_METADATA_ATTEMPT_STATUSES,
-        Some(&json!(exchange.attempt_statuses()).to_string()),
+        Some(json!(exchange.attempt_statuses()).to_string()),
     );
     attributes.text(
         langfuse::OBSERVATION_METADATA_ATTEMPT_WAITS,
-        Some(&json!(exchange.attempt_waits_ms()).to_string()),
+        Some(json!(exchange.attempt_waits_ms()).to_string()),
     );
     attributes.0
 }
@@ -263,16 +259,13 @@ fn usage_details(exchange: &Exchange) -> Option<String> {
 
 fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
-    attributes.text(
-        langfuse::OBSERVATION_INPUT,
-        langfuse_input(exchange).as_deref(),
-    );
+    attributes.text(langfuse::OBSERVATION_INPUT, langfuse_input(exchange));
     let output = match exchange.completion.messages.as_slice() {
         [] => None,
         [message] => Some(message.to_string()),
         messages => Some(Json::from(messages).to_string()),
     };
-    attributes.text(langfuse::OBSERVATION_OUTPUT, output.as_deref());
+    attributes.text(langfuse::OBSERVATION_OUTPUT, output);
     attributes.0
 }
 
@@ -302,27 +295,26 @@ fn genai_content(exchange: &Exchange) -> Vec<KeyValue> {
     let messages = request.messages();
     if !messages.is_empty() {
         let input = genai::input_messages(&messages).to_string();
-        attributes.text(otel::INPUT_MESSAGES, Some(&input));
+        attributes.text(otel::INPUT_MESSAGES, Some(input));
     }
     if !exchange.completion.messages.is_empty() {
         let output =
             genai::output_messages(&exchange.completion, exchange.error.is_some()).to_string();
-        attributes.text(otel::OUTPUT_MESSAGES, Some(&output));
+        attributes.text(otel::OUTPUT_MESSAGES, Some(output));
     }
     let listed = |name: &str| request.get::<Vec<Json>>(name).unwrap_or_default();
     let tools = genai::tool_definitions(&listed("tools"), &listed("functions"));
-    attributes.text(
-        otel::TOOL_DEFINITIONS,
-        tools.map(|tools| tools.to_string()).as_deref(),
-    );
+    attributes.text(otel::TOOL_DEFINITIONS, tools.map(|tools| tools.to_string()));
     genai_parameters(&mut attributes, request);
     if let Some(usage) = &exchange.completion.usage {
         genai_usage(&mut attributes, usage);
     }
     if let Some(error) = &exchange.error {
-        let status = error.status.map(|status| status.to_string());
         // The conventions' word for what has no name of its own.
-        attributes.text(otel::ERROR_TYPE, status.as_deref().or(Some("_OTHER")));
+        let cause = error
+            .status
+            .map_or_else(|| "_OTHER".to_owned(), |status| status.to_string());
+        attributes.text(otel::ERROR_TYPE, Some(cause));
     }
     attributes.0
 }
@@ -367,9 +359,10 @@ fn genai_usage(attributes: &mut Attributes, usage: &Usage) {
 struct Attributes(Vec<KeyValue>);
 
 impl Attributes {
-    fn text(&mut self, key: &'static str, value: Option<&str>) {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            self.0.push(KeyValue::new(key, value.to_owned()));
+    fn text(&mut self, key: &'static str, value: Option<impl Into<StringValue>>) {
+        let value = value.map(Into::into);
+        if let Some(value) = value.filter(|value| !value.as_str().is_empty()) {
+            self.0.push(KeyValue::new(key, value));
         }
     }
 

@@ -215,7 +215,7 @@ impl Answer<'_> {
             let body: Value = serde_json::from_str(response.body.get()).unwrap_or_default();
             let status = StatusCode::from_u16(response.status_code).unwrap_or_default();
             if status.is_success() {
-                exchange.set_response(response.body.get(), Completion::from_body(&body));
+                exchange.set_response(response.body.get(), Completion::from_body(body));
             } else {
                 let text = body.as_str().unwrap_or(response.body.get());
                 let headers = HeaderMap::new();

@@ -201,7 +201,7 @@ impl Pass<'_> {
         }
         if let Some(body) = response {
             let parsed = serde_json::from_str(&body).unwrap_or(Value::Null);
-            filtered.set_response(&body, Completion::from_body(&parsed));
+            filtered.set_response(body, Completion::from_body(parsed));
         }
         if let (Some(error), Some(message)) = (&mut filtered.error, message) {
             error.message = message;
@@ -406,7 +406,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let mut exchange = Exchange::new(serde_json::from_str(request).unwrap(), now, now);
         let body = serde_json::from_str(response).unwrap();
-        exchange.set_response(response, Completion::from_body(&body));
+        exchange.set_response(response, Completion::from_body(body));
         exchange
     }
 

@@ -110,7 +110,7 @@ impl Pool<'_> {
             let session = trace.session.as_deref().unwrap_or_default();
             self.census.add(session, context.trace_id, exchange.start);
         }
-        let mut spans = spans::spans(exchange, trace, context, self.tools.dialect).to_vec();
+        let mut spans = Vec::from(spans::spans(exchange, trace, context, self.tools.dialect));
         if let Arrived::Known(arrived) = &self.ends.history.arrived {
             spans.retain(|span| !arrived.contains(&span.span_context.span_id()));
         }
