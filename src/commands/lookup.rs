@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::langfuse::api::Project;
@@ -22,11 +22,7 @@ impl Lookup {
     pub fn start(&mut self, api: &Api) {
         if matches!(self, Self::NotAsked) {
             let api = api.clone();
-            *self = Self::Asked(tokio::spawn(async move {
-                // The model is asked first: its answer is what everything waits for.
-                yield_now().await;
-                api.project().await
-            }));
+            *self = Self::Asked(tokio::spawn(async move { api.project().await }));
         }
     }
 
