@@ -32,6 +32,10 @@ impl<T: Args> FromArgMatches for Deferred<T> {
         T::from_arg_matches(matches).map(|options| Self(Box::new(options)))
     }
 
+    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, Error> {
+        T::from_arg_matches_mut(matches).map(|options| Self(Box::new(options)))
+    }
+
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
         self.0.update_from_arg_matches(matches)
     }
