@@ -17,6 +17,16 @@ impl Secret {
         Self(value.into())
     }
 
+    /// What is secret in the value of a header: the value, and of one that begins with a scheme (`Bearer KEY`) also what
+    /// follows it, which servers quote alone.
+    pub fn of_header(value: &str) -> impl Iterator<Item = Self> {
+        let credentials = value.split_once(' ').map(|(_, credentials)| credentials);
+        [Some(value), credentials.map(str::trim)]
+            .into_iter()
+            .flatten()
+            .map(Self::new)
+    }
+
     /// The value itself, for the one place that sends it.
     pub fn expose(&self) -> &str {
         &self.0

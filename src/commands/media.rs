@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::console::Console;
 use crate::langfuse::Api;
 use crate::langfuse::media::{Field, Owner};
-use crate::model::{Completion, Request};
+use crate::model::Request;
 use crate::trace::ids::SpanIds;
 use crate::trace::media::{self, Slot};
 use crate::trace::{Exchange, TraceContext};
@@ -289,8 +288,7 @@ fn with_texts<'a>(
         rewritten.request = request;
     }
     if let Some(body) = answer {
-        let parsed = serde_json::from_str(body).unwrap_or(Value::Null);
-        rewritten.set_response(body, Completion::from_body(parsed));
+        rewritten.set_body(body);
     }
     Cow::Owned(rewritten)
 }

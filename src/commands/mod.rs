@@ -97,7 +97,10 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .enable_all()
         .build()
         .map_err(|error| anyhow::Error::new(error).context("the runtime could not be started"))?;
-    runtime.block_on(work)
+    let ended = runtime.block_on(work);
+    // A name that is still looked up holds a thread for as long as the resolver likes; nobody waits for it any more.
+    runtime.shutdown_background();
+    ended
 }
 
 fn console(output: &Output) -> Console {

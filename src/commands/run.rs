@@ -88,7 +88,8 @@ impl Run {
             return Ok(());
         }
         let mut exchange = call::begin(&self.settings.model, request, Timestamp::now());
-        if self.is_sampled(&context) {
+        let is_sampled = self.is_sampled(&context);
+        if is_sampled {
             self.start_lookup();
             self.start_upload(&exchange, &context);
         }
@@ -101,7 +102,7 @@ impl Run {
             pace: None,
         };
         let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
-        let is_traced = self.means.exporter.is_some();
+        let is_traced = is_sampled && self.means.exporter.is_some();
         let ended = call::complete(
             &mut exchange,
             is_traced.then_some(&context),

@@ -96,6 +96,8 @@ impl Run {
             self.console.note("trace: left out by the sample rate");
             return Ok(report);
         }
+        // A failed call is traced although the sample left it out, and its project not asked for.
+        self.start_lookup();
         let traced = self.with_media(exchange, context).await?;
         let filtered = self.settings.privacy.filter(&traced, trace);
         let exchange = &filtered.exchange;

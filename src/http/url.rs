@@ -17,7 +17,8 @@ pub fn parse_http_url(text: &str) -> Result<Url, String> {
             return Err("it is no URL: it must begin with https:// or http://".to_owned());
         }
         Ok(url) => return Err(format!("`{}` is no http or https URL", url.scheme())),
-        Err(error) => return Err(format!("`{text}` is no URL: {error}")),
+        // Not quoted either: what is no URL may hold a key all the same.
+        Err(error) => return Err(format!("it is no URL: {error}")),
     };
     if !url.username().is_empty() || url.password().is_some() {
         return Err("the URL holds credentials: keys belong in the environment".to_owned());

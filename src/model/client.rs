@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use reqwest::Response;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::completion::Completion;
 use super::endpoint::Endpoint;
@@ -120,8 +120,10 @@ pub struct Client<'a> {
 
 /// The longest wait that a server may ask for; beyond it the call fails at once, as in the official SDK.
 const LONGEST_WAIT: Duration = Duration::from_mins(2);
-/// The most that is read of an answer that is no stream.
+/// The most that is read of an answer.
 const MOST_BYTES: usize = 256 << 20;
+/// How long the end of a response is waited for once the stream in it has said its last.
+const FAREWELL: Duration = Duration::from_millis(250);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 
@@ -139,7 +141,7 @@ impl Client<'_> {
     ) -> Result<Answer, ModelError> {
         let deadline = Instant::now() + self.timeout;
         let attempts = self.attempts(request, traceparent, sink, progress, deadline);
-        let ended = tokio::time::timeout_at(deadline, attempts).await;
+        let ended = timeout_at(deadline, attempts).await;
         let ended = ended.unwrap_or_else(|_| {
             Err(ModelError {
                 fault: Fault::Timeout,
@@ -189,12 +191,12 @@ impl Client<'_> {
                 continue;
             }
             if let (Some(pace), Some(pause)) = (self.pace, pause) {
-                if Instant::now() + pause >= deadline {
+                if pause > self.timeout {
                     error.fault = Fault::LongPause;
                     return Err(error);
                 }
                 self.pause_all(pace, pause, &error);
-                if !self.has_turn(progress).await {
+                if Instant::now() + pause >= deadline || !self.has_turn(progress).await {
                     return Err(error);
                 }
                 progress.attempts -= 1;
@@ -326,11 +328,23 @@ impl Client<'_> {
         progress: &mut Progress,
     ) -> Result<Answer, FailedAttempt> {
         let status = response.status();
-        while let Some(bytes) = response
-            .chunk()
-            .await
-            .map_err(|error| self.no_answer(error))?
-        {
+        let mut received = 0;
+        // Behind the last event comes the end of the response, after which the connection serves the next call. Some
+        // servers leave it out, or drop the connection.
+        let mut farewell = None;
+        while received < MOST_BYTES {
+            let chunk = response.chunk();
+            let read = match farewell {
+                None => chunk.await,
+                Some(end) => timeout_at(end, chunk).await.unwrap_or(Ok(None)),
+            };
+            let bytes = match read {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => break,
+                Err(_) if progress.stream.is_whole() => break,
+                Err(error) => return Err(self.no_answer(error)),
+            };
+            received += bytes.len();
             self.console
                 .detail(3, || format!("< {}", String::from_utf8_lossy(&bytes)));
             sink.raw(&bytes);
@@ -345,6 +359,9 @@ impl Client<'_> {
                 }
                 Broken::Garbled => FailedAttempt::garbled_stream(status),
             })?;
+            if progress.stream.is_done() {
+                farewell.get_or_insert(Instant::now() + FAREWELL);
+            }
         }
         if !progress.stream.is_whole() {
             return Err(FailedAttempt::cut_stream(status));

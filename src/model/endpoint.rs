@@ -117,10 +117,15 @@ impl Endpoint {
 
     /// `text` without the endpoint's credentials: servers quote keys; traces and messages must not.
     pub fn scrub(&self, text: &str) -> String {
-        let secret = self.headers.values().filter(|value| value.is_sensitive());
-        let headers = secret.filter_map(|value| value.to_str().ok().map(Secret::new));
-        let secrets: Vec<Secret> = self.key.iter().cloned().chain(headers).collect();
-        scrub(text, &secrets)
+        scrub(text, &self.secrets().collect::<Vec<Secret>>())
+    }
+
+    /// The key, and what is secret in the headers that were asked for.
+    pub fn secrets(&self) -> impl Iterator<Item = Secret> {
+        let headers = self.headers.values().filter(|value| value.is_sensitive());
+        let headers = headers.filter_map(|value| value.to_str().ok());
+        let key = self.key.iter().cloned();
+        key.chain(headers.flat_map(Secret::of_header))
     }
 }
 

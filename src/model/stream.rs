@@ -54,6 +54,11 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether the stream has said that nothing follows.
+    pub fn is_done(&self) -> bool {
+        self.is_done
+    }
+
     /// Whether any choice has begun: from then on a repeated request would show its answer twice.
     pub fn has_content(&self) -> bool {
         self.assembly.has_content()

@@ -48,7 +48,7 @@ impl Usage {
             output: completion - output_reasoning - output_audio,
             output_reasoning,
             output_audio,
-            total: total.unwrap_or(prompt + completion),
+            total: total.unwrap_or(prompt.saturating_add(completion)),
         })
     }
 

@@ -86,8 +86,8 @@ impl Tally {
             self.first_token.add(wait);
         }
         if let Some(usage) = &exchange.completion.usage {
-            self.input_tokens += usage.all_input();
-            self.output_tokens += usage.all_output();
+            self.input_tokens = self.input_tokens.saturating_add(usage.all_input());
+            self.output_tokens = self.output_tokens.saturating_add(usage.all_output());
         }
         if let Some(cost) = exchange.completion.cost.or(exchange.cost) {
             *self.cost.get_or_insert(0.0) += cost;

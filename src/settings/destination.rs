@@ -94,11 +94,8 @@ pub fn resolve(
         value: headers,
         origin: header_origin,
     } = headers;
-    notes.secrets.extend(
-        headers
-            .values()
-            .filter_map(|value| value.to_str().ok().map(Secret::new)),
-    );
+    let given = headers.values().filter_map(|value| value.to_str().ok());
+    notes.secrets.extend(given.flat_map(Secret::of_header));
     let wire = WireSettings::read(options, sources, &chosen, notes)?;
     let langfuse = match &chosen {
         Chosen::Plain(_) => None,

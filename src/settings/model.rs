@@ -70,14 +70,7 @@ impl Model {
         }
         let has_header = endpoint.headers.contains_key(AUTHORIZATION)
             || endpoint.headers.contains_key("api-key");
-        notes.secrets.extend(endpoint.key.clone());
-        let given = endpoint
-            .headers
-            .values()
-            .filter(|value| value.is_sensitive());
-        notes
-            .secrets
-            .extend(given.filter_map(|value| value.to_str().ok().map(Secret::new)));
+        notes.secrets.extend(endpoint.secrets());
         Ok(Self {
             missing_key: missing_key.filter(|_| !has_header),
             name,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::model::{Completion, Provider, Request, Retried};
+use crate::model::{Completion, Provider, Request, Retried, lenient};
 
 /// One chat completion that was asked for, answered or not.
 #[derive(Clone, Debug)]
@@ -118,6 +118,13 @@ impl Exchange {
         waits
             .map(|wait| u64::try_from(wait).unwrap_or(u64::MAX))
             .collect()
+    }
+
+    /// Takes `body` as the answer, and what it says.
+    pub fn set_body(&mut self, body: impl Into<String>) {
+        let body = body.into();
+        let parsed = lenient::parse(&body).unwrap_or_default();
+        self.set_response(body, Completion::from_body(parsed));
     }
 
     /// Takes `body`, which says `completion`, as the answer.

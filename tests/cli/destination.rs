@@ -530,6 +530,58 @@ fn no_secret_is_shown_though_every_server_repeats_what_it_got() {
 }
 
 #[test]
+fn a_token_is_hidden_without_the_scheme_before_it_too() {
+    let token = "gateway-token-1234567890";
+    let message = format!("bad token {token}");
+    let refusal = Reply::json(401, &json!({"error": {"message": message}}));
+    let servers = Scripted::always(refusal);
+    let header = format!("Authorization: Bearer {token}");
+    let options = [
+        "chat",
+        "--record",
+        "record.jsonl",
+        "-vv",
+        "-H",
+        &header,
+        "hi",
+    ];
+    let ended = Langspan::new(&options)
+        .model_at(servers.url())
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", servers.url())
+        .env(
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            &format!("Authorization=Bearer {token}"),
+        )
+        .run();
+    ended
+        .code(5)
+        .stderr_has("bad token [redacted]")
+        .stderr_lacks(token);
+    let kept = files_below(ended.home());
+    assert!(!kept.is_empty());
+    for file in kept {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!text.contains(token), "{}: {text}", file.display());
+    }
+}
+
+#[test]
+fn a_key_in_what_is_no_url_is_not_shown() {
+    for variable in ["LANGFUSE_BASE_URL", "OPENAI_BASE_URL"] {
+        let ended = Langspan::new(&["chat", "hi"])
+            .env(
+                variable,
+                "https://pk-lf-abc:sk-lf-verysecret@localhost:99999",
+            )
+            .run();
+        ended
+            .code(3)
+            .stderr_has(variable)
+            .stderr_lacks("verysecret");
+    }
+}
+
+#[test]
 fn a_long_message_is_not_cut_in_the_middle_of_a_secret() {
     let model = Scripted::model("hi");
     let secret = "sk-lf-0a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r8s9t0u1v2w3x";

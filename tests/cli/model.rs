@@ -162,6 +162,29 @@ fn a_stream_may_be_cut_anywhere_and_hold_comments() {
 }
 
 #[test]
+fn a_stream_that_has_said_done_is_whole_however_the_connection_ends() {
+    const HEAD: &str =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    for events in [
+        format!("data: {}\n\ndata: [DONE]\n\n", piece("hi")),
+        format!("data: {}\n\ndata: {STOP}\n\n", piece("hi")),
+    ] {
+        // The chunk that ends the response never comes.
+        let bytes = format!("{HEAD}{:x}\r\n{events}\r\n", events.len()).into_bytes();
+        let mut replies = vec![Reply::Bytes(bytes.clone())];
+        if events.contains("[DONE]") {
+            replies.push(Reply::Stall(bytes));
+        }
+        for reply in replies {
+            let servers = Servers::replying(reply);
+            let call = servers.call(&["chat", "--stream", "Hello"]);
+            call.run().code(0).stdout("hi\n");
+            assert_eq!(servers.asked().len(), 1);
+        }
+    }
+}
+
+#[test]
 fn an_error_within_a_stream_fails_the_call_and_keeps_what_came_before() {
     let error =
         r#"{"error":{"message":"the engine is overloaded","type":"server_error","code":null}}"#;

@@ -489,3 +489,23 @@ fn what_says_no_privacy_is_refused_before_anything_is_sent() {
         server.assert_untouched();
     }
 }
+
+#[test]
+fn half_a_character_in_an_answer_costs_nothing_but_itself() {
+    let body = r#"{"id":"c","model":"exact-model","choices":[{"index":0,"message":{"role":"assistant","content":"cut \ud83d"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
+    let answer = Reply::Answer(200, "application/json", body.to_owned());
+    for (options, output) in [
+        (&["--capture", "none"][..], None),
+        (&["--redact", "cut"], Some("[redacted] \u{fffd}")),
+    ] {
+        let servers = Servers::replying(answer.clone());
+        let call = servers.call(&[&["chat"], options, &["Hello"]].concat());
+        call.run().code(0);
+        let trace = servers.trace();
+        assert_eq!(attribute(&trace.parent, "output.value").as_deref(), output);
+        let usage = attribute_json(&trace.generation, "langfuse.observation.usage_details");
+        assert_eq!(usage, json!({"input": 3, "output": 2, "total": 5}));
+        let model = attribute(&trace.generation, "langfuse.observation.model.name");
+        assert_eq!(model.as_deref(), Some("exact-model"));
+    }
+}

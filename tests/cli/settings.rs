@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::export::Export;
 use crate::harness::{Ended, Langspan, Reply, Request, Scripted, completion, dead_url};
+use crate::otlp::Servers;
 use crate::stand_in::Sandbox;
 use crate::untouched::Untouched;
 
@@ -335,6 +336,32 @@ fn where_no_trace_was_accepted_there_is_no_url() {
             .run()
             .code(0)
             .stdout("");
+    }
+}
+
+#[test]
+fn a_failed_call_outside_the_sample_has_a_whole_link() {
+    let servers = Servers::with(Scripted::always(Reply::json(
+        400,
+        &json!({"error": {"message": "no"}}),
+    )));
+    let ended = servers.call(&["chat", "--sample", "0", "Hello"]).run();
+    ended
+        .code(4)
+        .stderr_has("/project/")
+        .stderr_lacks("warning");
+}
+
+#[test]
+fn the_model_is_told_of_no_trace_that_there_will_not_be() {
+    for (sample, is_told) in [("0", false), ("1", true)] {
+        let servers = Servers::answering("hi");
+        servers
+            .call(&["chat", "--sample", sample, "Hello"])
+            .run()
+            .code(0);
+        let asked = servers.asked();
+        assert_eq!(!asked[0].header("traceparent").is_empty(), is_told);
     }
 }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::input;
 use crate::commands::call;
 use crate::model::failed::FailedAttempt;
-use crate::model::{Completion, Progress, Request, Retried};
+use crate::model::{Progress, Request, Retried, lenient};
 use crate::settings::Model;
 use crate::trace::ids::SpanIds;
 use crate::trace::{Exchange, ExchangeError, Trace, TraceContext, ids};
@@ -212,12 +212,13 @@ impl Answer<'_> {
         let mut message = self.error.as_ref().map(|error| error.message.clone());
         let mut refusal = None;
         if let Some(response) = &self.response {
-            let body: Value = serde_json::from_str(response.body.get()).unwrap_or_default();
+            let body = response.body.get();
             let status = StatusCode::from_u16(response.status_code).unwrap_or_default();
             if status.is_success() {
-                exchange.set_response(response.body.get(), Completion::from_body(body));
+                exchange.set_body(body);
             } else {
-                let text = body.as_str().unwrap_or(response.body.get());
+                let quoted = lenient::parse(body).unwrap_or_default();
+                let text = quoted.as_str().unwrap_or(body);
                 let headers = HeaderMap::new();
                 let refused = FailedAttempt::refused(&model.endpoint, status, &headers, text);
                 message = Some(refused.error.message);

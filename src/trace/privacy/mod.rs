@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use self::json::Place;
 use self::keys::Keys;
 use super::{Exchange, Trace};
-use crate::model::{Completion, Request};
+use crate::model::{Request, lenient};
 use crate::secret::{REDACTED, Secret};
 
 /// How much of the content is kept.
@@ -200,8 +200,7 @@ impl Pass<'_> {
             filtered.request = request;
         }
         if let Some(body) = response {
-            let parsed = serde_json::from_str(&body).unwrap_or(Value::Null);
-            filtered.set_response(body, Completion::from_body(parsed));
+            filtered.set_body(body);
         }
         if let (Some(error), Some(message)) = (&mut filtered.error, message) {
             error.message = message;
@@ -372,7 +371,9 @@ fn cut(text: &str, most: usize) -> Option<String> {
 /// The body of an answer without what was answered: who answered, why it ended, what it used.
 fn without_content(body: &str) -> String {
     let mut kept = Map::new();
-    let parsed: Map<String, Value> = serde_json::from_str(body).unwrap_or_default();
+    let Ok(Value::Object(parsed)) = lenient::parse(body) else {
+        return Value::Object(kept).to_string();
+    };
     for (name, value) in parsed {
         match (name.as_str(), value) {
             ("choices", Value::Array(choices)) => {
@@ -405,8 +406,7 @@ mod tests {
     fn exchange(request: &str, response: &str) -> Exchange {
         let now = Timestamp::UNIX_EPOCH;
         let mut exchange = Exchange::new(serde_json::from_str(request).unwrap(), now, now);
-        let body = serde_json::from_str(response).unwrap();
-        exchange.set_response(response, Completion::from_body(body));
+        exchange.set_body(response);
         exchange
     }
 

@@ -74,6 +74,24 @@ fn so_many_calls_are_under_way_at_once_and_never_more() {
 }
 
 #[test]
+fn a_line_that_is_always_told_to_wait_fails_alone() {
+    let servers = servers(|request, _| {
+        if asked(request) == "say 2" {
+            Reply::With(
+                429,
+                vec![("retry-after-ms", "400".to_owned())],
+                String::new(),
+            )
+        } else {
+            answer()
+        }
+    });
+    let options = ["--timeout", "1", "--allow-errors", "1"];
+    let ended = batch(&servers, 6, &options).run();
+    ended.code(0).stderr_has("6 lines: 5 answered, 1 failed");
+}
+
+#[test]
 fn requests_of_a_limited_run_are_spread_evenly() {
     let arrivals = Arrivals::default();
     let servers = servers({
