@@ -123,11 +123,14 @@ struct Shape<'a> {
 
 fn document(text: &str) -> Result<Document, Wrong> {
     let wrong = |message: String, hint| Wrong { message, hint };
-    let shape: Shape<'_> = serde_json::from_str(text).map_err(|_| {
-        wrong(
-            "a JSON object is wanted".to_owned(),
-            "a request is a JSON object with `messages`",
-        )
+    let shape: Shape<'_> = serde_json::from_str(text).map_err(|error| {
+        let is_object = text.trim_start().starts_with('{');
+        let what = if is_object {
+            format!("the JSON object is no request: {error}")
+        } else {
+            "a JSON object is wanted".to_owned()
+        };
+        wrong(what, "a request is a JSON object with `messages`")
     })?;
     match shape {
         Shape {

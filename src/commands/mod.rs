@@ -8,6 +8,7 @@ mod completions;
 mod documents;
 mod embedded;
 mod interrupt;
+mod journal;
 mod lookup;
 mod means;
 mod media;

@@ -16,9 +16,12 @@ pub fn of_delivery(outcome: &Outcome, destination: &Destination) -> Option<Strin
         Outcome::Partial { .. } => {
             "see the server's words above; -vv shows the whole answer".to_owned()
         }
-        Outcome::Redirected { location, .. } => {
+        Outcome::Redirected { location, .. } if location.contains("://") => {
             format!("redirects are not followed: set the URL to {location}")
         }
+        Outcome::Redirected { .. } => format!(
+            "redirects are not followed: check that {url} is the server's own URL, and that no login page stands before it"
+        ),
         Outcome::NotOtlp { .. } => format!(
             "something else answers at {url}: check the URL, and that no proxy or login page stands before it"
         ),

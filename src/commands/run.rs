@@ -4,12 +4,11 @@
 //! While the model thinks, the project look-up runs: it proves the keys early and opens the very connection that
 //! the export uses, so that after the last token one round trip remains.
 
-use std::fs::File;
-
 use jiff::Timestamp;
 
 use super::call::{self, Caller};
 use super::interrupt::Interrupt;
+use super::journal::Journal;
 use super::lookup::Lookup;
 use super::means::Means;
 use super::media::Upload;
@@ -34,7 +33,7 @@ pub struct Run {
     pub(super) lookup: Lookup,
     /// The content of the present request, on its way.
     pub(super) upload: Option<Upload>,
-    pub(super) record: Option<File>,
+    pub(super) record: Option<Journal>,
     pub(super) interrupt: Option<Interrupt>,
     pub(super) interrupted: Option<Signal>,
     pub(super) is_sandbox: bool,

@@ -1,7 +1,7 @@
 //! What follows an exchange: its answer is printed, it is recorded, its trace delivered and reported.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,13 +191,9 @@ impl Run {
 
     /// Appends the recording of an exchange.
     fn record(&mut self, filtered: &Filtered<'_>, context: &TraceContext) -> Option<Failure> {
-        let file = self.record.as_mut()?;
-        let line = Recording::new(&filtered.exchange, &filtered.trace, context).to_line();
-        let error = file.write_all(format!("{line}\n").as_bytes()).err()?;
-        Some(
-            Failure::file(format!("the recording cannot be written: {error}"))
-                .hint("is the disk full?"),
-        )
+        let journal = self.record.as_mut()?;
+        let recording = Recording::new(&filtered.exchange, &filtered.trace, context);
+        journal.append(&recording.to_line()).err()
     }
 
     /// Exports the spans. A signal leaves a few seconds for it, a second one none; what is then under way stays in

@@ -1,11 +1,8 @@
 //! What every run of model calls begins with: its settings are resolved, the files that it will write opened, and
 //! the means to send made.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-
 use super::embedded;
+use super::journal::Journal;
 use super::means::Means;
 use crate::cli;
 use crate::console::Console;
@@ -20,7 +17,7 @@ pub struct Setup {
     pub settings: Settings,
     pub means: Means,
     /// The file of `--record`.
-    pub record: Option<File>,
+    pub record: Option<Journal>,
 }
 
 impl Setup {
@@ -42,7 +39,7 @@ impl Setup {
             console.warn(warning);
         }
         let record = match &settings.record {
-            Some(path) if !options.dry_run => Some(open_record(path)?),
+            Some(path) if !options.dry_run => Some(Journal::open(path)?),
             _ => None,
         };
         if options.dry_run || options.sandbox {
@@ -60,17 +57,4 @@ impl Setup {
             settings,
         })
     }
-}
-
-/// Opens the recordings' file before anything is sent, so that nothing is paid for that cannot be kept.
-fn open_record(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| {
-            Failure::file(format!("{} cannot be written: {error}", path.display()))
-                .hint("check the path of --record")
-        })
 }

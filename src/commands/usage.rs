@@ -16,7 +16,10 @@ pub fn say(error: &clap::Error) -> Verdict {
             printer.text(&error.render().to_string());
             printer
                 .take_failure()
-                .map_or_else(Verdict::default, |failure| failure.kind.into())
+                .map_or_else(Verdict::default, |failure| {
+                    console.error(&failure);
+                    failure.kind.into()
+                })
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             console.note(error.render().to_string().trim_end());

@@ -39,11 +39,10 @@ pub fn resolve(
             keys
         }
         (public, secret, None) => {
-            return Err(Unresolved::NoKeys(missing(
-                public.is_some(),
-                secret.is_some(),
-                base,
-            )));
+            return Err(Unresolved::NoKeys(match header {
+                Some(_) if public.is_none() && secret.is_none() => garbled(header_origin, base),
+                _ => missing(public.is_some(), secret.is_some(), base),
+            }));
         }
     };
     notes.secrets.push(keys.secret.clone());
@@ -67,6 +66,14 @@ pub fn resolve(
         ));
     }
     Ok(keys)
+}
+
+/// What is wrong when the OTLP header that came with the destination holds no key pair.
+fn garbled(origin: &Origin, base: &Base) -> Failure {
+    Failure::config(format!(
+        "no keys for {base}: the Authorization in {origin} is not `Basic` and the base64 of PUBLIC_KEY:SECRET_KEY"
+    ))
+    .hint("make it anew (`base64 -w0` breaks no line), or export LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
 }
 
 fn missing(has_public: bool, has_secret: bool, base: &Base) -> Failure {

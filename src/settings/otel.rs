@@ -57,6 +57,8 @@ pub fn headers(sources: &Sources, warnings: &mut Vec<String>) -> Sourced<HeaderM
         }
         let header = item.split_once('=').and_then(|(name, value)| {
             let name: HeaderName = name.trim().parse().ok()?;
+            // Without -w0, `base64` breaks what it writes into lines.
+            let value = value.replace(['\r', '\n'], "");
             let mut value: HeaderValue = decode(value.trim()).parse().ok()?;
             value.set_sensitive(true);
             Some((name, value))

@@ -336,3 +336,10 @@ fn quiet_does_not_silence_an_error() {
     assert_short(&ended, 3);
     assert_refused(&chat(&["-q", "--trace-id", "x"]), 2);
 }
+
+#[test]
+fn of_an_object_that_is_no_request_the_reason_is_told() {
+    let body = r#"{"messages":[{"role":"user","content":"x"}],"messages":[]}"#;
+    let ended = Langspan::new(&["replay", "-"]).stdin(body).run();
+    ended.code(2).stderr_has("duplicate field `messages`");
+}

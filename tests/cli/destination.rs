@@ -569,6 +569,8 @@ fn a_token_is_hidden_without_the_scheme_before_it_too() {
 fn a_key_in_what_is_no_url_is_not_shown() {
     for variable in ["LANGFUSE_BASE_URL", "OPENAI_BASE_URL"] {
         let ended = Langspan::new(&["chat", "hi"])
+            .env("LANGFUSE_PUBLIC_KEY", "pk-lf-1")
+            .env("LANGFUSE_SECRET_KEY", "sk-lf-1")
             .env(
                 variable,
                 "https://pk-lf-abc:sk-lf-verysecret@localhost:99999",

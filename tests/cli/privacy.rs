@@ -509,3 +509,30 @@ fn half_a_character_in_an_answer_costs_nothing_but_itself() {
         assert_eq!(model.as_deref(), Some("exact-model"));
     }
 }
+
+#[test]
+fn numbers_are_redacted_as_texts_are() {
+    let servers = Servers::answering("hi");
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"card":4111111111111111,"metadata":{"n":[4111111111111111]},"tools":[{"type":"function","function":{"name":"f","parameters":{"default":-4111111111111111}}}]}"#;
+    let call = servers
+        .call(&[
+            "replay",
+            "-",
+            "--redact",
+            "[0-9]{16}",
+            "--record",
+            "record.jsonl",
+        ])
+        .stdin(body);
+    let ended = call.run();
+    ended.code(0).stderr_has("redacted: 3 passage(s)");
+    assert_eq!(servers.asked()[0].body, body.as_bytes());
+    for text in [said(&servers.trace()), recorded(&ended)] {
+        assert!(!text.contains("4111"), "{text}");
+    }
+    let usage = attribute_json(
+        &servers.trace().generation,
+        "langfuse.observation.usage_details",
+    );
+    assert!(usage["total"].is_u64(), "{usage}");
+}

@@ -792,3 +792,19 @@ fn what_chat_recorded_replay_emits_as_the_same_spans() {
         }
     }
 }
+
+#[test]
+fn a_recording_begins_a_line_of_its_own() {
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["chat", "--record", "record.jsonl", "Hello"]);
+    let path = call.file("record.jsonl", r#"{"request":{"mess"#);
+    call.run().code(0);
+    call.run().code(0);
+    let text = fs::read_to_string(path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for line in &lines[1..] {
+        let recording: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(recording["request"]["messages"][0]["content"], "Hello");
+    }
+}

@@ -1152,3 +1152,57 @@ fn a_sandbox_needs_and_uses_nothing_of_the_environment() {
     }
     server.assert_untouched();
 }
+
+#[test]
+fn the_variable_of_the_outputs_form_leaves_commands_without_an_answer_alone() {
+    let sandbox = Sandbox::start();
+    for form in ["url", "raw"] {
+        for verb in ["check", "resend"] {
+            let call = Langspan::new(&[verb])
+                .at(&sandbox)
+                .env("LANGSPAN_OUTPUT", form);
+            call.run().code(0);
+            let ended = Langspan::new(&[verb, "-o", form]).at(&sandbox).run();
+            ended.code(2).stderr_has("prints text or json");
+        }
+    }
+}
+
+#[test]
+fn an_otlp_header_that_holds_no_key_pair_is_named() {
+    for value in ["Basic !!!", "Bearer x", "garbage", "Basic cGstbGYtMTo="] {
+        let ended = Langspan::new(&["chat", "hi"])
+            .env(
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "http://127.0.0.1:9/api/public/otel",
+            )
+            .env(
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                &format!("Authorization={value}"),
+            )
+            .run();
+        ended
+            .code(3)
+            .stderr_has("the Authorization in OTEL_EXPORTER_OTLP_HEADERS")
+            .stderr_has("base64 -w0");
+    }
+}
+
+#[test]
+fn an_otlp_header_that_base64_broke_into_lines_is_whole_again() {
+    let sandbox = Sandbox::start();
+    let authorization = sandbox.authorization();
+    let (begin, end) = authorization.split_at(26);
+    Langspan::new(&["chat", "hi"])
+        .model_at(&format!("{}/v1", sandbox.url()))
+        .env(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            &format!("{}/api/public/otel", sandbox.url()),
+        )
+        .env(
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            &format!("Authorization={begin}\n{end}\n"),
+        )
+        .run()
+        .code(0);
+}

@@ -10,9 +10,11 @@ pub enum Place<'a> {
     Name,
     /// It is the value of the field of this name, or an item of its list. The name is as it was written.
     Value(&'a str),
+    /// It is no string but a number, given as it was written.
+    Number,
 }
 
-/// Rewrites every string for which `rewrite` gives another; `None` when it does so for none. `json` is the valid JSON of
+/// Rewrites every string and number, each to a string, for which `rewrite` gives another; `None` when it does so for none. `json` is the valid JSON of
 /// a field called `name`.
 pub fn rewrite(
     name: &str,
@@ -28,6 +30,14 @@ pub fn rewrite(
         match bytes[at] {
             b'{' | b'[' => names.push(names.last().copied().unwrap_or_default()),
             b'}' | b']' => drop(names.pop()),
+            b'-' | b'0'..=b'9' => {
+                let end = number_end(bytes, at);
+                if let Some(text) = rewrite(Place::Number, &json[at..end]) {
+                    edits.replace(at, end, &serde_json::Value::from(text).to_string());
+                }
+                at = end;
+                continue;
+            }
             b'"' => {
                 let end = string_end(bytes, at);
                 let written = &json[at + 1..end - 1];
@@ -102,6 +112,12 @@ impl<'a> Edits<'a> {
             self.edited
         })
     }
+}
+
+/// Where the number that begins at `start` ends.
+fn number_end(bytes: &[u8], start: usize) -> usize {
+    let is_part = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+    start + bytes[start..].iter().take_while(is_part).count()
 }
 
 /// Where the string that begins at `start` ends, its quotes included.

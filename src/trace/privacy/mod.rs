@@ -182,6 +182,8 @@ struct Treatment {
     /// Whether the names of fields, and what is otherwise the format's, are data as well. Else only keys are looked
     /// for in those.
     is_free: bool,
+    /// Whether numbers are data. Those of an answer count and date it; its data are texts.
+    has_numbers: bool,
 }
 
 impl Pass<'_> {
@@ -265,6 +267,7 @@ impl Pass<'_> {
                 Treatment {
                     is_content,
                     is_free: name == "metadata",
+                    has_numbers: true,
                 },
             ),
         };
@@ -297,6 +300,8 @@ impl Pass<'_> {
             return None;
         }
         json::rewrite(name, json, |place, text| match place {
+            Place::Number if treatment.has_numbers => self.text(text),
+            Place::Number => None,
             Place::Name if treatment.is_free => self.text(text),
             Place::Value(field) if treatment.is_free || !FORMAT.contains(&field) => {
                 let redacted = self.text(text);

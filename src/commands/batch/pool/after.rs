@@ -1,6 +1,6 @@
 //! What follows an answer: it is written, then its trace is made and delivered, then that is noted.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
 use tokio::time::Instant;
@@ -54,7 +54,7 @@ impl Pool<'_> {
 
     /// Appends the recording of a call; what is left out of it is counted here, unless it is counted with the trace.
     pub(super) fn record(&mut self, called: &Called, is_traced: bool) {
-        let Some(file) = &mut self.ends.record else {
+        let Some(journal) = &mut self.ends.record else {
             return;
         };
         let privacy = &self.tools.settings.privacy;
@@ -63,10 +63,8 @@ impl Pool<'_> {
             self.tally.redactions += filtered.redactions as u64;
         }
         let recording = Recording::new(&filtered.exchange, &filtered.trace, &called.context);
-        let line = format!("{}\n", recording.to_line());
-        if let Err(error) = file.write_all(line.as_bytes()) {
-            let failure = Failure::file(format!("the recording cannot be written: {error}"));
-            self.stop(Stop::File(failure.hint("is the disk full?")));
+        if let Err(failure) = journal.append(&recording.to_line()) {
+            self.stop(Stop::File(failure));
         }
     }
 

@@ -7,7 +7,6 @@ mod after;
 mod call;
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,6 +29,7 @@ use super::pages::Pages;
 use super::tracer::{Delivered, Tracer};
 use super::writer::Writer;
 use crate::commands::interrupt::Interrupt;
+use crate::commands::journal::Journal;
 use crate::delivery::Delivery;
 use crate::failure::{Failure, Signal};
 use crate::model::Halt;
@@ -70,7 +70,7 @@ pub struct Ends<'a> {
     pub tracer: Option<Tracer<'a>>,
     pub history: History,
     /// The file of `--record`.
-    pub record: Option<File>,
+    pub record: Option<Journal>,
     pub pages: Pages,
 }
 

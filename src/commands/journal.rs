@@ -1,0 +1,66 @@
+//! The file of `--record`: one recording a line, also after a disk was full in the middle of one.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use crate::failure::Failure;
+
+/// A file to which recordings are appended.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+}
+
+impl Journal {
+    /// Opens it before anything is sent, so that nothing is paid for that cannot be kept. A line of an earlier call that
+    /// was not ended is ended here.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        Self::try_open(path).map_err(|error| {
+            Failure::file(format!("{} cannot be written: {error}", path.display()))
+                .hint("check the path of --record")
+        })
+    }
+
+    fn try_open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        let mut file = options.open(path)?;
+        let is_empty = |metadata: &Metadata| !metadata.is_file() || metadata.len() == 0;
+        // A file that may not be read is believed to be in order.
+        if !is_empty(&file.metadata()?) && last_byte(path).is_ok_and(|last| last != b'\n') {
+            file.write_all(b"\n")?;
+        }
+        Ok(Self { file })
+    }
+
+    /// Appends a line, or nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written whole.
+    pub fn append(&mut self, line: &str) -> Result<(), Failure> {
+        let metadata = self.file.metadata().ok();
+        let before = metadata.filter(Metadata::is_file);
+        let written = self.file.write_all(format!("{line}\n").as_bytes());
+        written.map_err(|error| {
+            if let Some(before) = before {
+                // Half a line would spoil the file for replay. If not even this succeeds, the next call ends the line.
+                let _ = self.file.set_len(before.len());
+            }
+            Failure::file(format!("the recording cannot be written: {error}"))
+                .hint("is the disk full?")
+        })
+    }
+}
+
+fn last_byte(path: &Path) -> io::Result<u8> {
+    let mut last = [0];
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last[0])
+}
