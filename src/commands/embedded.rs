@@ -1,7 +1,9 @@
 //! The sandbox's place on this machine: the port that it listens on and the folder of its traces, whether it has a
 //! process of its own or runs inside a call.
 
+use std::fs::DirBuilder;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,10 +31,10 @@ pub async fn start(sources: &Sources) -> Result<u16, Failure> {
     Ok(port)
 }
 
-/// The folder of the sandbox's traces.
+/// The folder of the sandbox's traces, made if it is not there.
 ///
 /// # Errors
-/// When neither `XDG_STATE_HOME` nor `HOME` is set.
+/// When neither `XDG_STATE_HOME` nor `HOME` is set, or nothing can be written there.
 pub fn store(sources: &Sources) -> Result<PathBuf, Failure> {
     let state = settings::state_dir(sources).map_err(|error| {
         Failure::config(format!(
@@ -40,7 +42,20 @@ pub fn store(sources: &Sources) -> Result<PathBuf, Failure> {
         ))
         .hint("set XDG_STATE_HOME to a folder")
     })?;
-    Ok(state.join("sandbox"))
+    let store = state.join("sandbox");
+    let probed = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&store)
+        .and_then(|()| tempfile::tempfile_in(&store));
+    probed.map_err(|error| {
+        let dir = store.display();
+        Failure::file(format!(
+            "the sandbox's traces cannot be kept in {dir}: {error}"
+        ))
+        .hint("set XDG_STATE_HOME to a folder that can be written")
+    })?;
+    Ok(store)
 }
 
 /// Listens on loopback only.

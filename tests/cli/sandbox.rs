@@ -10,6 +10,7 @@ mod refusals;
 
 use serde_json::{Value, json};
 
+use crate::harness::Langspan;
 use crate::stand_in::{Answer, Sandbox};
 
 const TRACES: &str = "/api/public/otel/v1/traces";
@@ -59,4 +60,22 @@ fn ids(rows: &Value) -> Vec<&str> {
         .iter()
         .map(|row| row["id"].as_str().unwrap())
         .collect()
+}
+
+#[test]
+fn a_sandbox_that_can_keep_nothing_says_so_before_anything_else() {
+    for arguments in [
+        &["chat", "--sandbox", "hi"][..],
+        &["check", "--sandbox"],
+        &["sandbox", "--port", "0"],
+    ] {
+        let call = Langspan::new(arguments);
+        let blocked = call.file("blocked", "no folder");
+        let ended = call.env("XDG_STATE_HOME", blocked.to_str().unwrap()).run();
+        ended
+            .code(6)
+            .stdout("")
+            .stderr_has("blocked/langspan/sandbox")
+            .stderr_has("XDG_STATE_HOME");
+    }
 }
