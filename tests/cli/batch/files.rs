@@ -303,6 +303,50 @@ fn no_file_is_written_over_another_of_the_same_run() {
 }
 
 #[test]
+fn a_file_that_is_not_there_yet_is_known_by_any_name() {
+    let (of_out, of_acks) = ("--out", "the file of acks beside --out");
+    let rows: [(&[&str], &str, &str); 9] = [
+        (&["--summary", "./x"], "--summary", of_out),
+        (&["--summary", "folder/../x"], "--summary", of_out),
+        (&["--summary", "here/x"], "--summary", of_out),
+        (&["--summary", "to-x"], "--summary", of_out),
+        (&["--record", "./x"], "--record", of_out),
+        (&["--record", "here/x"], "--record", of_out),
+        (&["--summary", "x.acks"], "--summary", of_acks),
+        (&["--record", "here/x.acks"], "--record", of_acks),
+        (
+            &["--summary", "here/y", "--record", "y"],
+            "--record",
+            "--summary",
+        ),
+    ];
+    for (options, what, earlier) in rows {
+        let call = Langspan::new(&[&["batch", "in.jsonl", "-O", "x"], options].concat());
+        call.file("in.jsonl", two_lines());
+        fs::create_dir(call.home().join("folder")).unwrap();
+        symlink(".", call.home().join("here")).unwrap();
+        symlink("here/x", call.home().join("to-x")).unwrap();
+        unsent(&call, 2)
+            .stdout("")
+            .stderr_has(&format!("error: {what} names the same file as {earlier}\n"));
+    }
+
+    let call = Langspan::new(&["batch", "x.acks", "-O", "here/x", "--overwrite"]);
+    let input = call.file("x.acks", two_lines());
+    symlink(".", call.home().join("here")).unwrap();
+    let message = "error: the file of acks beside --out names the same file as the input\n";
+    unsent(&call, 2).stderr_has(message);
+    assert_eq!(fs::read_to_string(input).unwrap(), two_lines());
+
+    // Other names are other files.
+    let servers = echo();
+    let options = ["-O", "x", "--summary", "folder/x", "--record", "y"];
+    let call = prepared(&servers, two_lines(), &options);
+    fs::create_dir(call.home().join("folder")).unwrap();
+    call.run().code(0);
+}
+
+#[test]
 fn what_is_no_regular_file_is_written_straight() {
     let servers = echo();
     let options = ["-O", "/dev/null", "--summary", "/dev/null"];
