@@ -120,14 +120,15 @@ fn a_zstd_file_is_read_frame_by_frame_and_written() {
     let call = servers.call(&["batch", "in.zst", "-O", "out.jsonl.zst"]);
     let lines = two_lines();
     let (first, second) = lines.split_at(20);
-    // Between the frames stands one that readers skip.
+    // Before each frame stands one that readers skip.
     let skipped = [
         &0x184d_2a53_u32.to_le_bytes()[..],
         &3_u32.to_le_bytes(),
         b"abc",
     ]
     .concat();
-    call.file("in.zst", [zstd(first), skipped, zstd(second)].concat());
+    let frames = [&skipped, &zstd(first), &skipped, &zstd(second)];
+    call.file("in.zst", frames.map(Vec::as_slice).concat());
     let ended = call.run();
     ended.code(0);
     assert_eq!(
@@ -154,24 +155,47 @@ fn a_packed_file_that_ends_too_soon_is_an_error_after_what_was_read() {
     let lines: String = (0..2000)
         .map(|number| prompt(&format!("question {number}")))
         .collect();
-    for (name, bytes) in [("in.gz", gzip(&lines)), ("in.zst", zstd(&lines))] {
+    for (name, format, bytes) in [
+        ("in.gz", "gzip", gzip(&lines)),
+        ("in.zst", "Zstandard", zstd(&lines)),
+    ] {
         let servers = echo();
         let call = servers.call(&["batch", name, "-q"]);
         call.file(name, &bytes[..bytes.len() - 4]);
         let ended = call.run();
-        ended
-            .code(6)
-            .stderr_has("error: the input cannot be read: ");
+        ended.code(6).stderr_has(&format!(
+            "error: the input cannot be read: it is cut off or no {format} file: "
+        ));
         let found = by_number(&ended.stdout);
         assert!(found.values().all(|line| line["error"].is_null()));
         assert_eq!(found.len(), servers.asked().len());
     }
-    // No packed file at all.
-    for name in ["in.gz", "in.zst"] {
+}
+
+#[test]
+fn a_file_that_is_not_packed_as_its_name_says_is_named_before_anything_is_sent() {
+    for (name, format) in [("in.gz", "gzip"), ("in.zst", "Zstandard")] {
+        for content in [two_lines(), "a".to_owned()] {
+            let call = Langspan::new(&["batch", name, "-O", "out.jsonl"]);
+            call.file(name, content);
+            let ended = unsent(&call, 6);
+            ended
+                .stdout("")
+                .stderr_has(&format!("error: {name} is no {format} file\nhint: "));
+            assert!(!ended.home().join("out.jsonl").exists());
+        }
+    }
+    // A pipe is not looked into beforehand.
+    for (name, format) in [("pipe.gz", "gzip"), ("pipe.zst", "Zstandard")] {
         let servers = echo();
         let call = servers.call(&["batch", name]);
-        call.file(name, two_lines());
-        call.run().code(6).stdout("");
+        let pipe = mkfifo(&call, name);
+        let writer = thread::spawn(move || fs::write(pipe, two_lines()).unwrap());
+        let ended = call.run();
+        writer.join().unwrap();
+        ended.code(6).stdout("").stderr_has(&format!(
+            "error: the input cannot be read: it is cut off or no {format} file: "
+        ));
         assert!(servers.asked().is_empty());
     }
 }
