@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::written::{answer, batch, by_number, echo, only, prepared, prompt, written};
 use crate::harness::{Ended, Langspan, wait_until};
-use crate::otlp::Servers;
+use crate::otlp::{Servers, traces_at};
 use crate::untouched::Untouched;
 
 /// A call whose servers must not be spoken to, and what it comes to.
@@ -440,6 +440,25 @@ fn nothing_more_is_asked_once_the_disk_is_full() {
         .stderr_has("hint: ");
     let asked = servers.asked().len();
     assert!(asked < 50, "{asked} calls were paid for");
+}
+
+#[test]
+fn what_was_paid_for_is_traced_where_no_run_can_be_continued() {
+    let options: [&[&str]; 4] = [&[], &["--ordered"], &["-O", "/dev/full"], &["-O", "-"]];
+    for options in options {
+        let servers = echo();
+        let lines: String = (0..40).map(|number| prompt(&number.to_string())).collect();
+        let call = prepared(&servers, lines, options).arg("-j").arg("4");
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = call.command().stdout(full).output().unwrap();
+        call.ended(&output)
+            .code(6)
+            .stderr_has("error: the output cannot be written: ")
+            .stderr_has("hint: ")
+            .stderr_lacks("--resume");
+        let asked = servers.asked().len();
+        assert_eq!(traces_at(&servers.langfuse).len(), asked, "{options:?}");
+    }
 }
 
 #[test]
