@@ -11,6 +11,8 @@ use crate::langfuse::{Api, ApiError};
 
 /// The waits between two questions, the last one repeated.
 const WAITS_MS: [u64; 5] = [500, 1000, 2000, 3000, 5000];
+/// What is counted trace by trace when a number was too small has at least this long, so that an answer can come.
+const LAST_COUNT: Duration = Duration::from_secs(5);
 
 /// The traces that must be known, by session.
 #[derive(Debug, Default)]
@@ -100,45 +102,61 @@ async fn wait_for(
     let mut waits = WAITS_MS.into_iter().map(Duration::from_millis);
     let mut pause = Duration::ZERO;
     loop {
-        let asked = async {
-            match by {
-                By::Number => api.trace_count(session, window.0, window.1).await,
-                By::Name => known(api, session, traces, window).await,
-            }
+        let found = match by {
+            By::Number => timeout_at(deadline, api.trace_count(session, window.0, window.1))
+                .await
+                .unwrap_or_else(|_| Err(silence())),
+            By::Name => known(api, session, traces, window, deadline).await,
         };
-        let found = timeout_at(deadline, asked).await;
         pause = waits.next().unwrap_or(pause);
         match found {
-            Ok(Ok(known)) if known >= sent => return Ok(known),
-            Ok(Err(error)) if error.is_refusal() => return Err(error),
-            Ok(_) if Instant::now() + pause < deadline => sleep(pause).await,
+            Ok(known) if known >= sent => return Ok(known),
+            Err(error) if error.is_refusal() => return Err(error),
+            _ if Instant::now() + pause < deadline => sleep(pause).await,
             // A number may be an estimate; names are not.
-            Ok(Ok(_)) if by == By::Number => return known(api, session, traces, window).await,
-            Ok(found) => return found,
-            Err(_) => {
-                let message = "the server gave no answer in time".to_owned();
-                return Err(ApiError::unanswered(message));
+            Ok(_) if by == By::Number => {
+                let deadline = deadline.max(Instant::now() + LAST_COUNT);
+                return known(api, session, traces, window, deadline).await;
             }
+            found => return found,
         }
     }
 }
 
 /// How many of `traces`, which are sorted, the server knows.
+///
+/// # Errors
+/// Also when `deadline` comes before the server has named all that it knows.
 async fn known(
     api: &Api,
     session: &str,
     traces: &[u64],
     (from, to): (Timestamp, Timestamp),
+    deadline: Instant,
 ) -> Result<u64, ApiError> {
     let mut is_found = vec![false; traces.len()];
-    api.session_spans(session, from, to, |trace, _| {
+    let named = api.session_spans(session, from, to, |trace, _| {
         let place = TraceId::from_hex(trace).map(|id| traces.binary_search(&beginning(id)));
         if let Ok(Ok(place)) = place {
             is_found[place] = true;
         }
-    })
-    .await?;
-    Ok(is_found.into_iter().filter(|found| *found).count() as u64)
+    });
+    let named = timeout_at(deadline, named).await;
+    let found = is_found.into_iter().filter(|found| *found).count() as u64;
+    match named {
+        Ok(named) => named.map(|()| found),
+        Err(_) if found == 0 => Err(silence()),
+        Err(_) => {
+            let was = if found == 1 { "was" } else { "were" };
+            let message = format!("{found} of {} {was} found in time", traces.len());
+            Err(ApiError::unanswered(message))
+        }
+    }
+}
+
+/// The time is over, and nothing was answered.
+fn silence() -> ApiError {
+    ApiError::unanswered("the server gave no answer in time".to_owned())
 }
 
 /// The first half of a trace id: enough to tell a million apart.

@@ -74,6 +74,10 @@ impl Input {
             return Err(Failure::file(format!("{name} is a directory")).hint("name a file in it"));
         }
         let packing = Packing::of(path);
+        if metadata.is_file() && !packing.may_be_of(&file).map_err(cannot)? {
+            let message = format!("{name} is no {} file", packing.name());
+            return Err(Failure::file(message).hint("compress it, or take the suffix off its name"));
+        }
         Ok(Self {
             stem: stem(path, packing),
             name,

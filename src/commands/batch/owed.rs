@@ -87,7 +87,7 @@ impl Owed<'_> {
         let outlined = media::outlined(&exchange);
         let filtered = self.settings.privacy.filter(&outlined, &line.trace);
         let spans = spans::spans(&filtered.exchange, &filtered.trace, &context, self.dialect);
-        let mut spans = spans.to_vec();
+        let mut spans = Vec::from(spans);
         spans.retain(|span| !arrived.contains(&span.span_context.span_id()));
         if spans.is_empty() {
             history.note(&Note::Accepted(vec![number]))?;

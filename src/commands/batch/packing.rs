@@ -1,6 +1,8 @@
 //! Files that are read and written compressed, as their names say.
 
-use std::io::{self, BufRead, Read, Write};
+use std::fs::File;
+use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use flate2::Compression;
@@ -28,22 +30,49 @@ impl Packing {
         }
     }
 
-    /// Whether a file that begins with `bytes` may be packed so, perhaps cut off.
-    pub fn may_begin(self, bytes: &[u8]) -> bool {
-        let magic: &[u8] = match self {
-            Self::Plain => &[],
-            Self::Gzip => &[0x1f, 0x8b],
-            Self::Zstd => &[0x28, 0xb5, 0x2f, 0xfd],
+    /// Whether a file begins as one that is packed so, which may have been cut off.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn may_be_of(self, file: &File) -> io::Result<bool> {
+        let mut begun = [0; 4];
+        let count = file.read_at(&mut begun, 0)?;
+        let is_begun = |magic: &[u8]| {
+            let common = magic.len().min(count);
+            magic[..common] == begun[..common]
         };
-        bytes.starts_with(magic) || magic.starts_with(bytes)
+        Ok(match self {
+            Self::Plain => true,
+            Self::Gzip => is_begun(&[0x1f, 0x8b]),
+            // Before the first frame there may be one that readers skip.
+            Self::Zstd => {
+                is_begun(&[0x28, 0xb5, 0x2f, 0xfd])
+                    || (0x50..=0x5f).any(|kind| is_begun(&[kind, 0x2a, 0x4d, 0x18]))
+            }
+        })
+    }
+
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Gzip => "gzip",
+            Self::Zstd => "Zstandard",
+        }
     }
 
     /// Reads what was packed, all members and frames of it.
     pub fn unpack<'a>(self, source: impl BufRead + Send + 'a) -> Box<dyn Read + Send + 'a> {
         match self {
             Self::Plain => Box::new(source),
-            Self::Gzip => Box::new(MultiGzDecoder::new(source)),
-            Self::Zstd => Box::new(Frames::new(source)),
+            Self::Gzip => Box::new(Unpacked {
+                packing: self,
+                reader: MultiGzDecoder::new(source),
+            }),
+            Self::Zstd => Box::new(Unpacked {
+                packing: self,
+                reader: Frames::new(source),
+            }),
         }
     }
 
@@ -102,6 +131,42 @@ impl<W: Write> Packed<W> {
     }
 }
 
+/// A reader whose errors say what they mean for the file.
+struct Unpacked<R> {
+    packing: Packing,
+    reader: R,
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer).map_err(|error| {
+            if is_of_the_system(&error) {
+                return error;
+            }
+            let name = self.packing.name();
+            let message = format!("it is cut off or no {name} file: {error}");
+            io::Error::new(error.kind(), message)
+        })
+    }
+}
+
+/// Whether an error is the disk's, and not one of the packing: then nothing is known of what follows.
+pub fn is_of_the_system(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.raw_os_error().is_some()) {
+            return true;
+        }
+        // An I/O error's own source leaves out the error that it wraps.
+        cause = match io.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 /// All frames of a zstd file, one after the other.
 struct Frames<R> {
     source: R,
@@ -129,7 +194,7 @@ impl<R: BufRead> Frames<R> {
                     let mut skipped = self.source.by_ref().take(length.into());
                     io::copy(&mut skipped, &mut io::sink())?;
                 }
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+                Err(error) => return Err(io::Error::new(ErrorKind::InvalidData, error)),
             }
         }
     }
@@ -145,7 +210,7 @@ impl<R: BufRead> Read for Frames<R> {
                 let one = BlockDecodingStrategy::UptoBlocks(1);
                 self.decoder
                     .decode_blocks(&mut self.source, one)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                    .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
             } else if !self.begin()? {
                 return Ok(0);
             }
@@ -193,5 +258,15 @@ mod tests {
                 "{packing:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_the_disk_cannot_read_is_no_cut_end() {
+        let of_the_disk = || io::Error::from_raw_os_error(5);
+        assert!(is_of_the_system(&of_the_disk()));
+        assert!(is_of_the_system(&io::Error::other(of_the_disk())));
+        assert!(!is_of_the_system(&ErrorKind::UnexpectedEof.into()));
+        let of_the_packing = io::Error::new(ErrorKind::InvalidData, "a frame is wrong");
+        assert!(!is_of_the_system(&of_the_packing));
     }
 }

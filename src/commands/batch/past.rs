@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::acks::{Lines, Noted};
 use super::answer::Answer;
-use super::packing::Packing;
+use super::packing::{Packing, is_of_the_system};
 use crate::failure::Failure;
 
 /// An earlier run.
@@ -270,32 +270,13 @@ fn beginning(digest: &str) -> u32 {
     bits.unwrap_or(1).max(1)
 }
 
-/// Whether an error is the disk's, and not one of the packing: then nothing is known of what follows.
-fn is_of_the_system(error: &io::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<io::Error>();
-        if io.is_some_and(|io| io.raw_os_error().is_some()) {
-            return true;
-        }
-        // An I/O error's own source leaves out the error that it wraps.
-        cause = match io.and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    false
-}
-
 /// A file, unpacked as far as that is possible, and whether that is the whole of it.
 fn unpacked(path: &Path, packing: Packing) -> io::Result<(File, bool)> {
     let file = File::options().read(true).write(true).open(path)?;
     if packing == Packing::Plain {
         return Ok((file, true));
     }
-    let mut begun = [0; 4];
-    let count = file.read_at(&mut begun, 0)?;
-    if !packing.may_begin(&begun[..count]) {
+    if !packing.may_be_of(&file)? {
         let message = "it is not compressed as its name says";
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
@@ -389,16 +370,6 @@ mod tests {
             past.rewrite(&path, packing, |line| line == 3).unwrap();
             assert_eq!(text(&path, packing), format!("{}\n", answer(3, 200)));
         }
-    }
-
-    #[test]
-    fn what_the_disk_cannot_read_is_no_cut_end() {
-        let of_the_disk = || io::Error::from_raw_os_error(5);
-        assert!(is_of_the_system(&of_the_disk()));
-        assert!(is_of_the_system(&io::Error::other(of_the_disk())));
-        assert!(!is_of_the_system(&io::ErrorKind::UnexpectedEof.into()));
-        let of_the_packing = io::Error::new(io::ErrorKind::InvalidData, "a frame is wrong");
-        assert!(!is_of_the_system(&of_the_packing));
     }
 
     #[test]

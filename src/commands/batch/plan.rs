@@ -339,10 +339,12 @@ fn refuse_clashes(options: &cli::Batch, settings: &Settings, out: &Out) -> Resul
         Out::Regular(path) => Some(path),
         _ => None,
     };
+    let acks = out.map(|path| Acks::path(path));
     let input = Some(&options.file).filter(|path| *path != Path::new("-"));
     let files = [
         ("the input", input),
         ("--out", out),
+        ("the file of acks beside --out", acks.as_ref()),
         ("--summary", options.summary.as_ref()),
         ("--record", settings.record.as_ref()),
     ];
@@ -370,7 +372,23 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
         (Ok(one), Ok(other)) => {
             one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
         }
-        (Err(_), Err(_)) => one == other,
+        (Err(_), Err(_)) => match (destination(one), destination(other)) {
+            (Ok(one), Ok(other)) => one == other,
+            _ => one == other,
+        },
         _ => false,
+    }
+}
+
+/// Where a file will be that is not there yet, however its folder or a link to it is spelt.
+fn destination(path: &Path) -> io::Result<PathBuf> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
+    let path = folder.join(path.file_name().unwrap_or_default());
+    match (fs::metadata(&path), fs::read_link(&path)) {
+        (Err(error), Ok(target)) if error.kind() == io::ErrorKind::NotFound => {
+            destination(&folder.join(target))
+        }
+        _ => Ok(path),
     }
 }

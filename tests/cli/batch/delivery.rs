@@ -604,6 +604,34 @@ fn a_langfuse_that_refuses_to_tell_is_7_with_its_words() {
     assert_eq!(lines(&ended.stdout).len(), 3);
 }
 
+#[test]
+fn traces_that_cannot_be_counted_in_time_are_told() {
+    for session in [&[][..], &["--session", "shared"]] {
+        let memory = Memory::default();
+        let known = memory.clone();
+        // It counts one too few; the list that tells which has a second page, which never comes.
+        let langfuse = Scripted::start(move |request, _| match known.answer(request) {
+            _ if request.path.starts_with("/api/public/v2/metrics") => {
+                Reply::json(200, &json!({"data": [{"uniq_traceId": 2}]}))
+            }
+            _ if request.path.contains("cursor=") => Reply::Hang,
+            Reply::Answer(200, _, body) if request.path.starts_with(OBSERVATIONS) => {
+                let mut page: Value = serde_json::from_str(&body).unwrap();
+                page["data"].as_array_mut().unwrap().truncate(1);
+                page["meta"] = json!({"cursor": "second"});
+                Reply::json(200, &page)
+            }
+            reply => reply,
+        });
+        let call = batch(&before(langfuse), 3, &["--verify", "--wait", "0.5"]);
+        let call = session.iter().fold(call, |call, word| call.arg(word));
+        call.run()
+            .code(7)
+            .stderr_has("error: the traces could not be counted: 1 of 3 was found in time\nhint: ")
+            .stderr_has("--wait");
+    }
+}
+
 /// Waits until the output of a call holds so many lines.
 fn wait_for_lines(path: &Path, count: usize) {
     wait_until("so many lines are written", || {

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::written::{answer, batch, by_number, echo, only, prepared, prompt, written};
 use crate::harness::{Ended, Langspan, wait_until};
-use crate::otlp::Servers;
+use crate::otlp::{Servers, traces_at};
 use crate::untouched::Untouched;
 
 /// A call whose servers must not be spoken to, and what it comes to.
@@ -120,14 +120,15 @@ fn a_zstd_file_is_read_frame_by_frame_and_written() {
     let call = servers.call(&["batch", "in.zst", "-O", "out.jsonl.zst"]);
     let lines = two_lines();
     let (first, second) = lines.split_at(20);
-    // Between the frames stands one that readers skip.
+    // Before each frame stands one that readers skip.
     let skipped = [
         &0x184d_2a53_u32.to_le_bytes()[..],
         &3_u32.to_le_bytes(),
         b"abc",
     ]
     .concat();
-    call.file("in.zst", [zstd(first), skipped, zstd(second)].concat());
+    let frames = [&skipped, &zstd(first), &skipped, &zstd(second)];
+    call.file("in.zst", frames.map(Vec::as_slice).concat());
     let ended = call.run();
     ended.code(0);
     assert_eq!(
@@ -154,24 +155,47 @@ fn a_packed_file_that_ends_too_soon_is_an_error_after_what_was_read() {
     let lines: String = (0..2000)
         .map(|number| prompt(&format!("question {number}")))
         .collect();
-    for (name, bytes) in [("in.gz", gzip(&lines)), ("in.zst", zstd(&lines))] {
+    for (name, format, bytes) in [
+        ("in.gz", "gzip", gzip(&lines)),
+        ("in.zst", "Zstandard", zstd(&lines)),
+    ] {
         let servers = echo();
         let call = servers.call(&["batch", name, "-q"]);
         call.file(name, &bytes[..bytes.len() - 4]);
         let ended = call.run();
-        ended
-            .code(6)
-            .stderr_has("error: the input cannot be read: ");
+        ended.code(6).stderr_has(&format!(
+            "error: the input cannot be read: it is cut off or no {format} file: "
+        ));
         let found = by_number(&ended.stdout);
         assert!(found.values().all(|line| line["error"].is_null()));
         assert_eq!(found.len(), servers.asked().len());
     }
-    // No packed file at all.
-    for name in ["in.gz", "in.zst"] {
+}
+
+#[test]
+fn a_file_that_is_not_packed_as_its_name_says_is_named_before_anything_is_sent() {
+    for (name, format) in [("in.gz", "gzip"), ("in.zst", "Zstandard")] {
+        for content in [two_lines(), "a".to_owned()] {
+            let call = Langspan::new(&["batch", name, "-O", "out.jsonl"]);
+            call.file(name, content);
+            let ended = unsent(&call, 6);
+            ended
+                .stdout("")
+                .stderr_has(&format!("error: {name} is no {format} file\nhint: "));
+            assert!(!ended.home().join("out.jsonl").exists());
+        }
+    }
+    // A pipe is not looked into beforehand.
+    for (name, format) in [("pipe.gz", "gzip"), ("pipe.zst", "Zstandard")] {
         let servers = echo();
         let call = servers.call(&["batch", name]);
-        call.file(name, two_lines());
-        call.run().code(6).stdout("");
+        let pipe = mkfifo(&call, name);
+        let writer = thread::spawn(move || fs::write(pipe, two_lines()).unwrap());
+        let ended = call.run();
+        writer.join().unwrap();
+        ended.code(6).stdout("").stderr_has(&format!(
+            "error: the input cannot be read: it is cut off or no {format} file: "
+        ));
         assert!(servers.asked().is_empty());
     }
 }
@@ -303,6 +327,50 @@ fn no_file_is_written_over_another_of_the_same_run() {
 }
 
 #[test]
+fn a_file_that_is_not_there_yet_is_known_by_any_name() {
+    let (of_out, of_acks) = ("--out", "the file of acks beside --out");
+    let rows: [(&[&str], &str, &str); 9] = [
+        (&["--summary", "./x"], "--summary", of_out),
+        (&["--summary", "folder/../x"], "--summary", of_out),
+        (&["--summary", "here/x"], "--summary", of_out),
+        (&["--summary", "to-x"], "--summary", of_out),
+        (&["--record", "./x"], "--record", of_out),
+        (&["--record", "here/x"], "--record", of_out),
+        (&["--summary", "x.acks"], "--summary", of_acks),
+        (&["--record", "here/x.acks"], "--record", of_acks),
+        (
+            &["--summary", "here/y", "--record", "y"],
+            "--record",
+            "--summary",
+        ),
+    ];
+    for (options, what, earlier) in rows {
+        let call = Langspan::new(&[&["batch", "in.jsonl", "-O", "x"], options].concat());
+        call.file("in.jsonl", two_lines());
+        fs::create_dir(call.home().join("folder")).unwrap();
+        symlink(".", call.home().join("here")).unwrap();
+        symlink("here/x", call.home().join("to-x")).unwrap();
+        unsent(&call, 2)
+            .stdout("")
+            .stderr_has(&format!("error: {what} names the same file as {earlier}\n"));
+    }
+
+    let call = Langspan::new(&["batch", "x.acks", "-O", "here/x", "--overwrite"]);
+    let input = call.file("x.acks", two_lines());
+    symlink(".", call.home().join("here")).unwrap();
+    let message = "error: the file of acks beside --out names the same file as the input\n";
+    unsent(&call, 2).stderr_has(message);
+    assert_eq!(fs::read_to_string(input).unwrap(), two_lines());
+
+    // Other names are other files.
+    let servers = echo();
+    let options = ["-O", "x", "--summary", "folder/x", "--record", "y"];
+    let call = prepared(&servers, two_lines(), &options);
+    fs::create_dir(call.home().join("folder")).unwrap();
+    call.run().code(0);
+}
+
+#[test]
 fn what_is_no_regular_file_is_written_straight() {
     let servers = echo();
     let options = ["-O", "/dev/null", "--summary", "/dev/null"];
@@ -372,6 +440,25 @@ fn nothing_more_is_asked_once_the_disk_is_full() {
         .stderr_has("hint: ");
     let asked = servers.asked().len();
     assert!(asked < 50, "{asked} calls were paid for");
+}
+
+#[test]
+fn what_was_paid_for_is_traced_where_no_run_can_be_continued() {
+    let options: [&[&str]; 4] = [&[], &["--ordered"], &["-O", "/dev/full"], &["-O", "-"]];
+    for options in options {
+        let servers = echo();
+        let lines: String = (0..40).map(|number| prompt(&number.to_string())).collect();
+        let call = prepared(&servers, lines, options).arg("-j").arg("4");
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = call.command().stdout(full).output().unwrap();
+        call.ended(&output)
+            .code(6)
+            .stderr_has("error: the output cannot be written: ")
+            .stderr_has("hint: ")
+            .stderr_lacks("--resume");
+        let asked = servers.asked().len();
+        assert_eq!(traces_at(&servers.langfuse).len(), asked, "{options:?}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::commands::batch::answer::Called;
 use crate::commands::batch::history::Arrived;
 use crate::commands::batch::line::Line;
 use crate::commands::batch::past::Unsettled;
+use crate::commands::batch::plan::Out;
 use crate::commands::batch::tracer::Delivered;
 use crate::commands::media::{self, Uploads};
 use crate::delivery::Spool;
@@ -162,18 +163,22 @@ impl Pool<'_> {
         match written {
             Ok(lines) => self.settle(lines),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                // What was paid for is traced all the same.
-                self.is_closed = true;
                 self.stop(Stop::Closed);
-                self.settle(usize::MAX);
+                self.close();
             }
             Err(error) => self.output_failed(&error),
         }
     }
 
-    /// Without an output nothing more may be paid for; what is not written counts as not answered.
+    /// Without an output nothing more may be paid for. In a run that can be continued, what is not written counts as
+    /// not answered.
     pub(super) fn output_failed(&mut self, error: &io::Error) {
         let failure = Failure::file(format!("the output cannot be written: {error}"));
+        if !matches!(self.tools.plan.out, Out::Regular(_)) {
+            let hint = "make room for it; with --out FILE a run can be continued";
+            self.stop(Stop::File(failure.hint(hint)));
+            return self.close();
+        }
         self.stop(Stop::File(
             failure.hint("make room for it, then go on with --resume"),
         ));
@@ -181,6 +186,12 @@ impl Pool<'_> {
         self.calls.clear();
         self.unwritten.clear();
         drop(self.order.drain());
+    }
+
+    /// Writes nothing more; what was paid for is traced all the same.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+        self.settle(usize::MAX);
     }
 
     /// Sends the traces of the first `lines` lines, which are written.

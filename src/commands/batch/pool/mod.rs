@@ -473,8 +473,7 @@ impl<'a> Pool<'a> {
     /// Nothing that is still under way is waited for: the calls, or else an output that nobody reads.
     fn time_up(&mut self) {
         if self.calls.is_empty() {
-            self.is_closed = true;
-            self.settle(usize::MAX);
+            self.close();
         } else {
             self.leave_calls();
         }
