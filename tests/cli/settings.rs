@@ -360,8 +360,11 @@ fn the_model_is_told_of_no_trace_that_there_will_not_be() {
             .call(&["chat", "--sample", sample, "Hello"])
             .run()
             .code(0);
-        let asked = servers.asked();
-        assert_eq!(!asked[0].header("traceparent").is_empty(), is_told);
+        let batch = servers.call(&["batch", "-", "--sample", sample]);
+        batch.stdin(r#"{"prompt":"Hello"}"#).run().code(0);
+        for asked in servers.asked() {
+            assert_eq!(!asked.header("traceparent").is_empty(), is_told);
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::commands::media::Uploads;
 use crate::console::Console;
 use crate::model::{Halt, Nowhere, Pace, Progress};
 use crate::settings::Settings;
-use crate::trace::TraceContext;
 use crate::trace::spans::Dialect;
+use crate::trace::{TraceContext, ids};
 
 /// What a run works with.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,8 @@ impl<'a> Tools<'a> {
             pace: Some(self.pace),
         };
         let mut progress = Progress::default();
-        let context_sent = self.is_traced.then_some(&context);
+        let is_sampled = ids::is_sampled(trace_id, self.settings.delivery.sample);
+        let context_sent = (self.is_traced && is_sampled).then_some(&context);
         let never = std::future::pending();
         // A failure is part of the exchange.
         let _ = call::complete(
