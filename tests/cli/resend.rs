@@ -507,6 +507,25 @@ fn a_half_written_file_is_named_and_stays_and_the_others_go() {
 }
 
 #[test]
+fn spans_of_one_id_are_halved_as_any_others() {
+    let earlier = kept(1);
+    let file = spans_files(&earlier).remove(0);
+    let mut request = earlier.kept().remove(0);
+    let spans = &mut request["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    spans[1]["spanId"] = spans[0]["spanId"].clone();
+    fs::write(&file, format!("{request}\n")).unwrap();
+    let langfuse = Scripted::langfuse(|_, _| Reply::json(413, &json!({"message": "Too large."})));
+    let ended = resend(&[], &earlier, langfuse.url()).run();
+    ended.code(5).stderr_has("413");
+    assert_eq!(
+        langfuse.exports().len(),
+        3,
+        "the trace, then each of its spans"
+    );
+    assert_eq!(ended.kept(), [request]);
+}
+
+#[test]
 fn what_is_no_entry_is_left_alone() {
     let earlier = kept(1);
     let stranger = earlier.outbox().join("README");
