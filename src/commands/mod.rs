@@ -14,6 +14,7 @@ mod means;
 mod media;
 mod prompt;
 mod proof;
+mod redeliver;
 mod remedy;
 mod replay;
 mod resend;

@@ -4,6 +4,7 @@
 //! did not. An entry is `ID.pending` while its first delivery is under way, and locked by the process that works
 //! on it; the lock ends with its process, so an unlocked pending entry is one whose process was killed.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -135,6 +136,17 @@ impl Outbox {
     pub fn meta(&self, id: &str) -> Option<Meta> {
         let text = fs::read_to_string(self.path(id, META)).ok()?;
         serde_json::from_str(&text).ok()
+    }
+
+    /// The ids of the spans that an entry holds, delivered by somebody just now or not; none when it is gone or
+    /// cannot be read.
+    pub fn span_ids(&self, id: &str) -> HashSet<String> {
+        let texts = [KEPT, PENDING]
+            .iter()
+            .filter_map(|extension| fs::read_to_string(self.path(id, extension)).ok());
+        let payloads = texts.filter_map(|text| payloads(&text).ok()).flatten();
+        let traces = payloads.flat_map(|payload| payload.traces());
+        traces.flat_map(|trace| trace.span_ids).collect()
     }
 
     /// An entry, locked until it is dropped; none when another process works on it, or it is gone.
@@ -337,10 +349,7 @@ impl Entry {
     pub fn payloads(&self) -> anyhow::Result<Vec<Payload>> {
         let mut text = String::new();
         (&self.file).read_to_string(&mut text)?;
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let payloads = lines
-            .map(Payload::from_json_line)
-            .collect::<Result<Vec<_>, _>>()?;
+        let payloads = payloads(&text)?;
         anyhow::ensure!(!payloads.is_empty(), "the file holds no spans");
         Ok(payloads)
     }
@@ -381,13 +390,19 @@ impl Entry {
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub fn remove(self) -> io::Result<()> {
+    pub fn remove(&self) -> io::Result<()> {
         fs::remove_file(&self.path)?;
         match fs::remove_file(self.outbox.path(&self.id, META)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
+}
+
+/// The requests of a file of spans.
+fn payloads(text: &str) -> anyhow::Result<Vec<Payload>> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(Payload::from_json_line).collect()
 }
 
 fn create_private(path: &Path) -> io::Result<File> {

@@ -1,6 +1,7 @@
 //! One OTLP export request, in the forms that it is sent and kept in, and in smaller pieces.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -135,13 +136,16 @@ impl Payload {
             let is_first = |span: &Span| first.contains(span.trace_id.as_slice());
             return Some([self.only(is_first), self.only(|span| !is_first(span))]);
         }
-        let ids: Vec<&[u8]> = self.spans().map(|span| span.span_id.as_slice()).collect();
-        if ids.len() < 2 {
+        let count = self.span_count();
+        if count < 2 {
             return None;
         }
-        let first: HashSet<&[u8]> = ids[..ids.len() / 2].iter().copied().collect();
-        let is_first = |span: &Span| first.contains(span.span_id.as_slice());
-        Some([self.only(is_first), self.only(|span| !is_first(span))])
+        // By their places: ids may be the same in a file that was edited.
+        let half = |places: Range<usize>| {
+            let mut place = 0..;
+            self.only(|_| place.next().is_some_and(|place| places.contains(&place)))
+        };
+        Some([half(0..count / 2), half(count / 2..count)])
     }
 
     /// The same with its long texts cut to half and marked so; `None` when there is nothing left to cut.
@@ -198,12 +202,12 @@ impl Payload {
             .len()
     }
 
-    /// The spans that `is_wanted`, under their resources and scopes.
-    fn only(&self, is_wanted: impl Fn(&Span) -> bool) -> Self {
+    /// The spans that `is_wanted`, asked for each in order, under their resources and scopes.
+    fn only(&self, mut is_wanted: impl FnMut(&Span) -> bool) -> Self {
         let mut request = (**self.request()).clone();
         for resource in &mut request.resource_spans {
             for scope in &mut resource.scope_spans {
-                scope.spans.retain(&is_wanted);
+                scope.spans.retain(&mut is_wanted);
             }
             resource.scope_spans.retain(|scope| !scope.spans.is_empty());
         }

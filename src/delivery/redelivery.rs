@@ -10,6 +10,15 @@ use super::outcome::Outcome;
 use super::payload::Payload;
 use super::wire::{Settled, Wire};
 
+/// Why an entry was not delivered, beside what the server says.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Its file is no file of spans, or cannot be read.
+    Unreadable(anyhow::Error),
+    /// What becomes of it cannot be kept; nothing is sent before that is noted.
+    Unwritable(io::Error),
+}
+
 /// Delivers one entry: every request of it, in order. What was accepted is taken out of it.
 ///
 /// # Errors
@@ -18,22 +27,25 @@ pub async fn redeliver(
     wire: &Wire,
     entry: &mut Entry,
     deadline: Instant,
-) -> anyhow::Result<Settled> {
-    let payloads = entry.payloads()?;
+) -> Result<Settled, Trouble> {
+    let payloads = entry.payloads().map_err(Trouble::Unreadable)?;
     let count = |payloads: &[Payload]| payloads.iter().map(Payload::span_count).sum::<usize>();
     let whole = count(&payloads);
     let since = entry.ambiguous_since();
     let mut settled: Option<Settled> = None;
     for payload in payloads {
-        let next = deliver_once(wire, entry, payload, since, deadline).await?;
+        let next = deliver_once(wire, entry, payload, since, deadline).await;
+        let next = next.map_err(Trouble::Unwritable)?;
         settled = Some(match settled {
             Some(settled) => settled.add(next),
             None => next,
         });
     }
-    let settled = settled.ok_or_else(|| anyhow::anyhow!("the entry is empty"))?;
+    let nothing = || Trouble::Unreadable(anyhow::anyhow!("the entry is empty"));
+    let settled = settled.ok_or_else(nothing)?;
     if (1..whole).contains(&count(&settled.remaining)) {
-        entry.keep_only(&settled.remaining)?;
+        let kept = entry.keep_only(&settled.remaining);
+        kept.map_err(Trouble::Unwritable)?;
     }
     Ok(settled)
 }

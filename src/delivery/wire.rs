@@ -137,7 +137,7 @@ impl Wire {
     }
 
     async fn settle(&self, piece: Payload, deadline: Instant) -> Settled {
-        let outcome = self.post(&piece, deadline).await;
+        let (outcome, piece) = self.post(piece, deadline).await;
         let is_too_large = outcome.status() == Some(413);
         let is_refused = matches!(outcome.status(), Some(400 | 422)) && piece.trace_count() > 1;
         if (is_too_large || is_refused)
@@ -166,29 +166,31 @@ impl Wire {
     }
 
     /// Sends `payload` until it is accepted, refused for good, or `deadline` leaves no time for another attempt.
-    async fn post(&self, payload: &Payload, deadline: Instant) -> Outcome {
-        let mut payload = payload.clone();
+    /// Returns what the outcome is of: the spans that are not known to have arrived without an answer.
+    async fn post(&self, mut payload: Payload, deadline: Instant) -> (Outcome, Payload) {
         let mut attempt = 0;
         loop {
             let body = match self.body(&payload) {
                 Ok(body) => body,
                 Err(error) => {
-                    return Outcome::Unsent(format!("the spans could not be encoded: {error:#}"));
+                    let why = format!("the spans could not be encoded: {error:#}");
+                    return (Outcome::Unsent(why), payload);
                 }
             };
             let started = Instant::now();
             let outcome = self.attempt(&body, deadline).await;
             if !outcome.is_retryable() || (outcome.is_ambiguous() && self.is_collector) {
-                return outcome;
+                return (outcome, payload);
             }
             if outcome.is_ambiguous() && self.api.is_some() {
                 match self.missing(&payload, deadline, Timestamp::now()).await {
                     Some(Some(missing)) => payload = missing,
-                    Some(None) => return Outcome::Confirmed,
-                    None => return outcome,
+                    Some(None) => return (Outcome::Confirmed, payload),
+                    None => return (outcome, payload),
                 }
             } else {
-                let wait = outcome.wait().unwrap_or_else(|| backoff(attempt));
+                // A server that asks for no wait at all is not asked without one.
+                let wait = outcome.wait().unwrap_or_default().max(backoff(attempt));
                 // An attempt that is cut off by the deadline would tell less than this one does.
                 let needed = if outcome.is_timeout() {
                     started.elapsed()
@@ -196,7 +198,7 @@ impl Wire {
                     SHORTEST_ATTEMPT
                 };
                 if Instant::now() + wait + needed >= deadline {
-                    return outcome;
+                    return (outcome, payload);
                 }
                 self.console.detail(1, || {
                     format!(

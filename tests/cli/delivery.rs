@@ -194,6 +194,12 @@ fn what_cannot_be_reached_is_named_and_the_spans_are_kept() {
     }
 }
 
+/// The spans of an export request.
+fn spans(request: &Value) -> Vec<Value> {
+    let spans = &request["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    spans.as_array().unwrap().clone()
+}
+
 /// The answer is printed, the cause named, and the spans wait in a file that is named.
 #[track_caller]
 fn assert_refused(ended: &Ended, case: &str, words: &[&str]) {
@@ -250,6 +256,39 @@ fn what_may_heal_is_sent_again_with_the_same_bytes() {
         assert_eq!(exports[0].body, exports[1].body, "{name}");
         assert!(ended.outbox_files().is_empty(), "{name}");
     }
+}
+
+#[test]
+fn a_server_that_asks_for_no_wait_is_not_asked_without_one() {
+    for wait in ["0", "Thu, 01 Jan 2026 00:00:00 GMT"] {
+        let langfuse = answering(Reply::With(
+            503,
+            vec![("retry-after", wait.to_owned())],
+            String::new(),
+        ));
+        let ended = chat(&["--export-timeout", "1"], langfuse.url());
+        assert_refused(&ended, wait, &["503"]);
+        let sent = langfuse.exports().len();
+        assert!((1..20).contains(&sent), "{wait}: {sent}");
+    }
+}
+
+#[test]
+fn a_request_of_any_size_is_sent_and_kept() {
+    const LIMIT: usize = 64 << 20;
+    let recording = json!({
+        "request": {"model": "m", "messages": [{"role": "user", "content": "x".repeat(LIMIT / 2 + 1)}]},
+        "response": completion("hi"),
+        "start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:00:01Z",
+    });
+    let langfuse = answering(Reply::json(401, &json!({"message": INVALID})));
+    let call = Langspan::new(&["replay", "--export-timeout", "60", "-"])
+        .langfuse_at(langfuse.url())
+        .stdin(recording.to_string());
+    let ended = call.run();
+    ended.code(5).stderr_has(INVALID);
+    assert!(langfuse.exports()[0].body.len() > LIMIT);
+    assert_eq!(spans(&ended.kept()[0]).len(), 2);
 }
 
 #[test]
@@ -310,6 +349,43 @@ fn an_export_that_was_lost_on_the_way_is_missed_and_sent_again() {
     let exports = langfuse.exports();
     assert_eq!(exports[0].body, exports[1].body);
     assert_eq!(sandbox.observations(&ended.trace_id()).len(), 2);
+}
+
+#[test]
+fn what_arrived_of_an_unanswered_export_is_neither_sent_again_nor_kept() {
+    let sandbox = Arc::new(Sandbox::start());
+    let langfuse = Scripted::in_front_of(&sandbox, {
+        let behind = Arc::downgrade(&sandbox);
+        move |request, count| match request.path.split('?').next() {
+            Some(TRACES) if count == 0 => {
+                forward(&*behind.upgrade()?, request);
+                Some(Reply::Close)
+            }
+            Some(TRACES) => Some(Reply::json(503, &json!({"message": "Down."}))),
+            Some(OBSERVATIONS) => {
+                let Reply::Answer(200, _, body) = forward(&*behind.upgrade()?, request) else {
+                    return None;
+                };
+                let mut body: Value = serde_json::from_str(&body).unwrap();
+                body["data"].as_array_mut().unwrap().truncate(1);
+                Some(Reply::json(200, &body))
+            }
+            _ => None,
+        }
+    });
+    let ended = chat(&["--export-timeout", "5"], langfuse.url());
+    assert_refused(&ended, "503", &["503", "Down."]);
+    let exports = langfuse.exports();
+    assert!(exports[1].body.len() < exports[0].body.len());
+    assert_eq!(spans(&ended.kept()[0]).len(), 1, "{ended:#?}");
+
+    let accepting = answering(Reply::json(200, &json!({})));
+    let resent = Langspan::new(&["resend"])
+        .langfuse_at(accepting.url())
+        .after(&ended)
+        .run();
+    resent.code(0);
+    assert_eq!(accepting.exports()[0].body, exports[1].body);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! its work, every span is stored once.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -78,18 +78,20 @@ fn killed(memory: &Memory, at: usize, moment: Moment) -> Ended {
     call.ended(&child.wait_with_output().unwrap())
 }
 
-/// Whether any file of the outbox holds a trace.
-fn waits(outbox: &Path, trace_id: &str) -> bool {
-    let mut files = files_below(outbox).into_iter();
-    files.any(|file| fs::read_to_string(file).is_ok_and(|text| text.contains(trace_id)))
-}
-
-/// Whether spans wait. Metadata alone is no loss.
-fn spans_wait(outbox: &Path) -> bool {
-    files_below(outbox).iter().any(|file| {
+/// The files of spans. Metadata alone is no entry: the kill may have come before its spans were there.
+fn entries(outbox: &Path) -> Vec<PathBuf> {
+    let mut files = files_below(outbox);
+    files.retain(|file| {
         let extension = file.extension().unwrap_or_default();
         extension == "jsonl" || extension == "pending"
-    })
+    });
+    files
+}
+
+/// Whether a trace waits in the outbox.
+fn waits(outbox: &Path, trace_id: &str) -> bool {
+    let mut files = entries(outbox).into_iter();
+    files.any(|file| fs::read_to_string(file).is_ok_and(|text| text.contains(trace_id)))
 }
 
 /// A Langfuse that fails every other time, in one way or another.
@@ -120,7 +122,7 @@ fn mend(ended: &Ended, langfuse: &Scripted) {
     for _ in 0..10 {
         let round = resend.run();
         assert!(matches!(round.code, Some(0 | 5)), "{round:#?}");
-        if !spans_wait(&ended.outbox()) {
+        if entries(&ended.outbox()).is_empty() {
             return;
         }
     }

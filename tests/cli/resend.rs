@@ -123,8 +123,14 @@ fn nothing_to_do_is_success() {
         &["-o", "json"],
     ] {
         let call = Langspan::new(&[&["resend"], arguments].concat()).langfuse_at(&url);
-        call.run().code(0);
+        call.run().code(0).stderr_has("the outbox is empty");
     }
+    let earlier = kept(1);
+    let ended = resend(&["--older-than", "1h"], &earlier, &url).run();
+    ended
+        .code(0)
+        .stderr_has("nothing to do")
+        .stderr_lacks("is empty");
 }
 
 #[test]
@@ -456,6 +462,8 @@ fn discard_asks_on_a_terminal_and_obeys() {
             .unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{answer:?}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!said.contains("the outbox is empty"), "{answer:?}: {said}");
         assert_eq!(earlier.kept().len(), remaining, "{answer:?}: {output:?}");
     }
 }
@@ -504,6 +512,51 @@ fn a_half_written_file_is_named_and_stays_and_the_others_go() {
     assert!(said.contains(&id(&files[0])), "{ended:#?}");
     assert_eq!(langfuse.exports().len(), 1);
     assert_eq!(spans_files(&ended), files[..1]);
+}
+
+#[test]
+fn what_cannot_be_noted_or_rewritten_is_a_file_error_and_the_others_go() {
+    // Where the new state of an entry is written first, and what was sent by then of the first of two entries.
+    for (temporary, sent) in [("meta.tmp", 0), ("tmp", 3)] {
+        let earlier = kept(2);
+        let files = spans_files(&earlier);
+        let blocked = id(&files[0]);
+        fs::create_dir(files[0].with_file_name(format!("{blocked}.{temporary}"))).unwrap();
+        let langfuse = Scripted::langfuse(move |_, count| match count {
+            0 if sent > 0 => Reply::json(413, &json!({"message": "Too large."})),
+            1 if sent > 0 => Reply::json(401, &json!({"message": "No."})),
+            _ => Reply::json(200, &json!({})),
+        });
+        let ended = resend(&["-o", "json"], &earlier, langfuse.url()).run();
+        ended
+            .code(6)
+            .stderr_has(&files[0].display().to_string())
+            .stderr_has("Is a directory")
+            .stderr_lacks("--discard")
+            .stderr_lacks("cannot be read");
+        assert_eq!(ended.json()["error"]["kind"], "file", "{ended:#?}");
+        assert_eq!(langfuse.exports().len(), sent + 1);
+        assert_eq!(spans_files(&ended), files[..1]);
+    }
+}
+
+#[test]
+fn spans_of_one_id_are_halved_as_any_others() {
+    let earlier = kept(1);
+    let file = spans_files(&earlier).remove(0);
+    let mut request = earlier.kept().remove(0);
+    let spans = &mut request["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    spans[1]["spanId"] = spans[0]["spanId"].clone();
+    fs::write(&file, format!("{request}\n")).unwrap();
+    let langfuse = Scripted::langfuse(|_, _| Reply::json(413, &json!({"message": "Too large."})));
+    let ended = resend(&[], &earlier, langfuse.url()).run();
+    ended.code(5).stderr_has("413");
+    assert_eq!(
+        langfuse.exports().len(),
+        3,
+        "the trace, then each of its spans"
+    );
+    assert_eq!(ended.kept(), [request]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a run that is continued need not do again, and what it must still deliver.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -102,24 +102,31 @@ impl History {
     }
 
     /// Takes the entries of the outbox into account that hold traces of the run, although a kill came before that
-    /// was noted.
+    /// was noted. Lines of one `custom_id` share a trace, so it is the spans that tell which of them an entry holds.
     pub fn find_entries(&mut self, outbox: &Outbox) {
         let Some(past) = &mut self.ledger.past else {
             return;
         };
-        let unsettled = past.unsettled.iter();
-        let lines: HashMap<&str, u64> = unsettled
-            .map(|(line, unsettled)| (unsettled.trace_id.as_str(), *line))
-            .collect();
-        if lines.is_empty() {
+        if past.unsettled.is_empty() {
             return;
         }
-        let mut found: Vec<(String, Vec<u64>)> = Vec::new();
+        let mut traces: HashSet<&str> = HashSet::new();
+        let mut lines: HashMap<SpanId, u64> = HashMap::new();
+        for (line, unsettled) in &past.unsettled {
+            traces.insert(&unsettled.trace_id);
+            lines.extend(unsettled.span_ids().map(|span| (span, *line)));
+        }
+        let mut found: Vec<(String, BTreeSet<u64>)> = Vec::new();
         for id in outbox.ids().unwrap_or_default() {
             let ids = outbox.meta(&id).map(|meta| meta.trace_ids);
-            let ids = ids.unwrap_or_default();
-            let held = ids.iter().filter_map(|id| lines.get(id.as_str()).copied());
-            let held: Vec<u64> = held.collect();
+            let is_ours = |id: &String| traces.contains(id.as_str());
+            if !ids.unwrap_or_default().iter().any(is_ours) {
+                continue;
+            }
+            let spans = outbox.span_ids(&id).into_iter();
+            let spans = spans.filter_map(|span| SpanId::from_hex(&span).ok());
+            let held = spans.filter_map(|span| lines.get(&span).copied());
+            let held: BTreeSet<u64> = held.collect();
             if !held.is_empty() {
                 found.push((id, held));
             }

@@ -23,6 +23,7 @@ mod writer;
 use std::fs::File;
 
 use super::interrupt::Interrupt;
+use super::redeliver::Redelivery;
 use super::setup::Setup;
 use crate::cli;
 use crate::console::Console;
@@ -245,20 +246,21 @@ async fn settle_the_past(
     compared
         .ask(history, setup.means.api.as_ref(), console)
         .await;
-    match (&setup.means.wire, &outbox) {
-        (Some(wire), Some(outbox)) => {
-            let again = Again {
-                wire,
-                settings: &setup.settings,
-                outbox,
-                budget: setup.settings.delivery.export_timeout,
-                console,
-            };
-            again.deliver(history, &mut traces).await?;
+    if let (Some(wire), Tracing::On(destination)) = (&setup.means.wire, &setup.settings.tracing) {
+        let redelivery = Redelivery {
+            wire,
+            destination,
+            budget: setup.settings.delivery.export_timeout,
+            console,
+        };
+        match &outbox {
+            Some(outbox) => {
+                let again = Again { outbox, redelivery };
+                again.deliver(history, &mut traces).await?;
+            }
+            // They wait where this run may not look.
+            None => traces.spooled += history.spooled(),
         }
-        // They wait where this run may not look.
-        (Some(_), None) => traces.spooled += history.spooled(),
-        (None, _) => {}
     }
     Ok(traces)
 }

@@ -8,12 +8,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use jiff::Timestamp;
+use opentelemetry::trace::SpanId;
 use tempfile::NamedTempFile;
 
 use super::acks::{Lines, Noted};
 use super::answer::Answer;
 use super::packing::{Packing, is_of_the_system};
 use crate::failure::Failure;
+use crate::trace::ids::{self, SpanIds};
 
 /// An earlier run.
 #[derive(Debug)]
@@ -246,6 +248,16 @@ impl Unsettled {
             trace_id: facts.trace_id.as_deref()?.to_owned(),
             start: facts.start_time?,
             end: facts.end_time?,
+        })
+    }
+
+    /// The ids that its spans have; none when its trace id is none.
+    pub fn span_ids(&self) -> impl Iterator<Item = SpanId> + use<> {
+        let start = self.start.as_nanosecond();
+        let trace_id = ids::parse_trace_id(&self.trace_id).ok();
+        trace_id.into_iter().flat_map(move |trace_id| {
+            let spans = SpanIds::derive(trace_id, start);
+            [spans.parent, spans.generation]
         })
     }
 }

@@ -2,7 +2,6 @@
 //! delivered, and Langfuse is asked which traces have arrived.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
@@ -15,15 +14,15 @@ use super::history::{Arrived, History};
 use super::input::{self, Input};
 use super::line::{Defaults, Line};
 use super::plan::Plan;
-use crate::commands::{call, remedy};
+use crate::commands::call;
+use crate::commands::redeliver::Redelivery;
 use crate::console::Console;
-use crate::delivery::outbox::Entry;
+use crate::delivery::Outbox;
 use crate::delivery::wire::PROOF_OF_ABSENCE;
-use crate::delivery::{Outbox, Wire, redelivery};
 use crate::failure::{Failure, Kind};
 use crate::langfuse::Api;
 use crate::output::tally::Traces;
-use crate::settings::{Settings, Tracing};
+use crate::settings::Settings;
 use crate::trace::ids;
 
 /// What the comparison found.
@@ -184,15 +183,11 @@ impl Compared {
     }
 }
 
-/// Where entries of the outbox go.
+/// The entries of the outbox, and where they go.
 #[derive(Debug)]
 pub struct Again<'a> {
-    pub wire: &'a Wire,
-    pub settings: &'a Settings,
     pub outbox: &'a Outbox,
-    /// Time for one entry.
-    pub budget: Duration,
-    pub console: &'a Console,
+    pub redelivery: Redelivery<'a>,
 }
 
 impl Again<'_> {
@@ -217,7 +212,7 @@ impl Again<'_> {
                     traces.spooled += count;
                     // The others would wait as long for the same answer.
                     is_refused = failure.retryable || matches!(failure.status, Some(401 | 403));
-                    self.console.error(&failure);
+                    self.redelivery.console.error(&failure);
                 }
             }
         }
@@ -235,49 +230,10 @@ impl Again<'_> {
             }
             return Ok(());
         };
-        self.refuse_others(&entry)?;
-        let deadline = Instant::now() + self.budget;
-        let settled = redelivery::redeliver(self.wire, &mut entry, deadline).await;
-        let settled = settled.map_err(|error| {
-            failure(format!("{id} cannot be delivered: {error:#}")).hint("look at the outbox")
-        })?;
-        if settled.outcome.is_accepted() {
-            return entry.remove().map_err(|error| {
-                let message = format!("{id} was delivered but cannot be removed: {error}");
-                failure(message).hint("remove it by hand, else it is delivered again")
-            });
+        if let Some(other) = self.redelivery.other_project(&entry) {
+            let message = format!("{id} is of the project of {other} and stays");
+            return Err(failure(message).hint("set its keys to deliver it"));
         }
-        let cause = self.console.clean(&settled.outcome.describe());
-        // The failure is said below; the note is for those who look at the outbox.
-        let _ = redelivery::note(&mut entry, &settled, &cause);
-        let hint = match &self.settings.tracing {
-            Tracing::On(destination) => remedy::of_delivery(&settled.outcome, destination),
-            _ => None,
-        };
-        let url = &self.wire.target.url;
-        Err(failure(format!("{id} was not accepted by {url}: {cause}"))
-            .hints([hint])
-            .status(settled.outcome.status())
-            .retryable(settled.outcome.is_retryable()))
-    }
-
-    /// Refuses to deliver what was meant for another project.
-    fn refuse_others(&self, entry: &Entry) -> Result<(), Failure> {
-        let meant_for = entry
-            .meta
-            .as_ref()
-            .and_then(|meta| meta.public_key.as_deref());
-        let own = match &self.settings.tracing {
-            Tracing::On(destination) => destination.langfuse.as_ref(),
-            _ => None,
-        };
-        match (meant_for, own.map(|langfuse| langfuse.keys.public.as_str())) {
-            (Some(other), Some(own)) if other != own => Err(Failure::new(
-                Kind::Delivery,
-                format!("{} is of the project of {other} and stays", entry.id),
-            )
-            .hint("set its keys to deliver it")),
-            _ => Ok(()),
-        }
+        self.redelivery.deliver(&mut entry).await
     }
 }

@@ -9,11 +9,10 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 
 use super::interrupt::Interrupt;
-use super::remedy;
 use crate::cli::{self, Form};
 use crate::console::Console;
+use crate::delivery::Outbox;
 use crate::delivery::outbox::Entry;
-use crate::delivery::{Outbox, Settled, redelivery};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Sources};
@@ -32,6 +31,7 @@ pub async fn run(options: &cli::Resend, console: &Console) -> Result<Verdict, Fa
         older_than: options
             .older_than
             .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
+        has_met: false,
         lines: Vec::new(),
         failures: Vec::new(),
         verdict: Verdict::default(),
@@ -44,6 +44,12 @@ pub async fn run(options: &cli::Resend, console: &Console) -> Result<Verdict, Fa
     } else if !ids.is_empty() {
         let sender = Sender::open(options, &sources, console)?;
         resend.deliver(&ids, &sender).await?;
+    }
+    if ids.is_empty() {
+        console.note("the outbox is empty");
+    } else if !resend.has_met {
+        console
+            .note("nothing to do: what waits is too young, or another call delivers it just now");
     }
     Ok(resend.finish())
 }
@@ -76,6 +82,8 @@ struct Resend<'a> {
     outbox: Option<Outbox>,
     /// Only what has waited longer.
     older_than: Option<SignedDuration>,
+    /// Whether there was an entry that is free and has waited long enough.
+    has_met: bool,
     lines: Vec<Line>,
     failures: Vec<Failure>,
     verdict: Verdict,
@@ -92,7 +100,7 @@ impl Resend<'_> {
     }
 
     /// An entry that nobody else works on and that has waited long enough. One at a time: each holds a file open.
-    fn entry(&self, id: &str) -> Result<Option<Entry>, Failure> {
+    fn entry(&mut self, id: &str) -> Result<Option<Entry>, Failure> {
         let Some(outbox) = &self.outbox else {
             return Ok(None);
         };
@@ -103,7 +111,9 @@ impl Resend<'_> {
             self.older_than
                 .is_none_or(|age| Timestamp::now().duration_since(entry.time()) > age)
         };
-        Ok(entry.filter(is_old))
+        let entry = entry.filter(is_old);
+        self.has_met |= entry.is_some();
+        Ok(entry)
     }
 
     fn list(&mut self, ids: &[String]) -> Result<(), Failure> {
@@ -141,78 +151,34 @@ impl Resend<'_> {
 
     async fn deliver(&mut self, ids: &[String], sender: &Sender) -> Result<(), Failure> {
         let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+        let redelivery = sender.redelivery(self.console);
         for id in ids {
             let Some(mut entry) = self.entry(id)? else {
                 continue;
             };
-            let other = entry
-                .meta
-                .as_ref()
-                .and_then(|meta| meta.public_key.as_deref());
-            if let (Some(other), Some(own)) = (other, sender.public_key())
-                && other != own
-            {
+            if let Some(other) = redelivery.other_project(&entry) {
                 self.console.note(&format!(
-                    "{} is of the project of {other} and stays; set its keys to deliver it",
-                    entry.id
+                    "{id} is of the project of {other} and stays; set its keys to deliver it"
                 ));
                 self.say(Line::new(&entry, State::Left));
                 continue;
             }
-            tokio::select! {
-                attempt = sender.deliver(&mut entry) => self.settle(entry, attempt, sender)?,
+            let delivered = tokio::select! {
+                delivered = redelivery.deliver(&mut entry) => delivered,
                 signal = interrupt.wait() => {
                     // The entry is noted as under way: the next call asks before it sends.
                     self.fail(Failure::new(Kind::Interrupted(signal), "resend was interrupted").hint("run it again"));
                     break;
                 }
+            };
+            match delivered {
+                Ok(()) => self.say(Line::new(&entry, State::Accepted)),
+                Err(failure) => {
+                    self.fail(failure);
+                    self.say(Line::new(&entry, State::Failed));
+                }
             }
         }
-        Ok(())
-    }
-
-    fn settle(
-        &mut self,
-        mut entry: Entry,
-        attempt: anyhow::Result<Settled>,
-        sender: &Sender,
-    ) -> Result<(), Failure> {
-        let place = entry.path().display().to_string();
-        let failure = match attempt {
-            Ok(Settled { outcome, .. }) if outcome.is_accepted() => {
-                let line = Line::new(&entry, State::Accepted);
-                entry.remove().map_err(|error| {
-                    Failure::file(format!(
-                        "{place} was delivered but cannot be removed: {error}"
-                    ))
-                    .hint("remove it by hand, else it is delivered again")
-                })?;
-                self.say(line);
-                return Ok(());
-            }
-            Ok(settled) => {
-                let cause = self.console.clean(&settled.outcome.describe());
-                redelivery::note(&mut entry, &settled, &cause)
-                    .map_err(|error| unwritable(&place, &error))?;
-                let outcome = settled.outcome;
-                let url = &sender.wire.target.url;
-                let remedy = remedy::of_delivery(&outcome, &sender.destination);
-                let waits = format!("it waits in {}", entry.path().display());
-                Failure::new(
-                    Kind::Delivery,
-                    format!("{} was not accepted by {url}: {cause}", entry.id),
-                )
-                .hints([remedy, Some(waits)])
-                .status(outcome.status())
-                .retryable(outcome.is_retryable())
-            }
-            Err(error) => {
-                Failure::new(Kind::Delivery, format!("{place} cannot be read: {error:#}"))
-                    .hint("look at the file; --discard deletes what waits")
-            }
-        };
-        self.fail(failure);
-        self.say(Line::new(&entry, State::Failed));
         Ok(())
     }
 
@@ -230,9 +196,6 @@ impl Resend<'_> {
     }
 
     fn finish(mut self) -> Verdict {
-        if self.lines.is_empty() {
-            self.console.note("the outbox is empty");
-        }
         if self.printer.form() == Form::Json {
             let deciding = self
                 .failures
@@ -276,8 +239,4 @@ fn is_sure(count: usize, console: &Console) -> Result<bool, Failure> {
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::file(format!("{} cannot be read: {error}", path.display()))
         .hint("check its permissions")
-}
-
-fn unwritable(place: &str, error: &io::Error) -> Failure {
-    Failure::file(format!("{place} cannot be written: {error}")).hint("check its permissions")
 }

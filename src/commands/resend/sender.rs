@@ -2,22 +2,20 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::cli;
 use crate::commands::means;
+use crate::commands::redeliver::Redelivery;
 use crate::console::Console;
-use crate::delivery::outbox::Entry;
-use crate::delivery::{Settled, Wire, redelivery};
+use crate::delivery::Wire;
 use crate::failure::Failure;
 use crate::http::Proxies;
 use crate::settings::{self, Destination, Notes, Sources, destination};
 
 /// The destination of the present settings.
 pub struct Sender {
-    pub wire: Wire,
-    pub destination: Destination,
-    pub budget: Duration,
+    wire: Wire,
+    destination: Destination,
+    budget: Duration,
 }
 
 impl Sender {
@@ -56,18 +54,12 @@ impl Sender {
         })
     }
 
-    pub fn public_key(&self) -> Option<&str> {
-        self.destination
-            .langfuse
-            .as_ref()
-            .map(|langfuse| langfuse.keys.public.as_str())
-    }
-
-    /// Delivers one entry.
-    ///
-    /// # Errors
-    /// When the entry cannot be read or written.
-    pub async fn deliver(&self, entry: &mut Entry) -> anyhow::Result<Settled> {
-        redelivery::redeliver(&self.wire, entry, Instant::now() + self.budget).await
+    pub fn redelivery<'a>(&'a self, console: &'a Console) -> Redelivery<'a> {
+        Redelivery {
+            wire: &self.wire,
+            destination: &self.destination,
+            budget: self.budget,
+            console,
+        }
     }
 }

@@ -19,7 +19,8 @@ use crate::batch::runs::{
     prompt, prompts, text, trace_ids,
 };
 use crate::harness::{
-    Ended, Langspan, OBSERVATIONS, Reply, Request, Scripted, TRACES, completion, wait_until,
+    Ended, Langspan, OBSERVATIONS, Reply, Request, Scripted, TRACES, completion, files_below,
+    wait_until,
 };
 use crate::memory::Memory;
 use crate::otlp::{attributes, hex};
@@ -1305,6 +1306,49 @@ fn an_entry_of_the_outbox_that_was_not_noted_is_not_sent_beside_what_is_rebuilt(
         .run()
         .code(0);
     assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+}
+
+#[test]
+fn of_lines_that_share_a_trace_each_is_delivered_from_where_its_spans_are() {
+    for in_entry in [2, 1] {
+        let (memory, model) = (Memory::default(), model());
+        let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
+        let input = prompts(2).replace("{\"prompt", "{\"custom_id\":\"twice\",\"prompt");
+        let arguments = [&RESUME[..], &["--run", "r"]].concat();
+        let call = batch(&input, &model, &refusing, &arguments);
+        let ended = call.run();
+        ended.code(5);
+        // A kill came before the entry was noted, and before the spans of all lines were in it.
+        cut_to_lines(&call.home().join(ACKS), 1);
+        let mut entries = files_below(&ended.outbox());
+        entries.retain(|file| file.extension().is_some_and(|suffix| suffix == "jsonl"));
+        // The lines went together or each by itself: one entry is made of what there is.
+        let kept = ended.kept();
+        let spans = |request: &Value| {
+            let spans = &request["resourceSpans"][0]["scopeSpans"][0]["spans"];
+            spans.as_array().unwrap().clone()
+        };
+        let mut spans: Vec<Value> = kept.iter().flat_map(spans).collect();
+        assert_eq!(spans.len(), 4);
+        spans.truncate(2 * in_entry);
+        let mut request = kept[0].clone();
+        request["resourceSpans"][0]["scopeSpans"][0]["spans"] = json!(spans);
+        for entry in &entries[1..] {
+            fs::remove_file(entry).unwrap();
+        }
+
+        let langfuse = langfuse(&memory);
+        let arguments = [&["in.jsonl"][..], &RESUME].concat();
+        again(&call, model.url(), langfuse.url(), &arguments)
+            .run()
+            .code(0);
+        Langspan::new(&["resend"])
+            .langfuse_at(langfuse.url())
+            .after(&ended)
+            .run()
+            .code(0);
+        assert_eq!(memory.counts(&id_of("r/twice")), [1; 4], "{in_entry}");
+    }
 }
 
 #[test]
