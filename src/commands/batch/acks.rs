@@ -4,7 +4,7 @@
 //! A JSON object a line: the first says which run it is, each other what became of some lines. It is appended to,
 //! and read leniently: a last line that was cut off is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -227,27 +227,33 @@ impl Acks {
 impl Noted {
     pub fn take(&mut self, note: Note) {
         match note {
-            Note::Accepted(lines) => lines
-                .into_iter()
-                .for_each(|line| self.accepted.insert(line)),
+            Note::Accepted(lines) => {
+                // An entry that held them is gone.
+                self.forget(&lines);
+                for line in lines {
+                    self.accepted.insert(line);
+                }
+            }
             Note::Spooled { entry, lines } => self.spooled.entry(entry).or_default().extend(lines),
             Note::Redone(redone) => {
                 // What was noted of them is of the calls before.
-                self.forget(redone.iter().map(|(line, _)| *line).collect());
+                self.forget(&redone.iter().map(|(line, _)| *line).collect::<Vec<_>>());
                 self.redone.extend(redone);
             }
-            Note::Forgotten(lines) => self.forget(lines),
+            Note::Forgotten(lines) => self.forget(&lines),
         }
     }
 
-    fn forget(&mut self, lines: Vec<u64>) {
-        let mut forgotten = Lines::default();
+    fn forget(&mut self, lines: &[u64]) {
         for line in lines {
-            self.accepted.remove(line);
-            forgotten.insert(line);
+            self.accepted.remove(*line);
         }
+        if self.spooled.is_empty() {
+            return;
+        }
+        let forgotten: HashSet<u64> = lines.iter().copied().collect();
         for spooled in self.spooled.values_mut() {
-            spooled.retain(|line| !forgotten.contains(*line));
+            spooled.retain(|line| !forgotten.contains(line));
         }
     }
 }

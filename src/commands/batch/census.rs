@@ -45,17 +45,15 @@ enum By {
 }
 
 impl Census {
-    /// A trace of a call that began at `start` was sent.
-    pub fn add(&mut self, session: &str, trace_id: TraceId, start: Timestamp) {
+    /// A trace of a call that began between the two `starts` was sent.
+    pub fn add(&mut self, session: &str, trace_id: TraceId, starts: (Timestamp, Timestamp)) {
         let traces = match self.sessions.get_mut(session) {
             Some(traces) => traces,
             None => self.sessions.entry(session.to_owned()).or_default(),
         };
         traces.push(beginning(trace_id));
-        self.window = Some(match self.window {
-            Some((from, to)) => (from.min(start), to.max(start)),
-            None => (start, start),
-        });
+        let (from, to) = self.window.unwrap_or(starts);
+        self.window = Some((from.min(starts.0), to.max(starts.1)));
     }
 
     /// Asks until every trace is known, or `wait` has passed.

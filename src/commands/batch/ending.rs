@@ -304,10 +304,13 @@ impl Ending<'_> {
             Some(error) => format!("the traces could not be counted: {}", error.message),
             None => format!("{known} of {sent} traces can be read"),
         };
+        let status = error.and_then(|error| error.status);
+        let remedy = match status {
+            Some(401 | 403) => "they were accepted, but these keys may not read: use keys that may",
+            _ => "they were accepted: raise --wait, or look whether the server's worker runs",
+        };
         let failure = Failure::new(Kind::NotReadable, message);
-        Some(Err(failure
-            .hint("they were accepted: raise --wait, or look whether the server's worker runs")
-            .status(error.and_then(|error| error.status))))
+        Some(Err(failure.hint(remedy).status(status)))
     }
 }
 

@@ -95,10 +95,7 @@ impl History {
         if lines.is_empty() {
             return Ok(());
         }
-        let note = Note::Forgotten(lines);
-        self.note(&note)?;
-        self.ledger.noted.take(note);
-        Ok(())
+        self.take(Note::Forgotten(lines))
     }
 
     /// Takes the entries of the outbox into account that hold traces of the run, although a kill came before that
@@ -163,6 +160,16 @@ impl History {
             Some(acks) => acks.note(note).map_err(|error| unnoted(&error)),
             None => Ok(()),
         }
+    }
+
+    /// Notes what became of lines of earlier runs, and goes by it.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn take(&mut self, note: Note) -> Result<(), Failure> {
+        self.note(&note)?;
+        self.ledger.noted.take(note);
+        Ok(())
     }
 
     /// How many lines have their trace in the outbox.
@@ -235,7 +242,8 @@ impl History {
 
     /// Takes the failed lines out of the output, to be asked again; each is noted first, so that a kill in between
     /// does not make one redo look like the call before. Those stay whose trace is not settled: it could not be
-    /// rebuilt any more. So do those behind the `last` line that this run will reach.
+    /// rebuilt any more, or nobody would remember its entry in the outbox. So do those behind the `last` line that this
+    /// run will reach.
     ///
     /// # Errors
     /// When the output or the notes cannot be written.
@@ -243,10 +251,12 @@ impl History {
         let Some(past) = &self.ledger.past else {
             return Ok(());
         };
+        let spooled = self.ledger.noted.spooled.values().flatten().copied();
+        let waiting: HashSet<u64> = spooled.collect();
         let failed = past.failed.iter();
         let redone = failed
             .filter(|line| last.is_none_or(|last| *line <= last))
-            .filter(|line| !past.unsettled.contains_key(line))
+            .filter(|line| !past.unsettled.contains_key(line) && !waiting.contains(line))
             .map(|line| (line, self.redo(line) + 1));
         let redone: Vec<(u64, u32)> = redone.collect();
         if redone.is_empty() {

@@ -113,7 +113,7 @@ fn settle(
     } = delivered;
     traces.add(lines.len(), unaccepted, &delivery.spool);
     if let Some(note) = Note::of(&lines, &delivery.spool) {
-        history.note(&note)?;
+        history.take(note)?;
         history.settle(&lines);
     }
     if !delivery.outcome.is_accepted() {

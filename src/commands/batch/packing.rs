@@ -181,6 +181,12 @@ impl<R: BufRead> Frames<R> {
         }
     }
 
+    /// Whether the frame that has ended is what was packed, as far as it tells.
+    fn is_sound(&self) -> bool {
+        let told = self.decoder.get_checksum_from_data();
+        told.is_none() || told == self.decoder.get_calculated_checksum()
+    }
+
     /// Begins the next frame; says whether there is one.
     fn begin(&mut self) -> io::Result<bool> {
         use FrameDecoderError::ReadFrameHeaderError as Header;
@@ -211,6 +217,9 @@ impl<R: BufRead> Read for Frames<R> {
                 self.decoder
                     .decode_blocks(&mut self.source, one)
                     .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+            } else if !self.is_sound() {
+                let damaged = "its checksum tells that it is damaged";
+                return Err(io::Error::new(ErrorKind::InvalidData, damaged));
             } else if !self.begin()? {
                 return Ok(0);
             }

@@ -32,8 +32,8 @@ pub struct Past {
     pub redos: HashMap<u64, u32>,
     /// Answered lines of which nobody noted that their trace was accepted.
     pub unsettled: HashMap<u64, Unsettled>,
-    /// When the first call began.
-    pub began: Option<Timestamp>,
+    /// When the first and the last call began.
+    pub starts: Option<(Timestamp, Timestamp)>,
 }
 
 /// A line whose trace may not have arrived.
@@ -66,7 +66,7 @@ impl Past {
             failed: Lines::default(),
             redos: HashMap::new(),
             unsettled: HashMap::new(),
-            began: None,
+            starts: None,
         };
         past.scan(noted).map_err(|wrong| match wrong {
             Wrong::Unreadable(error) => cannot(error),
@@ -118,10 +118,10 @@ impl Past {
                 ));
             }
             self.answered.insert(line);
-            self.began = match (self.began, answer.langspan.start_time) {
-                (Some(began), Some(start)) => Some(began.min(start)),
-                (began, start) => began.or(start),
-            };
+            if let Some(start) = answer.langspan.start_time {
+                let (first, last) = self.starts.unwrap_or((start, start));
+                self.starts = Some((first.min(start), last.max(start)));
+            }
             if answer.is_failed() {
                 self.failed.insert(line);
             }

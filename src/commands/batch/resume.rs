@@ -138,9 +138,10 @@ impl Compared {
             None => {
                 let is_traced = ids::is_sampled(trace_id, settings.delivery.sample)
                     || history.has_failed(line.number);
-                if let (true, Some(began)) = (is_traced, history.past().and_then(|past| past.began))
+                if let (true, Some(starts)) =
+                    (is_traced, history.past().and_then(|past| past.starts))
                 {
-                    self.census.add(&session, trace_id, began);
+                    self.census.add(&session, trace_id, starts);
                 }
             }
         }
@@ -206,7 +207,7 @@ impl Again<'_> {
             match self.deliver_entry(&id).await {
                 Ok(()) => {
                     traces.accepted += count;
-                    history.note(&Note::Accepted(lines))?;
+                    history.take(Note::Accepted(lines))?;
                 }
                 Err(failure) => {
                     traces.spooled += count;

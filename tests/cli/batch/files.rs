@@ -148,6 +148,15 @@ fn a_zstd_file_of_the_usual_tool_is_read() {
     let ended = call.run();
     ended.code(0);
     assert_eq!(texts(&ended.stdout), two_answers());
+
+    // Another letter within: the checksum at the end is of what was there.
+    let damaged: Vec<u8> = FILE
+        .iter()
+        .map(|byte| if *byte == b'a' { b'x' } else { *byte })
+        .collect();
+    let call = servers.call(&["batch", "in.zst", "--strict"]);
+    call.file("in.zst", damaged);
+    call.run().code(6).stderr_has("damaged");
 }
 
 #[test]

@@ -1016,6 +1016,54 @@ fn a_failed_line_is_not_asked_again_while_its_trace_may_be_missing() {
 }
 
 #[test]
+fn a_failed_line_is_not_asked_again_while_its_trace_waits_in_the_outbox() {
+    let (memory, model) = (Memory::default(), failing_once(&[2]));
+    let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
+    let call = batch(
+        &prompts(3),
+        &model,
+        &refusing,
+        &["--out", OUT, "--run", "r"],
+    );
+    call.run().code(5);
+    again(&call, model.url(), refusing.url(), &RETRY)
+        .run()
+        .code(5);
+    assert_eq!(asked(&model), once(1..=3));
+
+    let langfuse = langfuse(&memory);
+    let ended = again(&call, model.url(), langfuse.url(), &RETRY).run();
+    ended.code(0);
+    assert_eq!(ended.outbox_files(), Vec::<String>::new());
+    let mut all: Vec<String> = trace_ids(&call.home().join(OUT)).into_values().collect();
+    all.push(id_of("r/line-2"));
+    assert_once(&memory, &all);
+}
+
+#[test]
+fn what_was_delivered_from_the_outbox_waits_there_no_more() {
+    let (memory, model) = (Memory::default(), model());
+    let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
+    let call = batch(
+        &prompts(3),
+        &model,
+        &refusing,
+        &["--out", OUT, "--run", "r"],
+    );
+    call.run().code(5);
+    let langfuse = langfuse(&memory);
+    let arguments = [&["in.jsonl"], &RESUME[..]].concat();
+    again(&call, model.url(), langfuse.url(), &arguments)
+        .run()
+        .code(0);
+    let acks = fs::read_to_string(call.home().join(ACKS)).unwrap();
+    let without = [&arguments[..], &["--no-outbox"]].concat();
+    let ended = again(&call, model.url(), langfuse.url(), &without).run();
+    ended.code(0).stderr_has("traces: 0 accepted");
+    assert_eq!(fs::read_to_string(call.home().join(ACKS)).unwrap(), acks);
+}
+
+#[test]
 fn retry_errors_needs_resume() {
     let call = Langspan::new(&["batch", "in.jsonl", "--out", OUT, "--retry-errors"]);
     call.file("in.jsonl", prompts(1));

@@ -107,7 +107,8 @@ impl Pool<'_> {
         let (exchange, trace) = (&filtered.exchange, &filtered.trace);
         if settings.delivery.verify.is_some() {
             let session = trace.session.as_deref().unwrap_or_default();
-            self.census.add(session, context.trace_id, exchange.start);
+            let starts = (exchange.start, exchange.start);
+            self.census.add(session, context.trace_id, starts);
         }
         let mut spans = Vec::from(spans::spans(exchange, trace, context, self.tools.dialect));
         if let Arrived::Known(arrived) = &self.ends.history.arrived {
