@@ -24,6 +24,8 @@ pub struct Run {
     pub model: String,
     /// `K/N`; none of a run that is not divided.
     pub shard: Option<String>,
+    /// Of lines that name none: where Langfuse is asked what of the run has arrived.
+    pub session: Option<String>,
 }
 
 /// What became of lines.
@@ -267,6 +269,7 @@ mod tests {
             name: "r".to_owned(),
             model: "m".to_owned(),
             shard: None,
+            session: Some("r".to_owned()),
         }
     }
 

@@ -208,6 +208,7 @@ impl Plan {
             name: self.name.clone(),
             model: settings.model.name.value.clone(),
             shard: self.shard.map(|shard| shard.to_string()),
+            session: self.trace.session.clone(),
         }
     }
 
@@ -308,11 +309,12 @@ fn open_acks(path: &Path, out: &Path) -> Result<Acks, Failure> {
 
 /// Refuses to continue a run that was another.
 fn refuse_changes(earlier: &acks::Run, now: &acks::Run, path: &Path) -> Result<(), Failure> {
-    let shard = |run: &acks::Run| run.shard.clone().unwrap_or_else(|| "none".to_owned());
+    let known = |place: &Option<String>| place.clone().unwrap_or_else(|| "none".to_owned());
     let changes = [
         ("run", earlier.name.clone(), now.name.clone()),
         ("model", earlier.model.clone(), now.model.clone()),
-        ("shard", shard(earlier), shard(now)),
+        ("shard", known(&earlier.shard), known(&now.shard)),
+        ("session", known(&earlier.session), known(&now.session)),
     ];
     for (what, earlier, now) in changes {
         if earlier != now {

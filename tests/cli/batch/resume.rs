@@ -238,6 +238,8 @@ fn a_run_that_was_another_is_not_continued() {
         &["shard", "1/1", "2/2"],
     );
     refused(&of("r", "m1", &[]), &["shard", "1/1"]);
+    let moved = &["--shard", "1/1", "-S", "B"];
+    refused(&of("r", "m1", moved), &["session", "was r and is B now"]);
 
     let changed = prompts(4).replace("line 3", "line three");
     call.file("in.jsonl", changed);
