@@ -115,7 +115,8 @@ pub fn api(destination: &Destination, http: &reqwest::Client, console: &Console)
 
 fn open_outbox(place: &OutboxPlace) -> io::Result<Outbox> {
     match &place.dir {
-        Ok(dir) => Outbox::open(dir, place.max_bytes),
+        Ok(dir) => Outbox::open(dir, place.max_bytes)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dir.display()))),
         Err(why) => Err(io::Error::other(why.clone())),
     }
 }

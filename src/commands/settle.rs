@@ -304,6 +304,10 @@ impl Run {
         );
         let outcome = &delivery.outcome;
         let message = match (outcome, &self.settings.tracing) {
+            // The request may have left.
+            (Outcome::Unsent(why), _) if self.interrupted.is_some() => {
+                format!("whether the trace was accepted is not known: {why}")
+            }
             (Outcome::Unsent(why), _) => format!("the trace was not sent: {why}"),
             _ => format!(
                 "the trace was not accepted by {place}: {}",

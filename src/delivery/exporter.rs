@@ -205,7 +205,7 @@ impl Courier {
     /// Puts `payload` into the outbox; an error says why it cannot be.
     fn hold(&self, payload: &Payload) -> Result<Held, String> {
         match &self.outbox {
-            None => Err("there is no outbox (--no-outbox)".to_owned()),
+            None => Err("there is no outbox (--no-outbox, --sandbox)".to_owned()),
             Some(Err(error)) => Err(format!("the outbox cannot be used: {error}")),
             Some(Ok(outbox)) => outbox.hold(payload, self.meta(payload)).map_err(|error| {
                 let dir = outbox.dir().display();
