@@ -23,6 +23,7 @@ mod sandbox;
 mod settle;
 mod setup;
 mod show;
+mod unanswered;
 mod usage;
 
 pub use usage::say as say_usage;

@@ -7,17 +7,18 @@ use reqwest::Url;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::means;
+use super::interrupt::Interrupt;
+use super::{means, unanswered};
 use crate::cli::{self, Form};
 use crate::console::{self, Console};
-use crate::failure::{Failure, Kind, Verdict};
+use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::http::url::parse_http_url;
 use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::api::Place;
 use crate::langfuse::readback::{self, Poll};
 use crate::langfuse::{Api, ApiError, Row};
 use crate::output::tree::{self, Canvas};
-use crate::output::{Printer, SCHEMA_VERSION};
+use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Destination, Notes, Sources, destination};
 use crate::trace::ids;
 
@@ -28,7 +29,7 @@ pub async fn run(options: &cli::Show, console: &Console) -> Result<Verdict, Fail
     let form = settings::text_or_json("show", &options.output, &sources)?;
     let mut notes = Notes::default();
     let destination = destination::resolve(&options.destination, &sources, None, &mut notes)?;
-    console.hide(notes.secrets);
+    console.hide(std::mem::take(&mut notes.secrets));
     for warning in &notes.warnings {
         console.warn(warning);
     }
@@ -39,23 +40,50 @@ pub async fn run(options: &cli::Show, console: &Console) -> Result<Verdict, Fail
         Failure::config("a plain OTLP backend cannot be asked for a trace")
             .hint("set LANGFUSE_BASE_URL and the keys")
     })?;
-    let rows = read(&api, &trace_id, Duration::from_secs_f64(options.wait)).await?;
-    let mut printer = Printer::new(form);
-    if form == Form::Json {
-        let rows: Vec<_> = rows.iter().map(Row::json).collect();
+    let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+    let read = tokio::select! {
+        read = read(&api, &notes, &trace_id, Duration::from_secs_f64(options.wait)) => read,
+        signal = interrupt.wait() => Err(interrupted(signal)),
+    };
+    Ok(tell(&trace_id, read, Printer::new(form), console))
+}
+
+/// Says what was read, or why nothing was.
+fn tell(
+    trace_id: &str,
+    read: Result<Vec<Row>, Failure>,
+    mut printer: Printer,
+    console: &Console,
+) -> Verdict {
+    if printer.form() == Form::Json {
+        let error = read.as_ref().err();
+        let rows = read.as_deref().unwrap_or_default();
         printer.document(&json!({
-            "schema_version": SCHEMA_VERSION, "ok": true, "command": "show", "trace": {"id": trace_id}, "rows": rows, "error": null
+            "schema_version": SCHEMA_VERSION,
+            "ok": error.is_none(),
+            "command": "show",
+            "trace": {"id": trace_id},
+            "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "error": error.map(|failure| ErrorReport::new(failure, console)),
         }));
-    } else {
+    } else if let Ok(rows) = &read {
         let canvas = Canvas {
             width: console::columns(),
             colour: console::wants_colour(&io::stdout()),
         };
-        printer.text(&tree::draw(&trace_id, &rows, canvas));
+        printer.text(&tree::draw(trace_id, rows, canvas));
     }
-    printer
-        .take_failure()
-        .map_or_else(|| Ok(Verdict::default()), Err)
+    let mut verdict = Verdict::default();
+    for failure in [read.err(), printer.take_failure()].into_iter().flatten() {
+        console.error(&failure);
+        verdict.add(failure.kind);
+    }
+    verdict
+}
+
+fn interrupted(signal: Signal) -> Failure {
+    let message = "interrupted while the trace was read";
+    Failure::new(Kind::Interrupted(signal), message).hint("run it again")
 }
 
 /// The id itself, or that of a page's URL, which must be of the server that is asked.
@@ -98,7 +126,12 @@ fn is_of(url: &Url, destination: &Destination) -> bool {
 }
 
 /// The rows of the trace, waited for.
-async fn read(api: &Api, trace_id: &str, wait: Duration) -> Result<Vec<Row>, Failure> {
+async fn read(
+    api: &Api,
+    notes: &Notes,
+    trace_id: &str,
+    wait: Duration,
+) -> Result<Vec<Row>, Failure> {
     let place = Place {
         trace_id: trace_id.to_owned(),
         window: None,
@@ -108,7 +141,7 @@ async fn read(api: &Api, trace_id: &str, wait: Duration) -> Result<Vec<Row>, Fai
         Poll::Refused(error)
         | Poll::TimeUp {
             error: Some(error), ..
-        } => Err(unread(error)),
+        } => Err(unread(error, api, notes)),
         Poll::TimeUp { error: None, .. } => Err(Failure::new(
             Kind::NotReadable,
             format!("the trace {trace_id} is not there"),
@@ -118,13 +151,16 @@ async fn read(api: &Api, trace_id: &str, wait: Duration) -> Result<Vec<Row>, Fai
     }
 }
 
-fn unread(error: ApiError) -> Failure {
+fn unread(error: ApiError, api: &Api, notes: &Notes) -> Failure {
     let hint = if error.is_refusal() {
         "check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are of this server's project"
+            .to_owned()
     } else {
-        "check that the server is running and reachable from here"
+        unanswered::remedy(&error, &unanswered::setting(notes, api.base()))
     };
+    let is_passing = error.is_passing();
     Failure::new(Kind::Delivery, error.message)
         .status(error.status)
+        .retryable(is_passing)
         .hint(hint)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::RequestBuilder;
@@ -47,6 +47,8 @@ pub struct ApiError {
     /// The HTTP status, when there was an answer.
     pub status: Option<u16>,
     pub message: String,
+    /// What to do when TLS or a proxy kept the server from being asked.
+    pub remedy: Option<&'static str>,
     /// How long the server asked to wait.
     pub wait: Option<Duration>,
     /// Whether it is a Langfuse's own word that what was asked for is not there, and not just a path that nobody
@@ -60,6 +62,7 @@ impl ApiError {
         Self {
             status: None,
             message,
+            remedy: None,
             wait: None,
             is_absence: false,
         }
@@ -76,6 +79,11 @@ impl ApiError {
     /// Whether the server does not serve what was asked, so that another interface may tell.
     pub(super) fn is_unserved(&self) -> bool {
         self.status == Some(404) && !self.is_absence
+    }
+
+    /// Whether the same question may be answered later.
+    pub fn is_passing(&self) -> bool {
+        self.remedy.is_none() && matches!(self.status, None | Some(408 | 429 | 500..))
     }
 
     /// Whether the server refused the keys, which no repetition heals.
@@ -114,6 +122,11 @@ impl Api {
             .and_then(|major| major.parse::<u32>().ok());
         self.is_legacy = major.is_some_and(|major| major < 4);
         self
+    }
+
+    /// The server that is asked.
+    pub fn base(&self) -> &Base {
+        &self.base
     }
 
     /// The server's version; asks without keys.
@@ -259,15 +272,16 @@ impl Api {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         let unreachable = |error: reqwest::Error| {
-            ApiError::unanswered(format!(
-                "no answer from {}: {}",
-                self.base,
-                TransportError::from(error).message
-            ))
+            let error = TransportError::from(error);
+            ApiError {
+                remedy: error.remedy(),
+                ..ApiError::unanswered(format!("no answer from {}: {}", self.base, error.message))
+            }
         };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let wait = retry_after(response.headers());
+        let location = response.headers().get(LOCATION).cloned();
         let body = read_body(response, MOST_BYTES).await.map_err(unreachable)?;
         self.console.detail(1, || format!("< {status}"));
         self.console.detail(2, || {
@@ -284,7 +298,8 @@ impl Api {
             Some(json) if status.is_success() => Ok(json),
             json => Err(ApiError {
                 status: Some(status.as_u16()),
-                message: self.refusal(path, status, json.as_ref()),
+                message: self.refusal(path, status, json.as_ref(), location.as_ref()),
+                remedy: None,
                 wait,
                 is_absence: status == StatusCode::NOT_FOUND
                     && json.as_ref().is_some_and(says_absence),
@@ -292,10 +307,22 @@ impl Api {
         }
     }
 
-    fn refusal(&self, path: &str, status: StatusCode, body: Option<&Value>) -> String {
-        let words = body
-            .and_then(|body| body["message"].as_str())
-            .unwrap_or("no JSON answer");
+    fn refusal(
+        &self,
+        path: &str,
+        status: StatusCode,
+        body: Option<&Value>,
+        location: Option<&HeaderValue>,
+    ) -> String {
+        let words = match location {
+            Some(location) if status.is_redirection() => {
+                format!("go to {}", String::from_utf8_lossy(location.as_bytes()))
+            }
+            _ => body
+                .and_then(|body| body["message"].as_str())
+                .unwrap_or("no JSON answer")
+                .to_owned(),
+        };
         format!("{}{path} answered {status}: {words}", self.base)
     }
 }

@@ -233,7 +233,7 @@ impl Api {
         let mut waits = RETRY_WAITS_MS.into_iter().map(Duration::from_millis);
         loop {
             let error = match self.get(path, query, Credentials::Keys).await {
-                Err(error) if is_passing(&error) => error,
+                Err(error) if error.is_passing() => error,
                 answer => return answer,
             };
             let Some(wait) = waits.next() else {
@@ -252,11 +252,6 @@ impl Session<'_> {
     fn filter(&self) -> Value {
         json!({"column": "sessionId", "operator": "=", "value": self.id, "type": "string"})
     }
-}
-
-/// Whether the same question may be answered a little later.
-fn is_passing(error: &ApiError) -> bool {
-    matches!(error.status, None | Some(408 | 429 | 500..))
 }
 
 fn rows<'a>(path: &str, body: &'a Value) -> Result<&'a [Value], ApiError> {

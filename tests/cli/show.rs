@@ -1,11 +1,15 @@
 //! `langspan show`: a trace read back by id or URL, told as rows or drawn.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, dead_url};
+use crate::certificates::{Authority, Flaw};
+use crate::harness::{
+    Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, dead_url, wait_until,
+};
 use crate::stand_in::Sandbox;
 use crate::untouched::Untouched;
 
@@ -256,6 +260,37 @@ fn a_server_that_cannot_be_asked_is_told() {
 }
 
 #[test]
+fn the_remedy_is_of_what_the_server_answered() {
+    let html = |status| Reply::Answer(status, "text/html", "<html>hello</html>".to_owned());
+    let elsewhere = "https://langfuse.example.org/";
+    let moved = Reply::With(308, vec![("location", elsewhere.to_owned())], String::new());
+    for (reply, wanted, is_retryable) in [
+        (html(200), &["LANGFUSE_BASE_URL", "login page"][..], false),
+        (html(404), &["LANGFUSE_BASE_URL", "login page"], false),
+        (moved, &["redirects are not followed", elsewhere], false),
+        (html(503), &["try again later"], true),
+        (Reply::Close, &["LANGFUSE_BASE_URL", "running"], true),
+    ] {
+        let server = Scripted::always(reply);
+        let ended = show(server.url(), &["-o", "json", ID, "--wait", "0.2"]).run();
+        let error = ended.code(5).json()["error"].take();
+        assert_eq!(error["retryable"], is_retryable, "{error}");
+        for words in wanted {
+            ended.stderr_has(words);
+        }
+    }
+}
+
+#[test]
+fn an_authority_that_is_not_trusted_can_be_named() {
+    let authority = Authority::new();
+    let server = Scripted::start_tls(authority.server(Flaw::None).serving(), |_, _| Reply::Close);
+    let ended = show(server.url(), &[ID, "--wait", "0.2"]).run();
+    ended.code(5).stderr_has("--ca-file");
+    assert_eq!(server.count(), 0);
+}
+
+#[test]
 fn the_wait_bounds_a_server_that_says_nothing_too() {
     let server = Scripted::always(Reply::Hang);
     let start = Instant::now();
@@ -333,6 +368,44 @@ fn json_tells_of_a_failure_too() {
         assert_eq!(document["ok"], false);
         assert_eq!(document["error"]["kind"], kind, "{document:#}");
         assert_eq!(document["error"]["exit_code"], code, "{document:#}");
+    }
+}
+
+#[test]
+fn the_id_is_told_of_a_trace_that_is_not_there_too() {
+    let sandbox = sandbox("v4");
+    let missing = "0123456789abcdef0123456789abcdef";
+    let call = show(sandbox.url(), &["-o", "json", missing, "--wait", "0.5"]);
+    let document = call.run().code(7).json();
+    assert_eq!(document["command"], "show");
+    assert_eq!(document["trace"]["id"], missing);
+    assert_eq!(document["rows"], json!([]));
+}
+
+/// A `show` that gets `signal` once it has asked a server that gives no answer.
+fn interrupted(options: &[&str], signal: &str) -> Ended {
+    let server = Scripted::always(Reply::Hang);
+    let call = show(server.url(), &[&[ID], options].concat());
+    let child = call.spawn();
+    wait_until("the server is asked", || server.count() > 0);
+    let kill = Command::new("kill")
+        .args(["-s", signal, &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    call.ended(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_signal_is_told_as_any_other_failure() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let ended = interrupted(&[], signal);
+        ended.code(code).stdout("");
+        ended.stderr_has("error: interrupted").stderr_has("hint: ");
+        let document = interrupted(&["-o", "json"], signal).code(code).json();
+        assert_eq!(document["ok"], false);
+        assert_eq!(document["trace"]["id"], ID);
+        assert_eq!(document["error"]["kind"], "interrupted");
+        assert_eq!(document["error"]["exit_code"], code);
     }
 }
 

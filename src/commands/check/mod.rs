@@ -24,7 +24,7 @@ use crate::http::Proxies;
 use crate::langfuse::{Api, readback};
 use crate::model::{Nowhere, Progress};
 use crate::output::{DeliveryState, Printer, TraceReport};
-use crate::settings::{self, Settings, Sources, Tracing};
+use crate::settings::{self, Origin, Settings, Sources, Tracing};
 use crate::trace::{Exchange, TraceContext, ids, spans};
 use probes::{Ended, Target};
 use stages::Stages;
@@ -49,6 +49,7 @@ pub async fn run(options: &cli::Check, console: &Console) -> Result<Verdict, Fai
             console: console.clone(),
             printer: Printer::new(form),
             is_quiet: options.output.quiet,
+            under_way: ("settings", Instant::now()),
             ended: Vec::new(),
             verdict: Verdict::default(),
         },
@@ -80,7 +81,6 @@ type Stopped = String;
 impl Check<'_> {
     /// Runs the stages until one fails that the others need; says why the rest is skipped.
     async fn all(&mut self, junit: Option<&io::Result<File>>) -> Result<Stopped, Failure> {
-        let start = Instant::now();
         let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
         let prepared = match self.prepare(junit).await {
             Err(failure) if failure.kind == Kind::Usage => return Err(failure),
@@ -90,7 +90,7 @@ impl Check<'_> {
                 Ok(((settings, means), detail))
             }
         };
-        let Some((settings, means)) = self.stages.land("settings", start, prepared) else {
+        let Some((settings, means)) = self.stages.land(prepared) else {
             return Ok("settings failed".to_owned());
         };
         let Tracing::On(destination) = &settings.tracing else {
@@ -104,9 +104,11 @@ impl Check<'_> {
             console: &console,
         };
         tokio::select! {
+            // A stage has begun before a signal can end it.
+            biased;
             stopped = self.server(&target) => Ok(stopped),
             signal = interrupt.wait() => {
-                self.stages.verdict.add(Kind::Interrupted(signal));
+                self.stages.interrupt(signal);
                 Ok("interrupted".to_owned())
             }
         }
@@ -148,33 +150,33 @@ impl Check<'_> {
 
     /// All that is asked of a server.
     async fn server(&mut self, target: &Target<'_>) -> Stopped {
-        let start = Instant::now();
+        self.stages.begin("connect");
         if let Some(api) = &target.means.api {
             self.wait_for_server(api).await;
         }
         let connected = self.within(probes::connect(target)).await;
-        if self.stages.land("connect", start, connected).is_none() {
+        if self.stages.land(connected).is_none() {
             return "connect failed".to_owned();
         }
         let Some(api) = &target.means.api else {
             let failure =
                 Failure::config("a plain OTLP backend cannot be asked for more than a connection")
                     .hint("set LANGFUSE_BASE_URL and the keys to check a Langfuse");
-            self.stages
-                .land::<()>("health", Instant::now(), Err(failure));
+            self.stages.begin("health");
+            self.stages.land::<()>(Err(failure));
             return "a plain OTLP backend".to_owned();
         };
-        let start = Instant::now();
+        self.stages.begin("health");
         let health = self.within(probes::health(target, api)).await;
-        let Some(version) = self.stages.land("health", start, health) else {
+        let Some(version) = self.stages.land(health) else {
             return "health failed".to_owned();
         };
         let api = api.clone().for_version(&version);
-        let start = Instant::now();
+        self.stages.begin("auth");
         let auth = self
             .within(probes::auth(target, &api, !self.options.no_region_probe))
             .await;
-        let Some(project) = self.stages.land("auth", start, auth) else {
+        let Some(project) = self.stages.land(auth) else {
             return "auth failed".to_owned();
         };
         let context = TraceContext::root(ids::random());
@@ -187,6 +189,10 @@ impl Check<'_> {
             self.stages.skip("model", "only with --with-model");
             canary::exchange()
         };
+        // A model that took all the time has failed for it; the stages behind it never begin.
+        if self.stages.verdict.kind().is_some() && Instant::now() >= self.deadline {
+            return self.no_time();
+        }
         self.write(target, &api, &project, &exchange, &context)
             .await
     }
@@ -225,15 +231,18 @@ impl Check<'_> {
             status: None,
             verified: None,
         };
-        let start = Instant::now();
+        // What is known of the trace is told when the export is interrupted, too.
+        self.trace = Some(report.clone());
+        self.stages.begin("export");
         let exported = self
             .within(probes::export(target, spans.to_vec(), &mut report))
             .await;
-        if self.stages.land("export", start, exported).is_none() {
-            self.trace = Some(report);
+        let is_exported = self.stages.land(exported).is_some();
+        self.trace = Some(report.clone());
+        if !is_exported {
             return "export failed".to_owned();
         }
-        let start = Instant::now();
+        self.stages.begin("readable");
         let wait = Duration::from_secs_f64(self.options.wait);
         let read = self.within(async {
             let wanted = proof::wanted(&spans, exchange);
@@ -245,7 +254,7 @@ impl Check<'_> {
             kind: Kind::NotReadable,
             ..failure
         });
-        report.verified = Some(self.stages.land("readable", start, read).is_some());
+        report.verified = Some(self.stages.land(read).is_some());
         self.trace = Some(report);
         "nothing is left".to_owned()
     }
@@ -267,7 +276,7 @@ impl Check<'_> {
 
     /// A real completion; what comes of it is traced, a failure too.
     async fn model(&mut self, target: &Target<'_>, context: &TraceContext) -> Exchange {
-        let start = Instant::now();
+        self.stages.begin("model");
         let model = &target.settings.model;
         let request = model.chat("Answer with the one word: ok", false);
         let mut exchange = call::begin(model, request, Timestamp::now());
@@ -297,8 +306,12 @@ impl Check<'_> {
             kind: Kind::Model,
             ..failure
         });
-        self.stages.land("model", start, ended);
+        self.stages.land(ended);
         exchange
+    }
+
+    fn no_time(&self) -> String {
+        format!("no time left: --timeout is {} s", self.options.timeout)
     }
 
     /// Bounds a stage by the time for everything.
@@ -306,22 +319,24 @@ impl Check<'_> {
         if let Ok(ended) = timeout_at(self.deadline, stage).await {
             return ended;
         }
-        let message = format!("no time left: --timeout is {} s", self.options.timeout);
-        let failure = Failure::new(Kind::Delivery, message);
+        let failure = Failure::new(Kind::Delivery, self.no_time());
         Err(failure.hint("raise --timeout, or look what takes so long with -v"))
     }
 }
 
-/// What the settings say, and from where.
+/// What the settings say, and from where: the Langfuse or other server, the collector that the spans go to instead,
+/// and the public key.
 fn describe(settings: &Settings) -> String {
-    let wanted = ["destination", "public key"];
-    let shown = settings
-        .notes
-        .shown
-        .iter()
-        .filter(|shown| wanted.contains(&shown.name));
-    let parts: Vec<String> = shown
-        .map(|shown| format!("{} ({})", shown.value, shown.origin))
-        .collect();
-    parts.join(", ")
+    let shown = settings.notes.shown.iter();
+    let parts = shown.filter_map(|shown| {
+        let said = format!("{} ({})", shown.value, shown.origin);
+        match shown.name {
+            "collector" => Some(format!("spans to {said}")),
+            // The collector is all that there is.
+            "destination" if shown.origin == Origin::Flag("--otlp-endpoint") => None,
+            "destination" | "public key" => Some(said),
+            _ => None,
+        }
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::commands::means::Means;
-use crate::commands::remedy;
+use crate::commands::{remedy, unanswered};
 use crate::console::Console;
 use crate::delivery::Keep;
 use crate::failure::{Failure, Kind};
@@ -71,12 +71,18 @@ pub async fn health(target: &Target<'_>, api: &Api) -> Ended<String> {
             let detail = format!("Langfuse {version}");
             Ok((version, detail))
         }
-        Err(error) => Err(Failure::new(Kind::Delivery, error.message)
-            .status(error.status)
-            .hint(format!(
-                "check {}: is it the URL of a Langfuse? If so, its log says what it lacks",
-                chosen_by(target)
-            ))),
+        Err(error) => {
+            let setting = unanswered::setting(&target.settings.notes, api.base());
+            let hint = match error.status {
+                Some(500..) => format!(
+                    "check {setting}: is it the URL of a Langfuse? If so, its log says what it lacks"
+                ),
+                _ => unanswered::remedy(&error, &setting),
+            };
+            Err(Failure::new(Kind::Delivery, error.message)
+                .status(error.status)
+                .hint(hint))
+        }
     }
 }
 
@@ -94,27 +100,28 @@ pub async fn auth(target: &Target<'_>, api: &Api, probe_regions: bool) -> Ended<
     } else {
         Kind::Delivery
     };
-    let failure = Failure::new(kind, error.message).status(error.status);
-    match error.status {
-        Some(401) => {}
+    let setting = unanswered::setting(&target.settings.notes, api.base());
+    let hint = match error.status {
+        Some(401) => region_of_keys(target, probe_regions).await.unwrap_or_else(|| {
+            format!(
+                "check the key pair ({}); a server that has just started may not know it for five minutes",
+                origins(target.settings)
+            )
+        }),
         Some(403) => {
-            return Err(failure.hint(
-                "use a project's own key pair, not a bearer token or an organization's key",
-            ));
+            "use a project's own key pair, not a bearer token or an organization's key".to_owned()
         }
-        _ => {
-            return Err(failure
-                .retryable(true)
-                .hint("the server is busy or broken: try again later"));
-        }
-    }
-    Err(match region_of_keys(target, probe_regions).await {
-        Some(hint) => failure.hint(hint),
-        None => failure.hint(format!(
-            "check the key pair ({}); a server that has just started may not know it for five minutes",
+        Some(200..300) => format!(
+            "check {setting} and the key pair ({}): is it the URL of a Langfuse, and do the keys belong to a project?",
             origins(target.settings)
-        )),
-    })
+        ),
+        _ => unanswered::remedy(&error, &setting),
+    };
+    let is_passing = error.is_passing();
+    Err(Failure::new(kind, error.message)
+        .status(error.status)
+        .retryable(is_passing)
+        .hint(hint))
 }
 
 /// Which region of Langfuse Cloud knows the keys that this one refused.

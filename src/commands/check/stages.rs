@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::probes::Ended;
 use crate::cli::Form;
 use crate::console::Console;
-use crate::failure::{Failure, Verdict};
+use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::output::stages::{CheckReport, Stage, Status, to_junit, to_markdown};
 use crate::output::{Printer, SCHEMA_VERSION, TraceReport};
 use crate::settings::Sources;
@@ -24,13 +24,21 @@ pub struct Stages {
     pub console: Console,
     pub printer: Printer,
     pub is_quiet: bool,
+    /// The stage that began last, and when.
+    pub under_way: (&'static str, Instant),
     pub ended: Vec<Stage>,
     pub verdict: Verdict,
 }
 
 impl Stages {
-    /// Notes how a stage ended; gives what the next ones need.
-    pub fn land<T>(&mut self, name: &'static str, start: Instant, ended: Ended<T>) -> Option<T> {
+    /// Notes that a stage is under way from now on.
+    pub fn begin(&mut self, name: &'static str) {
+        self.under_way = (name, Instant::now());
+    }
+
+    /// Notes how the stage that is under way ended; gives what the next ones need.
+    pub fn land<T>(&mut self, ended: Ended<T>) -> Option<T> {
+        let (name, start) = self.under_way;
         let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (status, detail, hint, found) = match ended {
             Ok((found, detail)) => (Status::Ok, detail, None, Some(found)),
@@ -52,6 +60,18 @@ impl Stages {
             hint,
         });
         found
+    }
+
+    /// Notes that a signal ended the stage that is under way. That is told on stderr in any form: it says nothing of
+    /// what was checked.
+    pub fn interrupt(&mut self, signal: Signal) {
+        let (name, _) = self.under_way;
+        let message = format!("interrupted while the stage `{name}` was under way");
+        let failure = Failure::new(Kind::Interrupted(signal), message).hint("run it again");
+        if self.are_shown() {
+            self.console.error(&failure);
+        }
+        self.land::<()>(Err(failure));
     }
 
     /// Notes that a stage does not run.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{HEALTH, PROJECTS, STAGES, VERSIONS, check};
-use crate::harness::{Ended, Langspan, Reply, Scripted, TRACES, dead_url};
+use super::{HEALTH, PROJECTS, STAGES, VERSIONS, assert_fails_at, check, words};
+use crate::harness::{Ended, Langspan, Reply, Scripted, TRACES, dead_url, wait_until};
 use crate::stand_in::Sandbox;
 
 /// One check for each exit code that is one of its own.
@@ -304,10 +304,7 @@ fn a_refusal_that_spans_lines_stays_on_its_own() {
         );
     }
     let ended = check(server.url(), &[]).run();
-    assert!(
-        super::words(&ended, "auth").contains("<b>no</b>"),
-        "{ended:#?}"
-    );
+    assert!(words(&ended, "auth").contains("<b>no</b>"), "{ended:#?}");
 }
 
 fn annotations(ended: &Ended) -> Vec<&str> {
@@ -400,4 +397,52 @@ fn wire_detail_shows_no_keys() {
     let ended = check_as_text(sandbox.url()).arg("-vvv").run();
     ended.code(0).stderr_lacks(&sandbox.authorization());
     ended.stderr_has("/api/public/health");
+}
+
+/// A check that gets `signal` once its canary has been exported to a server that gives no answer.
+fn interrupted(call: impl Fn(&str) -> Langspan, signal: &str) -> Ended {
+    let sandbox = Arc::new(Sandbox::start());
+    let server = Scripted::before(&sandbox, |_, _, _| Reply::Hang);
+    let call = call(server.url());
+    let child = call.spawn();
+    wait_until("the canary is exported", || !server.exports().is_empty());
+    let kill = Command::new("kill")
+        .args(["-s", signal, &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    call.ended(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_signal_fails_the_stage_that_is_under_way() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let ended = interrupted(|url| check(url, &["--junit", "junit.xml"]), signal);
+        assert_fails_at(&ended, "export", code);
+        assert!(
+            words(&ended, "export").contains("interrupted"),
+            "{ended:#?}"
+        );
+        assert!(
+            words(&ended, "readable").contains("interrupted"),
+            "{ended:#?}"
+        );
+        assert_eq!(ended.json()["trace"]["delivery"], "failed");
+        let junit = junit(&ended.home().join("junit.xml"));
+        assert_eq!(junit["suite"]["failures"], "1");
+        let failure = junit["cases"][5]["inside"]["failure"].to_string();
+        assert!(failure.contains("interrupted"), "{junit:#}");
+    }
+}
+
+#[test]
+fn a_signal_is_an_error_with_a_remedy_in_every_form() {
+    for options in [&[][..], &["-q"], &["-o", "json"]] {
+        let call = |url: &str| Langspan::new(&[&["check"], options].concat()).langfuse_at(url);
+        let ended = interrupted(call, "INT");
+        ended.code(130);
+        let lines: Vec<&str> = ended.stderr.lines().collect();
+        assert_eq!(lines.len(), 2, "{options:?}: {ended:#?}");
+        assert!(lines[0].starts_with("error: interrupted"), "{ended:#?}");
+        assert!(lines[1].starts_with("hint: "), "{ended:#?}");
+    }
 }

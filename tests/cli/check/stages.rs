@@ -9,6 +9,7 @@ use super::{
     HEALTH, PROJECTS, STAGES, VERSIONS, assert_fails_at, assert_whole, check, stage, statuses,
     words,
 };
+use crate::certificates::{Authority, Flaw};
 use crate::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, completion, dead_url, forward,
 };
@@ -128,6 +129,17 @@ fn a_url_that_is_none_is_named_with_its_variable() {
         &["LANGFUSE_BASE_URL", "cloud.langfuse.com"],
     );
     assert!(ended.json()["trace"].is_null());
+}
+
+#[test]
+fn a_collector_and_who_chose_it_are_named_with_the_settings() {
+    let (sandbox, collector) = (Sandbox::start(), dead_url());
+    let options = ["--otlp-endpoint", &collector, "--no-write"];
+    let words = words(&check(sandbox.url(), &options).run(), "settings");
+    let spans_go = format!("spans to {collector}/v1/traces (--otlp-endpoint)");
+    for wanted in [&spans_go, sandbox.url(), "LANGFUSE_BASE_URL"] {
+        assert!(words.contains(wanted), "{wanted} is missing: {words}");
+    }
 }
 
 #[test]
@@ -292,6 +304,44 @@ fn a_server_that_is_ill_is_not_blamed_on_the_keys() {
     let server = with(&sandbox, PROJECTS, message(500, "oops"));
     let hint = stage(&check(server.url(), &[]).run(), "auth")["hint"].to_string();
     assert!(!hint.contains("key"), "{hint}");
+}
+
+#[test]
+fn an_answer_that_names_no_project_has_another_remedy_than_to_wait() {
+    let sandbox = sandbox("v4");
+    for (reply, wanted) in [
+        (html(200), &["LANGFUSE_BASE_URL", "belong to a project"][..]),
+        (
+            Reply::json(200, &json!({"data": []})),
+            &["LANGFUSE_PUBLIC_KEY", "belong to a project"],
+        ),
+        (html(404), &["LANGFUSE_BASE_URL", "login page"]),
+    ] {
+        let server = with(&sandbox, PROJECTS, reply);
+        let ended = check(server.url(), &[]).run();
+        assert_fails_at(&ended, "auth", 5);
+        let words = words(&ended, "auth");
+        for wanted in wanted {
+            assert!(words.contains(wanted), "{wanted} is missing: {words}");
+        }
+        assert!(!words.contains("later"), "{words}");
+    }
+}
+
+/// Behind a collector the Langfuse is another server, chosen by another setting.
+#[test]
+fn the_remedy_for_the_langfuse_behind_a_collector_names_its_own_setting() {
+    let authority = Authority::new();
+    let langfuse = Scripted::start_tls(authority.server(Flaw::None).serving(), |_, _| Reply::Close);
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    let options = ["--otlp-endpoint", collector.url()];
+    let ended = check(langfuse.url(), &options).run();
+    assert_fails_at(&ended, "health", 5);
+    assert!(words(&ended, "health").contains("--ca-file"), "{ended:#?}");
+    let ended = check(&dead_url(), &options).run();
+    assert_fails_at(&ended, "health", 5);
+    let words = words(&ended, "health");
+    assert!(words.contains("LANGFUSE_BASE_URL"), "{words}");
 }
 
 // Model.
@@ -462,6 +512,17 @@ fn the_time_for_everything_ends_a_stage() {
 }
 
 #[test]
+fn a_model_that_takes_all_the_time_leaves_none_to_fail_in() {
+    let (sandbox, model) = (sandbox("v4"), Scripted::always(Reply::Hang));
+    let ended = with_model_at(&sandbox, model.url(), &["--timeout", "1"]);
+    assert_fails_at(&ended, "model", 4);
+    for name in ["export", "readable"] {
+        let words = words(&ended, name);
+        assert!(words.contains("--timeout"), "{name}: {words}");
+    }
+}
+
+#[test]
 fn the_time_for_everything_ends_the_wait_for_the_trace() {
     let sandbox = sandbox("v4");
     let server = with(&sandbox, TRACES, Reply::json(200, &json!({})));
@@ -546,6 +607,14 @@ fn a_plain_otlp_backend_is_connected_to_and_no_more() {
             .iter()
             .all(|request| request.method == "GET")
     );
+}
+
+#[test]
+fn a_plain_otlp_backend_is_named_once() {
+    let backend = Scripted::always(html(404));
+    let call = Langspan::new(&["check", "-o", "json", "--otlp-endpoint", backend.url()]);
+    let expected = format!("spans to {}/v1/traces (--otlp-endpoint)", backend.url());
+    assert_eq!(stage(&call.run(), "settings")["detail"], expected);
 }
 
 #[test]
