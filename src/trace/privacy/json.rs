@@ -258,10 +258,28 @@ mod tests {
         fn what_is_rewritten_to_itself_says_the_same(name in ".*", text in ".*") {
             let value = json!({&name: [&text, {&text: &name}, 1.5, null]});
             for json in [value.to_string(), format!("{value:#}")] {
-                let same = rewrite("", &json, |_, text| Some(text.to_owned())).unwrap();
-                prop_assert_eq!(serde_json::from_str::<Value>(&same).unwrap(), value.clone());
+                let is_text = |place| place != Place::Number;
+                let same = rewrite("", &json, |place, text| is_text(place).then(|| text.to_owned()));
+                let same: Value = serde_json::from_str(&same.unwrap()).unwrap();
+                prop_assert_eq!(same, value.clone());
             }
         }
+    }
+
+    #[test]
+    fn a_number_becomes_the_string_that_takes_its_place() {
+        let json = r#"{"1":[-12e+3 ,4.5],"a":67}"#;
+        let mut seen = Vec::new();
+        let rewritten = rewrite("", json, |place, text| {
+            seen.push((place == Place::Number, text.to_owned()));
+            (text == "4.5").then(|| "x".to_owned())
+        });
+        assert_eq!(rewritten.unwrap(), r#"{"1":[-12e+3 ,"x"],"a":67}"#);
+        let numbers = seen.iter().filter(|(is_number, _)| *is_number);
+        assert_eq!(
+            numbers.map(|(_, text)| text.as_str()).collect::<Vec<_>>(),
+            ["-12e+3", "4.5", "67"]
+        );
     }
 
     #[test]
