@@ -329,7 +329,7 @@ impl<'a> Pool<'a> {
         self.calls.len() < concurrency
             && self.uploads.len() < concurrency
             // An answer that is not written is paid for again after a kill.
-            && self.unwritten.len() <= concurrency
+            && self.unwritten.len() + self.untaken <= concurrency
             && self.order.held_with(self.untaken) <= 4 * concurrency
             && self.ends.writer.waiting_bytes() < MOST_UNWRITTEN
             && self.ends.tracer.as_ref().is_none_or(Tracer::has_room)
