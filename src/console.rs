@@ -175,6 +175,12 @@ fn one_line(text: &str) -> String {
     line
 }
 
+/// A count of things that take an `s` when they are several: `1 line`, `2 lines`.
+pub fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,10 @@
 //! `langspan`: runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 //!
-//! Data flows one way and imports point down: commands · output · settings · cli · delivery · langfuse · trace ·
+//! Data flows one way and imports point down: commands · batch · app · output · settings · cli · delivery · langfuse · trace ·
 //! model · http · sandbox · console · failure · secret.
 
+mod app;
+mod batch;
 mod cli;
 mod commands;
 mod console;

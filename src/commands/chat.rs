@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal};
 
-use super::prompt::Prompt;
-use super::run::Run;
+use crate::app::prompt::Prompt;
+use crate::app::run::Run;
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};

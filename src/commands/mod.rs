@@ -1,32 +1,15 @@
 //! The verbs. They never import each other; what `chat` and `replay` share is `run`.
 
 mod batch;
-mod call;
 mod chat;
 mod check;
 mod completions;
-mod documents;
-mod embedded;
-mod interrupt;
-mod journal;
-mod lookup;
-mod means;
-mod media;
-mod prompt;
-mod proof;
-mod redeliver;
-mod remedy;
 mod replay;
 mod resend;
-mod run;
 mod sandbox;
-mod settle;
-mod setup;
 mod show;
-mod unanswered;
-mod usage;
 
-pub use usage::say as say_usage;
+pub use crate::app::usage_error::say as say_usage;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;

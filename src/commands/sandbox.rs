@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::embedded::{listen, store};
-use super::interrupt::Interrupt;
+use crate::app::embedded_sandbox::{listen, store};
+use crate::app::signals::Interrupt;
 use crate::cli::{self, Form, LangfuseVersion};
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;

@@ -7,8 +7,8 @@ use reqwest::Url;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::interrupt::Interrupt;
-use super::{means, unanswered};
+use crate::app::signals::Interrupt;
+use crate::app::{clients, unanswered};
 use crate::cli::{self, Form};
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Signal, Verdict};
@@ -35,8 +35,8 @@ pub async fn run(options: &cli::Show, console: &Console) -> Result<Verdict, Fail
     }
     let trace_id = trace_id(&options.trace, &destination)?;
     let tls = destination::tls_files(&options.destination, &sources);
-    let http = means::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
-    let api = means::api(&destination, &http, console).ok_or_else(|| {
+    let http = clients::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
+    let api = clients::api(&destination, &http, console).ok_or_else(|| {
         Failure::config("a plain OTLP backend cannot be asked for a trace")
             .hint("set LANGFUSE_BASE_URL and the keys")
     })?;

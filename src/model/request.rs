@@ -286,6 +286,20 @@ impl Serialize for Request {
     }
 }
 
+/// Checks the `url` of an OpenAI Batch line.
+///
+/// # Errors
+/// When it names another endpoint than chat completions.
+pub fn check_batch_url(url: Option<&Value>) -> Result<(), String> {
+    match url {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(url)) if url.ends_with("/chat/completions") => Ok(()),
+        Some(url) => Err(format!(
+            "the Batch line asks for {url}, not for chat completions"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -2,11 +2,8 @@
 
 pub mod dry_run;
 pub mod printer;
-pub mod progress;
 pub mod report;
 pub mod stages;
-pub mod summary;
-pub mod tally;
 pub mod tree;
 
 pub use printer::Printer;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::harness::files_below;
 
 /// Top to bottom. A module imports from itself and from those below it.
-const LAYERS: [&str; 13] = [
-    "commands", "output", "settings", "cli", "delivery", "langfuse", "trace", "model", "http",
-    "sandbox", "console", "failure", "secret",
+const LAYERS: [&str; 15] = [
+    "commands", "batch", "app", "output", "settings", "cli", "delivery", "langfuse", "trace",
+    "model", "http", "sandbox", "console", "failure", "secret",
 ];
-const VERBS: [&str; 7] = [
+const VERBS: [&str; 8] = [
+    "batch",
     "chat",
     "check",
     "completions",

@@ -13,10 +13,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::call::{self, Caller};
-use super::interrupt::Interrupt;
-use super::means::Means;
-use super::{embedded, proof};
+use crate::app::clients::Means;
+use crate::app::model_call::{self, Caller};
+use crate::app::signals::Interrupt;
+use crate::app::{embedded_sandbox, verify};
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Verdict};
@@ -126,7 +126,7 @@ impl Check<'_> {
             );
         }
         let port = if self.options.sandbox {
-            Some(embedded::start(&Sources::default()).await?)
+            Some(embedded_sandbox::start(&Sources::default()).await?)
         } else {
             None
         };
@@ -245,9 +245,9 @@ impl Check<'_> {
         self.stages.begin("readable");
         let wait = Duration::from_secs_f64(self.options.wait);
         let read = self.within(async {
-            let wanted = proof::wanted(&spans, exchange);
+            let wanted = verify::wanted(&spans, exchange);
             let found = readback::wait(api, &wanted, Instant::now() + wait).await;
-            proof::of(found, &spans, settings.trace.environment.as_deref(), wait)?;
+            verify::of(found, &spans, settings.trace.environment.as_deref(), wait)?;
             Ok(((), report.url.clone().unwrap_or_default()))
         });
         let read = read.await.map_err(|failure| Failure {
@@ -279,7 +279,7 @@ impl Check<'_> {
         self.stages.begin("model");
         let model = &target.settings.model;
         let request = model.chat("Answer with the one word: ok", false);
-        let mut exchange = call::begin(model, request, Timestamp::now());
+        let mut exchange = model_call::begin(model, request, Timestamp::now());
         let ended = self.within(async {
             let caller = Caller {
                 http: &target.means.http,
@@ -290,7 +290,7 @@ impl Check<'_> {
             let never = std::future::pending();
             let mut progress = Progress::default();
             let sink = &mut Nowhere;
-            call::complete(
+            model_call::complete(
                 &mut exchange,
                 Some(context),
                 &caller,

@@ -7,8 +7,9 @@ use reqwest::Url;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::commands::means::Means;
-use crate::commands::{remedy, unanswered};
+use crate::app::clients::Means;
+use crate::app::hints;
+use crate::app::unanswered;
 use crate::console::Console;
 use crate::delivery::Keep;
 use crate::failure::{Failure, Kind};
@@ -190,7 +191,7 @@ pub async fn export(
             format!("{}: {}", destination.target.url, outcome.describe()),
         )
         .status(outcome.status())
-        .hints([remedy::of_delivery(&outcome, destination)]));
+        .hints([hints::of_delivery(&outcome, destination)]));
     }
     report.delivery = DeliveryState::Accepted;
     let by = if destination.is_collector {

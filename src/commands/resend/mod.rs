@@ -8,7 +8,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::interrupt::Interrupt;
+use crate::app::signals::Interrupt;
 use crate::cli::{self, Form};
 use crate::console::Console;
 use crate::delivery::Outbox;

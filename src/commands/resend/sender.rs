@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::app::clients;
+use crate::app::redeliver::Redelivery;
 use crate::cli;
-use crate::commands::means;
-use crate::commands::redeliver::Redelivery;
 use crate::console::Console;
 use crate::delivery::Wire;
 use crate::failure::Failure;
@@ -35,12 +35,12 @@ impl Sender {
             console.warn(warning);
         }
         let tls = destination::tls_files(&options.destination, sources);
-        let http = means::client(
+        let http = clients::client(
             &tls,
             Proxies::FromEnvironment,
             Duration::from_secs_f64(options.export_timeout),
         )?;
-        let api = means::api(&destination, &http, console);
+        let api = clients::api(&destination, &http, console);
         Ok(Self {
             wire: Wire {
                 http,

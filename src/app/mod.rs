@@ -1,0 +1,19 @@
+//! What the verbs share, ordered bottom up: signals, clients, files, the call, the spans, their delivery, the report.
+//! Nothing here knows a verb.
+
+pub mod clients;
+pub mod deliver;
+pub mod embedded_sandbox;
+pub mod hints;
+pub mod model_call;
+pub mod project_lookup;
+pub mod prompt;
+pub mod record_file;
+pub mod redeliver;
+pub mod run;
+pub mod setup;
+pub mod signals;
+pub mod unanswered;
+pub mod uploads;
+pub mod usage_error;
+pub mod verify;

@@ -1,0 +1,195 @@
+//! What `chat` and `replay` share: one exchange after the other, each asked or emitted, printed, delivered and
+//! reported.
+//!
+//! While the model thinks, the project look-up runs: it proves the keys early and opens the very connection that
+//! the export uses, so that after the last token one round trip remains.
+
+use jiff::Timestamp;
+
+use crate::app::clients::Means;
+use crate::app::model_call::{self, Caller};
+use crate::app::project_lookup::Lookup;
+use crate::app::record_file::Journal;
+use crate::app::setup::Setup;
+use crate::app::signals::Interrupt;
+use crate::app::uploads::Upload;
+use crate::cli::{self, Form};
+use crate::console::Console;
+use crate::failure::{Failure, Kind, Signal, Verdict};
+use crate::model::{Progress, Request};
+use crate::output::Printer;
+use crate::output::dry_run::DryRun;
+use crate::settings::{Patience, Settings, Tracing};
+use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
+
+/// A run of `chat` or `replay`.
+#[derive(Debug)]
+pub struct Run {
+    pub settings: Settings,
+    pub(super) printer: Printer,
+    pub(super) command: &'static str,
+    pub(super) console: Console,
+    pub(super) means: Means,
+    pub(super) lookup: Lookup,
+    /// The content of the present request, on its way.
+    pub(super) upload: Option<Upload>,
+    pub(super) record: Option<Journal>,
+    pub(super) interrupt: Option<Interrupt>,
+    pub(super) interrupted: Option<Signal>,
+    pub(super) is_sandbox: bool,
+    is_dry: bool,
+    pub(super) verdict: Verdict,
+}
+
+impl Run {
+    /// Resolves the settings, opens the files that will be written, and makes ready to send.
+    ///
+    /// # Errors
+    /// When a setting is missing or malformed, or a file cannot be opened. Nothing was sent then.
+    pub async fn open(
+        options: &cli::Run,
+        command: &'static str,
+        console: &Console,
+    ) -> Result<Self, Failure> {
+        let setup = Setup::open(options, &Patience::CALL, console).await?;
+        Ok(Self {
+            printer: Printer::new(setup.settings.form),
+            means: setup.means,
+            command,
+            console: console.clone(),
+            lookup: Lookup::default(),
+            upload: None,
+            record: setup.record,
+            interrupt: None,
+            interrupted: None,
+            is_sandbox: options.sandbox,
+            is_dry: options.dry_run,
+            verdict: Verdict::default(),
+            settings: setup.settings,
+        })
+    }
+
+    /// Asks the model, and traces what came of it.
+    ///
+    /// # Errors
+    /// When signals cannot be listened to.
+    pub async fn ask(&mut self, request: Request, trace: Trace) -> Result<(), Failure> {
+        let context = self.context(None);
+        if self.is_dry {
+            let url = self
+                .settings
+                .model
+                .endpoint
+                .url(&request.model().unwrap_or_default())
+                .to_string();
+            let exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
+            self.plan(Some(url), &exchange, &trace, &context);
+            return Ok(());
+        }
+        let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
+        let is_sampled = self.is_sampled(&context);
+        if is_sampled {
+            self.start_lookup();
+            self.start_upload(&exchange, &context);
+        }
+        let choices: u64 = exchange.request.get("n").unwrap_or(1);
+        self.printer.set_live(choices == 1);
+        let caller = Caller {
+            http: &self.means.http,
+            model: &self.settings.model,
+            console: &self.console,
+            pace: None,
+        };
+        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
+        let is_traced = is_sampled && self.means.exporter.is_some();
+        let ended = model_call::complete(
+            &mut exchange,
+            is_traced.then_some(&context),
+            &caller,
+            &mut self.printer,
+            &mut Progress::default(),
+            interrupt.wait(),
+        )
+        .await;
+        let failure = ended.err();
+        if let Some(Kind::Interrupted(signal)) = failure.as_ref().map(|failure| failure.kind) {
+            self.interrupted = Some(signal);
+        }
+        self.settle(&exchange, &trace, &context, failure).await
+    }
+
+    /// Emits a recording again, with its own times and ids.
+    ///
+    /// # Errors
+    /// When the recording cannot be emitted again.
+    pub async fn emit(&mut self, recording: &Recording) -> Result<(), Failure> {
+        const HINT: &str = "--send calls the model with its request";
+        let exchange = recording
+            .exchange()
+            .map_err(|why| Failure::input(why).hint(HINT))?;
+        let recorded = recording.trace_id().map_err(Failure::input)?;
+        let trace = self.settings.trace.of_recording(recording);
+        let context = self.context(recorded.map(TraceContext::root));
+        if self.is_dry {
+            self.plan(None, &exchange, &trace, &context);
+            return Ok(());
+        }
+        self.start_lookup();
+        self.start_upload(&exchange, &context);
+        // A recorded failure is not one of this run: emitting it again is what was asked.
+        self.settle(&exchange, &trace, &context, None).await
+    }
+
+    /// Whether a signal has asked the run to end.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.is_some()
+    }
+
+    /// The verdict of the whole run.
+    pub fn finish(mut self) -> Verdict {
+        if let Some(failure) = self.printer.take_failure() {
+            self.console.error(&failure);
+            self.verdict.add(failure.kind);
+        }
+        self.verdict
+    }
+
+    /// The trace that was named, else the recorded one, else a new one.
+    fn context(&self, recorded: Option<TraceContext>) -> TraceContext {
+        let named = self.settings.trace.named.as_ref().map(|found| found.value);
+        named
+            .or(recorded)
+            .unwrap_or_else(|| TraceContext::root(ids::random()))
+    }
+
+    /// Shows what would be done.
+    fn plan(
+        &mut self,
+        url: Option<String>,
+        exchange: &Exchange,
+        trace: &Trace,
+        context: &TraceContext,
+    ) {
+        let planned = self.means.uploads.planned(exchange);
+        let filtered = self.settings.privacy.filter(&planned, trace);
+        let spans = spans::spans(&filtered.exchange, &filtered.trace, context, self.dialect());
+        let endpoint = match &self.settings.tracing {
+            Tracing::On(destination) => Some(destination.target.url.to_string()),
+            _ => None,
+        };
+        let request = url.map(|url| (url, &exchange.request));
+        let plan = DryRun::new(
+            self.command,
+            request,
+            (&spans, filtered.redactions),
+            endpoint,
+            &self.settings.notes.shown,
+        );
+        if self.printer.form() == Form::Json {
+            self.printer.document(&plan);
+        } else {
+            let text = plan.to_text();
+            self.printer.text(&text);
+        }
+    }
+}

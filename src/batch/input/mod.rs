@@ -1,0 +1,329 @@
+//! The lines of a batch: read, unpacked and divided in a thread of their own, so that a slow pipe or disk holds up
+//! nothing else, and no faster than they are used.
+
+pub mod line;
+pub mod validate;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use tokio::sync::mpsc;
+
+use crate::batch::compression::Packing;
+use crate::failure::Failure;
+
+/// What the reader hands over at once, in bytes, unless a single line is longer.
+const PIECE: usize = 64 << 10;
+/// Pieces that wait to be used.
+const WAITING: usize = 2;
+/// The longest line that is used, in bytes.
+const LONGEST_LINE: usize = 100_000_000;
+
+/// A line that holds something.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line {
+    /// From 1 on; blank lines count.
+    pub number: u64,
+    /// Without its end; only the beginning of a line that is too long.
+    pub text: Vec<u8>,
+}
+
+impl Line {
+    pub fn is_too_long(&self) -> bool {
+        self.text.len() > LONGEST_LINE
+    }
+}
+
+/// Where the lines come from.
+#[derive(Debug)]
+pub struct Input {
+    /// As people call it.
+    pub name: String,
+    /// The name without folder and suffixes.
+    pub stem: String,
+    source: Source,
+    packing: Packing,
+    /// The size of the file, of a regular one.
+    pub size: Option<u64>,
+    /// How much of it was read.
+    position: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Stdin,
+    File(File),
+}
+
+impl Input {
+    /// # Errors
+    /// When the file cannot be read, or stdin is a terminal.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Self::stdin();
+        }
+        let name = path.display().to_string();
+        let cannot = |error: io::Error| {
+            Failure::file(format!("{name} cannot be read: {error}"))
+                .hint("check the path and its permissions")
+        };
+        let file = File::open(path).map_err(cannot)?;
+        let metadata = file.metadata().map_err(cannot)?;
+        if metadata.is_dir() {
+            return Err(Failure::file(format!("{name} is a directory")).hint("name a file in it"));
+        }
+        let packing = Packing::of(path);
+        if metadata.is_file() && !packing.may_be_of(&file).map_err(cannot)? {
+            let message = format!("{name} is no {} file", packing.name());
+            return Err(Failure::file(message).hint("compress it, or take the suffix off its name"));
+        }
+        Ok(Self {
+            stem: stem(path, packing),
+            name,
+            source: Source::File(file),
+            packing,
+            size: metadata.is_file().then_some(metadata.len()),
+            position: Arc::default(),
+        })
+    }
+
+    fn stdin() -> Result<Self, Failure> {
+        if io::stdin().is_terminal() {
+            return Err(
+                Failure::usage("stdin is a terminal").hint("pipe the lines in, or name a file")
+            );
+        }
+        Ok(Self {
+            name: "stdin".to_owned(),
+            stem: "stdin".to_owned(),
+            source: Source::Stdin,
+            packing: Packing::Plain,
+            size: None,
+            position: Arc::default(),
+        })
+    }
+
+    /// The same as one that can be read twice: what is no regular file is copied to one that has no name.
+    ///
+    /// # Errors
+    /// When it cannot be read or copied.
+    pub fn rewindable(mut self) -> Result<Self, Failure> {
+        if self.size.is_some() {
+            return Ok(self);
+        }
+        let copied = tempfile::tempfile().and_then(|mut copy| {
+            let size = match &mut self.source {
+                Source::Stdin => io::copy(&mut io::stdin().lock(), &mut copy)?,
+                Source::File(file) => io::copy(file, &mut copy)?,
+            };
+            Ok((copy, size))
+        });
+        let (copy, size) = copied.map_err(|error| {
+            Failure::file(format!(
+                "{} cannot be copied to a temporary file: {error}",
+                self.name
+            ))
+            .hint("set TMPDIR to a folder with room for it, or name a file")
+        })?;
+        self.source = Source::File(copy);
+        self.size = Some(size);
+        Ok(self)
+    }
+
+    /// All lines of a rewindable input, from the first on.
+    ///
+    /// # Errors
+    /// When it cannot be read from the start.
+    pub fn lines(&self) -> io::Result<Lines> {
+        let reader: Box<dyn Read + Send> = match &self.source {
+            Source::Stdin => Box::new(io::stdin()),
+            Source::File(file) => {
+                let mut file = file.try_clone()?;
+                if self.size.is_some() {
+                    file.rewind()?;
+                }
+                Box::new(file)
+            }
+        };
+        self.position.store(0, Ordering::Relaxed);
+        let counted = Counted {
+            reader,
+            position: Arc::clone(&self.position),
+        };
+        let unpacked: Box<dyn Read + Send> = match self.packing {
+            Packing::Plain => Box::new(counted),
+            packing => packing.unpack(BufReader::new(counted)),
+        };
+        Ok(Lines {
+            reader: BufReader::with_capacity(PIECE, unpacked),
+            number: 0,
+        })
+    }
+
+    /// Reads the lines in a thread of their own, which waits while the receiver does and ends with it.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn stream(&self) -> io::Result<mpsc::Receiver<io::Result<Vec<Line>>>> {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let mut lines = self.lines()?;
+        thread::Builder::new()
+            .name("input".to_owned())
+            .spawn(move || {
+                while let Some(piece) = lines.piece().transpose() {
+                    let is_last = piece.is_err();
+                    if sender.blocking_send(piece).is_err() || is_last {
+                        break;
+                    }
+                }
+            })?;
+        Ok(receiver)
+    }
+
+    /// The share of the file that was read; none of what has no size.
+    pub fn part(&self) -> Option<f64> {
+        let size = self.size.filter(|size| *size > 0)?;
+        #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+        let part = self.position.load(Ordering::Relaxed) as f64 / size as f64;
+        Some(part.min(1.0))
+    }
+}
+
+/// The name of the file without folder, packing and format.
+fn stem(path: &Path, packing: Packing) -> String {
+    let name = match packing {
+        Packing::Plain => path.to_owned(),
+        _ => path.with_extension(""),
+    };
+    let stem = PathBuf::from(name.file_stem().unwrap_or_default());
+    stem.to_string_lossy().into_owned()
+}
+
+/// Counts what is read.
+struct Counted {
+    reader: Box<dyn Read + Send>,
+    position: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.position.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// Lines in their order. Blank ones are left out, but counted.
+pub struct Lines {
+    reader: BufReader<Box<dyn Read + Send>>,
+    number: u64,
+}
+
+impl Lines {
+    /// The next line, and what more has been read with it; none at the end.
+    fn piece(&mut self) -> io::Result<Option<Vec<Line>>> {
+        let Some(first) = self.next().transpose()? else {
+            return Ok(None);
+        };
+        let mut size = first.text.len();
+        let mut piece = vec![first];
+        // What is not in the buffer may be long in coming.
+        while size < PIECE && self.reader.buffer().contains(&b'\n') {
+            let Some(text) = self.read()? else { break };
+            size += text.len();
+            piece.extend(self.line(text));
+        }
+        Ok(Some(piece))
+    }
+
+    /// The next line with its end; none at the end of the input.
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut text = Vec::new();
+        let limit = LONGEST_LINE as u64 + 2;
+        let mut limited = self.reader.by_ref().take(limit);
+        if limited.read_until(b'\n', &mut text)? == 0 {
+            return Ok(None);
+        }
+        if text.len() > LONGEST_LINE && text.last() != Some(&b'\n') {
+            self.reader.skip_until(b'\n')?;
+        }
+        self.number += 1;
+        Ok(Some(text))
+    }
+
+    /// The line, unless it is blank.
+    fn line(&self, mut text: Vec<u8>) -> Option<Line> {
+        const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+        if self.number == 1 && text.starts_with(BYTE_ORDER_MARK) {
+            text.drain(..BYTE_ORDER_MARK.len());
+        }
+        text.truncate(text.trim_ascii_end().len());
+        (!text.is_empty()).then_some(Line {
+            number: self.number,
+            text,
+        })
+    }
+}
+
+impl Iterator for Lines {
+    type Item = io::Result<Line>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.read().transpose()? {
+                Ok(text) => {
+                    if let Some(line) = self.line(text) {
+                        return Some(Ok(line));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<(u64, String)> {
+        let reader: Box<dyn Read + Send> = Box::new(io::Cursor::new(text.to_owned()));
+        let lines = Lines {
+            reader: BufReader::new(reader),
+            number: 0,
+        };
+        lines
+            .map(|line| line.unwrap())
+            .map(|line| (line.number, String::from_utf8(line.text).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn blank_lines_are_left_out_but_counted() {
+        let text = "\u{feff}{1}\r\n\n  \r\n{2} \n{3}";
+        let expected = [(1, "{1}"), (4, "{2}"), (5, "{3}")];
+        assert_eq!(
+            lines(text),
+            expected.map(|(number, text)| (number, text.to_owned()))
+        );
+        assert!(lines("").is_empty());
+        assert!(lines("\n\n").is_empty());
+    }
+
+    #[test]
+    fn a_stem_has_neither_folder_nor_suffix() {
+        for (path, name) in [
+            ("a/prompts.jsonl", "prompts"),
+            ("prompts.jsonl.gz", "prompts"),
+            ("prompts.v2.jsonl.zst", "prompts.v2"),
+            ("prompts", "prompts"),
+        ] {
+            let path = Path::new(path);
+            assert_eq!(stem(path, Packing::of(path)), name);
+        }
+    }
+}

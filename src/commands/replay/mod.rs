@@ -1,0 +1,105 @@
+//! `langspan replay`: requests are sent as they are, recordings emitted again.
+
+mod input;
+
+use crate::app::run::Run;
+use crate::cli;
+use crate::console::Console;
+use crate::failure::{Failure, Verdict};
+use crate::settings::trace::refuse_keys;
+use crate::settings::{Settings, Tracing};
+use input::Document;
+
+/// # Errors
+/// When something is wrong before anything was sent.
+pub async fn run(options: &cli::Replay, console: &Console) -> Result<Verdict, Failure> {
+    let documents = input::read(&options.file)?;
+    let mut run = Run::open(&options.run, "replay", console).await?;
+    check(&documents, options.send, &run.settings)?;
+    for document in documents {
+        match document {
+            Document::Request(mut request) => {
+                run.settings.model.amend(&mut request);
+                let trace = run.settings.trace.of_call();
+                run.ask(request, trace).await?;
+            }
+            Document::Recording(recording) if options.send => {
+                let mut request = recording.request.clone();
+                run.settings.model.amend(&mut request);
+                let trace = run.settings.trace.of_recording(&recording);
+                run.ask(request, trace).await?;
+            }
+            Document::Recording(recording) => run.emit(&recording).await?,
+        }
+        if run.is_interrupted() {
+            break;
+        }
+    }
+    Ok(run.finish())
+}
+
+/// Checks everything that can be known before the first document is used.
+fn check(documents: &[Document], send: bool, settings: &Settings) -> Result<(), Failure> {
+    if let Some(named) = settings
+        .trace
+        .named
+        .as_ref()
+        .filter(|_| documents.len() > 1)
+    {
+        return Err(Failure::usage(format!(
+            "{} names one trace, but there are {} documents",
+            named.origin,
+            documents.len()
+        ))
+        .hint("leave it out: each document gets a trace of its own"));
+    }
+    let asks_model = |document: &Document| send || matches!(document, Document::Request(_));
+    if documents.iter().any(asks_model) {
+        settings.model.check_key()?;
+    }
+    for document in documents {
+        check_attachments(document, send, settings)?;
+        if let Document::Recording(recording) = document {
+            refuse_keys(&settings.trace.of_recording(recording))?;
+        }
+        if let (Document::Recording(recording), false) = (document, send) {
+            recording.exchange().map_err(|why| {
+                Failure::input(why).hint("--send calls the model with its request")
+            })?;
+        }
+    }
+    if let Tracing::Off(switch) = &settings.tracing
+        && !documents.iter().any(asks_model)
+    {
+        return Err(Failure::config(format!(
+            "tracing is off: {switch}; there is nothing else to do"
+        ))
+        .hint("unset it to emit recordings, or call the model with --send"));
+    }
+    Ok(())
+}
+
+/// Attachments want a request that is sent, and a user message in it.
+fn check_attachments(document: &Document, send: bool, settings: &Settings) -> Result<(), Failure> {
+    if settings.model.attachments.is_empty() {
+        return Ok(());
+    }
+    let request = match document {
+        Document::Request(request) => request,
+        Document::Recording(recording) if send => &recording.request,
+        Document::Recording(_) => {
+            return Err(Failure::usage(
+                "--image and --file attach to a request, and a recording is emitted as it is",
+            )
+            .hint("leave them out, or call the model with --send"));
+        }
+    };
+    if request.has_user_message() {
+        Ok(())
+    } else {
+        Err(
+            Failure::input("a request has no user message that --image and --file could attach to")
+                .hint("leave them out, or add a message with the role user"),
+        )
+    }
+}
