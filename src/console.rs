@@ -175,6 +175,20 @@ fn one_line(text: &str) -> String {
     line
 }
 
+/// What stdout carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// The answer.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// The provider's bytes.
+    Raw,
+    /// The trace's URL.
+    Url,
+}
+
 /// A count of things that take an `s` when they are several: `1 line`, `2 lines`.
 pub fn counted(count: u64, thing: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };

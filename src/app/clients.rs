@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::app::uploads::Uploads;
 use crate::console::Console;
-use crate::delivery::{Courier, Exporter, Outbox, Wire};
+use crate::delivery::{Exporter, OtlpClient, Outbox, Sender};
 use crate::failure::{Failure, Kind};
 use crate::http::{self, CONNECT_TIMEOUT, Proxies, TlsFiles};
 use crate::langfuse::Api;
@@ -14,26 +14,26 @@ use crate::trace::spans;
 
 /// What a run sends with.
 #[derive(Debug)]
-pub struct Means {
+pub struct Clients {
     pub http: reqwest::Client,
     /// None of a plain OTLP backend.
     pub api: Option<Api>,
     /// None when nothing can be sent.
-    pub wire: Option<Wire>,
+    pub wire: Option<OtlpClient>,
     /// None when tracing is off.
     pub exporter: Option<Exporter>,
     /// Where base64 content goes.
     pub uploads: Uploads,
 }
 
-impl Means {
+impl Clients {
     /// Makes them; opens no connection.
     ///
     /// # Errors
     /// When a certificate file cannot be used.
     pub fn new(settings: &Settings, proxies: Proxies, console: &Console) -> Result<Self, Failure> {
         let http = client(&settings.tls, proxies, settings.delivery.export_timeout)?;
-        let mut means = Self {
+        let mut clients = Self {
             http,
             api: None,
             wire: None,
@@ -41,21 +41,21 @@ impl Means {
             uploads: Uploads::new(None, console.clone()),
         };
         let (wire, public_key) = match &settings.tracing {
-            Tracing::Off(_) => return Ok(means),
+            Tracing::Off(_) => return Ok(clients),
             Tracing::Unreachable(failure) => (Err(failure.message.clone()), None),
             Tracing::On(destination) => {
-                means.api = api(destination, &means.http, console);
+                clients.api = api(destination, &clients.http, console);
                 if settings.uploads_media && settings.privacy.keeps_all() {
-                    means.uploads = Uploads::new(means.api.clone(), console.clone());
+                    clients.uploads = Uploads::new(clients.api.clone(), console.clone());
                 }
-                let wire = Wire {
-                    http: means.http.clone(),
+                let wire = OtlpClient {
+                    http: clients.http.clone(),
                     target: destination.target.clone(),
-                    api: means.api.clone(),
+                    api: clients.api.clone(),
                     is_collector: destination.is_collector,
                     console: console.clone(),
                 };
-                means.wire = Some(wire.clone());
+                clients.wire = Some(wire.clone());
                 let langfuse = destination.langfuse.as_ref();
                 (
                     Ok(wire),
@@ -71,15 +71,15 @@ impl Means {
             trace.environment.as_deref(),
             trace.release.as_deref(),
         );
-        means.exporter = Some(Exporter::new(
-            Courier {
+        clients.exporter = Some(Exporter::new(
+            Sender {
                 wire,
                 outbox,
                 public_key,
             },
             &resource,
         )?);
-        Ok(means)
+        Ok(clients)
     }
 }
 

@@ -11,12 +11,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::app::hints;
 use crate::app::run::Run;
-use crate::app::signals::Interrupt;
+use crate::app::signals::SignalListener;
 use crate::app::uploads;
 use crate::app::verify;
-use crate::cli::Form;
 use crate::console;
-use crate::delivery::{Delivery, Keep, Outcome, Spool};
+use crate::console::OutputFormat;
+use crate::delivery::{Delivery, OutboxPolicy, Outcome, Stored};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::{Row, Wanted, readback};
 use crate::output::tree::{self, Canvas};
@@ -111,7 +111,7 @@ impl Run {
         report.status = delivery.outcome.status();
         report.delivery = match &delivery.spool {
             _ if delivery.outcome.is_accepted() => DeliveryState::Accepted,
-            Spool::Kept(_) => DeliveryState::Spooled,
+            Stored::Kept(_) => DeliveryState::Spooled,
             _ => DeliveryState::Failed,
         };
         report.url = self.page(&report).await;
@@ -137,16 +137,16 @@ impl Run {
 
     /// Asks for the project, so that the answer is there when the URL is printed.
     pub(super) fn start_lookup(&mut self) {
-        if let Some(api) = &self.means.api {
+        if let Some(api) = &self.clients.api {
             self.lookup.start(api);
         }
     }
 
     /// Begins with the upload of what the request holds in base64, so that it is there when the answer is.
     pub(super) fn start_upload(&mut self, exchange: &Exchange, context: &TraceContext) {
-        if self.means.exporter.is_some() {
+        if self.clients.exporter.is_some() {
             let owner = uploads::owner(context, exchange);
-            self.upload = self.means.uploads.begin(&exchange.request, &owner);
+            self.upload = self.clients.uploads.begin(&exchange.request, &owner);
         }
     }
 
@@ -159,8 +159,8 @@ impl Run {
     ) -> Result<Cow<'a, Exchange>, Failure> {
         let owner = uploads::owner(context, exchange);
         let deadline = Instant::now() + self.budget();
-        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
-        let uploads = &self.means.uploads;
+        let interrupt = SignalListener::listen_once(&mut self.interrupt)?;
+        let uploads = &self.clients.uploads;
         Ok(tokio::select! {
             biased;
             traced = uploads.traced(exchange, self.upload.take(), &owner, deadline) => traced,
@@ -201,13 +201,14 @@ impl Run {
     /// Exports the spans. A signal leaves a few seconds for it, a second one none; what is then under way stays in
     /// the outbox.
     async fn deliver(&mut self, spans: Vec<SpanData>) -> Result<Delivery, Failure> {
-        let Some(exporter) = &self.means.exporter else {
+        let Some(exporter) = &self.clients.exporter else {
             return Err(anyhow::anyhow!("there is no exporter").into());
         };
         let budget = self.budget();
-        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
+        let interrupt = SignalListener::listen_once(&mut self.interrupt)?;
         let cancel = Arc::new(Notify::new());
-        let mut export = std::pin::pin!(exporter.export(spans, budget, Keep::First, &cancel));
+        let mut export =
+            std::pin::pin!(exporter.export(spans, budget, OutboxPolicy::BeforeSend, &cancel));
         let mut is_noted = !self.console.shows_progress();
         let mut farewell = None;
         loop {
@@ -250,11 +251,11 @@ impl Run {
     fn say_where(&self, report: &TraceReport) {
         match (&report.url, self.printer.form()) {
             (Some(url), form) => {
-                if form != Form::Url {
+                if form != OutputFormat::Url {
                     self.console.note(&format!("trace: {url}"));
                 }
             }
-            (None, Form::Url) => self
+            (None, OutputFormat::Url) => self
                 .console
                 .warn("a plain OTLP backend has no page for the trace: there is no URL"),
             (None, _) => self.console.note(&format!("trace: {}", report.id)),
@@ -276,10 +277,10 @@ impl Run {
         wanted: &Wanted,
         spans: &[SpanData],
     ) -> Result<Option<Failure>, Failure> {
-        let (Some(api), Some(wait)) = (&self.means.api, self.settings.delivery.verify) else {
+        let (Some(api), Some(wait)) = (&self.clients.api, self.settings.delivery.verify) else {
             return Ok(None);
         };
-        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
+        let interrupt = SignalListener::listen_once(&mut self.interrupt)?;
         let readback = tokio::select! {
             readback = readback::wait(api, wanted, Instant::now() + wait) => readback,
             signal = interrupt.wait() => {
@@ -323,12 +324,12 @@ impl Run {
                 .and_then(|destination| hints::of_delivery(outcome, destination)),
         };
         let kept = match &delivery.spool {
-            Spool::NotNeeded => None,
-            Spool::Kept(path) => Some(format!(
+            Stored::NotNeeded => None,
+            Stored::Kept(path) => Some(format!(
                 "the spans wait in {}, then: langspan resend",
                 path.display()
             )),
-            Spool::Lost(why) => Some(format!("the spans are LOST: {why}")),
+            Stored::Lost(why) => Some(format!("the spans are LOST: {why}")),
         };
         Failure::new(Kind::Delivery, message)
             .hints([remedy, kept])

@@ -1,7 +1,7 @@
 //! What to do when spans were not accepted: one line for each cause.
 
 use crate::delivery::Outcome;
-use crate::http::Breakdown;
+use crate::http::FailedPhase;
 use crate::langfuse::Base;
 use crate::langfuse::base::REGIONS;
 use crate::settings::Destination;
@@ -28,7 +28,7 @@ pub fn of_delivery(outcome: &Outcome, destination: &Destination) -> Option<Strin
         Outcome::Unreachable(error) if error.remedy().is_some() => {
             error.remedy().unwrap_or_default().to_owned()
         }
-        Outcome::Unreachable(error) if error.breakdown == Breakdown::Connect => format!(
+        Outcome::Unreachable(error) if error.breakdown == FailedPhase::Connect => format!(
             "check that {} is right and reachable from here",
             url.origin().ascii_serialization()
         ),

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal};
-use crate::model::{Client, Completion, Pace, Progress, Request, Sink};
-use crate::settings::Model;
+use crate::model::{Client, Completion, Progress, RateLimiter, Request, Sink};
+use crate::settings::ModelSettings;
 use crate::trace::exchange::Server;
 use crate::trace::ids::SpanIds;
 use crate::trace::{Exchange, ExchangeError, TraceContext};
 
 /// An exchange that has just begun.
-pub fn begin(model: &Model, request: Request, start: Timestamp) -> Exchange {
+pub fn begin(model: &ModelSettings, request: Request, start: Timestamp) -> Exchange {
     let endpoint = &model.endpoint;
     let mut exchange = Exchange::new(request, start, start);
     exchange.server = Some(Server {
@@ -26,10 +26,10 @@ pub fn begin(model: &Model, request: Request, start: Timestamp) -> Exchange {
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
     pub http: &'a reqwest::Client,
-    pub model: &'a Model,
+    pub model: &'a ModelSettings,
     pub console: &'a Console,
     /// The pace of the pool that the call is one of.
-    pub pace: Option<&'a Pace>,
+    pub pace: Option<&'a RateLimiter>,
 }
 
 /// Asks the model and completes `exchange`; `context` is passed on to it when the call is traced. `interrupt`

@@ -10,14 +10,14 @@ use crate::langfuse::{Api, ApiError};
 
 /// The look-up of a run.
 #[derive(Debug, Default)]
-pub enum Lookup {
+pub enum ProjectLookup {
     #[default]
     NotAsked,
     Asked(JoinHandle<Result<Project, ApiError>>),
     Answered(Result<Project, String>),
 }
 
-impl Lookup {
+impl ProjectLookup {
     /// Asks, unless it has been asked.
     pub fn start(&mut self, api: &Api) {
         if matches!(self, Self::NotAsked) {

@@ -9,11 +9,11 @@ use crate::failure::Failure;
 
 /// A file to which recordings are appended.
 #[derive(Debug)]
-pub struct Journal {
+pub struct RecordFile {
     file: File,
 }
 
-impl Journal {
+impl RecordFile {
     /// Opens it before anything is sent, so that nothing is paid for that cannot be kept. A line of an earlier call that
     /// was not ended is ended here.
     ///

@@ -8,14 +8,14 @@ use crate::app::hints;
 use crate::console::Console;
 use crate::delivery::outbox::Entry;
 use crate::delivery::redelivery::{self, Trouble};
-use crate::delivery::{Settled, Wire};
+use crate::delivery::{DeliveryResult, OtlpClient};
 use crate::failure::{Failure, Kind};
 use crate::settings::Destination;
 
 /// Where entries go.
 #[derive(Clone, Copy, Debug)]
 pub struct Redelivery<'a> {
-    pub wire: &'a Wire,
+    pub wire: &'a OtlpClient,
     pub destination: &'a Destination,
     /// Time for one entry.
     pub budget: Duration,
@@ -51,7 +51,7 @@ impl Redelivery<'_> {
     }
 
     /// Notes why an entry stays, and says it.
-    fn refused(&self, entry: &mut Entry, settled: &Settled) -> Failure {
+    fn refused(&self, entry: &mut Entry, settled: &DeliveryResult) -> Failure {
         let outcome = &settled.outcome;
         let cause = self.console.clean(&outcome.describe());
         let unnoted = redelivery::note(entry, settled, &cause).err();

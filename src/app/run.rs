@@ -6,20 +6,21 @@
 
 use jiff::Timestamp;
 
-use crate::app::clients::Means;
+use crate::app::clients::Clients;
 use crate::app::model_call::{self, Caller};
-use crate::app::project_lookup::Lookup;
-use crate::app::record_file::Journal;
+use crate::app::project_lookup::ProjectLookup;
+use crate::app::record_file::RecordFile;
 use crate::app::setup::Setup;
-use crate::app::signals::Interrupt;
+use crate::app::signals::SignalListener;
 use crate::app::uploads::Upload;
-use crate::cli::{self, Form};
+use crate::cli;
 use crate::console::Console;
+use crate::console::OutputFormat;
 use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::model::{Progress, Request};
 use crate::output::Printer;
 use crate::output::dry_run::DryRun;
-use crate::settings::{Patience, Settings, Tracing};
+use crate::settings::{CommandDefaults, Settings, Tracing};
 use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
 
 /// A run of `chat` or `replay`.
@@ -29,12 +30,12 @@ pub struct Run {
     pub(super) printer: Printer,
     pub(super) command: &'static str,
     pub(super) console: Console,
-    pub(super) means: Means,
-    pub(super) lookup: Lookup,
+    pub(super) clients: Clients,
+    pub(super) lookup: ProjectLookup,
     /// The content of the present request, on its way.
     pub(super) upload: Option<Upload>,
-    pub(super) record: Option<Journal>,
-    pub(super) interrupt: Option<Interrupt>,
+    pub(super) record: Option<RecordFile>,
+    pub(super) interrupt: Option<SignalListener>,
     pub(super) interrupted: Option<Signal>,
     pub(super) is_sandbox: bool,
     is_dry: bool,
@@ -47,17 +48,17 @@ impl Run {
     /// # Errors
     /// When a setting is missing or malformed, or a file cannot be opened. Nothing was sent then.
     pub async fn open(
-        options: &cli::Run,
+        options: &cli::RunArgs,
         command: &'static str,
         console: &Console,
     ) -> Result<Self, Failure> {
-        let setup = Setup::open(options, &Patience::CALL, console).await?;
+        let setup = Setup::open(options, &CommandDefaults::CALL, console).await?;
         Ok(Self {
             printer: Printer::new(setup.settings.form),
-            means: setup.means,
+            clients: setup.clients,
             command,
             console: console.clone(),
-            lookup: Lookup::default(),
+            lookup: ProjectLookup::default(),
             upload: None,
             record: setup.record,
             interrupt: None,
@@ -95,13 +96,13 @@ impl Run {
         let choices: u64 = exchange.request.get("n").unwrap_or(1);
         self.printer.set_live(choices == 1);
         let caller = Caller {
-            http: &self.means.http,
+            http: &self.clients.http,
             model: &self.settings.model,
             console: &self.console,
             pace: None,
         };
-        let interrupt = Interrupt::listen_once(&mut self.interrupt)?;
-        let is_traced = is_sampled && self.means.exporter.is_some();
+        let interrupt = SignalListener::listen_once(&mut self.interrupt)?;
+        let is_traced = is_sampled && self.clients.exporter.is_some();
         let ended = model_call::complete(
             &mut exchange,
             is_traced.then_some(&context),
@@ -170,7 +171,7 @@ impl Run {
         trace: &Trace,
         context: &TraceContext,
     ) {
-        let planned = self.means.uploads.planned(exchange);
+        let planned = self.clients.uploads.planned(exchange);
         let filtered = self.settings.privacy.filter(&planned, trace);
         let spans = spans::spans(&filtered.exchange, &filtered.trace, context, self.dialect());
         let endpoint = match &self.settings.tracing {
@@ -185,7 +186,7 @@ impl Run {
             endpoint,
             &self.settings.notes.shown,
         );
-        if self.printer.form() == Form::Json {
+        if self.printer.form() == OutputFormat::Json {
             self.printer.document(&plan);
         } else {
             let text = plan.to_text();

@@ -1,31 +1,31 @@
 //! What every run of model calls begins with: its settings are resolved, the files that it will write opened, and
 //! the means to send made.
 
-use crate::app::clients::Means;
+use crate::app::clients::Clients;
 use crate::app::embedded_sandbox;
-use crate::app::record_file::Journal;
+use crate::app::record_file::RecordFile;
 use crate::cli;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::http::Proxies;
 use crate::sandbox;
-use crate::settings::{self, Patience, Settings, Sources};
+use crate::settings::{self, CommandDefaults, Settings, Sources};
 
 /// A run that is ready to begin.
 #[derive(Debug)]
 pub struct Setup {
     pub settings: Settings,
-    pub means: Means,
+    pub clients: Clients,
     /// The file of `--record`.
-    pub record: Option<Journal>,
+    pub record: Option<RecordFile>,
 }
 
 impl Setup {
     /// # Errors
     /// When a setting is missing or malformed, or a file cannot be opened. Nothing was sent then.
     pub async fn open(
-        options: &cli::Run,
-        patience: &Patience,
+        options: &cli::RunArgs,
+        patience: &CommandDefaults,
         console: &Console,
     ) -> Result<Self, Failure> {
         let port = match (options.sandbox, options.dry_run) {
@@ -39,7 +39,7 @@ impl Setup {
             console.warn(warning);
         }
         let record = match &settings.record {
-            Some(path) if !options.dry_run => Some(Journal::open(path)?),
+            Some(path) if !options.dry_run => Some(RecordFile::open(path)?),
             _ => None,
         };
         if options.dry_run || options.sandbox {
@@ -52,7 +52,7 @@ impl Setup {
             Proxies::FromEnvironment
         };
         Ok(Self {
-            means: Means::new(&settings, proxies, console)?,
+            clients: Clients::new(&settings, proxies, console)?,
             record,
             settings,
         })

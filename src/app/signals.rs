@@ -8,12 +8,12 @@ use crate::failure::{Failure, Signal};
 
 /// SIGINT and SIGTERM, from the moment that it is made.
 #[derive(Debug)]
-pub struct Interrupt {
+pub struct SignalListener {
     interrupt: Stream,
     terminate: Stream,
 }
 
-impl Interrupt {
+impl SignalListener {
     /// # Errors
     /// When the signals cannot be listened to.
     pub fn listen() -> io::Result<Self> {
@@ -39,7 +39,7 @@ impl Interrupt {
     /// The next signal.
     pub async fn wait(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.interrupt.recv() => Signal::SignalListener,
             _ = self.terminate.recv() => Signal::Terminate,
         }
     }

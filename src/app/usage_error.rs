@@ -2,8 +2,8 @@
 
 use clap::error::ErrorKind;
 
-use crate::cli::Form;
 use crate::console::Console;
+use crate::console::OutputFormat;
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;
 
@@ -12,7 +12,7 @@ pub fn say(error: &clap::Error) -> Verdict {
     let console = Console::new(false, 0);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let mut printer = Printer::new(Form::Text);
+            let mut printer = Printer::new(OutputFormat::Text);
             printer.text(&error.render().to_string());
             printer
                 .take_failure()

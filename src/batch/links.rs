@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use opentelemetry::trace::TraceId;
 
-use crate::app::project_lookup::Lookup;
+use crate::app::project_lookup::ProjectLookup;
 use crate::langfuse::{Api, Base};
 use crate::settings::{Destination, Tracing};
 
@@ -13,14 +13,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Links into Langfuse.
 #[derive(Debug)]
-pub struct Pages {
+pub struct Links {
     /// None of a backend without pages.
     ui: Option<Base>,
-    lookup: Lookup,
+    lookup: ProjectLookup,
     project: Option<String>,
 }
 
-impl Pages {
+impl Links {
     /// Begins to ask for the project.
     pub fn begin(tracing: &Tracing, api: Option<&Api>) -> Self {
         let langfuse = match tracing {
@@ -30,7 +30,7 @@ impl Pages {
             }
             _ => None,
         };
-        let mut lookup = Lookup::default();
+        let mut lookup = ProjectLookup::default();
         if let Some(api) = api {
             lookup.start(api);
         }

@@ -18,39 +18,39 @@ use std::fs::File;
 
 use crate::app::redeliver::Redelivery;
 use crate::app::setup::Setup;
-use crate::app::signals::Interrupt;
+use crate::app::signals::SignalListener;
 use crate::batch::input::Input;
 use crate::batch::input::validate;
-use crate::batch::links::Pages;
+use crate::batch::links::Links;
 use crate::batch::output::writer::Writer;
 use crate::batch::plan::{Out, Plan};
-use crate::batch::pool::span_queue::Tracer;
-use crate::batch::pool::{Ends, Pool, Tools};
-use crate::batch::report::Ending;
+use crate::batch::pool::span_queue::SpanQueue;
+use crate::batch::pool::{Channels, Pool, PoolContext};
+use crate::batch::report::RunReport;
 use crate::batch::resume::compare::{self, Again, Compared};
 use crate::batch::resume::redeliver_failed::Owed;
-use crate::batch::resume::state::History;
+use crate::batch::resume::state::ResumeState;
 use crate::batch::stats::Traces;
 use crate::cli;
 use crate::console::Console;
 use crate::delivery::{Delivery, Outbox};
 use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::model::Pace;
-use crate::settings::{OutboxPlace, Patience, Sources, Tracing};
+use crate::model::RateLimiter;
+use crate::settings::{CommandDefaults, OutboxPlace, Sources, Tracing};
 use crate::trace::spans::Dialect;
 
 /// # Errors
 /// When something is wrong before anything was sent.
-pub async fn run(options: &cli::Batch, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(options: &cli::BatchArgs, console: &Console) -> Result<Verdict, Failure> {
     let input = Input::open(&options.file)?;
-    let setup = Setup::open(&options.run, &Patience::BATCH, console).await?;
+    let setup = Setup::open(&options.run, &CommandDefaults::BATCH, console).await?;
     let sources = Sources::read(options.run.destination.env_file.as_deref())?;
     let mut plan = Plan::new(options, &input, &setup.settings, &sources)?;
     if let Some(warning) = plan.warning() {
         console.warn(&warning);
     }
     if options.run.dry_run {
-        let uploads = &setup.means.uploads;
+        let uploads = &setup.clients.uploads;
         return validate::show(&input.rewindable()?, &plan, &setup.settings, uploads);
     }
     let opened = open(options, input, &mut plan, &setup, console)?;
@@ -62,13 +62,13 @@ struct Opened {
     input: Input,
     /// The file of `--summary`.
     summary: Option<File>,
-    history: History,
+    history: ResumeState,
     compared: Compared,
 }
 
 /// Checks and opens everything that a run needs, before anything is sent.
 fn open(
-    options: &cli::Batch,
+    options: &cli::BatchArgs,
     mut input: Input,
     plan: &mut Plan,
     setup: &Setup,
@@ -84,7 +84,7 @@ fn open(
     }
     let summary = options.summary.as_deref().map(report::open_summary);
     let summary = summary.transpose()?;
-    let mut history = History::new(plan.ledger(options, settings)?);
+    let mut history = ResumeState::new(plan.ledger(options, settings)?);
     let compared = compare::compare(&input, plan, &history, settings)?;
     history.begin_notes()?;
     Ok(Opened {
@@ -97,7 +97,7 @@ fn open(
 
 /// Asks, writes and delivers.
 async fn go(
-    options: &cli::Batch,
+    options: &cli::BatchArgs,
     opened: Opened,
     plan: &Plan,
     mut setup: Setup,
@@ -110,29 +110,29 @@ async fn go(
         mut history,
         mut compared,
     } = opened;
-    let (settings, means) = (&setup.settings, &setup.means);
-    let pace = Pace::new(options.rpm, settings.model.timeout);
-    let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+    let (settings, clients) = (&setup.settings, &setup.clients);
+    let pace = RateLimiter::new(options.rpm, settings.model.timeout);
+    let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
     let (traces, trouble) = tokio::select! {
         caught_up = catch_up(options, plan, &setup, &input, &mut history, &compared, console) => caught_up?,
         signal = interrupt.wait() => return Err(interrupted(signal)),
     };
     let own_session = plan.own_session().filter(|_| !history.has_redone());
-    compared.census.own_session = own_session.map(str::to_owned);
-    let tools = Tools {
+    compared.trace_count.own_session = own_session.map(str::to_owned);
+    let tools = PoolContext {
         plan,
         settings,
-        http: &means.http,
-        uploads: &means.uploads,
+        http: &clients.http,
+        uploads: &clients.uploads,
         console,
         pace: &pace,
         dialect: dialect(&settings.tracing),
-        is_traced: means.exporter.is_some(),
+        is_traced: clients.exporter.is_some(),
         concurrency: options.concurrency,
         max_errors: options.max_errors,
     };
     let pages = pages(&setup, console).await;
-    let ends = Ends {
+    let ends = Channels {
         lines: input.stream().map_err(anyhow::Error::from)?,
         writer: Writer::start(plan.sink()?).map_err(anyhow::Error::from)?,
         tracer: tracer(&setup, plan),
@@ -140,15 +140,15 @@ async fn go(
         record,
         pages,
     };
-    let mut pool = Pool::new(tools, ends, options.ordered, compared.census);
+    let mut pool = Pool::new(tools, ends, options.ordered, compared.trace_count);
     pool.tally.traces = traces;
     pool.trouble = trouble;
     pool.run(&mut interrupt, || input.part()).await;
-    let ending = Ending {
+    let ending = RunReport {
         options,
         settings,
         plan,
-        api: means.api.as_ref(),
+        api: clients.api.as_ref(),
         console,
         summary,
     };
@@ -156,10 +156,10 @@ async fn go(
 }
 
 /// The way of the traces; none when tracing is off.
-fn tracer<'a>(setup: &'a Setup, plan: &Plan) -> Option<Tracer<'a>> {
+fn tracer<'a>(setup: &'a Setup, plan: &Plan) -> Option<SpanQueue<'a>> {
     let budget = setup.settings.delivery.export_timeout;
-    let exporter = setup.means.exporter.as_ref();
-    exporter.map(|exporter| Tracer::new(exporter, budget, plan.out.keep()))
+    let exporter = setup.clients.exporter.as_ref();
+    exporter.map(|exporter| SpanQueue::new(exporter, budget, plan.out.keep()))
 }
 
 /// Delivers the traces of failed lines that are asked again; tells what became of the first that were not accepted.
@@ -167,7 +167,7 @@ async fn deliver_failures(
     setup: &Setup,
     plan: &Plan,
     input: &Input,
-    history: &mut History,
+    history: &mut ResumeState,
     traces: &mut Traces,
 ) -> Result<Option<Delivery>, Failure> {
     let Some(exports) = tracer(setup, plan) else {
@@ -183,8 +183,8 @@ async fn deliver_failures(
 }
 
 /// The pages of traces and sessions, with the project where it is known.
-async fn pages(setup: &Setup, console: &Console) -> Pages {
-    let mut pages = Pages::begin(&setup.settings.tracing, setup.means.api.as_ref());
+async fn pages(setup: &Setup, console: &Console) -> Links {
+    let mut pages = Links::begin(&setup.settings.tracing, setup.clients.api.as_ref());
     if let Err(why) = pages.settle().await {
         console.warn(&format!(
             "the project is not known, links may ask you to log in: {why}"
@@ -201,11 +201,11 @@ fn interrupted(signal: Signal) -> Failure {
 /// Settles what an earlier run left, and takes out the failed lines that are asked again; tells what became of the
 /// first traces that were not accepted.
 async fn catch_up(
-    options: &cli::Batch,
+    options: &cli::BatchArgs,
     plan: &Plan,
     setup: &Setup,
     input: &Input,
-    history: &mut History,
+    history: &mut ResumeState,
     compared: &Compared,
     console: &Console,
 ) -> Result<(Traces, Option<Delivery>), Failure> {
@@ -222,7 +222,7 @@ async fn catch_up(
 async fn settle_the_past(
     setup: &Setup,
     compared: &Compared,
-    history: &mut History,
+    history: &mut ResumeState,
     console: &Console,
 ) -> Result<Traces, Failure> {
     let mut traces = Traces::default();
@@ -239,9 +239,9 @@ async fn settle_the_past(
         history.find_entries(outbox);
     }
     compared
-        .ask(history, setup.means.api.as_ref(), console)
+        .ask(history, setup.clients.api.as_ref(), console)
         .await;
-    if let (Some(wire), Tracing::On(destination)) = (&setup.means.wire, &setup.settings.tracing) {
+    if let (Some(wire), Tracing::On(destination)) = (&setup.clients.wire, &setup.settings.tracing) {
         let redelivery = Redelivery {
             wire,
             destination,

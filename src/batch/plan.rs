@@ -10,11 +10,12 @@ use opentelemetry::trace::TraceId;
 
 use crate::batch::compression::Packing;
 use crate::batch::input::Input;
-use crate::batch::output::writer::Sink;
-use crate::batch::resume::acks::{self, Acks, Ledger, Noted};
-use crate::batch::resume::previous_output::Past;
-use crate::cli::{self, Form};
-use crate::delivery::Keep;
+use crate::batch::output::writer::OutputSink;
+use crate::batch::resume::acks::{self, AckState, Acks, Checkpoint};
+use crate::batch::resume::previous_output::PreviousOutput;
+use crate::cli;
+use crate::console::OutputFormat;
+use crate::delivery::OutboxPolicy;
 use crate::failure::Failure;
 use crate::settings::trace::{refuse_keys, warning_of_length};
 use crate::settings::{Settings, Shard, Sources};
@@ -45,7 +46,7 @@ impl Plan {
     /// # Errors
     /// When options contradict each other or the output's place.
     pub fn new(
-        options: &cli::Batch,
+        options: &cli::BatchArgs,
         input: &Input,
         settings: &Settings,
         sources: &Sources,
@@ -62,10 +63,16 @@ impl Plan {
             return Err(Failure::usage("--resume needs an output file to continue")
                 .hint("name a regular file with --out"));
         }
-        let form = options.run.output.output.filter(|form| *form != Form::Text);
+        let form = options
+            .run
+            .output
+            .output
+            .filter(|form| *form != OutputFormat::Text);
         let wants_document =
-            !options.run.dry_run && (options.run.output.json || form == Some(Form::Json));
-        if (wants_document && out == Out::Stdout) || matches!(form, Some(Form::Raw | Form::Url)) {
+            !options.run.dry_run && (options.run.output.json || form == Some(OutputFormat::Json));
+        if (wants_document && out == Out::Stdout)
+            || matches!(form, Some(OutputFormat::Raw | OutputFormat::Url))
+        {
             return Err(Failure::usage(
                 "stdout carries the answers, in the form of OpenAI's Batch",
             )
@@ -147,9 +154,13 @@ impl Plan {
     ///
     /// # Errors
     /// When a file cannot be used, holds something else, or is of a run that was another.
-    pub fn ledger(&mut self, options: &cli::Batch, settings: &Settings) -> Result<Ledger, Failure> {
+    pub fn ledger(
+        &mut self,
+        options: &cli::BatchArgs,
+        settings: &Settings,
+    ) -> Result<Checkpoint, Failure> {
         let Out::Regular(path) = self.out.clone() else {
-            return Ok(Ledger::default());
+            return Ok(Checkpoint::default());
         };
         let holds_answers = fs::metadata(&path).is_ok_and(|found| found.len() > 0);
         if options.resume {
@@ -166,7 +177,7 @@ impl Plan {
 
     /// Begins an output and its notes, in the place of any older ones: the notes first, or those of another run
     /// would stand beside the new output after a kill.
-    fn begin(&self, path: &Path, settings: &Settings) -> Result<Ledger, Failure> {
+    fn begin(&self, path: &Path, settings: &Settings) -> Result<Checkpoint, Failure> {
         let acks_path = Acks::path(path);
         let cannot = |error: io::Error| unwritable(path, &error);
         let mut options = OpenOptions::new();
@@ -176,10 +187,10 @@ impl Plan {
         acks.clear()
             .map_err(|error| unwritable(&acks_path, &error))?;
         out.set_len(0).map_err(cannot)?;
-        Ok(Ledger {
+        Ok(Checkpoint {
             acks: Some(acks),
             beginning: Some(self.run(settings)),
-            ..Ledger::default()
+            ..Checkpoint::default()
         })
     }
 
@@ -187,7 +198,7 @@ impl Plan {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn sink(&self) -> Result<Sink, Failure> {
+    pub fn sink(&self) -> Result<OutputSink, Failure> {
         let (path, packing) = match &self.out {
             Out::Stdout => return Ok(Packing::Plain.pack(Box::new(io::stdout()))),
             Out::Irregular(path) => (path, Packing::Plain),
@@ -203,8 +214,8 @@ impl Plan {
     }
 
     /// What tells this run from others.
-    fn run(&self, settings: &Settings) -> acks::Run {
-        acks::Run {
+    fn run(&self, settings: &Settings) -> acks::RunIdentity {
+        acks::RunIdentity {
             name: self.name.clone(),
             model: settings.model.name.value.clone(),
             shard: self.shard.map(|shard| shard.to_string()),
@@ -216,9 +227,9 @@ impl Plan {
         &mut self,
         path: &Path,
         holds_answers: bool,
-        options: &cli::Batch,
+        options: &cli::BatchArgs,
         settings: &Settings,
-    ) -> Result<Ledger, Failure> {
+    ) -> Result<Checkpoint, Failure> {
         let acks_path = Acks::path(path);
         let nameless = || {
             let message = format!(
@@ -245,12 +256,12 @@ impl Plan {
                 (None, noted)
             }
             None if needs_acks => return Err(nameless()),
-            None => (Some(self.run(settings)), Noted::default()),
+            None => (Some(self.run(settings)), AckState::default()),
         };
         let past = holds_answers
-            .then(|| Past::read(path, Packing::of(path), &noted))
+            .then(|| PreviousOutput::read(path, Packing::of(path), &noted))
             .transpose()?;
-        Ok(Ledger {
+        Ok(Checkpoint {
             acks: Some(acks),
             beginning,
             noted,
@@ -261,10 +272,10 @@ impl Plan {
 
 impl Out {
     /// When spans are put into the outbox: a run that can be continued can make them again.
-    pub fn keep(&self) -> Keep {
+    pub fn keep(&self) -> OutboxPolicy {
         match self {
-            Self::Regular(_) => Keep::OnFailure,
-            Self::Stdout | Self::Irregular(_) => Keep::First,
+            Self::Regular(_) => OutboxPolicy::OnFailure,
+            Self::Stdout | Self::Irregular(_) => OutboxPolicy::BeforeSend,
         }
     }
 
@@ -308,7 +319,11 @@ fn open_acks(path: &Path, out: &Path) -> Result<Acks, Failure> {
 }
 
 /// Refuses to continue a run that was another.
-fn refuse_changes(earlier: &acks::Run, now: &acks::Run, path: &Path) -> Result<(), Failure> {
+fn refuse_changes(
+    earlier: &acks::RunIdentity,
+    now: &acks::RunIdentity,
+    path: &Path,
+) -> Result<(), Failure> {
     let known = |place: &Option<String>| place.clone().unwrap_or_else(|| "none".to_owned());
     let changes = [
         ("run", earlier.name.clone(), now.name.clone()),
@@ -336,7 +351,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Refuses to write two things into one file, or over the input.
-fn refuse_clashes(options: &cli::Batch, settings: &Settings, out: &Out) -> Result<(), Failure> {
+fn refuse_clashes(options: &cli::BatchArgs, settings: &Settings, out: &Out) -> Result<(), Failure> {
     let out = match out {
         Out::Regular(path) => Some(path),
         _ => None,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::batch::stats::Tally;
+use crate::batch::stats::Stats;
 use crate::console::Console;
 
 /// How often a plain line is written.
@@ -59,7 +59,7 @@ impl Display {
     }
 
     /// Shows how far the run has come; `part` is the share of its lines that have begun, where that is known.
-    pub fn show(&mut self, tally: &Tally, part: Option<f64>, pause: Option<Duration>) {
+    pub fn show(&mut self, tally: &Stats, part: Option<f64>, pause: Option<Duration>) {
         let elapsed = self.start.map(|start| start.at.elapsed());
         let elapsed = elapsed.unwrap_or_default();
         let from = self.start.and_then(|start| start.part);
@@ -97,7 +97,7 @@ fn time_left(elapsed: Duration, from: f64, to: f64) -> Option<Duration> {
 }
 
 fn line(
-    tally: &Tally,
+    tally: &Stats,
     elapsed: Duration,
     left: Option<Duration>,
     pause: Option<Duration>,

@@ -6,16 +6,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::app::hints;
-use crate::app::signals::Interrupt;
+use crate::app::signals::SignalListener;
 use crate::batch::plan::{Out, Plan};
 use crate::batch::pool::Stop;
 use crate::batch::resume_command;
-use crate::batch::stats::{Tally, Traces};
-use crate::batch::summary::{Outcome, Summary};
-use crate::batch::verify::{Census, Counted};
-use crate::cli::{self, Allowance, Form};
+use crate::batch::stats::{Stats, Traces};
+use crate::batch::summary::{RunOutcome, Summary};
+use crate::batch::verify::{Counted, TraceCount};
+use crate::cli::{self, Allowance};
+use crate::console::OutputFormat;
 use crate::console::{self, Console, counted};
-use crate::delivery::{Delivery, Spool};
+use crate::delivery::{Delivery, Stored};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::Api;
 use crate::output::{ErrorReport, Printer};
@@ -26,18 +27,18 @@ use crate::settings::{Settings, Tracing};
 pub struct Finished {
     /// From the first line to the last trace; what is looked up afterwards takes no part in it.
     pub lasted: Duration,
-    pub tally: Tally,
+    pub tally: Stats,
     pub stop: Option<Stop>,
     /// What became of the first traces that were not accepted.
     pub trouble: Option<Delivery>,
-    pub census: Census,
+    pub trace_count: TraceCount,
     pub session_url: Option<String>,
 }
 
 /// What a run ends with.
 #[derive(Debug)]
-pub struct Ending<'a> {
-    pub options: &'a cli::Batch,
+pub struct RunReport<'a> {
+    pub options: &'a cli::BatchArgs,
     pub settings: &'a Settings,
     pub plan: &'a Plan,
     pub api: Option<&'a Api>,
@@ -60,15 +61,15 @@ pub fn open_summary(path: &Path) -> Result<File, Failure> {
     })
 }
 
-impl Ending<'_> {
+impl RunReport<'_> {
     /// Verifies, says and writes what came of the run.
-    pub async fn conclude(mut self, finished: Finished, interrupt: &mut Interrupt) -> Verdict {
+    pub async fn conclude(mut self, finished: Finished, interrupt: &mut SignalListener) -> Verdict {
         let Finished {
             lasted,
             tally,
             stop,
             trouble,
-            census,
+            trace_count,
             session_url,
         } = finished;
         if stop.is_none() && tally.done + tally.skipped == 0 {
@@ -81,7 +82,7 @@ impl Ending<'_> {
         failures.extend(self.of_undecided(tally.traces));
         failures.extend(stop.and_then(|stop| self.of_stop(stop, tally.traces)));
         let mut verified = None;
-        if is_whole && let Some(ended) = self.verify(census, interrupt).await {
+        if is_whole && let Some(ended) = self.verify(trace_count, interrupt).await {
             verified = ended.as_ref().ok().copied();
             failures.extend(ended.err());
         }
@@ -92,7 +93,7 @@ impl Ending<'_> {
         let deciding = failures
             .iter()
             .find(|failure| Some(failure.kind) == verdict.kind());
-        let outcome = Outcome {
+        let outcome = RunOutcome {
             lasted,
             run: self.plan.name.clone(),
             session_url,
@@ -117,8 +118,8 @@ impl Ending<'_> {
     /// Writes the summary for programs, where one is wanted.
     fn write(&mut self, summary: &Summary) -> Option<Failure> {
         let mut failure = None;
-        if self.settings.form == Form::Json && self.plan.out != Out::Stdout {
-            let mut printer = Printer::new(Form::Json);
+        if self.settings.form == OutputFormat::Json && self.plan.out != Out::Stdout {
+            let mut printer = Printer::new(OutputFormat::Json);
             printer.document(summary);
             failure = printer.take_failure();
         }
@@ -151,7 +152,7 @@ impl Ending<'_> {
     }
 
     /// More lines failed than may, or all of them.
-    fn of_lines(&self, tally: &Tally, stop: Option<&Stop>) -> Option<Failure> {
+    fn of_lines(&self, tally: &Stats, stop: Option<&Stop>) -> Option<Failure> {
         if matches!(stop, Some(Stop::Model(_) | Stop::MaxErrors(_))) {
             return None;
         }
@@ -195,16 +196,16 @@ impl Ending<'_> {
             Tracing::Off(_) => (None, String::new()),
         };
         let (kept, command) = match &delivery.spool {
-            Spool::Kept(path) => {
+            Stored::Kept(path) => {
                 let place = path.parent().unwrap_or(path).display();
                 let kept = format!("the spans wait in {place}, then: langspan resend");
                 (Some(kept), None)
             }
-            Spool::Lost(why) if matches!(self.plan.out, Out::Regular(_)) => {
+            Stored::Lost(why) if matches!(self.plan.out, Out::Regular(_)) => {
                 (Some(format!("{why}; later")), Some(self.again(&[], traces)))
             }
-            Spool::Lost(why) => (Some(format!("the spans are LOST: {why}")), None),
-            Spool::NotNeeded => (None, None),
+            Stored::Lost(why) => (Some(format!("the spans are LOST: {why}")), None),
+            Stored::NotNeeded => (None, None),
         };
         let were = if count == 1 { "was" } else { "were" };
         let count = counted(count, "trace");
@@ -283,12 +284,12 @@ impl Ending<'_> {
     /// Counts the traces that the server knows, where that is asked for.
     async fn verify(
         &self,
-        census: Census,
-        interrupt: &mut Interrupt,
+        trace_count: TraceCount,
+        interrupt: &mut SignalListener,
     ) -> Option<Result<u64, Failure>> {
         let (wait, api) = (self.settings.delivery.verify?, self.api?);
         let Counted { sent, known, error } = tokio::select! {
-            counted = census.take(api, wait) => counted,
+            counted = trace_count.take(api, wait) => counted,
             signal = interrupt.wait() => {
                 let failure = Failure::new(
                     Kind::Interrupted(signal),

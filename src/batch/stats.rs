@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::delivery::Spool;
+use crate::delivery::Stored;
 use crate::trace::Exchange;
 
 /// The counts of a run.
 #[derive(Debug)]
-pub struct Tally {
+pub struct Stats {
     pub began: Instant,
     /// Lines that were answered, whole or with a failure, in this run.
     pub done: u64,
@@ -53,7 +53,7 @@ pub struct Times(Histogram<u64>);
 /// The longest time that is told apart, in milliseconds: a day.
 const LONGEST_MS: u64 = 86_400_000;
 
-impl Tally {
+impl Stats {
     pub fn begin() -> Self {
         Self {
             began: Instant::now(),
@@ -114,13 +114,13 @@ impl Tally {
 
 impl Traces {
     /// Counts those of `lines` lines, of which `unaccepted` were not accepted and are kept as `spool` says.
-    pub fn add(&mut self, lines: usize, unaccepted: usize, spool: &Spool) {
+    pub fn add(&mut self, lines: usize, unaccepted: usize, spool: &Stored) {
         let unaccepted = unaccepted.min(lines) as u64;
         self.accepted += lines as u64 - unaccepted;
         match spool {
-            Spool::NotNeeded => {}
-            Spool::Kept(_) => self.spooled += unaccepted,
-            Spool::Lost(_) => self.lost += unaccepted,
+            Stored::NotNeeded => {}
+            Stored::Kept(_) => self.spooled += unaccepted,
+            Stored::Lost(_) => self.lost += unaccepted,
         }
     }
 }

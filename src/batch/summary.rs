@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use crate::batch::stats::{Tally, Times, Traces};
+use crate::batch::stats::{Stats, Times, Traces};
 use crate::console::counted;
 use crate::output::report::{ErrorReport, SCHEMA_VERSION};
 
@@ -68,7 +68,7 @@ struct TraceCounts {
 
 /// What the counts do not tell.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct RunOutcome {
     pub lasted: Duration,
     pub run: String,
     pub session_url: Option<String>,
@@ -77,7 +77,7 @@ pub struct Outcome {
 }
 
 impl Summary {
-    pub fn new(tally: &Tally, outcome: Outcome) -> Self {
+    pub fn new(tally: &Stats, outcome: RunOutcome) -> Self {
         let seconds = outcome.lasted.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let requests_per_second = tally.done as f64 / seconds.max(0.001);

@@ -16,7 +16,7 @@ const LAST_COUNT: Duration = Duration::from_secs(5);
 
 /// The traces that must be known, by session.
 #[derive(Debug, Default)]
-pub struct Census {
+pub struct TraceCount {
     /// The session that holds nothing but these traces, if any.
     pub own_session: Option<String>,
     /// The beginning of each trace id.
@@ -44,7 +44,7 @@ enum By {
     Name,
 }
 
-impl Census {
+impl TraceCount {
     /// A trace of a call that began between the two `starts` was sent.
     pub fn add(&mut self, session: &str, trace_id: TraceId, starts: (Timestamp, Timestamp)) {
         let traces = match self.sessions.get_mut(session) {

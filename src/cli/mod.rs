@@ -7,10 +7,6 @@
     clippy::doc_markdown,
     reason = "the texts are help for terminals, not Markdown"
 )]
-#![expect(
-    clippy::struct_field_names,
-    reason = "the fields are named as their options are"
-)]
 
 mod deferred;
 mod values;
@@ -26,6 +22,7 @@ use values::{
     temperature,
 };
 
+use crate::console::OutputFormat;
 use crate::trace::privacy::Capture;
 
 /// Runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
@@ -49,56 +46,56 @@ pub enum Command {
     /// Ask for one chat completion inside a trace
     ///
     /// The arguments are the instruction; what stands on stdin follows it after a blank line.
-    Chat(Deferred<Chat>),
+    Chat(Deferred<ChatArgs>),
     /// Send a recorded JSON request, or emit a recording again
     ///
     /// FILE holds one JSON document, or one a line: chat-completions bodies, OpenAI Batch lines, or recordings made by
     /// --record. A recording becomes a trace with its own times and no model call.
-    Replay(Deferred<Replay>),
+    Replay(Deferred<ReplayArgs>),
     /// Ask for many chat completions, one a line, each inside a trace of its own
     ///
     /// A line of FILE is a chat-completions body, an OpenAI Batch line or {"prompt": "…"}; a field `trace` of it (user,
     /// session, tags, name, metadata) comes before the options. Each gives one output line as soon as it is answered.
     /// Files that end in .gz or .zst are read and written compressed.
-    Batch(Deferred<Batch>),
+    Batch(Deferred<BatchArgs>),
     /// Prove, stage by stage, that settings, endpoint, keys, export and read-back work
     ///
     /// Sends a small trace (name, user, session, tag and environment `langspan-check` unless told otherwise) and reads it
     /// back.
-    Check(Deferred<Check>),
+    Check(Deferred<CheckArgs>),
     /// Read a trace back and draw it
-    Show(Deferred<Show>),
+    Show(Deferred<ShowArgs>),
     /// Deliver the spans that wait in the outbox
-    Resend(Deferred<Resend>),
+    Resend(Deferred<ResendArgs>),
     /// Serve a chat model and a Langfuse stand-in on this machine
     ///
     /// Both are stand-ins for trying things out and for tests: the model's answers are canned, and the traces lie in a
     /// folder. It listens on 127.0.0.1 only.
-    Sandbox(Deferred<Sandbox>),
+    Sandbox(Deferred<SandboxArgs>),
     /// Print the completion script of a shell
-    Completions(Deferred<Completions>),
+    Completions(Deferred<CompletionsArgs>),
 }
 
 #[derive(Debug, Args)]
-pub struct Chat {
+pub struct ChatArgs {
     /// The instruction; `-` reads it from stdin
     pub prompt: Vec<String>,
     /// Ignore stdin
     #[arg(long)]
     pub no_stdin: bool,
     #[command(flatten)]
-    pub run: Run,
+    pub run: RunArgs,
 }
 
 #[derive(Debug, Args)]
-pub struct Replay {
+pub struct ReplayArgs {
     /// The file to read; `-` is stdin
     pub file: PathBuf,
     /// Call the model for recordings too
     #[arg(long)]
     pub send: bool,
     #[command(flatten)]
-    pub run: Run,
+    pub run: RunArgs,
 }
 
 #[derive(Debug, Args)]
@@ -106,7 +103,7 @@ pub struct Replay {
     clippy::struct_excessive_bools,
     reason = "each is an option of its own"
 )]
-pub struct Batch {
+pub struct BatchArgs {
     /// The file to read; `-` is stdin
     pub file: PathBuf,
     /// Write the answers to FILE instead of stdout
@@ -152,7 +149,7 @@ pub struct Batch {
     #[arg(long, value_name = "FILE", help_heading = "Batch")]
     pub summary: Option<PathBuf>,
     #[command(flatten)]
-    pub run: Run,
+    pub run: RunArgs,
 }
 
 #[derive(Debug, Args)]
@@ -160,7 +157,7 @@ pub struct Batch {
     clippy::struct_excessive_bools,
     reason = "each is an option of its own"
 )]
-pub struct Check {
+pub struct CheckArgs {
     /// Call the model as well: a real completion
     #[arg(long, help_heading = "Check")]
     pub with_model: bool,
@@ -186,17 +183,17 @@ pub struct Check {
     #[arg(long, help_heading = "Destination", conflicts_with_all = ["openai_base_url", "langfuse_base_url", "otlp_endpoint"])]
     pub sandbox: bool,
     #[command(flatten)]
-    pub trace: Trace,
+    pub trace: TraceArgs,
     #[command(flatten)]
-    pub endpoint: Endpoint,
+    pub endpoint: EndpointArgs,
     #[command(flatten)]
-    pub destination: Destination,
+    pub destination: DestinationArgs,
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
-pub struct Show {
+pub struct ShowArgs {
     /// The trace's id, or its URL
     #[arg(value_name = "TRACE_ID|URL")]
     pub trace: String,
@@ -204,13 +201,13 @@ pub struct Show {
     #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "60")]
     pub wait: f64,
     #[command(flatten)]
-    pub destination: Destination,
+    pub destination: DestinationArgs,
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
-pub struct Resend {
+pub struct ResendArgs {
     /// Only list what waits
     #[arg(long, conflicts_with = "discard")]
     pub list: bool,
@@ -224,16 +221,16 @@ pub struct Resend {
     #[arg(long, requires = "discard")]
     pub yes: bool,
     #[command(flatten)]
-    pub destination: Destination,
+    pub destination: DestinationArgs,
     /// Time for one export request with its retries, in seconds
     #[arg(long, value_name = "SECS", value_parser = seconds, default_value = "30")]
     pub export_timeout: f64,
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
-pub struct Sandbox {
+pub struct SandboxArgs {
     /// The port to listen on; 0 takes any free one
     #[arg(long, value_name = "N", default_value_t = crate::sandbox::PORT)]
     pub port: u16,
@@ -258,7 +255,7 @@ pub enum LangfuseVersion {
 }
 
 #[derive(Debug, Args)]
-pub struct Completions {
+pub struct CompletionsArgs {
     pub shell: Shell,
 }
 
@@ -274,19 +271,19 @@ pub enum Shell {
 // The options of a run: everything that chat, replay and batch share. (No doc comment: clap would take it for the
 // description of the command whose options these are.)
 #[derive(Debug, Args)]
-pub struct Run {
+pub struct RunArgs {
     #[command(flatten)]
-    pub trace: Trace,
+    pub trace: TraceArgs,
     #[command(flatten)]
-    pub model: Model,
+    pub model: ModelArgs,
     #[command(flatten)]
-    pub destination: Destination,
+    pub destination: DestinationArgs,
     #[command(flatten)]
-    pub delivery: Delivery,
+    pub delivery: DeliveryArgs,
     #[command(flatten)]
-    pub privacy: Privacy,
+    pub privacy: PrivacyArgs,
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
     /// Append the exchange to FILE, as replay reads it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub record: Option<PathBuf>,
@@ -300,7 +297,7 @@ pub struct Run {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Trace")]
-pub struct Trace {
+pub struct TraceArgs {
     /// The user that the call is for [env: LANGSPAN_USER]
     #[arg(short, long, value_name = "ID")]
     pub user: Option<String>,
@@ -347,9 +344,9 @@ pub struct Trace {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
-pub struct Model {
+pub struct ModelArgs {
     #[command(flatten)]
-    pub endpoint: Endpoint,
+    pub endpoint: EndpointArgs,
     /// The system message
     #[arg(short, long, value_name = "TEXT")]
     pub system: Option<String>,
@@ -388,7 +385,7 @@ pub struct Model {
 // Which model is asked, and where.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
-pub struct Endpoint {
+pub struct EndpointArgs {
     /// The model to ask [env: LANGSPAN_MODEL] [default: gpt-4o-mini]
     #[arg(short, long)]
     pub model: Option<String>,
@@ -402,7 +399,7 @@ pub struct Endpoint {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Destination")]
-pub struct Destination {
+pub struct DestinationArgs {
     /// The Langfuse, in any form of its URL [env: LANGFUSE_BASE_URL]
     #[arg(long, value_name = "URL")]
     pub langfuse_base_url: Option<String>,
@@ -422,7 +419,7 @@ pub struct Destination {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Delivery")]
-pub struct Delivery {
+pub struct DeliveryArgs {
     /// Wait until the trace can be read [env: LANGSPAN_VERIFY]
     #[arg(long)]
     pub verify: bool,
@@ -445,7 +442,7 @@ pub struct Delivery {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Privacy")]
-pub struct Privacy {
+pub struct PrivacyArgs {
     /// The content to trace and record: full, truncate=N (characters of each text) or none
     #[arg(long, value_name = "WHAT", value_parser = capture, default_value = "full")]
     pub capture: Capture,
@@ -459,10 +456,10 @@ pub struct Privacy {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub struct Output {
+pub struct OutputArgs {
     /// What stdout carries: text, json, raw or url [env: LANGSPAN_OUTPUT]
     #[arg(short, long, value_name = "FORM", value_parser = form, overrides_with_all = ["output", "json"])]
-    pub output: Option<Form>,
+    pub output: Option<OutputFormat>,
     /// The same as -o json
     #[arg(long, overrides_with = "output")]
     pub json: bool,
@@ -472,20 +469,6 @@ pub struct Output {
     /// Show the requests, secrets removed; may be repeated
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
-}
-
-/// What stdout carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
-    /// The answer.
-    #[default]
-    Text,
-    /// One JSON document.
-    Json,
-    /// The provider's bytes.
-    Raw,
-    /// The trace's URL.
-    Url,
 }
 
 #[cfg(test)]

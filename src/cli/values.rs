@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Form;
+use crate::console::OutputFormat;
 use crate::trace::privacy::Capture;
 
 /// A field of the request body.
@@ -17,12 +17,12 @@ pub struct Parameter {
 ///
 /// # Errors
 /// When there is no such form.
-pub fn form(text: &str) -> Result<Form, String> {
+pub fn form(text: &str) -> Result<OutputFormat, String> {
     match text {
-        "text" => Ok(Form::Text),
-        "json" => Ok(Form::Json),
-        "raw" => Ok(Form::Raw),
-        "url" => Ok(Form::Url),
+        "text" => Ok(OutputFormat::Text),
+        "json" => Ok(OutputFormat::Json),
+        "raw" => Ok(OutputFormat::Raw),
+        "url" => Ok(OutputFormat::Url),
         _ => Err(format!(
             "it is text, json, raw or url; to write to a file use `> {text}`"
         )),

@@ -10,7 +10,7 @@ use crate::failure::{Failure, Verdict};
 
 /// # Errors
 /// When something is wrong before anything was sent.
-pub async fn run(options: &cli::Chat, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(options: &cli::ChatArgs, console: &Console) -> Result<Verdict, Failure> {
     let prompt = Prompt::plan(&options.prompt, options.no_stdin)?;
     let mut run = Run::open(&options.run, "chat", console).await?;
     let model = &run.settings.model;

@@ -1,13 +1,14 @@
 //! `langspan completions SHELL`: the scripts that lie in `completions/`, from inside the binary.
 
-use crate::cli::{self, Form, Shell};
+use crate::cli::{self, Shell};
+use crate::console::OutputFormat;
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;
 
 /// # Errors
 /// When stdout cannot be written.
-pub fn run(options: &cli::Completions) -> Result<Verdict, Failure> {
-    let mut printer = Printer::new(Form::Text);
+pub fn run(options: &cli::CompletionsArgs) -> Result<Verdict, Failure> {
+    let mut printer = Printer::new(OutputFormat::Text);
     printer.text(script(options.shell));
     printer
         .take_failure()

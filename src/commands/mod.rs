@@ -14,8 +14,9 @@ pub use crate::app::usage_error::say as say_usage;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use crate::cli::{Cli, Command, Destination, Form, Output};
+use crate::cli::{Cli, Command, DestinationArgs, OutputArgs};
 use crate::console::Console;
+use crate::console::OutputFormat;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{Printer, Report};
 use crate::settings::{self, Sources};
@@ -89,12 +90,12 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     ended
 }
 
-fn console(output: &Output) -> Console {
+fn console(output: &OutputArgs) -> Console {
     Console::new(output.quiet, output.verbose)
 }
 
 /// Mentions the `.env` that lies here: it was not read, and may hold what is missing.
-fn with_env_file(mut failure: Failure, options: &Destination) -> Failure {
+fn with_env_file(mut failure: Failure, options: &DestinationArgs) -> Failure {
     if failure.kind == Kind::Config && options.env_file.is_none() && Path::new(".env").is_file() {
         let hint = failure.hint.take().unwrap_or_default();
         failure.hint = Some(format!(
@@ -109,14 +110,14 @@ fn with_env_file(mut failure: Failure, options: &Destination) -> Failure {
 fn conclude(
     command: &'static str,
     ended: Result<Verdict, Failure>,
-    output: &Output,
+    output: &OutputArgs,
     console: &Console,
 ) -> Verdict {
     if let Err(failure) = &ended
         && failure.kind != Kind::Usage
     {
         let form = settings::form(output, &Sources::default()).unwrap_or_default();
-        if form == Form::Json {
+        if form == OutputFormat::Json {
             Printer::new(form).document(&Report::new(command, None, None, Some(failure), console));
         }
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::app::embedded_sandbox::{listen, store};
-use crate::app::signals::Interrupt;
-use crate::cli::{self, Form, LangfuseVersion};
+use crate::app::signals::SignalListener;
+use crate::cli::{self, LangfuseVersion};
+use crate::console::OutputFormat;
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;
 use crate::sandbox::{self, Config};
@@ -12,7 +13,7 @@ use crate::settings::Sources;
 
 /// # Errors
 /// When the port is taken, or there is no place for the traces.
-pub async fn run(options: &cli::Sandbox) -> Result<Verdict, Failure> {
+pub async fn run(options: &cli::SandboxArgs) -> Result<Verdict, Failure> {
     let config = Config {
         model_delay: Duration::from_millis(options.delay),
         langfuse: match options.langfuse {
@@ -24,9 +25,9 @@ pub async fn run(options: &cli::Sandbox) -> Result<Verdict, Failure> {
     };
     let listener = listen(options.port).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
-    let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+    let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
     if !options.quiet {
-        Printer::new(Form::Text).text(&greeting(address.port(), &config));
+        Printer::new(OutputFormat::Text).text(&greeting(address.port(), &config));
     }
     tokio::select! {
         served = sandbox::serve(listener, config) => served.map_err(anyhow::Error::from)?,

@@ -7,9 +7,10 @@ use reqwest::Url;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::app::signals::Interrupt;
+use crate::app::signals::SignalListener;
 use crate::app::{clients, unanswered};
-use crate::cli::{self, Form};
+use crate::cli;
+use crate::console::OutputFormat;
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::http::url::parse_http_url;
@@ -24,7 +25,7 @@ use crate::trace::ids;
 
 /// # Errors
 /// When the trace cannot be read.
-pub async fn run(options: &cli::Show, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(options: &cli::ShowArgs, console: &Console) -> Result<Verdict, Failure> {
     let sources = Sources::read(options.destination.env_file.as_deref())?;
     let form = settings::text_or_json("show", &options.output, &sources)?;
     let mut notes = Notes::default();
@@ -40,7 +41,7 @@ pub async fn run(options: &cli::Show, console: &Console) -> Result<Verdict, Fail
         Failure::config("a plain OTLP backend cannot be asked for a trace")
             .hint("set LANGFUSE_BASE_URL and the keys")
     })?;
-    let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+    let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
     let read = tokio::select! {
         read = read(&api, &notes, &trace_id, Duration::from_secs_f64(options.wait)) => read,
         signal = interrupt.wait() => Err(interrupted(signal)),
@@ -55,7 +56,7 @@ fn tell(
     mut printer: Printer,
     console: &Console,
 ) -> Verdict {
-    if printer.form() == Form::Json {
+    if printer.form() == OutputFormat::Json {
         let error = read.as_ref().err();
         let rows = read.as_deref().unwrap_or_default();
         printer.document(&json!({

@@ -25,20 +25,20 @@ use tokio::time::Instant;
 use super::outbox::{Held, Meta, Outbox};
 use super::outcome::Outcome;
 use super::payload::Payload;
-use super::wire::{Settled, Wire};
+use super::wire::{DeliveryResult, OtlpClient};
 
 /// What became of spans.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub outcome: Outcome,
-    pub spool: Spool,
+    pub spool: Stored,
     /// How many traces were not accepted, whole or in part.
     pub unaccepted: usize,
 }
 
 /// Whether spans that were not accepted wait in the outbox.
 #[derive(Clone, Debug)]
-pub enum Spool {
+pub enum Stored {
     /// They were accepted.
     NotNeeded,
     /// They wait in this file.
@@ -49,9 +49,9 @@ pub enum Spool {
 
 /// When spans are put into the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum OutboxPolicy {
     /// Before they are sent, since nobody could make them again after a kill.
-    First,
+    BeforeSend,
     /// When they were not accepted: the output and its acks tell what a kill left behind.
     OnFailure,
 }
@@ -64,9 +64,9 @@ pub struct Exporter {
 
 /// How spans leave this process.
 #[derive(Debug)]
-pub struct Courier {
+pub struct Sender {
     /// Why nothing can be sent, in place of the means to.
-    pub wire: Result<Wire, String>,
+    pub wire: Result<OtlpClient, String>,
     /// None when it was not wanted, an error when it could not be made.
     pub outbox: Option<io::Result<Outbox>>,
     /// The public key that the spans are for.
@@ -81,7 +81,7 @@ tokio::task_local! {
 struct Errand {
     spans: usize,
     deadline: Instant,
-    keep: Keep,
+    keep: OutboxPolicy,
     /// Told when nobody can wait any longer.
     cancel: Arc<Notify>,
     delivery: Option<Delivery>,
@@ -90,7 +90,7 @@ struct Errand {
 impl Exporter {
     /// # Errors
     /// When the OTLP exporter cannot be built.
-    pub fn new(courier: Courier, resource: &Resource) -> anyhow::Result<Self> {
+    pub fn new(courier: Sender, resource: &Resource) -> anyhow::Result<Self> {
         let mut otlp = SpanExporter::builder()
             .with_http()
             .with_http_client(courier)
@@ -111,7 +111,7 @@ impl Exporter {
         &self,
         spans: Vec<SpanData>,
         budget: Duration,
-        keep: Keep,
+        keep: OutboxPolicy,
         cancel: &Arc<Notify>,
     ) -> Delivery {
         let errand = Errand {
@@ -133,7 +133,7 @@ impl Exporter {
                     );
                     Delivery {
                         outcome: Outcome::Unsent(format!("the spans could not be encoded: {why}")),
-                        spool: Spool::Lost("they could not be encoded".to_owned()),
+                        spool: Stored::Lost("they could not be encoded".to_owned()),
                         unaccepted: traces,
                     }
                 })
@@ -148,7 +148,7 @@ fn trace_count(spans: &[SpanData]) -> usize {
 }
 
 #[async_trait]
-impl HttpClient for Courier {
+impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (spans, deadline, keep, cancel) = ERRAND.with(|errand| {
             let errand = errand.borrow();
@@ -162,37 +162,37 @@ impl HttpClient for Courier {
     }
 }
 
-impl Courier {
+impl Sender {
     /// Keeps, sends, and keeps or forgets, by the answer.
     async fn deliver(
         &self,
         payload: &Payload,
         deadline: Instant,
-        keep: Keep,
+        keep: OutboxPolicy,
         cancel: &Notify,
     ) -> Delivery {
-        let held = (keep == Keep::First).then(|| self.hold(payload));
-        let Settled {
+        let held = (keep == OutboxPolicy::BeforeSend).then(|| self.hold(payload));
+        let DeliveryResult {
             outcome,
             remaining,
             is_ambiguous,
         } = match &self.wire {
             Ok(wire) => tokio::select! {
                 settled = wire.deliver(payload, deadline) => settled,
-                () = cancel.notified() => Settled::interrupted(payload.clone()),
+                () = cancel.notified() => DeliveryResult::interrupted(payload.clone()),
             },
-            Err(why) => Settled::of(Outcome::Unsent(why.clone()), payload.clone()),
+            Err(why) => DeliveryResult::of(Outcome::Unsent(why.clone()), payload.clone()),
         };
         let unaccepted = remaining.iter().map(Payload::trace_count).sum();
         let spool = match held {
             Some(Ok(held)) if outcome.is_accepted() => {
                 held.release();
-                Spool::NotNeeded
+                Stored::NotNeeded
             }
-            _ if outcome.is_accepted() => Spool::NotNeeded,
+            _ if outcome.is_accepted() => Stored::NotNeeded,
             held => match held.unwrap_or_else(|| self.hold(payload)) {
                 Ok(held) => self.keep(held, &remaining, &outcome, is_ambiguous),
-                Err(why) => Spool::Lost(why),
+                Err(why) => Stored::Lost(why),
             },
         };
         Delivery {
@@ -221,10 +221,10 @@ impl Courier {
         remaining: &[Payload],
         outcome: &Outcome,
         is_ambiguous: bool,
-    ) -> Spool {
+    ) -> Stored {
         match held.keep(remaining, &self.clean(&outcome.describe()), is_ambiguous) {
-            Ok(path) => Spool::Kept(path),
-            Err(error) => Spool::Lost(error.to_string()),
+            Ok(path) => Stored::Kept(path),
+            Err(error) => Stored::Lost(error.to_string()),
         }
     }
 

@@ -10,7 +10,7 @@ pub mod payload;
 pub mod redelivery;
 pub mod wire;
 
-pub use exporter::{Courier, Delivery, Exporter, Keep, Spool};
+pub use exporter::{Delivery, Exporter, OutboxPolicy, Sender, Stored};
 pub use outbox::Outbox;
 pub use outcome::Outcome;
-pub use wire::{Protocol, Settled, Target, Wire};
+pub use wire::{DeliveryResult, OtlpClient, Protocol, Target};

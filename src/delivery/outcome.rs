@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use serde_json::Value;
 
-use crate::http::{Breakdown, TransportError, retry_after};
+use crate::http::{FailedPhase, TransportError, retry_after};
 
 /// How an export ended.
 #[derive(Clone, Debug)]
@@ -145,7 +145,7 @@ impl Outcome {
 
     /// Whether the spans may have been taken although no answer said so.
     pub fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Unreachable(error) if error.breakdown == Breakdown::AfterSending)
+        matches!(self, Self::Unreachable(error) if error.breakdown == FailedPhase::AfterSending)
     }
 
     /// Whether time ran out before an answer came.
@@ -187,7 +187,7 @@ impl Outcome {
             }
             Self::Confirmed => "accepted (found there, although no answer came)".to_owned(),
             Self::Unsent(why) => why.clone(),
-            Self::Unreachable(error) if error.breakdown == Breakdown::Connect => {
+            Self::Unreachable(error) if error.breakdown == FailedPhase::Connect => {
                 format!("no connection: {}", error.message)
             }
             Self::Unreachable(error) if error.timed_out => "gave no answer in time".to_owned(),

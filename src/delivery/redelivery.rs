@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::outbox::Entry;
 use super::outcome::Outcome;
 use super::payload::Payload;
-use super::wire::{Settled, Wire};
+use super::wire::{DeliveryResult, OtlpClient};
 
 /// Why an entry was not delivered, beside what the server says.
 #[derive(Debug)]
@@ -24,15 +24,15 @@ pub enum Trouble {
 /// # Errors
 /// When the entry cannot be read or written.
 pub async fn redeliver(
-    wire: &Wire,
+    wire: &OtlpClient,
     entry: &mut Entry,
     deadline: Instant,
-) -> Result<Settled, Trouble> {
+) -> Result<DeliveryResult, Trouble> {
     let payloads = entry.payloads().map_err(Trouble::Unreadable)?;
     let count = |payloads: &[Payload]| payloads.iter().map(Payload::span_count).sum::<usize>();
     let whole = count(&payloads);
     let since = entry.ambiguous_since();
-    let mut settled: Option<Settled> = None;
+    let mut settled: Option<DeliveryResult> = None;
     for payload in payloads {
         let next = deliver_once(wire, entry, payload, since, deadline).await;
         let next = next.map_err(Trouble::Unwritable)?;
@@ -54,7 +54,7 @@ pub async fn redeliver(
 ///
 /// # Errors
 /// When the metadata cannot be written.
-pub fn note(entry: &mut Entry, settled: &Settled, cause: &str) -> io::Result<()> {
+pub fn note(entry: &mut Entry, settled: &DeliveryResult, cause: &str) -> io::Result<()> {
     // When nothing was sent, absence counts from the earlier failure on.
     let earlier = entry
         .ambiguous_since()
@@ -67,12 +67,12 @@ pub fn note(entry: &mut Entry, settled: &Settled, cause: &str) -> io::Result<()>
 
 /// Delivers a request, without what the server has since an earlier delivery that may have arrived at `since`.
 async fn deliver_once(
-    wire: &Wire,
+    wire: &OtlpClient,
     entry: &mut Entry,
     payload: Payload,
     since: Option<Timestamp>,
     deadline: Instant,
-) -> io::Result<Settled> {
+) -> io::Result<DeliveryResult> {
     let missing = match (since, &wire.api) {
         (Some(since), Some(_)) => wire.missing(&payload, deadline, since).await,
         _ => Some(Some(payload.clone())),
@@ -83,12 +83,12 @@ async fn deliver_once(
             entry.note("a delivery was under way", Some(Timestamp::now()))?;
             wire.deliver(&missing, deadline).await
         }
-        Some(None) => Settled::of(Outcome::Confirmed, payload),
+        Some(None) => DeliveryResult::of(Outcome::Confirmed, payload),
         None => {
             let why = "it may have arrived before, and the server did not say whether it has";
-            Settled {
+            DeliveryResult {
                 is_ambiguous: true,
-                ..Settled::of(Outcome::Unsent(why.to_owned()), payload)
+                ..DeliveryResult::of(Outcome::Unsent(why.to_owned()), payload)
             }
         }
     })

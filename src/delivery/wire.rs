@@ -43,7 +43,7 @@ pub struct Target {
 
 /// A client of one target.
 #[derive(Clone, Debug)]
-pub struct Wire {
+pub struct OtlpClient {
     pub http: reqwest::Client,
     pub target: Target,
     /// Tells whether a trace has arrived, where the target ends in a Langfuse.
@@ -64,7 +64,7 @@ const LONGEST_ANSWER: usize = 4 << 20;
 
 /// What became of a request, piece by piece.
 #[derive(Debug)]
-pub struct Settled {
+pub struct DeliveryResult {
     /// Of the first piece that was not accepted, else of the last.
     pub outcome: Outcome,
     /// What was not accepted.
@@ -73,7 +73,7 @@ pub struct Settled {
     pub is_ambiguous: bool,
 }
 
-impl Settled {
+impl DeliveryResult {
     /// `piece` was not accepted, unless `outcome` says otherwise.
     pub fn of(outcome: Outcome, piece: Payload) -> Self {
         let remaining = if outcome.is_accepted() {
@@ -116,12 +116,12 @@ impl Settled {
     }
 }
 
-impl Wire {
+impl OtlpClient {
     /// Delivers `payload`, in pieces where servers want it so, and smaller ones when they say it is too large: a
     /// request is bisected until only what is refused for itself fails, and the content of a single span that is
     /// too large is cut.
-    pub async fn deliver(&self, payload: &Payload, deadline: Instant) -> Settled {
-        let mut settled: Option<Settled> = None;
+    pub async fn deliver(&self, payload: &Payload, deadline: Instant) -> DeliveryResult {
+        let mut settled: Option<DeliveryResult> = None;
         for piece in payload.clone().cut() {
             let next = self.settle(piece, deadline).await;
             settled = Some(match settled {
@@ -129,14 +129,14 @@ impl Wire {
                 None => next,
             });
         }
-        settled.unwrap_or_else(|| Settled {
+        settled.unwrap_or_else(|| DeliveryResult {
             outcome: Outcome::Unsent("there was nothing to send".to_owned()),
             remaining: Vec::new(),
             is_ambiguous: false,
         })
     }
 
-    async fn settle(&self, piece: Payload, deadline: Instant) -> Settled {
+    async fn settle(&self, piece: Payload, deadline: Instant) -> DeliveryResult {
         let (outcome, piece) = self.post(piece, deadline).await;
         let is_too_large = outcome.status() == Some(413);
         let is_refused = matches!(outcome.status(), Some(400 | 422)) && piece.trace_count() > 1;
@@ -157,12 +157,12 @@ impl Wire {
             } else {
                 vec![piece]
             };
-            return Settled {
+            return DeliveryResult {
                 remaining,
                 ..settled
             };
         }
-        Settled::of(outcome, piece)
+        DeliveryResult::of(outcome, piece)
     }
 
     /// Sends `payload` until it is accepted, refused for good, or `deadline` leaves no time for another attempt.

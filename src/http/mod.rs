@@ -114,7 +114,7 @@ pub async fn read_body(mut response: Response, most: usize) -> Result<Vec<u8>, r
 
 /// Why no answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breakdown {
+pub enum FailedPhase {
     /// No connection was made, so the server has seen nothing.
     Connect,
     /// The request may have reached the server; no whole answer came back.
@@ -124,7 +124,7 @@ pub enum Breakdown {
 /// A request that got no answer.
 #[derive(Clone, Debug)]
 pub struct TransportError {
-    pub breakdown: Breakdown,
+    pub breakdown: FailedPhase,
     pub timed_out: bool,
     /// The cause down to the operating system's own words, without the URL.
     pub message: String,
@@ -138,9 +138,9 @@ impl From<reqwest::Error> for TransportError {
         // With TLS 1.3 a server refuses a client only after the client believes to be connected.
         let is_handshake = message.contains("received fatal alert");
         let breakdown = if is_connect || is_handshake {
-            Breakdown::Connect
+            FailedPhase::Connect
         } else {
-            Breakdown::AfterSending
+            FailedPhase::AfterSending
         };
         Self {
             breakdown,
@@ -171,7 +171,7 @@ impl TransportError {
     /// A connection that did not open.
     pub fn unconnected(message: String) -> Self {
         Self {
-            breakdown: Breakdown::Connect,
+            breakdown: FailedPhase::Connect,
             timed_out: false,
             message,
         }

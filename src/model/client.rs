@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::completion::Completion;
 use super::endpoint::Endpoint;
-use super::failed::{FailedAttempt, Fault, ModelError, ServerError};
+use super::failed::{FailedAttempt, ModelError, ModelErrorKind, ServerError};
 use super::lenient;
-use super::pace::{Halt, Pace, rate_limit_reset};
+use super::pace::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
 use super::stream::{Broken, Reader};
 use crate::console::Console;
@@ -30,9 +30,9 @@ pub trait Sink {
 
 /// A sink for answers that nobody watches while they arrive.
 #[derive(Debug)]
-pub struct Nowhere;
+pub struct NullSink;
 
-impl Sink for Nowhere {
+impl Sink for NullSink {
     fn text(&mut self, _: &str) {}
     fn raw(&mut self, _: &[u8]) {}
 }
@@ -72,9 +72,9 @@ pub struct Progress {
     /// The last answer that was no success.
     refused: Option<Refusal>,
     /// Why there is no whole answer.
-    pub fault: Option<Fault>,
+    pub fault: Option<ModelErrorKind>,
     /// Why another attempt was not made, although it was due: the call has no outcome.
-    pub halt: Option<Halt>,
+    pub halt: Option<Stopped>,
     stream: Reader,
     /// The body of an answer that holds an error beside its choices.
     faulty: Option<Value>,
@@ -91,7 +91,7 @@ pub struct Refusal {
 impl Progress {
     /// The answer that the call ended with, when that is one without success.
     pub fn refusal(&self) -> Option<&Refusal> {
-        let is_last = self.fault.is_some_and(Fault::is_refusal);
+        let is_last = self.fault.is_some_and(ModelErrorKind::is_refusal);
         self.refused.as_ref().filter(|_| is_last)
     }
 
@@ -114,7 +114,7 @@ pub struct Client<'a> {
     /// Bounds all attempts and the whole stream.
     pub timeout: Duration,
     /// The pace of the pool that this call is one of.
-    pub pace: Option<&'a Pace>,
+    pub pace: Option<&'a RateLimiter>,
     pub console: &'a Console,
 }
 
@@ -144,7 +144,7 @@ impl Client<'_> {
         let ended = timeout_at(deadline, attempts).await;
         let ended = ended.unwrap_or_else(|_| {
             Err(ModelError {
-                fault: Fault::Timeout,
+                fault: ModelErrorKind::Timeout,
                 message: format!(
                     "the model gave no whole answer within {} s",
                     self.timeout.as_secs_f64()
@@ -192,7 +192,7 @@ impl Client<'_> {
             }
             if let (Some(pace), Some(pause)) = (self.pace, pause) {
                 if pause > self.timeout {
-                    error.fault = Fault::LongPause;
+                    error.fault = ModelErrorKind::LongPause;
                     return Err(error);
                 }
                 self.pause_all(pace, pause, &error);
@@ -225,7 +225,7 @@ impl Client<'_> {
     }
 
     /// Lets the whole pool wait, as the endpoint asks.
-    fn pause_all(&self, pace: &Pace, pause: Duration, error: &ModelError) {
+    fn pause_all(&self, pace: &RateLimiter, pause: Duration, error: &ModelError) {
         self.console.detail(1, || {
             format!("all wait {} ms: {}", pause.as_millis(), error.message)
         });

@@ -9,11 +9,11 @@ use serde_json::Value;
 use super::endpoint::Endpoint;
 use super::pace::rate_limit_reset;
 use crate::failure::{Failure, Kind};
-use crate::http::{Breakdown, LONGEST_WAIT, TransportError, retry_after};
+use crate::http::{FailedPhase, LONGEST_WAIT, TransportError, retry_after};
 
 /// What kind of trouble there was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ModelErrorKind {
     NoConnection,
     BrokenOff,
     Timeout,
@@ -34,7 +34,7 @@ pub enum Fault {
     GarbledStream,
 }
 
-impl Fault {
+impl ModelErrorKind {
     /// Its name in documents.
     pub fn code(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl Fault {
 /// Why there is no whole answer.
 #[derive(Clone, Debug)]
 pub struct ModelError {
-    pub fault: Fault,
+    pub fault: ModelErrorKind,
     /// One line, with the HTTP status and the server's own words.
     pub message: String,
     pub hint: String,
@@ -114,13 +114,13 @@ impl FailedAttempt {
     pub fn no_answer(endpoint: &Endpoint, error: &TransportError) -> Self {
         let place = endpoint.place();
         let (fault, what, hint) = match error.breakdown {
-            Breakdown::Connect => (
-                Fault::NoConnection,
+            FailedPhase::Connect => (
+                ModelErrorKind::NoConnection,
                 format!("no connection to the model endpoint {place}"),
                 "is it running, and is --openai-base-url or OPENAI_BASE_URL right?",
             ),
-            Breakdown::AfterSending => (
-                Fault::BrokenOff,
+            FailedPhase::AfterSending => (
+                ModelErrorKind::BrokenOff,
                 format!("the answer of the model endpoint {place} broke off"),
                 "run the command again; --retries N makes more attempts",
             ),
@@ -164,9 +164,9 @@ impl FailedAttempt {
             _ => matches!(status.as_u16(), 408 | 409 | 429 | 500..),
         };
         let fault = match status.as_u16() {
-            _ if is_quota => Fault::NoQuota,
-            401 => Fault::BadKey,
-            _ => Fault::Refused,
+            _ if is_quota => ModelErrorKind::NoQuota,
+            401 => ModelErrorKind::BadKey,
+            _ => ModelErrorKind::Refused,
         };
         let wait = wait_asked_for(headers);
         let is_busy = retryable && matches!(status.as_u16(), 429 | 503);
@@ -204,7 +204,7 @@ impl FailedAttempt {
             "the model endpoint answered {status} with {what}, which is no chat completion"
         );
         ModelError {
-            fault: Fault::NoCompletion,
+            fault: ModelErrorKind::NoCompletion,
             message,
             hint: format!("check the base URL {}; most end in /v1", endpoint.base),
             status: Some(status.as_u16()),
@@ -216,7 +216,7 @@ impl FailedAttempt {
     /// An error object in an answer or a stream whose status was a success.
     pub fn error_in_answer(endpoint: &Endpoint, error: &ServerError, status: StatusCode) -> Self {
         ModelError {
-            fault: Fault::ErrorInAnswer,
+            fault: ModelErrorKind::ErrorInAnswer,
             message: endpoint.scrub(&format!(
                 "the model endpoint reported an error: {}",
                 error.message
@@ -231,7 +231,7 @@ impl FailedAttempt {
     /// A stream of which a chunk cannot be read, so that a piece of the answer is missing.
     pub fn garbled_stream(status: StatusCode) -> Self {
         ModelError {
-            fault: Fault::GarbledStream,
+            fault: ModelErrorKind::GarbledStream,
             message: "a chunk of the model's stream is no JSON".to_owned(),
             hint: "what was received is in the trace; -vvv shows the stream".to_owned(),
             status: Some(status.as_u16()),
@@ -243,7 +243,7 @@ impl FailedAttempt {
     /// A stream that ended before its answer did.
     pub fn cut_stream(status: StatusCode) -> Self {
         ModelError {
-            fault: Fault::CutStream,
+            fault: ModelErrorKind::CutStream,
             message: "the model's stream ended before the answer was complete".to_owned(),
             hint: "what was received is in the trace; run the command again".to_owned(),
             status: Some(status.as_u16()),

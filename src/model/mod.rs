@@ -16,10 +16,10 @@ pub mod sse;
 pub mod stream;
 pub mod usage;
 
-pub use client::{Client, Nowhere, Progress, Retried, Sink};
+pub use client::{Client, NullSink, Progress, Retried, Sink};
 pub use completion::Completion;
 pub use endpoint::Endpoint;
-pub use pace::{Halt, Pace};
+pub use pace::{RateLimiter, Stopped};
 pub use provider::Provider;
 pub use request::Request;
 pub use usage::Usage;

@@ -13,7 +13,7 @@ use crate::http::LONGEST_WAIT;
 
 /// When the calls of a pool may go.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimiter {
     /// The least time between two requests.
     interval: Option<Duration>,
     /// When the last request went. Whoever waits for the next turn holds it, so that turns come in order.
@@ -27,14 +27,14 @@ pub struct Pace {
 
 /// Why a request may not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Halt {
+pub enum Stopped {
     /// The pool ends.
     Closed,
     /// The endpoint wants to be left alone for so long.
     LongPause(Duration),
 }
 
-impl Pace {
+impl RateLimiter {
     /// At most `per_minute` requests a minute, evenly spread; none sets no limit. Pauses are waited for as long as
     /// `patience` lasts.
     pub fn new(per_minute: Option<u32>, patience: Duration) -> Self {
@@ -51,23 +51,23 @@ impl Pace {
     ///
     /// # Errors
     /// When it never may.
-    pub async fn turn(&self) -> Result<(), Halt> {
+    pub async fn turn(&self) -> Result<(), Stopped> {
         if self.interval.is_none() && self.pause_end().is_none() {
             return Ok(());
         }
         let mut is_closed = self.is_closed.subscribe();
         tokio::select! {
             biased;
-            _ = is_closed.wait_for(|is_closed| *is_closed) => Err(Halt::Closed),
+            _ = is_closed.wait_for(|is_closed| *is_closed) => Err(Stopped::Closed),
             turn = self.next_turn() => turn,
         }
     }
 
-    async fn next_turn(&self) -> Result<(), Halt> {
+    async fn next_turn(&self) -> Result<(), Stopped> {
         let mut last = self.last.lock().await;
         loop {
             if let Some(left) = self.pause_left().filter(|left| *left > self.patience) {
-                return Err(Halt::LongPause(left));
+                return Err(Stopped::LongPause(left));
             }
             let turn = last
                 .zip(self.interval)
@@ -193,7 +193,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn turns_are_spread_evenly_and_wait_for_a_pause() {
-        let pace = Pace::new(Some(60), Duration::from_mins(1));
+        let pace = RateLimiter::new(Some(60), Duration::from_mins(1));
         let start = Instant::now();
         for _ in 0..3 {
             assert_eq!(pace.turn().await, Ok(()));
@@ -208,15 +208,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_ever() {
-        let pace = Pace::new(None, Duration::from_mins(1));
+        let pace = RateLimiter::new(None, Duration::from_mins(1));
         pace.pause(Duration::from_mins(1));
         let closing = async {
             sleep_until(Instant::now() + Duration::from_secs(5)).await;
             pace.close();
         };
-        assert_eq!(tokio::join!(pace.turn(), closing).0, Err(Halt::Closed));
+        assert_eq!(tokio::join!(pace.turn(), closing).0, Err(Stopped::Closed));
 
-        let pace = Pace::new(None, Duration::from_mins(1));
+        let pace = RateLimiter::new(None, Duration::from_mins(1));
         let start = Instant::now();
         pace.pause(Duration::from_secs(30));
         let extending = async {
@@ -226,7 +226,7 @@ mod tests {
         let left = Duration::from_secs(100);
         assert_eq!(
             tokio::join!(pace.turn(), extending).0,
-            Err(Halt::LongPause(left))
+            Err(Stopped::LongPause(left))
         );
         assert_eq!(start.elapsed().as_secs(), 30);
     }

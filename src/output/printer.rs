@@ -7,14 +7,14 @@ use std::io::{self, ErrorKind, Write};
 use serde::Serialize;
 
 use super::report::{DeliveryState, Report};
-use crate::cli::Form;
+use crate::console::OutputFormat;
 use crate::failure::Failure;
 use crate::model::Sink;
 use crate::trace::Exchange;
 
 /// Stdout, and the form of what is written there.
 pub struct Printer {
-    form: Form,
+    form: OutputFormat,
     out: Box<dyn Write>,
     /// Whether the text of a stream is written as it arrives.
     live: bool,
@@ -26,7 +26,7 @@ pub struct Printer {
 }
 
 impl Printer {
-    pub fn new(form: Form) -> Self {
+    pub fn new(form: OutputFormat) -> Self {
         Self {
             form,
             out: Box::new(io::stdout()),
@@ -47,12 +47,12 @@ impl Printer {
     pub fn answer(&mut self, exchange: &Exchange) {
         let has_written = std::mem::take(&mut self.has_written);
         match self.form {
-            Form::Text if has_written => self.write("\n"),
-            Form::Text if exchange.response.is_some() => {
+            OutputFormat::Text if has_written => self.write("\n"),
+            OutputFormat::Text if exchange.response.is_some() => {
                 let answer = exchange.completion.answer();
                 self.write(&format!("{}\n", answer.trim_end_matches(['\r', '\n'])));
             }
-            Form::Raw if !has_written => {
+            OutputFormat::Raw if !has_written => {
                 if let Some(response) = &exchange.response {
                     self.write(response.get());
                     self.write("\n");
@@ -67,8 +67,8 @@ impl Printer {
     /// Writes what is known once the trace is settled.
     pub fn report(&mut self, report: &Report) {
         match self.form {
-            Form::Json => self.document(report),
-            Form::Url => {
+            OutputFormat::Json => self.document(report),
+            OutputFormat::Url => {
                 let accepted = report
                     .trace
                     .as_ref()
@@ -77,7 +77,7 @@ impl Printer {
                     self.write(&format!("{url}\n"));
                 }
             }
-            Form::Text | Form::Raw => {}
+            OutputFormat::Text | OutputFormat::Raw => {}
         }
         self.flush();
     }
@@ -96,7 +96,7 @@ impl Printer {
         self.flush();
     }
 
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> OutputFormat {
         self.form
     }
 
@@ -128,7 +128,7 @@ impl Printer {
 
 impl Sink for Printer {
     fn text(&mut self, text: &str) {
-        if self.form != Form::Text || !self.live {
+        if self.form != OutputFormat::Text || !self.live {
             return;
         }
         let kept = text.trim_end_matches(['\r', '\n']);
@@ -144,7 +144,7 @@ impl Sink for Printer {
     }
 
     fn raw(&mut self, bytes: &[u8]) {
-        if self.form == Form::Raw {
+        if self.form == OutputFormat::Raw {
             self.write_bytes(bytes);
             self.has_written = true;
             self.flush();

@@ -71,7 +71,7 @@ impl From<Unresolved> for Failure {
 /// # Errors
 /// When a setting is malformed or a Langfuse lacks a key.
 pub fn resolve(
-    options: &cli::Destination,
+    options: &cli::DestinationArgs,
     sources: &Sources,
     sandbox: Option<u16>,
     notes: &mut Notes,
@@ -156,7 +156,7 @@ impl Chosen {
 }
 
 /// The first setting that applies.
-fn choose(options: &cli::Destination, sources: &Sources) -> Result<Chosen, Failure> {
+fn choose(options: &cli::DestinationArgs, sources: &Sources) -> Result<Chosen, Failure> {
     let names = ["LANGFUSE_BASE_URL", "LANGFUSE_HOST"];
     if let Some(found) = sources.flag_or(
         "--langfuse-base-url",
@@ -207,7 +207,7 @@ fn cloud() -> Result<Chosen, Failure> {
 }
 
 /// A collector on the command line and no Langfuse anywhere: a plain OTLP backend.
-fn plain_collector(options: &cli::Destination) -> Result<Chosen, Failure> {
+fn plain_collector(options: &cli::DestinationArgs) -> Result<Chosen, Failure> {
     let url = options.otlp_endpoint.as_deref().unwrap_or_default();
     Ok(Chosen::Plain(Sourced::new(
         collector_url(url)?,
@@ -236,7 +236,7 @@ struct WireSettings {
 
 impl WireSettings {
     fn read(
-        options: &cli::Destination,
+        options: &cli::DestinationArgs,
         sources: &Sources,
         chosen: &Chosen,
         notes: &mut Notes,
@@ -353,7 +353,7 @@ fn plain(url: Url, headers: HeaderMap, wire: &WireSettings) -> Destination {
 
 /// The sandbox inside this process; links go to the port that `langspan sandbox` serves the same traces on.
 fn embedded(
-    options: &cli::Destination,
+    options: &cli::DestinationArgs,
     port: u16,
     notes: &mut Notes,
 ) -> Result<Destination, Failure> {
@@ -383,7 +383,7 @@ fn embedded(
 }
 
 fn ui(
-    options: &cli::Destination,
+    options: &cli::DestinationArgs,
     sources: &Sources,
     base: &Base,
     notes: &mut Notes,
@@ -407,7 +407,7 @@ fn ui_base(url: &str, origin: &Origin) -> Result<Base, Failure> {
 }
 
 /// The files that take part in TLS.
-pub fn tls_files(options: &cli::Destination, sources: &Sources) -> TlsFiles {
+pub fn tls_files(options: &cli::DestinationArgs, sources: &Sources) -> TlsFiles {
     let mut ca_files: Vec<_> = options.ca_file.iter().cloned().collect();
     ca_files.extend(otel::certificate(sources, "CERTIFICATE"));
     TlsFiles {

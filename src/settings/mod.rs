@@ -17,7 +17,8 @@ pub mod trace;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::{self, Form};
+use crate::cli;
+use crate::console::OutputFormat;
 use crate::delivery::outbox;
 use crate::failure::Failure;
 use crate::http::TlsFiles;
@@ -25,24 +26,24 @@ use crate::trace::Privacy;
 use crate::trace::privacy::Capture;
 
 pub use destination::{Destination, Unresolved};
-pub use model::Model;
+pub use model::ModelSettings;
 pub use shard::Shard;
 pub use shown::{Notes, Shown};
 pub use sources::{Origin, Sourced, Sources};
-pub use trace::Trace;
+pub use trace::TraceSettings;
 
 /// The settings of a run of `chat` or `replay`.
 #[derive(Debug)]
 pub struct Settings {
-    pub model: Model,
-    pub trace: Trace,
+    pub model: ModelSettings,
+    pub trace: TraceSettings,
     pub tracing: Tracing,
-    pub delivery: Delivery,
+    pub delivery: DeliverySettings,
     pub privacy: Privacy,
     /// Whether images and files are uploaded for the trace to show; else it holds their types and sizes.
     pub uploads_media: bool,
     pub tls: TlsFiles,
-    pub form: Form,
+    pub form: OutputFormat,
     pub record: Option<PathBuf>,
     pub notes: Notes,
 }
@@ -59,7 +60,7 @@ pub enum Tracing {
 
 /// How delivery is done.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub struct DeliverySettings {
     /// How long to wait until the trace can be read; none when that is not asked for.
     pub verify: Option<Duration>,
     pub best_effort: bool,
@@ -78,14 +79,14 @@ pub struct OutboxPlace {
 
 /// What a command takes where no option says otherwise.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct CommandDefaults {
     /// Further attempts of a model call after the first.
     pub retries: u32,
     /// Time for one export request with its retries.
     pub export_timeout: Duration,
 }
 
-impl Patience {
+impl CommandDefaults {
     /// Of a command that somebody waits for.
     pub const CALL: Self = Self {
         retries: 2,
@@ -106,14 +107,14 @@ const CHECK_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// When a setting is missing or malformed.
 pub fn resolve(
-    options: &cli::Run,
-    patience: &Patience,
+    options: &cli::RunArgs,
+    patience: &CommandDefaults,
     sandbox: Option<u16>,
 ) -> Result<Settings, Failure> {
     let sources = Sources::read(options.destination.env_file.as_deref())?;
     let mut notes = Notes::default();
     let form = form(&options.output, &sources)?;
-    let trace = Trace::resolve(&options.trace, &sources, &mut notes)?;
+    let trace = TraceSettings::resolve(&options.trace, &sources, &mut notes)?;
     let delivery = delivery(&options.delivery, patience, &sources, &mut notes)?;
     let tracing = tracing(
         &options.destination,
@@ -122,7 +123,7 @@ pub fn resolve(
         &delivery,
         &mut notes,
     )?;
-    let model = Model::resolve(&options.model.endpoint, &sources, sandbox, &mut notes)?
+    let model = ModelSettings::resolve(&options.model.endpoint, &sources, sandbox, &mut notes)?
         .with(&options.model, patience)?;
     Ok(Settings {
         privacy: privacy(&options.privacy, &mut notes)?,
@@ -142,13 +143,13 @@ pub fn resolve(
 ///
 /// # Errors
 /// When a setting is missing or malformed, or tracing is turned off.
-pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Failure> {
+pub fn check(options: &cli::CheckArgs, sandbox: Option<u16>) -> Result<Settings, Failure> {
     let sources = Sources::read(options.destination.env_file.as_deref())?;
     let mut notes = Notes::default();
     let form = form(&options.output, &sources)?;
-    let mut trace = Trace::resolve(&options.trace, &sources, &mut notes)?;
+    let mut trace = TraceSettings::resolve(&options.trace, &sources, &mut notes)?;
     trace.be_canary(&sources);
-    let delivery = Delivery {
+    let delivery = DeliverySettings {
         verify: None,
         best_effort: false,
         export_timeout: CHECK_EXPORT_TIMEOUT,
@@ -166,7 +167,7 @@ pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Fai
         return Err(Failure::config(format!("tracing is off: {switch}"))
             .hint("unset it, else nothing can be checked"));
     }
-    let model = Model::resolve(&options.endpoint, &sources, sandbox, &mut notes)?;
+    let model = ModelSettings::resolve(&options.endpoint, &sources, sandbox, &mut notes)?;
     Ok(Settings {
         privacy: Privacy::new(Capture::Full, &[], &notes.secrets).map_err(unusable_pattern)?,
         uploads_media: false,
@@ -182,7 +183,7 @@ pub fn check(options: &cli::Check, sandbox: Option<u16>) -> Result<Settings, Fai
 }
 
 /// What is left out of traces and recordings; known keys are among it, so all secrets have been found before.
-fn privacy(options: &cli::Privacy, notes: &mut Notes) -> Result<Privacy, Failure> {
+fn privacy(options: &cli::PrivacyArgs, notes: &mut Notes) -> Result<Privacy, Failure> {
     if options.capture != Capture::Full {
         let origin = Origin::Flag("--capture");
         let shown = match options.capture {
@@ -204,7 +205,7 @@ fn unusable_pattern((message, hint): (String, &str)) -> Failure {
 
 /// Whether media is uploaded: unless the option or the variable of the Langfuse SDKs forbids it.
 fn uploads_media(
-    options: &cli::Privacy,
+    options: &cli::PrivacyArgs,
     sources: &Sources,
     notes: &mut Notes,
 ) -> Result<bool, Failure> {
@@ -225,7 +226,7 @@ fn uploads_media(
 }
 
 /// The files of TLS; the sandbox speaks none.
-fn tls_files(options: &cli::Destination, sources: &Sources, sandbox: Option<u16>) -> TlsFiles {
+fn tls_files(options: &cli::DestinationArgs, sources: &Sources, sandbox: Option<u16>) -> TlsFiles {
     if sandbox.is_some() {
         TlsFiles::default()
     } else {
@@ -237,14 +238,18 @@ fn tls_files(options: &cli::Destination, sources: &Sources, sandbox: Option<u16>
 ///
 /// # Errors
 /// When an option asks for another form than text or JSON.
-pub fn text_or_json(verb: &str, options: &cli::Output, sources: &Sources) -> Result<Form, Failure> {
+pub fn text_or_json(
+    verb: &str,
+    options: &cli::OutputArgs,
+    sources: &Sources,
+) -> Result<OutputFormat, Failure> {
     match form(options, sources)? {
-        Form::Raw | Form::Url if options.output.is_some() => {
+        OutputFormat::Raw | OutputFormat::Url if options.output.is_some() => {
             Err(Failure::usage(format!("{verb} prints text or json"))
                 .hint("leave -o out, or say -o json"))
         }
         // The variable is set for the calls of a script, among which this command stands.
-        Form::Raw | Form::Url => Ok(Form::Text),
+        OutputFormat::Raw | OutputFormat::Url => Ok(OutputFormat::Text),
         form => Ok(form),
     }
 }
@@ -253,16 +258,16 @@ pub fn text_or_json(verb: &str, options: &cli::Output, sources: &Sources) -> Res
 ///
 /// # Errors
 /// When the variable names no form.
-pub fn form(options: &cli::Output, sources: &Sources) -> Result<Form, Failure> {
+pub fn form(options: &cli::OutputArgs, sources: &Sources) -> Result<OutputFormat, Failure> {
     if options.json {
-        return Ok(Form::Json);
+        return Ok(OutputFormat::Json);
     }
     if let Some(form) = options.output {
         return Ok(form);
     }
     sources
         .get("LANGSPAN_OUTPUT")
-        .map_or(Ok(Form::default()), |found| {
+        .map_or(Ok(OutputFormat::default()), |found| {
             cli::form(found.value.trim()).map_err(|error| {
                 Failure::config(format!(
                     "{}: `{}` is no output form",
@@ -316,10 +321,10 @@ pub fn state_dir(sources: &Sources) -> Result<PathBuf, String> {
 }
 
 fn tracing(
-    options: &cli::Destination,
+    options: &cli::DestinationArgs,
     sources: &Sources,
     sandbox: Option<u16>,
-    delivery: &Delivery,
+    delivery: &DeliverySettings,
     notes: &mut Notes,
 ) -> Result<Tracing, Failure> {
     if let Some(switch) = off_switch(sources) {
@@ -355,11 +360,11 @@ pub fn off_switch(sources: &Sources) -> Option<Origin> {
 }
 
 fn delivery(
-    options: &cli::Delivery,
-    patience: &Patience,
+    options: &cli::DeliveryArgs,
+    patience: &CommandDefaults,
     sources: &Sources,
     notes: &mut Notes,
-) -> Result<Delivery, Failure> {
+) -> Result<DeliverySettings, Failure> {
     let sample = match (options.sample, sources.get("LANGFUSE_SAMPLE_RATE")) {
         (Some(rate), _) => Some(Sourced::new(rate, Origin::Flag("--sample"))),
         (None, Some(found)) => Some(Sourced::new(
@@ -377,7 +382,7 @@ fn delivery(
             .map(|found| Shown::new("sample", found.value, found.origin.clone())),
     );
     let verify = options.verify || sources.is_on("LANGSPAN_VERIFY")?;
-    Ok(Delivery {
+    Ok(DeliverySettings {
         verify: verify.then(|| Duration::from_secs_f64(options.wait)),
         best_effort: options.best_effort || sources.is_on("LANGSPAN_BEST_EFFORT")?,
         export_timeout: options

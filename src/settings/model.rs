@@ -9,7 +9,7 @@ use reqwest::Url;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::Patience;
+use super::CommandDefaults;
 use super::attachments;
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Sourced, Sources};
@@ -27,7 +27,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The model side of the settings.
 #[derive(Clone, Debug)]
-pub struct Model {
+pub struct ModelSettings {
     pub endpoint: Endpoint,
     /// Why the endpoint cannot be asked: its key is missing. Only counts when it is asked.
     pub missing_key: Option<String>,
@@ -43,13 +43,13 @@ pub struct Model {
     pub timeout: Duration,
 }
 
-impl Model {
+impl ModelSettings {
     /// Resolves which model is asked and where; `sandbox` is the port of the embedded one.
     ///
     /// # Errors
     /// When a URL is malformed.
     pub fn resolve(
-        options: &cli::Endpoint,
+        options: &cli::EndpointArgs,
         sources: &Sources,
         sandbox: Option<u16>,
         notes: &mut Notes,
@@ -88,7 +88,11 @@ impl Model {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn with(self, options: &cli::Model, patience: &Patience) -> Result<Self, Failure> {
+    pub fn with(
+        self,
+        options: &cli::ModelArgs,
+        patience: &CommandDefaults,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             system: options.system.clone(),
             fields: fields(options, &self.endpoint)?,
@@ -165,7 +169,7 @@ fn embedded(port: u16) -> Result<Endpoint, Failure> {
 
 /// The endpoint, and the variable of the key that it wants and that is not set.
 fn endpoint(
-    options: &cli::Endpoint,
+    options: &cli::EndpointArgs,
     sources: &Sources,
     notes: &mut Notes,
 ) -> Result<(Endpoint, Option<String>), Failure> {
@@ -292,7 +296,7 @@ fn account_headers(sources: &Sources, surface: &Surface) -> HeaderMap {
 
 /// The fields that options ask for, `--param` last so that it has the last word.
 fn fields(
-    options: &cli::Model,
+    options: &cli::ModelArgs,
     endpoint: &Endpoint,
 ) -> Result<Vec<(String, Box<RawValue>)>, Failure> {
     let mut fields = Vec::new();

@@ -17,7 +17,7 @@ const LONGEST_ENVIRONMENT: usize = 40;
 
 /// The trace side of the settings.
 #[derive(Clone, Debug)]
-pub struct Trace {
+pub struct TraceSettings {
     user: Option<Sourced<String>>,
     session: Option<Sourced<String>>,
     tags: Sourced<Vec<String>>,
@@ -35,11 +35,11 @@ pub struct Trace {
     pub resource: Vec<(String, String)>,
 }
 
-impl Trace {
+impl TraceSettings {
     /// # Errors
     /// When a value is malformed, or is a key.
     pub fn resolve(
-        options: &cli::Trace,
+        options: &cli::TraceArgs,
         sources: &Sources,
         notes: &mut Notes,
     ) -> Result<Self, Failure> {
@@ -188,7 +188,7 @@ impl Trace {
     }
 
     /// Values that are keys are refused, long ones are noticed.
-    fn check(&self, options: &cli::Trace, notes: &mut Notes) -> Result<(), Failure> {
+    fn check(&self, options: &cli::TraceArgs, notes: &mut Notes) -> Result<(), Failure> {
         let call = self.of_call();
         let others = [
             ("environment", self.environment.as_ref()),
@@ -258,7 +258,7 @@ fn holds_key(value: &str) -> bool {
             .is_some_and(|start| value[start..].contains(':'))
 }
 
-fn tags(options: &cli::Trace, sources: &Sources) -> Result<Sourced<Vec<String>>, Failure> {
+fn tags(options: &cli::TraceArgs, sources: &Sources) -> Result<Sourced<Vec<String>>, Failure> {
     if options.tags.iter().any(String::is_empty) {
         return Err(empty_flag("--tag"));
     }
@@ -279,7 +279,11 @@ fn tags(options: &cli::Trace, sources: &Sources) -> Result<Sourced<Vec<String>>,
 }
 
 /// The given metadata, and the CI's where no option gives another value.
-fn metadata(options: &cli::Trace, sources: &Sources, notes: &mut Notes) -> Vec<(String, String)> {
+fn metadata(
+    options: &cli::TraceArgs,
+    sources: &Sources,
+    notes: &mut Notes,
+) -> Vec<(String, String)> {
     let mut metadata: Vec<(String, String)> = Vec::new();
     if options.ci {
         metadata = ci::metadata(sources);
@@ -298,7 +302,7 @@ fn metadata(options: &cli::Trace, sources: &Sources, notes: &mut Notes) -> Vec<(
 }
 
 fn named(
-    options: &cli::Trace,
+    options: &cli::TraceArgs,
     sources: &Sources,
 ) -> Result<Option<Sourced<TraceContext>>, Failure> {
     let continued = |text: &str| {

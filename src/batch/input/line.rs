@@ -50,12 +50,12 @@ impl Line {
     ///
     /// # Errors
     /// One line that says what is wrong with it.
-    pub fn parse(line: &input::Line, defaults: &Defaults<'_>) -> Result<Self, String> {
+    pub fn parse(line: &input::RawLine, defaults: &LineDefaults<'_>) -> Result<Self, String> {
         // A JSON reader counts lines, of which it is given one.
         Self::of(line, defaults).map_err(|why| why.replace(" at line 1 column ", " at column "))
     }
 
-    fn of(line: &input::Line, defaults: &Defaults<'_>) -> Result<Self, String> {
+    fn of(line: &input::RawLine, defaults: &LineDefaults<'_>) -> Result<Self, String> {
         if line.is_too_long() {
             return Err("the line is longer than 100 MB".to_owned());
         }
@@ -108,8 +108,8 @@ impl Line {
 
 /// What lines leave open.
 #[derive(Clone, Copy, Debug)]
-pub struct Defaults<'a> {
-    pub model: &'a settings::Model,
+pub struct LineDefaults<'a> {
+    pub model: &'a settings::ModelSettings,
     /// What every trace of the run is filed under.
     pub trace: &'a Trace,
 }
@@ -144,7 +144,11 @@ fn read(text: &str) -> Result<Request, String> {
 }
 
 /// A chat completion of a prompt; the line's other fields are fields of the body.
-fn prompted(text: &str, prompt: &Value, model: &settings::Model) -> Result<Request, String> {
+fn prompted(
+    text: &str,
+    prompt: &Value,
+    model: &settings::ModelSettings,
+) -> Result<Request, String> {
     let Value::String(prompt) = prompt else {
         return Err("`prompt` is no string".to_owned());
     };

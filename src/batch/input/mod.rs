@@ -25,14 +25,14 @@ const LONGEST_LINE: usize = 100_000_000;
 
 /// A line that holds something.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct RawLine {
     /// From 1 on; blank lines count.
     pub number: u64,
     /// Without its end; only the beginning of a line that is too long.
     pub text: Vec<u8>,
 }
 
-impl Line {
+impl RawLine {
     pub fn is_too_long(&self) -> bool {
         self.text.len() > LONGEST_LINE
     }
@@ -138,7 +138,7 @@ impl Input {
     ///
     /// # Errors
     /// When it cannot be read from the start.
-    pub fn lines(&self) -> io::Result<Lines> {
+    pub fn lines(&self) -> io::Result<LineReader> {
         let reader: Box<dyn Read + Send> = match &self.source {
             Source::Stdin => Box::new(io::stdin()),
             Source::File(file) => {
@@ -158,7 +158,7 @@ impl Input {
             Packing::Plain => Box::new(counted),
             packing => packing.unpack(BufReader::new(counted)),
         };
-        Ok(Lines {
+        Ok(LineReader {
             reader: BufReader::with_capacity(PIECE, unpacked),
             number: 0,
         })
@@ -168,7 +168,7 @@ impl Input {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn stream(&self) -> io::Result<mpsc::Receiver<io::Result<Vec<Line>>>> {
+    pub fn stream(&self) -> io::Result<mpsc::Receiver<io::Result<Vec<RawLine>>>> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let mut lines = self.lines()?;
         thread::Builder::new()
@@ -218,14 +218,14 @@ impl Read for Counted {
 }
 
 /// Lines in their order. Blank ones are left out, but counted.
-pub struct Lines {
+pub struct LineReader {
     reader: BufReader<Box<dyn Read + Send>>,
     number: u64,
 }
 
-impl Lines {
+impl LineReader {
     /// The next line, and what more has been read with it; none at the end.
-    fn piece(&mut self) -> io::Result<Option<Vec<Line>>> {
+    fn piece(&mut self) -> io::Result<Option<Vec<RawLine>>> {
         let Some(first) = self.next().transpose()? else {
             return Ok(None);
         };
@@ -256,21 +256,21 @@ impl Lines {
     }
 
     /// The line, unless it is blank.
-    fn line(&self, mut text: Vec<u8>) -> Option<Line> {
+    fn line(&self, mut text: Vec<u8>) -> Option<RawLine> {
         const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
         if self.number == 1 && text.starts_with(BYTE_ORDER_MARK) {
             text.drain(..BYTE_ORDER_MARK.len());
         }
         text.truncate(text.trim_ascii_end().len());
-        (!text.is_empty()).then_some(Line {
+        (!text.is_empty()).then_some(RawLine {
             number: self.number,
             text,
         })
     }
 }
 
-impl Iterator for Lines {
-    type Item = io::Result<Line>;
+impl Iterator for LineReader {
+    type Item = io::Result<RawLine>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -292,7 +292,7 @@ mod tests {
 
     fn lines(text: &str) -> Vec<(u64, String)> {
         let reader: Box<dyn Read + Send> = Box::new(io::Cursor::new(text.to_owned()));
-        let lines = Lines {
+        let lines = LineReader {
             reader: BufReader::new(reader),
             number: 0,
         };

@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::app::model_call;
 use crate::app::uploads::Uploads;
 use crate::batch::input::Input;
-use crate::batch::input::line::{Defaults, Line};
+use crate::batch::input::line::{Line, LineDefaults};
 use crate::batch::plan::Plan;
-use crate::cli::Form;
+use crate::console::OutputFormat;
 use crate::console::{Console, counted};
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;
@@ -180,7 +180,7 @@ pub fn show(
 /// Prints what is shown, as a document or as this text.
 fn print(printer: &mut Printer, shown: &Shown, text: &str) {
     match printer.form() {
-        Form::Json => printer.document(shown),
+        OutputFormat::Json => printer.document(shown),
         _ => printer.text(text),
     }
 }
@@ -195,7 +195,7 @@ fn each(
     let cannot = |error| {
         Failure::file(format!("{} cannot be read: {error}", input.name)).hint("check the file")
     };
-    let defaults = Defaults {
+    let defaults = LineDefaults {
         model: &settings.model,
         trace: &plan.trace,
     };

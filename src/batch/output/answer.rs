@@ -14,7 +14,7 @@ use crate::app::model_call;
 use crate::batch::input;
 use crate::model::failed::FailedAttempt;
 use crate::model::{Progress, Request, Retried, lenient};
-use crate::settings::Model;
+use crate::settings::ModelSettings;
 use crate::trace::ids::SpanIds;
 use crate::trace::{Exchange, ExchangeError, Trace, TraceContext, ids};
 
@@ -49,7 +49,7 @@ impl Called {
         };
         let body = body.map(on_one_line).transpose()?;
         let error = exchange.error.as_ref().filter(|_| refusal.is_none());
-        let answer = Answer {
+        let answer = OutputLine {
             id: Some(format!("batch_req_{span}").into()),
             custom_id: self.custom_id.as_deref().map(Cow::from),
             response: body.as_deref().map(|body| HttpAnswer {
@@ -97,7 +97,7 @@ impl Called {
 
 /// An output line.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Answer<'a> {
+pub struct OutputLine<'a> {
     #[serde(default, borrow)]
     pub id: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
@@ -168,7 +168,7 @@ pub struct Facts<'a> {
 pub const INVALID: &str = "invalid_line";
 
 /// Tells an input line from any other.
-pub fn digest(line: &input::Line) -> String {
+pub fn digest(line: &input::RawLine) -> String {
     format!("{:016x}", u64::from_be_bytes(ids::first_bytes(&line.text)))
 }
 
@@ -183,7 +183,7 @@ pub fn invalid(line: u64, message: &str) -> String {
     .to_string()
 }
 
-impl Answer<'_> {
+impl OutputLine<'_> {
     /// Whether an output line, perhaps a half one, may begin with `bytes`.
     pub fn may_begin(bytes: &[u8]) -> bool {
         let beginnings = [&br#"{"id":"batch_req_"#[..], br#"{"custom_id":null,"#];
@@ -198,7 +198,7 @@ impl Answer<'_> {
     }
 
     /// The exchange that the line tells of, to be traced as it was; none of a line that asked nothing.
-    pub fn exchange(&self, request: Request, model: &Model) -> Option<Exchange> {
+    pub fn exchange(&self, request: Request, model: &ModelSettings) -> Option<Exchange> {
         let facts = &self.langspan;
         let mut exchange = model_call::begin(model, request, facts.start_time?);
         exchange.end = facts.end_time?;

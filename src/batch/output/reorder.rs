@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Output lines on their way to the writer.
 #[derive(Debug)]
-pub struct Order<T> {
+pub struct ReorderBuffer<T> {
     /// None when lines go out as they end.
     expected: Option<VecDeque<u64>>,
     /// What has ended before an earlier line did.
     held: BTreeMap<u64, T>,
 }
 
-impl<T> Order<T> {
+impl<T> ReorderBuffer<T> {
     pub fn new(is_ordered: bool) -> Self {
         Self {
             expected: is_ordered.then(VecDeque::new),
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     fn order(is_ordered: bool, ends: &[u64]) -> Vec<u64> {
-        let mut order = Order::new(is_ordered);
+        let mut order = ReorderBuffer::new(is_ordered);
         for line in [1, 4, 9] {
             order.expect(line);
         }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::batch::compression::Packed;
 
 /// Where output lines go.
-pub type Sink = Packed<Box<dyn Write + Send>>;
+pub type OutputSink = Packed<Box<dyn Write + Send>>;
 
 /// The output of a run.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ struct Piece {
 impl Writer {
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(mut sink: Sink) -> io::Result<Self> {
+    pub fn start(mut sink: OutputSink) -> io::Result<Self> {
         let (to_thread, pieces) = sync::channel::<Vec<u8>>();
         let (results, from_thread) = mpsc::unbounded_channel();
         thread::Builder::new()

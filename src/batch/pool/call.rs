@@ -4,24 +4,24 @@ use jiff::Timestamp;
 
 use crate::app::model_call::{self, Caller};
 use crate::app::uploads::Uploads;
-use crate::batch::input::line::{Defaults, Line};
+use crate::batch::input::line::{Line, LineDefaults};
 use crate::batch::output::answer::Called;
 use crate::batch::plan::Plan;
 use crate::console::Console;
-use crate::model::{Halt, Nowhere, Pace, Progress};
+use crate::model::{NullSink, Progress, RateLimiter, Stopped};
 use crate::settings::Settings;
 use crate::trace::spans::Dialect;
 use crate::trace::{TraceContext, ids};
 
 /// What a run works with.
 #[derive(Clone, Copy, Debug)]
-pub struct Tools<'a> {
+pub struct PoolContext<'a> {
     pub plan: &'a Plan,
     pub settings: &'a Settings,
     pub http: &'a reqwest::Client,
     pub uploads: &'a Uploads,
     pub console: &'a Console,
-    pub pace: &'a Pace,
+    pub pace: &'a RateLimiter,
     pub dialect: Dialect,
     pub is_traced: bool,
     /// How many calls are under way at once.
@@ -29,9 +29,9 @@ pub struct Tools<'a> {
     pub max_errors: Option<u64>,
 }
 
-impl<'a> Tools<'a> {
-    pub fn defaults(&self) -> Defaults<'a> {
-        Defaults {
+impl<'a> PoolContext<'a> {
+    pub fn defaults(&self) -> LineDefaults<'a> {
+        LineDefaults {
             model: &self.settings.model,
             trace: &self.plan.trace,
         }
@@ -44,7 +44,7 @@ impl<'a> Tools<'a> {
         digest: String,
         parsed: Line,
         redo: u32,
-    ) -> Result<Called, Halt> {
+    ) -> Result<Called, Stopped> {
         let Line {
             custom_id,
             request,
@@ -69,7 +69,7 @@ impl<'a> Tools<'a> {
             &mut exchange,
             context_sent,
             &caller,
-            &mut Nowhere,
+            &mut NullSink,
             &mut progress,
             never,
         )

@@ -12,31 +12,31 @@ use crate::batch::plan::Out;
 use crate::batch::pool::span_queue::Delivered;
 use crate::batch::pool::{Pool, Stop};
 use crate::batch::resume::acks::Note;
-use crate::batch::resume::previous_output::Unsettled;
+use crate::batch::resume::previous_output::UnconfirmedLine;
 use crate::batch::resume::state::Arrived;
-use crate::delivery::Spool;
+use crate::delivery::Stored;
 use crate::failure::Failure;
 use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
 
 /// A line that has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct FinishedLine {
     pub text: String,
-    pub trail: Trail,
+    pub trail: AfterWrite,
 }
 
 /// What is left to do for a line once it is written.
 #[derive(Debug)]
-pub enum Trail {
+pub enum AfterWrite {
     /// Nothing: it has no trace, or none that is sent.
     Done,
     /// It is traced.
-    Trace(Box<Untraced>),
+    Trace(Box<PendingTrace>),
 }
 
 /// An exchange whose spans are not made yet.
 #[derive(Debug)]
-pub struct Untraced {
+pub struct PendingTrace {
     pub exchange: Exchange,
     pub trace: Trace,
     pub context: TraceContext,
@@ -70,7 +70,7 @@ impl Pool<'_> {
     }
 
     /// Sends the trace of a line, once its images and files are uploaded.
-    pub(super) fn trace(&mut self, line: u64, untraced: Untraced) {
+    pub(super) fn trace(&mut self, line: u64, untraced: PendingTrace) {
         if !Uploads::may_be_in(&untraced.exchange) {
             return self.push(line, &untraced);
         }
@@ -82,14 +82,14 @@ impl Pool<'_> {
         let uploads = self.tools.uploads;
         let deadline = Instant::now() + self.tools.settings.delivery.export_timeout;
         self.uploads.push(Box::pin(async move {
-            let Untraced {
+            let PendingTrace {
                 exchange,
                 trace,
                 context,
             } = &*untraced;
             let owner = uploads::owner(context, exchange);
             let uploaded = uploads.traced(exchange, None, &owner, deadline).await;
-            let untraced = Untraced {
+            let untraced = PendingTrace {
                 exchange: uploaded.into_owned(),
                 trace: trace.clone(),
                 context: *context,
@@ -99,7 +99,7 @@ impl Pool<'_> {
     }
 
     /// Hands the spans of a line to the tracer, but for those that have arrived before.
-    pub(super) fn push(&mut self, line: u64, untraced: &Untraced) {
+    pub(super) fn push(&mut self, line: u64, untraced: &PendingTrace) {
         let settings = self.tools.settings;
         let context = &untraced.context;
         let filtered = settings.privacy.filter(&untraced.exchange, &untraced.trace);
@@ -108,7 +108,7 @@ impl Pool<'_> {
         if settings.delivery.verify.is_some() {
             let session = trace.session.as_deref().unwrap_or_default();
             let starts = (exchange.start, exchange.start);
-            self.census.add(session, context.trace_id, starts);
+            self.trace_count.add(session, context.trace_id, starts);
         }
         let mut spans = Vec::from(spans::spans(exchange, trace, context, self.tools.dialect));
         if let Arrived::Known(arrived) = &self.ends.history.arrived {
@@ -121,7 +121,7 @@ impl Pool<'_> {
     }
 
     /// Sends the trace of a line that an earlier run has answered, as far as it has not arrived.
-    pub(super) fn deliver_again(&mut self, line: u64, parsed: &Line, unsettled: &Unsettled) {
+    pub(super) fn deliver_again(&mut self, line: u64, parsed: &Line, unsettled: &UnconfirmedLine) {
         let model = &self.tools.settings.model;
         let (exchange, context) = match self.ends.history.rebuild(parsed, unsettled, model) {
             Ok(Some(rebuilt)) => rebuilt,
@@ -139,7 +139,7 @@ impl Pool<'_> {
             self.tally.traces.undecided += 1;
         } else {
             let trace = parsed.trace.clone();
-            let untraced = Untraced {
+            let untraced = PendingTrace {
                 exchange,
                 trace,
                 context,
@@ -149,12 +149,13 @@ impl Pool<'_> {
     }
 
     /// Hands a line that has ended to the output.
-    pub(super) fn end(&mut self, line: u64, ended: Ended) {
+    pub(super) fn end(&mut self, line: u64, ended: FinishedLine) {
         let (writer, unwritten) = (&mut self.ends.writer, &mut self.unwritten);
-        self.order.push(line, ended, |line, Ended { text, trail }| {
-            writer.push(&text);
-            unwritten.push_back((line, trail));
-        });
+        self.order
+            .push(line, ended, |line, FinishedLine { text, trail }| {
+                writer.push(&text);
+                unwritten.push_back((line, trail));
+            });
         if self.is_closed {
             self.settle(usize::MAX);
         }
@@ -200,8 +201,8 @@ impl Pool<'_> {
         let mut done = Vec::new();
         for _ in 0..lines.min(self.unwritten.len()) {
             match self.unwritten.pop_front() {
-                Some((line, Trail::Trace(untraced))) => self.trace(line, *untraced),
-                Some((line, Trail::Done)) => done.push(line),
+                Some((line, AfterWrite::Trace(untraced))) => self.trace(line, *untraced),
+                Some((line, AfterWrite::Done)) => done.push(line),
                 None => break,
             }
         }
@@ -221,7 +222,7 @@ impl Pool<'_> {
         if let Some(note) = Note::of(lines, &delivery.spool) {
             self.note(&note);
         }
-        if let Spool::Lost(why) = &delivery.spool
+        if let Stored::Lost(why) = &delivery.spool
             && self.is_outbox_needed()
         {
             self.stop(Stop::Outbox(why.clone()));
@@ -255,7 +256,7 @@ impl Pool<'_> {
     }
 }
 
-impl Untraced {
+impl PendingTrace {
     /// The same with type and size in the place of images and files.
     fn outlined(&self) -> Self {
         Self {
@@ -266,7 +267,7 @@ impl Untraced {
     }
 }
 
-impl From<Called> for Untraced {
+impl From<Called> for PendingTrace {
     fn from(called: Called) -> Self {
         Self {
             exchange: called.exchange,

@@ -19,25 +19,25 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::app::record_file::Journal;
-use crate::app::signals::Interrupt;
+use crate::app::record_file::RecordFile;
+use crate::app::signals::SignalListener;
 use crate::batch::input;
 use crate::batch::input::line::Line;
-use crate::batch::links::Pages;
+use crate::batch::links::Links;
 use crate::batch::output::answer::{self, Called};
-use crate::batch::output::reorder::Order;
+use crate::batch::output::reorder::ReorderBuffer;
 use crate::batch::output::writer::Writer;
-pub use crate::batch::pool::call::Tools;
-use crate::batch::pool::events::{Ended, Trail, Untraced};
-use crate::batch::pool::span_queue::{Delivered, Tracer};
+pub use crate::batch::pool::call::PoolContext;
+use crate::batch::pool::events::{AfterWrite, FinishedLine, PendingTrace};
+use crate::batch::pool::span_queue::{Delivered, SpanQueue};
 use crate::batch::progress::Display;
 use crate::batch::report::Finished;
-use crate::batch::resume::state::History;
-use crate::batch::stats::Tally;
-use crate::batch::verify::Census;
+use crate::batch::resume::state::ResumeState;
+use crate::batch::stats::Stats;
+use crate::batch::verify::TraceCount;
 use crate::delivery::Delivery;
 use crate::failure::{Failure, Signal};
-use crate::model::Halt;
+use crate::model::Stopped;
 
 /// Output that waits for the disk is at most this much before no new call begins, in bytes.
 const MOST_UNWRITTEN: usize = 1 << 20;
@@ -64,45 +64,45 @@ pub enum Stop {
 }
 
 /// The ends of a run, between which the pool works.
-pub struct Ends<'a> {
-    pub lines: Receiver<io::Result<Vec<input::Line>>>,
+pub struct Channels<'a> {
+    pub lines: Receiver<io::Result<Vec<input::RawLine>>>,
     pub writer: Writer,
     /// None when tracing is off.
-    pub tracer: Option<Tracer<'a>>,
-    pub history: History,
+    pub tracer: Option<SpanQueue<'a>>,
+    pub history: ResumeState,
     /// The file of `--record`.
-    pub record: Option<Journal>,
-    pub pages: Pages,
+    pub record: Option<RecordFile>,
+    pub pages: Links,
 }
 
-type Call<'a> = Pin<Box<dyn Future<Output = Result<Called, Halt>> + 'a>>;
+type Call<'a> = Pin<Box<dyn Future<Output = Result<Called, Stopped>> + 'a>>;
 /// Gives the line, and the exchange with references in the place of what was uploaded.
-type Upload<'a> = Pin<Box<dyn Future<Output = (u64, Untraced)> + 'a>>;
+type Upload<'a> = Pin<Box<dyn Future<Output = (u64, PendingTrace)> + 'a>>;
 
 /// The run.
 pub struct Pool<'a> {
-    tools: Tools<'a>,
-    ends: Ends<'a>,
+    tools: PoolContext<'a>,
+    ends: Channels<'a>,
     /// Lines that were read, but are not under way.
-    lines: VecDeque<input::Line>,
+    lines: VecDeque<input::RawLine>,
     has_more: bool,
     /// Lines of this run's share so far.
     taken: u64,
     calls: FuturesUnordered<Call<'a>>,
-    order: Order<Ended>,
+    order: ReorderBuffer<FinishedLine>,
     /// Calls that have ended, of which nothing is known yet.
     untaken: usize,
     /// What is left to do for the lines that are being written, in their order.
-    unwritten: VecDeque<(u64, Trail)>,
+    unwritten: VecDeque<(u64, AfterWrite)>,
     uploads: FuturesUnordered<Upload<'a>>,
     /// The exchanges whose images and files are under way, as they are traced when nobody can wait for these.
-    uploading: HashMap<u64, Rc<Untraced>>,
+    uploading: HashMap<u64, Rc<PendingTrace>>,
     is_closed: bool,
     /// Nothing is waited for any more.
     is_leaving: bool,
     /// The traces that `--verify` looks for.
-    census: Census,
-    pub tally: Tally,
+    trace_count: TraceCount,
+    pub tally: Stats,
     stop: Option<Stop>,
     /// What became of the first traces that were not accepted.
     pub trouble: Option<Delivery>,
@@ -112,9 +112,9 @@ pub struct Pool<'a> {
 
 /// What happened next.
 enum Event {
-    Ended(Box<Result<Called, Halt>>),
-    Uploaded(u64, Box<Untraced>),
-    Read(Option<io::Result<Vec<input::Line>>>),
+    FinishedLine(Box<Result<Called, Stopped>>),
+    Uploaded(u64, Box<PendingTrace>),
+    Read(Option<io::Result<Vec<input::RawLine>>>),
     Written(io::Result<usize>),
     Delivered(Delivered),
     Signal(Signal),
@@ -123,7 +123,12 @@ enum Event {
 }
 
 impl<'a> Pool<'a> {
-    pub fn new(tools: Tools<'a>, ends: Ends<'a>, is_ordered: bool, census: Census) -> Self {
+    pub fn new(
+        tools: PoolContext<'a>,
+        ends: Channels<'a>,
+        is_ordered: bool,
+        trace_count: TraceCount,
+    ) -> Self {
         Self {
             tools,
             ends,
@@ -131,15 +136,15 @@ impl<'a> Pool<'a> {
             has_more: tools.plan.limit != Some(0),
             taken: 0,
             calls: FuturesUnordered::new(),
-            order: Order::new(is_ordered),
+            order: ReorderBuffer::new(is_ordered),
             untaken: 0,
             unwritten: VecDeque::new(),
             uploads: FuturesUnordered::new(),
             uploading: HashMap::new(),
             is_closed: false,
             is_leaving: false,
-            census,
-            tally: Tally::begin(),
+            trace_count,
+            tally: Stats::begin(),
             stop: None,
             trouble: None,
             farewell: None,
@@ -147,7 +152,7 @@ impl<'a> Pool<'a> {
     }
 
     /// Runs until all is done, or as much as a reason to stop leaves; `part` tells how much of the input was read.
-    pub async fn run(&mut self, interrupt: &mut Interrupt, part: impl Fn() -> Option<f64>) {
+    pub async fn run(&mut self, interrupt: &mut SignalListener, part: impl Fn() -> Option<f64>) {
         let mut display = Display::begin(self.tools.console);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -162,7 +167,7 @@ impl<'a> Pool<'a> {
                 break;
             }
             match self.next(interrupt, &mut tick).await {
-                Event::Ended(ended) => self.ended(*ended).await,
+                Event::FinishedLine(ended) => self.ended(*ended).await,
                 Event::Uploaded(line, untraced) => {
                     self.uploading.remove(&line);
                     self.push(line, &untraced);
@@ -203,18 +208,22 @@ impl<'a> Pool<'a> {
             tally: self.tally,
             stop: self.stop,
             trouble: self.trouble,
-            census: self.census,
+            trace_count: self.trace_count,
         }
     }
 
     /// Waits for whatever happens next.
-    async fn next(&mut self, interrupt: &mut Interrupt, tick: &mut tokio::time::Interval) -> Event {
+    async fn next(
+        &mut self,
+        interrupt: &mut SignalListener,
+        tick: &mut tokio::time::Interval,
+    ) -> Event {
         let wants_lines = self.has_more && self.lines.is_empty();
         let is_writing = self.ends.writer.is_busy() && !self.is_closed;
         let farewell = self
             .farewell
             .filter(|_| !self.calls.is_empty() || is_writing);
-        let Ends {
+        let Channels {
             lines,
             writer,
             tracer,
@@ -228,7 +237,7 @@ impl<'a> Pool<'a> {
         };
         tokio::select! {
             Some(ended) = self.calls.next(), if !self.calls.is_empty() => {
-                Event::Ended(Box::new(ended))
+                Event::FinishedLine(Box::new(ended))
             }
             Some((line, untraced)) = self.uploads.next(), if !self.uploads.is_empty() => {
                 Event::Uploaded(line, Box::new(untraced))
@@ -251,7 +260,7 @@ impl<'a> Pool<'a> {
             && self.calls.is_empty()
             && self.unwritten.is_empty()
             && self.uploads.is_empty()
-            && self.ends.tracer.as_ref().is_none_or(Tracer::is_idle)
+            && self.ends.tracer.as_ref().is_none_or(SpanQueue::is_idle)
     }
 
     /// Sends the last traces without waiting for others to go with, and lets lines go out whose earlier ones never
@@ -260,7 +269,7 @@ impl<'a> Pool<'a> {
         if self.has_more || !self.lines.is_empty() || !self.calls.is_empty() {
             return;
         }
-        let held: Vec<(u64, Ended)> = self.order.drain().collect();
+        let held: Vec<(u64, FinishedLine)> = self.order.drain().collect();
         for (line, ended) in held {
             self.end(line, ended);
         }
@@ -292,7 +301,7 @@ impl<'a> Pool<'a> {
         self.lines.clear();
     }
 
-    fn read(&mut self, lines: Option<io::Result<Vec<input::Line>>>) {
+    fn read(&mut self, lines: Option<io::Result<Vec<input::RawLine>>>) {
         match lines {
             Some(Ok(lines)) => self.lines.extend(lines),
             None => self.has_more = false,
@@ -333,10 +342,10 @@ impl<'a> Pool<'a> {
             && self.unwritten.len() + self.untaken <= concurrency
             && self.order.held_with(self.untaken) <= 4 * concurrency
             && self.ends.writer.waiting_bytes() < MOST_UNWRITTEN
-            && self.ends.tracer.as_ref().is_none_or(Tracer::has_room)
+            && self.ends.tracer.as_ref().is_none_or(SpanQueue::has_room)
     }
 
-    fn start(&mut self, line: &input::Line) {
+    fn start(&mut self, line: &input::RawLine) {
         let plan = self.tools.plan;
         let number = line.number;
         if !plan.holds(number) {
@@ -366,8 +375,8 @@ impl<'a> Pool<'a> {
             Err(why) => {
                 self.tally.add_invalid(answer::INVALID);
                 let text = answer::invalid(number, &why);
-                let trail = Trail::Done;
-                self.end(number, Ended { text, trail });
+                let trail = AfterWrite::Done;
+                self.end(number, FinishedLine { text, trail });
                 self.check_errors();
             }
         }
@@ -388,11 +397,11 @@ impl<'a> Pool<'a> {
             Ok(text) => {
                 let line = called.line;
                 let trail = if is_traced {
-                    Trail::Trace(Box::new(called.into()))
+                    AfterWrite::Trace(Box::new(called.into()))
                 } else {
-                    Trail::Done
+                    AfterWrite::Done
                 };
-                self.end(line, Ended { text, trail });
+                self.end(line, FinishedLine { text, trail });
             }
             Err(error) => self.stop(Stop::File(error.into())),
         }
@@ -401,10 +410,10 @@ impl<'a> Pool<'a> {
 
     /// Takes a call that has ended, and those that ended beside it. What follows them waits until other calls are on
     /// their way in the place of those that were answered: the endpoint is not kept waiting.
-    async fn ended(&mut self, first: Result<Called, Halt>) {
+    async fn ended(&mut self, first: Result<Called, Stopped>) {
         let mut all = vec![first];
         while all.len() <= self.tools.concurrency {
-            let is_answered = |ended: &Result<Called, Halt>| {
+            let is_answered = |ended: &Result<Called, Stopped>| {
                 ended
                     .as_ref()
                     .is_ok_and(|called| called.exchange.error.is_none())
@@ -429,8 +438,8 @@ impl<'a> Pool<'a> {
         }
     }
 
-    fn halted(&mut self, halt: Halt) {
-        if let Halt::LongPause(left) = halt {
+    fn halted(&mut self, halt: Stopped) {
+        if let Stopped::LongPause(left) = halt {
             let seconds = left.as_secs();
             self.stop(Stop::Model(format!(
                 "the model endpoint wants no request for {seconds} s"

@@ -1,6 +1,6 @@
 //! The traces of a batch on their way: grouped into export requests, a few of which are under way at once.
 //!
-//! Nothing is dropped: when Langfuse is slower than the model, [`Tracer::has_room`] says no, and no new call begins.
+//! Nothing is dropped: when Langfuse is slower than the model, [`SpanQueue::has_room`] says no, and no new call begins.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::delivery::{Delivery, Exporter, Keep};
+use crate::delivery::{Delivery, Exporter, OutboxPolicy};
 
 /// The most spans of one export request.
 const MOST_SPANS: usize = 512;
@@ -40,11 +40,11 @@ pub struct Delivered {
 type Export<'a> = Pin<Box<dyn Future<Output = Delivered> + 'a>>;
 
 /// Traces that wait, and those under way.
-pub struct Tracer<'a> {
+pub struct SpanQueue<'a> {
     exporter: &'a Exporter,
     /// Time for one export request with its retries.
     budget: Duration,
-    keep: Keep,
+    keep: OutboxPolicy,
     group: Group,
     exports: FuturesUnordered<Export<'a>>,
     /// Tells the exports that nobody can wait any longer.
@@ -66,8 +66,8 @@ struct Group {
     due: Option<Instant>,
 }
 
-impl<'a> Tracer<'a> {
-    pub fn new(exporter: &'a Exporter, budget: Duration, keep: Keep) -> Self {
+impl<'a> SpanQueue<'a> {
+    pub fn new(exporter: &'a Exporter, budget: Duration, keep: OutboxPolicy) -> Self {
         Self {
             exporter,
             budget,

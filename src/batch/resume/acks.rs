@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::resume::previous_output::Past;
-use crate::delivery::Spool;
+use crate::batch::resume::previous_output::PreviousOutput;
+use crate::delivery::Stored;
 
 /// Which run a file is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct RunIdentity {
     #[serde(rename = "run")]
     pub name: String,
     /// The model of lines that name none.
@@ -44,16 +44,16 @@ pub enum Note {
 
 impl Note {
     /// What is to be noted of lines whose traces were delivered or kept so; nothing of what is nowhere.
-    pub fn of(lines: &[u64], spool: &Spool) -> Option<Self> {
+    pub fn of(lines: &[u64], spool: &Stored) -> Option<Self> {
         let lines = lines.to_vec();
         match spool {
-            Spool::NotNeeded => Some(Self::Accepted(lines)),
-            Spool::Kept(path) => {
+            Stored::NotNeeded => Some(Self::Accepted(lines)),
+            Stored::Kept(path) => {
                 let entry = path.file_stem().unwrap_or_default();
                 let entry = entry.to_string_lossy().into_owned();
                 Some(Self::Spooled { entry, lines })
             }
-            Spool::Lost(_) => None,
+            Stored::Lost(_) => None,
         }
     }
 }
@@ -66,8 +66,8 @@ pub struct Acks {
 
 /// What an earlier run noted.
 #[derive(Debug, Default)]
-pub struct Noted {
-    pub accepted: Lines,
+pub struct AckState {
+    pub accepted: LineSet,
     /// Lines by the entry that holds their traces.
     pub spooled: HashMap<String, Vec<u64>>,
     /// How often a line was redone.
@@ -76,22 +76,22 @@ pub struct Noted {
 
 /// What an earlier run left behind, and the file that tells how far this one comes.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct Checkpoint {
     pub acks: Option<Acks>,
     /// What the notes are still to begin with.
-    pub beginning: Option<Run>,
-    pub noted: Noted,
-    pub past: Option<Past>,
+    pub beginning: Option<RunIdentity>,
+    pub noted: AckState,
+    pub past: Option<PreviousOutput>,
 }
 
 /// A set of line numbers, a bit for each.
 #[derive(Clone, Debug, Default)]
-pub struct Lines {
+pub struct LineSet {
     bits: Vec<u64>,
     count: u64,
 }
 
-impl Lines {
+impl LineSet {
     pub fn insert(&mut self, line: u64) {
         let (place, bit) = Self::place(line);
         if place >= self.bits.len() {
@@ -175,7 +175,7 @@ impl Acks {
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn begin(&mut self, run: &Run) -> io::Result<()> {
+    pub fn begin(&mut self, run: &RunIdentity) -> io::Result<()> {
         self.clear()?;
         self.append(&serde_json::to_string(run)?)
     }
@@ -184,7 +184,7 @@ impl Acks {
     ///
     /// # Errors
     /// When it cannot be read, or is none of ours.
-    pub fn read(&mut self) -> io::Result<Option<(Run, Noted)>> {
+    pub fn read(&mut self) -> io::Result<Option<(RunIdentity, AckState)>> {
         let mut reader = BufReader::new(&self.file);
         let mut line = String::new();
         let mut whole = reader.read_line(&mut line)? as u64;
@@ -192,8 +192,8 @@ impl Acks {
             // Killed before anything was noted.
             return Ok(None);
         }
-        let run: Run = serde_json::from_str(&line)?;
-        let mut noted = Noted::default();
+        let run: RunIdentity = serde_json::from_str(&line)?;
+        let mut noted = AckState::default();
         loop {
             line.clear();
             let read = reader.read_line(&mut line)?;
@@ -226,7 +226,7 @@ impl Acks {
     }
 }
 
-impl Noted {
+impl AckState {
     pub fn take(&mut self, note: Note) {
         match note {
             Note::Accepted(lines) => {
@@ -264,8 +264,8 @@ impl Noted {
 mod tests {
     use super::*;
 
-    fn run() -> Run {
-        Run {
+    fn run() -> RunIdentity {
+        RunIdentity {
             name: "r".to_owned(),
             model: "m".to_owned(),
             shard: None,

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use crate::app::model_call;
 use crate::app::redeliver::Redelivery;
-use crate::batch::input::line::{Defaults, Line};
+use crate::batch::input::line::{Line, LineDefaults};
 use crate::batch::input::{self, Input};
 use crate::batch::output::answer;
 use crate::batch::plan::Plan;
 use crate::batch::resume::acks::Note;
-use crate::batch::resume::state::{Arrived, History};
+use crate::batch::resume::state::{Arrived, ResumeState};
 use crate::batch::stats::Traces;
-use crate::batch::verify::Census;
+use crate::batch::verify::TraceCount;
 use crate::console::Console;
 use crate::delivery::Outbox;
 use crate::delivery::wire::PROOF_OF_ABSENCE;
@@ -35,7 +35,7 @@ pub struct Compared {
     /// The last line that `--limit` lets through, where it leaves any out.
     pub last: Option<u64>,
     /// The traces of lines that need nothing more.
-    pub census: Census,
+    pub trace_count: TraceCount,
 }
 
 /// Compares the input with what was answered before anything is sent.
@@ -45,19 +45,19 @@ pub struct Compared {
 pub fn compare(
     input: &Input,
     plan: &Plan,
-    history: &History,
+    history: &ResumeState,
     settings: &Settings,
 ) -> Result<Compared, Failure> {
     let mut compared = Compared {
         begun: Instant::now(),
         sessions: HashSet::new(),
         last: None,
-        census: Census::default(),
+        trace_count: TraceCount::default(),
     };
     let Some(past) = history.past() else {
         return Ok(compared);
     };
-    let defaults = Defaults {
+    let defaults = LineDefaults {
         model: &settings.model,
         trace: &plan.trace,
     };
@@ -99,11 +99,11 @@ impl Compared {
     /// Takes an answered line into account.
     fn take(
         &mut self,
-        line: &input::Line,
+        line: &input::RawLine,
         plan: &Plan,
-        history: &History,
+        history: &ResumeState,
         settings: &Settings,
-        defaults: &Defaults<'_>,
+        defaults: &LineDefaults<'_>,
     ) -> Result<(), Failure> {
         let duties = history.duties(line.number);
         let is_counted = settings.delivery.verify.is_some();
@@ -141,7 +141,7 @@ impl Compared {
                 if let (true, Some(starts)) =
                     (is_traced, history.past().and_then(|past| past.starts))
                 {
-                    self.census.add(&session, trace_id, starts);
+                    self.trace_count.add(&session, trace_id, starts);
                 }
             }
         }
@@ -149,7 +149,7 @@ impl Compared {
     }
 
     /// Asks Langfuse which spans of lines that nobody acknowledged have arrived.
-    pub async fn ask(&self, history: &mut History, api: Option<&Api>, console: &Console) {
+    pub async fn ask(&self, history: &mut ResumeState, api: Option<&Api>, console: &Console) {
         let (Some(api), Some(past)) = (api, history.past()) else {
             return;
         };
@@ -196,7 +196,11 @@ impl Again<'_> {
     ///
     /// # Errors
     /// When the notes of the run cannot be written.
-    pub async fn deliver(&self, history: &mut History, traces: &mut Traces) -> Result<(), Failure> {
+    pub async fn deliver(
+        &self,
+        history: &mut ResumeState,
+        traces: &mut Traces,
+    ) -> Result<(), Failure> {
         let mut is_refused = false;
         for (id, lines) in history.entries() {
             let count = lines.len() as u64;

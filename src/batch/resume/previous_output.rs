@@ -12,33 +12,33 @@ use opentelemetry::trace::SpanId;
 use tempfile::NamedTempFile;
 
 use crate::batch::compression::{Packing, is_of_the_system};
-use crate::batch::output::answer::Answer;
-use crate::batch::resume::acks::{Lines, Noted};
+use crate::batch::output::answer::OutputLine;
+use crate::batch::resume::acks::{AckState, LineSet};
 use crate::failure::Failure;
 use crate::trace::ids::{self, SpanIds};
 
 /// An earlier run.
 #[derive(Debug)]
-pub struct Past {
+pub struct PreviousOutput {
     /// The output, unpacked, as it was found.
     answers: File,
     /// How many bytes its whole lines take.
     size: u64,
     /// The beginning of each line's digest, by number; zero of a line that is not answered, or asked nothing.
     digests: Vec<u32>,
-    pub answered: Lines,
-    pub failed: Lines,
+    pub answered: LineSet,
+    pub failed: LineSet,
     /// Which redo gave the answer, of lines that were asked again.
     pub redos: HashMap<u64, u32>,
     /// Answered lines of which nobody noted that their trace was accepted.
-    pub unsettled: HashMap<u64, Unsettled>,
+    pub unsettled: HashMap<u64, UnconfirmedLine>,
     /// When the first and the last call began.
     pub starts: Option<(Timestamp, Timestamp)>,
 }
 
 /// A line whose trace may not have arrived.
 #[derive(Clone, Debug)]
-pub struct Unsettled {
+pub struct UnconfirmedLine {
     offset: u64,
     length: usize,
     pub trace_id: String,
@@ -46,12 +46,12 @@ pub struct Unsettled {
     pub end: Timestamp,
 }
 
-impl Past {
+impl PreviousOutput {
     /// Reads an output file and repairs its end, where a kill left half a line.
     ///
     /// # Errors
     /// When the file cannot be read or written, or is no output of this program.
-    pub fn read(path: &Path, packing: Packing, noted: &Noted) -> Result<Self, Failure> {
+    pub fn read(path: &Path, packing: Packing, noted: &AckState) -> Result<Self, Failure> {
         let name = path.display();
         let cannot = |error: io::Error| {
             Failure::file(format!("{name} cannot be read: {error}"))
@@ -62,8 +62,8 @@ impl Past {
             size: whole_lines(&answers).map_err(cannot)?,
             answers,
             digests: Vec::new(),
-            answered: Lines::default(),
-            failed: Lines::default(),
+            answered: LineSet::default(),
+            failed: LineSet::default(),
             redos: HashMap::new(),
             unsettled: HashMap::new(),
             starts: None,
@@ -93,8 +93,8 @@ impl Past {
         }
     }
 
-    fn scan(&mut self, noted: &Noted) -> Result<(), Wrong> {
-        let mut spooled = Lines::default();
+    fn scan(&mut self, noted: &AckState) -> Result<(), Wrong> {
+        let mut spooled = LineSet::default();
         for line in noted.spooled.values().flatten() {
             spooled.insert(*line);
         }
@@ -108,7 +108,7 @@ impl Past {
             if length == 0 {
                 return self.check_rest(number);
             }
-            let answer: Answer<'_> = serde_json::from_slice(&text)
+            let answer: OutputLine<'_> = serde_json::from_slice(&text)
                 .map_err(|error| Wrong::Foreign(number, error.to_string()))?;
             let line = answer.langspan.line;
             if line == 0 || self.answered.contains(line) {
@@ -135,7 +135,7 @@ impl Past {
             // A line is asked again only once its trace is settled; here the kill came before it was taken out.
             let was_settled = noted.redone.get(&line).is_some_and(|noted| redo < *noted);
             if !was_settled && !noted.accepted.contains(line) && !spooled.contains(line) {
-                let unsettled = Unsettled::of(&answer, offset, length);
+                let unsettled = UnconfirmedLine::of(&answer, offset, length);
                 self.unsettled
                     .extend(unsettled.map(|unsettled| (line, unsettled)));
             }
@@ -160,7 +160,7 @@ impl Past {
                 .min(LONGEST_BEGINNING)
         ];
         self.answers.read_exact_at(&mut begun, self.size)?;
-        if Answer::may_begin(&begun) {
+        if OutputLine::may_begin(&begun) {
             return Ok(());
         }
         Err(Wrong::Foreign(number, "it begins as none does".to_owned()))
@@ -185,7 +185,7 @@ impl Past {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn answer(&self, unsettled: &Unsettled) -> io::Result<Vec<u8>> {
+    pub fn answer(&self, unsettled: &UnconfirmedLine) -> io::Result<Vec<u8>> {
         let mut text = vec![0; unsettled.length];
         self.answers.read_exact_at(&mut text, unsettled.offset)?;
         Ok(text)
@@ -210,7 +210,7 @@ impl Past {
         let mut piece = Vec::new();
         for line in self.lines()?.split(b'\n') {
             let line = line?;
-            let answer: Answer<'_> = serde_json::from_slice(&line)?;
+            let answer: OutputLine<'_> = serde_json::from_slice(&line)?;
             if !kept(answer.langspan.line) {
                 continue;
             }
@@ -239,8 +239,8 @@ const LONGEST_BEGINNING: usize = 64;
 /// What is written at once when a file is rewritten, in bytes.
 const PIECE: usize = 1 << 20;
 
-impl Unsettled {
-    fn of(answer: &Answer<'_>, offset: u64, length: usize) -> Option<Self> {
+impl UnconfirmedLine {
+    fn of(answer: &OutputLine<'_>, offset: u64, length: usize) -> Option<Self> {
         let facts = &answer.langspan;
         Some(Self {
             offset,
@@ -368,7 +368,7 @@ mod tests {
             };
             fs::write(&path, bytes).unwrap();
 
-            let past = Past::read(&path, packing, &Noted::default()).unwrap();
+            let past = PreviousOutput::read(&path, packing, &AckState::default()).unwrap();
             assert_eq!(text(&path, packing), whole, "{suffix}");
             assert!(past.answered.contains(1) && past.answered.contains(3));
             assert!(past.failed.contains(1) && !past.failed.contains(3));
@@ -396,8 +396,8 @@ mod tests {
             format!("{0}\n{0}\n", answer(1, 200)),
         ] {
             fs::write(&path, &text).unwrap();
-            assert!(Past::read(&path, Packing::Plain, &Noted::default()).is_err());
-            assert!(Past::read(&path, Packing::Gzip, &Noted::default()).is_err());
+            assert!(PreviousOutput::read(&path, Packing::Plain, &AckState::default()).is_err());
+            assert!(PreviousOutput::read(&path, Packing::Gzip, &AckState::default()).is_err());
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }

@@ -3,12 +3,12 @@
 
 use crate::app::uploads;
 use crate::batch::input::Input;
-use crate::batch::input::line::{Defaults, Line};
+use crate::batch::input::line::{Line, LineDefaults};
 use crate::batch::plan::Plan;
-use crate::batch::pool::span_queue::{Delivered, Tracer};
+use crate::batch::pool::span_queue::{Delivered, SpanQueue};
 use crate::batch::resume::acks::Note;
-use crate::batch::resume::previous_output::Unsettled;
-use crate::batch::resume::state::{Arrived, History};
+use crate::batch::resume::previous_output::UnconfirmedLine;
+use crate::batch::resume::state::{Arrived, ResumeState};
 use crate::batch::stats::Traces;
 use crate::delivery::Delivery;
 use crate::failure::Failure;
@@ -20,7 +20,7 @@ pub struct Owed<'a> {
     pub plan: &'a Plan,
     pub settings: &'a Settings,
     pub dialect: Dialect,
-    pub tracer: Tracer<'a>,
+    pub tracer: SpanQueue<'a>,
 }
 
 impl Owed<'_> {
@@ -32,11 +32,11 @@ impl Owed<'_> {
     pub async fn deliver(
         mut self,
         input: &Input,
-        history: &mut History,
+        history: &mut ResumeState,
         traces: &mut Traces,
     ) -> Result<Option<Delivery>, Failure> {
         let mut trouble = None;
-        let defaults = Defaults {
+        let defaults = LineDefaults {
             model: &self.settings.model,
             trace: &self.plan.trace,
         };
@@ -71,8 +71,8 @@ impl Owed<'_> {
         &mut self,
         number: u64,
         line: &Line,
-        unsettled: &Unsettled,
-        history: &mut History,
+        unsettled: &UnconfirmedLine,
+        history: &mut ResumeState,
     ) -> Result<(), Failure> {
         let rebuilt = history.rebuild(line, unsettled, &self.settings.model);
         let rebuilt = rebuilt.map_err(|error| {
@@ -102,7 +102,7 @@ impl Owed<'_> {
 /// Notes what became of the traces of some lines.
 fn settle(
     delivered: Delivered,
-    history: &mut History,
+    history: &mut ResumeState,
     traces: &mut Traces,
     trouble: &mut Option<Delivery>,
 ) -> Result<(), Failure> {

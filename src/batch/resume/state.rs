@@ -8,9 +8,9 @@ use opentelemetry::trace::SpanId;
 
 use crate::batch::compression::Packing;
 use crate::batch::input::line::Line;
-use crate::batch::output::answer::Answer;
-use crate::batch::resume::acks::{Ledger, Lines, Note};
-use crate::batch::resume::previous_output::{Past, Unsettled};
+use crate::batch::output::answer::OutputLine;
+use crate::batch::resume::acks::{Checkpoint, LineSet, Note};
+use crate::batch::resume::previous_output::{PreviousOutput, UnconfirmedLine};
 use crate::delivery::Outbox;
 use crate::failure::Failure;
 use crate::settings;
@@ -18,10 +18,10 @@ use crate::trace::{Exchange, TraceContext, ids};
 
 /// The lines of earlier runs.
 #[derive(Debug, Default)]
-pub struct History {
-    ledger: Ledger,
+pub struct ResumeState {
+    ledger: Checkpoint,
     /// Failed lines that are asked again.
-    redone: Lines,
+    redone: LineSet,
     pub arrived: Arrived,
 }
 
@@ -42,28 +42,28 @@ impl Default for Arrived {
 
 /// What is to be done for a line.
 #[derive(Debug, Default)]
-pub struct Duties {
+pub struct LineWork {
     /// Its answer is there, its trace may not have arrived.
-    pub deliver: Option<Unsettled>,
+    pub deliver: Option<UnconfirmedLine>,
     /// It is asked: for the first time, or as the n-th redo.
     pub ask: Option<u32>,
 }
 
-impl Duties {
+impl LineWork {
     pub fn is_empty(&self) -> bool {
         self.deliver.is_none() && self.ask.is_none()
     }
 }
 
-impl History {
-    pub fn new(ledger: Ledger) -> Self {
+impl ResumeState {
+    pub fn new(ledger: Checkpoint) -> Self {
         Self {
             ledger,
             ..Self::default()
         }
     }
 
-    pub fn past(&self) -> Option<&Past> {
+    pub fn past(&self) -> Option<&PreviousOutput> {
         self.ledger.past.as_ref()
     }
 
@@ -142,7 +142,7 @@ impl History {
     /// # Errors
     /// When they cannot be written.
     pub fn begin_notes(&mut self) -> Result<(), Failure> {
-        let Ledger {
+        let Checkpoint {
             acks, beginning, ..
         } = &mut self.ledger;
         if let (Some(acks), Some(run)) = (acks, beginning.take()) {
@@ -179,16 +179,16 @@ impl History {
     }
 
     /// What is to be done for a line.
-    pub fn duties(&self, line: u64) -> Duties {
+    pub fn duties(&self, line: u64) -> LineWork {
         let noted = self.ledger.noted.redone.get(&line).copied();
         let asked = Some(noted.unwrap_or_default());
         let Some(past) = self.past().filter(|past| past.answered.contains(line)) else {
-            return Duties {
+            return LineWork {
                 deliver: None,
                 ask: asked,
             };
         };
-        Duties {
+        LineWork {
             deliver: past.unsettled.get(&line).cloned(),
             ask: asked.filter(|_| self.redone.contains(line)),
         }
@@ -214,12 +214,12 @@ impl History {
     pub fn rebuild(
         &self,
         line: &Line,
-        unsettled: &Unsettled,
-        model: &settings::Model,
+        unsettled: &UnconfirmedLine,
+        model: &settings::ModelSettings,
     ) -> io::Result<Option<(Exchange, TraceContext)>> {
         let missing = || io::Error::other("there is no earlier output");
         let text = self.past().ok_or_else(missing)?.answer(unsettled)?;
-        let answer: Answer<'_> = serde_json::from_slice(&text)?;
+        let answer: OutputLine<'_> = serde_json::from_slice(&text)?;
         let exchange = answer.exchange(line.request.clone(), model);
         let trace_id = ids::parse_trace_id(&unsettled.trace_id).ok();
         Ok(exchange.zip(trace_id.map(TraceContext::root)))

@@ -13,20 +13,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::app::clients::Means;
+use crate::app::clients::Clients;
 use crate::app::model_call::{self, Caller};
-use crate::app::signals::Interrupt;
+use crate::app::signals::SignalListener;
 use crate::app::{embedded_sandbox, verify};
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
 use crate::langfuse::{Api, readback};
-use crate::model::{Nowhere, Progress};
+use crate::model::{NullSink, Progress};
 use crate::output::{DeliveryState, Printer, TraceReport};
 use crate::settings::{self, Origin, Settings, Sources, Tracing};
 use crate::trace::{Exchange, TraceContext, ids, spans};
-use probes::{Ended, Target};
+use probes::{StageOutcome, Target};
 use stages::Stages;
 
 /// The wait between two looks for a server that is still starting.
@@ -34,7 +34,7 @@ const STARTING_WAIT: Duration = Duration::from_millis(500);
 
 /// # Errors
 /// When the command line is wrong.
-pub async fn run(options: &cli::Check, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(options: &cli::CheckArgs, console: &Console) -> Result<Verdict, Failure> {
     let sources = Sources::read(options.destination.env_file.as_deref());
     let form = settings::text_or_json(
         "check",
@@ -67,7 +67,7 @@ pub async fn run(options: &cli::Check, console: &Console) -> Result<Verdict, Fai
 
 /// A check under way.
 struct Check<'a> {
-    options: &'a cli::Check,
+    options: &'a cli::CheckArgs,
     console: Console,
     /// When the time for everything is up.
     deadline: Instant,
@@ -81,16 +81,16 @@ type Stopped = String;
 impl Check<'_> {
     /// Runs the stages until one fails that the others need; says why the rest is skipped.
     async fn all(&mut self, junit: Option<&io::Result<File>>) -> Result<Stopped, Failure> {
-        let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+        let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
         let prepared = match self.prepare(junit).await {
             Err(failure) if failure.kind == Kind::Usage => return Err(failure),
             Err(failure) => Err(super::with_env_file(failure, &self.options.destination)),
-            Ok((settings, means)) => {
+            Ok((settings, clients)) => {
                 let detail = describe(&settings);
-                Ok(((settings, means), detail))
+                Ok(((settings, clients), detail))
             }
         };
-        let Some((settings, means)) = self.stages.land(prepared) else {
+        let Some((settings, clients)) = self.stages.land(prepared) else {
             return Ok("settings failed".to_owned());
         };
         let Tracing::On(destination) = &settings.tracing else {
@@ -99,7 +99,7 @@ impl Check<'_> {
         let console = self.console.clone();
         let target = Target {
             settings: &settings,
-            means: &means,
+            clients: &clients,
             destination,
             console: &console,
         };
@@ -118,7 +118,7 @@ impl Check<'_> {
     async fn prepare(
         &self,
         junit: Option<&io::Result<File>>,
-    ) -> Result<(Settings, Means), Failure> {
+    ) -> Result<(Settings, Clients), Failure> {
         if let (Some(path), Some(Err(error))) = (&self.options.junit, junit) {
             return Err(
                 Failure::file(format!("{} cannot be written: {error}", path.display()))
@@ -144,21 +144,21 @@ impl Check<'_> {
         } else {
             Proxies::FromEnvironment
         };
-        let means = Means::new(&settings, proxies, &self.console)?;
-        Ok((settings, means))
+        let clients = Clients::new(&settings, proxies, &self.console)?;
+        Ok((settings, clients))
     }
 
     /// All that is asked of a server.
     async fn server(&mut self, target: &Target<'_>) -> Stopped {
         self.stages.begin("connect");
-        if let Some(api) = &target.means.api {
+        if let Some(api) = &target.clients.api {
             self.wait_for_server(api).await;
         }
         let connected = self.within(probes::connect(target)).await;
         if self.stages.land(connected).is_none() {
             return "connect failed".to_owned();
         }
-        let Some(api) = &target.means.api else {
+        let Some(api) = &target.clients.api else {
             let failure =
                 Failure::config("a plain OTLP backend cannot be asked for more than a connection")
                     .hint("set LANGFUSE_BASE_URL and the keys to check a Langfuse");
@@ -282,14 +282,14 @@ impl Check<'_> {
         let mut exchange = model_call::begin(model, request, Timestamp::now());
         let ended = self.within(async {
             let caller = Caller {
-                http: &target.means.http,
+                http: &target.clients.http,
                 model,
                 console: &self.console,
                 pace: None,
             };
             let never = std::future::pending();
             let mut progress = Progress::default();
-            let sink = &mut Nowhere;
+            let sink = &mut NullSink;
             model_call::complete(
                 &mut exchange,
                 Some(context),
@@ -315,7 +315,7 @@ impl Check<'_> {
     }
 
     /// Bounds a stage by the time for everything.
-    async fn within<T>(&self, stage: impl Future<Output = Ended<T>>) -> Ended<T> {
+    async fn within<T>(&self, stage: impl Future<Output = StageOutcome<T>>) -> StageOutcome<T> {
         if let Ok(ended) = timeout_at(self.deadline, stage).await {
             return ended;
         }

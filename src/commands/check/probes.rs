@@ -7,32 +7,32 @@ use reqwest::Url;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::app::clients::Means;
+use crate::app::clients::Clients;
 use crate::app::hints;
 use crate::app::unanswered;
 use crate::console::Console;
-use crate::delivery::Keep;
+use crate::delivery::OutboxPolicy;
 use crate::failure::{Failure, Kind};
-use crate::http::{self, Breakdown, CONNECT_TIMEOUT, TransportError};
+use crate::http::{self, CONNECT_TIMEOUT, FailedPhase, TransportError};
 use crate::langfuse::base::REGIONS;
 use crate::langfuse::{Api, Base};
 use crate::output::{DeliveryState, TraceReport};
 use crate::settings::{Destination, Settings};
 
 /// How a stage ended: what was found and how to say it, or why it failed.
-pub type Ended<T> = Result<(T, String), Failure>;
+pub type StageOutcome<T> = Result<(T, String), Failure>;
 
 /// What is checked, and with what.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     pub settings: &'a Settings,
-    pub means: &'a Means,
+    pub clients: &'a Clients,
     pub destination: &'a Destination,
     pub console: &'a Console,
 }
 
 /// Whether a connection opens where the spans will be sent.
-pub async fn connect(target: &Target<'_>) -> Ended<()> {
+pub async fn connect(target: &Target<'_>) -> StageOutcome<()> {
     let url = &target.destination.target.url;
     let opened = if url.scheme() == "https" || http::uses_proxy() {
         // TLS and proxies are the client's business: any answer, and none after the connection, will do.
@@ -45,10 +45,10 @@ pub async fn connect(target: &Target<'_>) -> Ended<()> {
             || http::url::origin(url),
             |langfuse| langfuse.base.below("/api/public/health"),
         );
-        let answer = target.means.http.get(asked).send().await;
+        let answer = target.clients.http.get(asked).send().await;
         let error = answer.err().map(TransportError::from);
         error
-            .filter(|error| error.breakdown == Breakdown::Connect)
+            .filter(|error| error.breakdown == FailedPhase::Connect)
             .map_or(Ok(()), Err)
     } else {
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
@@ -66,7 +66,7 @@ pub async fn connect(target: &Target<'_>) -> Ended<()> {
 }
 
 /// Whether a healthy Langfuse does, and of which version.
-pub async fn health(target: &Target<'_>, api: &Api) -> Ended<String> {
+pub async fn health(target: &Target<'_>, api: &Api) -> StageOutcome<String> {
     match api.health().await {
         Ok(version) => {
             let detail = format!("Langfuse {version}");
@@ -88,7 +88,7 @@ pub async fn health(target: &Target<'_>, api: &Api) -> Ended<String> {
 }
 
 /// Which project the keys belong to.
-pub async fn auth(target: &Target<'_>, api: &Api, probe_regions: bool) -> Ended<String> {
+pub async fn auth(target: &Target<'_>, api: &Api, probe_regions: bool) -> StageOutcome<String> {
     let error = match api.project().await {
         Ok(project) => {
             let detail = format!("project {} ({})", project.name, project.id);
@@ -141,7 +141,7 @@ async fn region_of_keys(target: &Target<'_>, probe_regions: bool) -> Option<Stri
     {
         let base = Base::parse(&format!("https://{host}")).ok()?;
         let api = Api::new(
-            target.means.http.clone(),
+            target.clients.http.clone(),
             base.clone(),
             &langfuse.keys,
             target.console.clone(),
@@ -169,19 +169,19 @@ pub async fn export(
     target: &Target<'_>,
     spans: Vec<SpanData>,
     report: &mut TraceReport,
-) -> Ended<()> {
+) -> StageOutcome<()> {
     let Target {
-        means,
+        clients,
         destination,
         settings,
         ..
     } = target;
     let budget = settings.delivery.export_timeout;
-    let Some(exporter) = &means.exporter else {
+    let Some(exporter) = &clients.exporter else {
         return Err(anyhow::anyhow!("there is no exporter").into());
     };
     let outcome = exporter
-        .export(spans, budget, Keep::First, &Arc::default())
+        .export(spans, budget, OutboxPolicy::BeforeSend, &Arc::default())
         .await
         .outcome;
     report.status = outcome.status();

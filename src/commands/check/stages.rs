@@ -5,9 +5,9 @@ use std::io::Write;
 
 use tokio::time::Instant;
 
-use super::probes::Ended;
-use crate::cli::Form;
+use super::probes::StageOutcome;
 use crate::console::Console;
+use crate::console::OutputFormat;
 use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::output::stages::{CheckReport, Stage, Status, to_junit, to_markdown};
 use crate::output::{Printer, SCHEMA_VERSION, TraceReport};
@@ -37,7 +37,7 @@ impl Stages {
     }
 
     /// Notes how the stage that is under way ended; gives what the next ones need.
-    pub fn land<T>(&mut self, ended: Ended<T>) -> Option<T> {
+    pub fn land<T>(&mut self, ended: StageOutcome<T>) -> Option<T> {
         let (name, start) = self.under_way;
         let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (status, detail, hint, found) = match ended {
@@ -95,7 +95,7 @@ impl Stages {
 
     /// Whether stdout shows the stages one by one; else stderr says the failures.
     fn are_shown(&self) -> bool {
-        self.printer.form() == Form::Text && !self.is_quiet
+        self.printer.form() == OutputFormat::Text && !self.is_quiet
     }
 
     /// Skips what has not run, because of `stopped`, and tells everyone who wants to know.
@@ -125,7 +125,7 @@ impl Stages {
             self.console.error(&failure);
             self.verdict.add(failure.kind);
         }
-        if self.printer.form() == Form::Json {
+        if self.printer.form() == OutputFormat::Json {
             let report = CheckReport {
                 schema_version: SCHEMA_VERSION,
                 ok: self.verdict.kind().is_none(),

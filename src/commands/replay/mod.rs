@@ -12,7 +12,7 @@ use input::Document;
 
 /// # Errors
 /// When something is wrong before anything was sent.
-pub async fn run(options: &cli::Replay, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(options: &cli::ReplayArgs, console: &Console) -> Result<Verdict, Failure> {
     let documents = input::read(&options.file)?;
     let mut run = Run::open(&options.run, "replay", console).await?;
     check(&documents, options.send, &run.settings)?;

@@ -7,7 +7,7 @@ use crate::output::ErrorReport;
 
 /// What is said of an entry.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub struct EntryLine {
     pub id: String,
     pub state: State,
     pub spans: Option<usize>,
@@ -42,7 +42,7 @@ impl State {
     }
 }
 
-impl Line {
+impl EntryLine {
     pub fn new(entry: &Entry, state: State) -> Self {
         let meta = entry.meta.clone().unwrap_or_default();
         let is_known = entry.meta.is_some();
@@ -83,10 +83,10 @@ impl Line {
 
 /// The document of `resend -o json`.
 #[derive(Debug, Serialize)]
-pub struct Document<'a> {
+pub struct ResendDocument<'a> {
     pub schema_version: u32,
     pub ok: bool,
     pub command: &'static str,
-    pub entries: &'a [Line],
+    pub entries: &'a [EntryLine],
     pub error: Option<ErrorReport>,
 }

@@ -8,20 +8,21 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::app::signals::Interrupt;
-use crate::cli::{self, Form};
+use crate::app::signals::SignalListener;
+use crate::cli;
 use crate::console::Console;
+use crate::console::OutputFormat;
 use crate::delivery::Outbox;
 use crate::delivery::outbox::Entry;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Sources};
-use entries::{Document, Line, State};
+use entries::{EntryLine, ResendDocument, State};
 use sender::Sender;
 
 /// # Errors
 /// When a setting is missing or malformed, or the outbox cannot be read.
-pub async fn run(options: &cli::Resend, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(options: &cli::ResendArgs, console: &Console) -> Result<Verdict, Failure> {
     let sources = Sources::read(options.destination.env_file.as_deref())?;
     let form = settings::text_or_json("resend", &options.output, &sources)?;
     let mut resend = Resend {
@@ -84,7 +85,7 @@ struct Resend<'a> {
     older_than: Option<SignedDuration>,
     /// Whether there was an entry that is free and has waited long enough.
     has_met: bool,
-    lines: Vec<Line>,
+    lines: Vec<EntryLine>,
     failures: Vec<Failure>,
     verdict: Verdict,
 }
@@ -119,7 +120,7 @@ impl Resend<'_> {
     fn list(&mut self, ids: &[String]) -> Result<(), Failure> {
         for id in ids {
             if let Some(entry) = self.entry(id)? {
-                self.say(Line::new(&entry, State::Waiting));
+                self.say(EntryLine::new(&entry, State::Waiting));
             }
         }
         Ok(())
@@ -139,7 +140,7 @@ impl Resend<'_> {
             let Some(entry) = self.entry(id)? else {
                 continue;
             };
-            let line = Line::new(&entry, State::Discarded);
+            let line = EntryLine::new(&entry, State::Discarded);
             entry.remove().map_err(|error| {
                 Failure::file(format!("{} cannot be removed: {error}", line.path))
                     .hint("check its permissions")
@@ -150,7 +151,7 @@ impl Resend<'_> {
     }
 
     async fn deliver(&mut self, ids: &[String], sender: &Sender) -> Result<(), Failure> {
-        let mut interrupt = Interrupt::listen().map_err(anyhow::Error::from)?;
+        let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
         let redelivery = sender.redelivery(self.console);
         for id in ids {
             let Some(mut entry) = self.entry(id)? else {
@@ -160,7 +161,7 @@ impl Resend<'_> {
                 self.console.note(&format!(
                     "{id} is of the project of {other} and stays; set its keys to deliver it"
                 ));
-                self.say(Line::new(&entry, State::Left));
+                self.say(EntryLine::new(&entry, State::Left));
                 continue;
             }
             let delivered = tokio::select! {
@@ -172,10 +173,10 @@ impl Resend<'_> {
                 }
             };
             match delivered {
-                Ok(()) => self.say(Line::new(&entry, State::Accepted)),
+                Ok(()) => self.say(EntryLine::new(&entry, State::Accepted)),
                 Err(failure) => {
                     self.fail(failure);
-                    self.say(Line::new(&entry, State::Failed));
+                    self.say(EntryLine::new(&entry, State::Failed));
                 }
             }
         }
@@ -188,20 +189,20 @@ impl Resend<'_> {
         self.failures.push(failure);
     }
 
-    fn say(&mut self, line: Line) {
-        if self.printer.form() == Form::Text {
+    fn say(&mut self, line: EntryLine) {
+        if self.printer.form() == OutputFormat::Text {
             self.printer.text(&line.to_text());
         }
         self.lines.push(line);
     }
 
     fn finish(mut self) -> Verdict {
-        if self.printer.form() == Form::Json {
+        if self.printer.form() == OutputFormat::Json {
             let deciding = self
                 .failures
                 .iter()
                 .find(|failure| Some(failure.kind) == self.verdict.kind());
-            self.printer.document(&Document {
+            self.printer.document(&ResendDocument {
                 schema_version: SCHEMA_VERSION,
                 ok: deciding.is_none(),
                 command: "resend",

@@ -6,21 +6,21 @@ use crate::app::clients;
 use crate::app::redeliver::Redelivery;
 use crate::cli;
 use crate::console::Console;
-use crate::delivery::Wire;
+use crate::delivery::OtlpClient;
 use crate::failure::Failure;
 use crate::http::Proxies;
 use crate::settings::{self, Destination, Notes, Sources, destination};
 
 /// The destination of the present settings.
 pub struct Sender {
-    wire: Wire,
+    wire: OtlpClient,
     destination: Destination,
     budget: Duration,
 }
 
 impl Sender {
     pub fn open(
-        options: &cli::Resend,
+        options: &cli::ResendArgs,
         sources: &Sources,
         console: &Console,
     ) -> Result<Self, Failure> {
@@ -42,7 +42,7 @@ impl Sender {
         )?;
         let api = clients::api(&destination, &http, console);
         Ok(Self {
-            wire: Wire {
+            wire: OtlpClient {
                 http,
                 target: destination.target.clone(),
                 api,
