@@ -7,10 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::export::Export;
-use crate::harness::{Ended, Langspan, Reply, Request, Scripted, dead_url, files_below};
-use crate::stand_in::Sandbox;
-use crate::untouched::Untouched;
+use crate::support::export::Export;
+use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, dead_url, files_below};
+use crate::support::stand_in::Sandbox;
+use crate::support::untouched::Untouched;
 
 const KEYS: [(&str, &str); 2] = [
     ("LANGFUSE_PUBLIC_KEY", "pk-lf-destination"),

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
-use crate::certificates::{Authority, Flaw};
-use crate::harness::{
+use crate::support::certificates::{Authority, Flaw};
+use crate::support::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Request, Scripted, TRACES, completion, dead_url,
 };
-use crate::memory::Memory;
+use crate::support::memory::Memory;
 
 /// A row of the table.
 #[derive(Clone, Copy)]

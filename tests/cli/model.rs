@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Langspan, Reply, Scripted, completion, dead_url, wait_until};
-use crate::otlp::{Servers, Trace, attribute, attribute_json, traces_at};
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion, dead_url, wait_until};
+use crate::support::otlp::{Servers, Trace, attribute, attribute_json, traces_at};
 
 /// A chunk of a stream that brings `text`.
 fn piece(text: &str) -> String {

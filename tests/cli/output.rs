@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Langspan, Reply, Scripted, completion, wait_until};
-use crate::otlp::{Servers, attribute, attribute_json, traces_at};
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion, wait_until};
+use crate::support::otlp::{Servers, attribute, attribute_json, traces_at};
 
 const DONE: &str = "[DONE]";
 

@@ -9,9 +9,9 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::dice::Dice;
-use crate::harness::{Ended, Reply, Scripted, completion};
-use crate::otlp::{Servers, Trace, attribute, attribute_json, attributes, hex, traces_at};
+use crate::support::dice::Dice;
+use crate::support::harness::{Ended, Reply, Scripted, completion};
+use crate::support::otlp::{Servers, Trace, attribute, attribute_json, attributes, hex, traces_at};
 
 /// Unknown fields, an order of its own, and numbers that no parser would print again.
 const BODY: &str = r#"{"zeta":1.0,"top_p":1e0,"messages":[{"role":"user","content":"Hello","extra":0.10}],"model":"m-9","big":12345678901234567890123,"a":{"z":null,"b":-0}}"#;

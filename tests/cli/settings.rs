@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::export::Export;
-use crate::harness::{Ended, Langspan, Reply, Request, Scripted, completion, dead_url};
-use crate::otlp::Servers;
-use crate::stand_in::Sandbox;
-use crate::untouched::Untouched;
+use crate::support::export::Export;
+use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, completion, dead_url};
+use crate::support::otlp::Servers;
+use crate::support::stand_in::Sandbox;
+use crate::support::untouched::Untouched;
 
 const INGEST: &str = "/api/public/otel/v1/traces";
 const ID: &str = "0af7651916cd43dd8448eb211c80319c";

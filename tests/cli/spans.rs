@@ -9,8 +9,8 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use serde_json::{Value, json};
 
-use crate::harness::{Langspan, Reply, Scripted, completion};
-use crate::otlp::{Servers, Trace, attribute, attribute_json, attributes, hex, traces_at};
+use crate::support::harness::{Langspan, Reply, Scripted, completion};
+use crate::support::otlp::{Servers, Trace, attribute, attribute_json, attributes, hex, traces_at};
 
 const COMPLETION_START: &str = "langfuse.observation.completion_start_time";
 

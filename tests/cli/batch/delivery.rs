@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::gate::{Gate, lines, lines_in, numbers, prompts, send, settled, summary, trace_ids};
-use crate::harness::{
+use crate::support::batch::gate::{
+    Gate, lines, lines_in, numbers, prompts, send, settled, summary, trace_ids,
+};
+use crate::support::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Request, Scripted, TRACES, completion, files_below,
     forward, wait_until,
 };
-use crate::memory::Memory;
-use crate::otlp::{Servers, traces_at};
-use crate::stand_in::Sandbox;
+use crate::support::memory::Memory;
+use crate::support::otlp::{Servers, traces_at};
+use crate::support::stand_in::Sandbox;
 
 /// A batch over `count` prompts that goes to these servers.
 fn batch(servers: &Servers, count: usize, arguments: &[&str]) -> Langspan {
@@ -425,7 +427,7 @@ fn of_a_sample_failures_are_always_traced() {
         ended.code(0);
         let traced: BTreeSet<String> = traces_at(&servers.langfuse)
             .iter()
-            .map(crate::otlp::Trace::id)
+            .map(crate::support::otlp::Trace::id)
             .collect();
         assert!(range.contains(&traced.len()), "{rate}: {}", traced.len());
         let lines = lines(&ended.stdout);

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::gate::{
+use crate::support::batch::gate::{
     Arrivals, Crowd, Gate, lines, lines_in, numbers, prompts, send, settled, summary,
 };
-use super::runs::langfuse;
-use crate::harness::{Ended, Langspan, Reply, Request, Scripted, completion, wait_until};
-use crate::memory::Memory;
-use crate::otlp::{Servers, traces_at};
+use crate::support::batch::runs::langfuse;
+use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, completion, wait_until};
+use crate::support::memory::Memory;
+use crate::support::otlp::{Servers, traces_at};
 
 /// A batch over `count` prompts that goes to these servers.
 fn batch(servers: &Servers, count: usize, arguments: &[&str]) -> Langspan {
@@ -222,8 +222,10 @@ fn pauses_all((status, headers): Asking, pause: Duration) {
         assert_eq!(line["langspan"]["attempts"], 1, "{headers:?}: {line}");
     }
     for trace in traces_at(&servers.langfuse) {
-        let attempts =
-            crate::otlp::attribute(&trace.generation, "langfuse.observation.metadata.attempts");
+        let attempts = crate::support::otlp::attribute(
+            &trace.generation,
+            "langfuse.observation.metadata.attempts",
+        );
         assert_eq!(attempts.as_deref(), Some("(int) 1"));
     }
 }

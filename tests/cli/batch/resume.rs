@@ -14,18 +14,18 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::batch::runs::{
+use crate::support::batch::runs::{
     answer, answers, asked, assert_once, batch, id_of, langfuse, line_of, model, once, output,
     prompt, prompts, text, trace_ids,
 };
-use crate::harness::{
+use crate::support::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Request, Scripted, TRACES, completion, files_below,
     wait_until,
 };
-use crate::memory::Memory;
-use crate::otlp::{attributes, hex};
-use crate::stand_in::Sandbox;
-use crate::untouched::Untouched;
+use crate::support::memory::Memory;
+use crate::support::otlp::{attributes, hex};
+use crate::support::stand_in::Sandbox;
+use crate::support::untouched::Untouched;
 
 const OUT: &str = "out.jsonl";
 const ACKS: &str = "out.jsonl.acks";

@@ -20,7 +20,7 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 use tempfile::TempDir;
 
-use crate::stand_in::Sandbox;
+use crate::support::stand_in::Sandbox;
 
 /// Where a Langfuse takes spans.
 pub const TRACES: &str = "/api/public/otel/v1/traces";

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Ended, Langspan, Reply, Scripted, completion};
-use crate::otlp::{Servers, hex};
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion};
+use crate::support::otlp::{Servers, hex};
 
 /// The run's name in most tests.
 pub const RUN: &str = "r1";

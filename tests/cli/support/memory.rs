@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::harness::{OBSERVATIONS, Reply, Request, TRACES};
+use crate::support::harness::{OBSERVATIONS, Reply, Request, TRACES};
 
 /// Traces by their id.
 type Taken = HashMap<String, Known>;

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use serde_json::{Map, Value};
 
-use crate::harness::{Request, Scripted};
+use crate::support::harness::{Request, Scripted};
 
 /// One `ExportTraceServiceRequest` as OTLP/JSON.
 #[derive(Debug)]

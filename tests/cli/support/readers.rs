@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::harness::{OBSERVATIONS, Reply, Request, Scripted, forward};
-use crate::stand_in::Sandbox;
+use crate::support::harness::{OBSERVATIONS, Reply, Request, Scripted, forward};
+use crate::support::stand_in::Sandbox;
 
 /// Where an older Langfuse is asked for a trace; its id follows.
 pub const LEGACY: &str = "/api/public/traces/";

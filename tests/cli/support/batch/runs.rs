@@ -11,9 +11,9 @@ use ruzstd::decoding::StreamingDecoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Langspan, Reply, Request, Scripted, completion};
-use crate::memory::Memory;
-use crate::otlp::hex;
+use crate::support::harness::{Langspan, Reply, Request, Scripted, completion};
+use crate::support::memory::Memory;
+use crate::support::otlp::hex;
 
 /// Input lines 1 to `count`, each with a prompt that names it.
 pub fn prompts(count: usize) -> String {

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::harness::{Langspan, Reply, Request, Scripted};
+use crate::support::harness::{Langspan, Reply, Request, Scripted};
 
 const ASK: &str = "/v1/chat/completions";
 

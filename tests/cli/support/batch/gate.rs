@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Ended, Scripted};
+use crate::support::harness::{Ended, Scripted};
 
 /// Nobody waits for longer, so that a test fails instead of hanging.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
