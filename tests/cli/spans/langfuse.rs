@@ -1,53 +1,13 @@
-//! The two spans as an endpoint receives them: every attribute, ids, kinds, times and status.
-//!
-//! The tables are whole: an attribute more is as wrong as one less.
+//! Every attribute that Langfuse receives.
 
-use sha2::{Digest as _, Sha256};
-
+use opentelemetry_proto::tonic::trace::v1::Status;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{Span, Status};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::harness::{Langspan, Reply, Scripted, completion};
-use crate::support::otlp::{Servers, Trace, attribute, attribute_json, attributes, hex, traces_at};
-
-const COMPLETION_START: &str = "langfuse.observation.completion_start_time";
-
-/// Name and kind, then every attribute, sorted; what differs from run to run replaced.
-fn table(span: &Span, model: &Scripted) -> Vec<String> {
-    let port = format!("(int) {}", model.url().rsplit(':').next().unwrap());
-    let mut lines = vec![format!("{} {}", span.name, span.kind().as_str_name())];
-    for (key, value) in attributes(&span.attributes) {
-        let value = match key.as_str() {
-            "server.port" if value == port => "THE MODEL'S".to_owned(),
-            COMPLETION_START => "A TIME".to_owned(),
-            _ => value,
-        };
-        lines.push(format!("{key} = {value}"));
-    }
-    lines
-}
-
-/// Compares line by line, so that a failure names the line.
-#[track_caller]
-fn assert_table(span: &Span, model: &Scripted, expected: &str) {
-    let found = table(span, model);
-    let found: Vec<&str> = found.iter().map(String::as_str).collect();
-    let expected: Vec<&str> = expected.lines().map(str::trim_start).collect();
-    let missing: Vec<_> = expected
-        .iter()
-        .filter(|line| !found.contains(line))
-        .collect();
-    let surplus: Vec<_> = found
-        .iter()
-        .filter(|line| !expected.contains(line))
-        .collect();
-    assert_eq!(
-        found, expected,
-        "missing: {missing:#?}, surplus: {surplus:#?}"
-    );
-}
+use super::{COMPLETION_START, answer, assert_table};
+use crate::support::harness::{Reply, completion};
+use crate::support::otlp::{Servers, Trace, attribute, attribute_json, attributes};
 
 #[test]
 fn a_plain_chat_gives_a_bare_parent_and_a_full_generation() {
@@ -186,14 +146,6 @@ fn environment_and_release_stand_on_the_resource() {
         resource,
         pairs.map(|(key, value)| (key.to_owned(), value.to_owned()))
     );
-}
-
-/// The reply of a model whose answer is this message.
-fn answer(message: &Value, finish_reason: &str) -> Value {
-    let mut body = completion("");
-    body["choices"][0]["message"] = message.clone();
-    body["choices"][0]["finish_reason"] = finish_reason.into();
-    body
 }
 
 #[test]
@@ -560,103 +512,6 @@ fn a_model_that_does_not_name_itself_is_the_asked_one() {
     );
 }
 
-/// The first 8 bytes of SHA-256(`TRACE_ID/START_NANOS/which`).
-fn span_id(span: &Span, which: &str) -> String {
-    let text = format!(
-        "{}/{}/{which}",
-        hex(&span.trace_id),
-        span.start_time_unix_nano
-    );
-    hex(&Sha256::digest(text.as_bytes())[..8])
-}
-
-#[test]
-fn span_ids_follow_from_trace_id_and_start() {
-    let servers = Servers::answering("hi");
-    servers
-        .call(&["chat", "--trace-seed", "my-seed", "Hello"])
-        .run()
-        .code(0);
-    let Trace {
-        parent, generation, ..
-    } = servers.trace();
-    // The first 16 bytes of SHA-256("my-seed").
-    assert_eq!(hex(&parent.trace_id), "e47b450a58ba3f9ba4a36ec20b7f7c18");
-    assert_eq!(parent.trace_id, generation.trace_id);
-    assert_eq!(parent.start_time_unix_nano, generation.start_time_unix_nano);
-    assert_eq!(hex(&parent.span_id), span_id(&parent, "parent"));
-    assert_eq!(hex(&generation.span_id), span_id(&generation, "generation"));
-    assert_eq!(generation.parent_span_id, parent.span_id);
-    assert!(parent.parent_span_id.is_empty());
-}
-
-#[test]
-fn two_runs_are_two_traces() {
-    let servers = Servers::answering("hi");
-    let call = servers.call(&["chat", "Hello"]);
-    call.run();
-    call.run();
-    let traces = traces_at(&servers.langfuse);
-    assert_ne!(traces[0].id(), traces[1].id());
-    assert_ne!(traces[0].parent.span_id, traces[1].parent.span_id);
-}
-
-#[test]
-fn the_model_gets_the_traceparent_of_the_generation() {
-    let servers = Servers::answering("hi");
-    servers.call(&["chat", "Hello"]).run();
-    let span = servers.trace().generation;
-    assert_eq!(
-        servers.asked()[0].header("traceparent"),
-        format!("00-{}-{}-01", hex(&span.trace_id), hex(&span.span_id))
-    );
-}
-
-#[test]
-fn under_a_remote_parent_ours_says_that_it_is_the_root_of_the_application() {
-    let servers = Servers::answering("hi");
-    let remote = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let call = servers.call(&["chat", "--traceparent", remote, "Hello"]);
-    call.run().code(0);
-    let Trace {
-        parent, generation, ..
-    } = servers.trace();
-    assert_eq!(hex(&parent.trace_id), "0af7651916cd43dd8448eb211c80319c");
-    assert_eq!(hex(&parent.parent_span_id), "b7ad6b7169203331");
-    assert_table(
-        &parent,
-        &servers.model,
-        "chat-completion SPAN_KIND_INTERNAL
-        input.value = Hello
-        langfuse.internal.is_app_root = (bool) true
-        langfuse.observation.type = span
-        output.value = hi",
-    );
-    assert_eq!(
-        attribute(&generation, "langfuse.internal.is_app_root"),
-        None
-    );
-}
-
-#[test]
-fn the_model_of_a_joined_trace_is_told_of_our_span_in_it() {
-    let servers = Servers::answering("hi");
-    let remote = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let call = servers.call(&["chat", "--join", "Hello"]);
-    call.env("TRACEPARENT", remote).run().code(0);
-    let Trace {
-        parent, generation, ..
-    } = servers.trace();
-    assert_eq!(generation.parent_span_id, parent.span_id);
-    assert_eq!(
-        servers.asked()[0].header("traceparent"),
-        format!(
-            "00-0af7651916cd43dd8448eb211c80319c-{}-01",
-            hex(&generation.span_id)
-        )
-    );
-}
-
 #[test]
 fn metadata_may_hold_anything_and_a_key_counts_once() {
     let servers = Servers::answering("hi");
@@ -668,167 +523,6 @@ fn metadata_may_hold_anything_and_a_key_counts_once() {
         assert_eq!(value("k").unwrap(), "last");
         assert_eq!(value("a.b").unwrap(), "=x, \"y\"\n=z");
         assert_eq!(value("empty").unwrap(), "");
-    }
-}
-
-#[test]
-fn a_traceparent_of_the_environment_is_followed_only_when_asked() {
-    let servers = Servers::answering("hi");
-    let remote = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    for (arguments, joins) in [
-        (&["chat", "Hello"][..], false),
-        (&["chat", "--join", "Hello"], true),
-    ] {
-        servers
-            .call(arguments)
-            .env("TRACEPARENT", remote)
-            .run()
-            .code(0);
-        let trace = traces_at(&servers.langfuse).pop().unwrap();
-        assert_eq!(
-            trace.id() == "0af7651916cd43dd8448eb211c80319c",
-            joins,
-            "{arguments:?}"
-        );
-    }
-}
-
-/// A call whose spans go to a collector that is no Langfuse.
-fn call_to_a_collector(model: &Scripted, collector: &Scripted, arguments: &[&str]) -> Langspan {
-    Langspan::new(arguments)
-        .model_at(&format!("{}/v1", model.url()))
-        .env(
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-            &format!("{}/v1/traces", collector.url()),
-        )
-}
-
-#[test]
-fn a_plain_otlp_backend_gets_the_general_conventions() {
-    let model = Scripted::model("Hi there");
-    let collector = Scripted::always(Reply::json(200, &json!({})));
-    let arguments = [
-        "chat",
-        "-uu1",
-        "-Ss1",
-        "-ta",
-        "--system",
-        "Be brief.",
-        "--temperature",
-        "0.5",
-        "-p",
-        "seed:=7",
-        "Hello",
-    ];
-    call_to_a_collector(&model, &collector, &arguments)
-        .run()
-        .code(0);
-    let trace = traces_at(&collector).pop().unwrap();
-    let parent = attributes(&trace.parent.attributes);
-    for (key, value) in [
-        ("user.id", "u1"),
-        ("session.id", "s1"),
-        ("input.value", "Hello"),
-        ("output.value", "Hi there"),
-    ] {
-        assert_eq!(
-            parent.get(key).map(String::as_str),
-            Some(value),
-            "{parent:#?}"
-        );
-    }
-    let generation = attributes(&trace.generation.attributes);
-    for (key, value) in [
-        ("user.id", "u1"),
-        ("session.id", "s1"),
-        ("gen_ai.operation.name", "chat"),
-        ("gen_ai.provider.name", "openai"),
-        ("gen_ai.request.model", "gpt-4o-mini"),
-        ("gen_ai.request.seed", "(int) 7"),
-        ("gen_ai.request.temperature", "(double) 0.5"),
-        ("gen_ai.response.finish_reasons", "[stop]"),
-        ("gen_ai.response.id", "chatcmpl-1"),
-        ("gen_ai.response.model", "gpt-4o-mini-2024-07-18"),
-        // Inclusive here, as the conventions want them.
-        ("gen_ai.usage.input_tokens", "(int) 23"),
-        ("gen_ai.usage.output_tokens", "(int) 35"),
-    ] {
-        assert_eq!(
-            generation.get(key).map(String::as_str),
-            Some(value),
-            "{generation:#?}"
-        );
-    }
-}
-
-#[test]
-fn a_plain_otlp_backend_gets_the_messages_in_parts() {
-    let model = Scripted::model("Hi there");
-    let collector = Scripted::always(Reply::json(200, &json!({})));
-    let arguments = ["chat", "--system", "Be brief.", "Hello"];
-    call_to_a_collector(&model, &collector, &arguments)
-        .run()
-        .code(0);
-    let trace = traces_at(&collector).pop().unwrap();
-    let generation = attributes(&trace.generation.attributes);
-    for key in ["langfuse.observation.input", "langfuse.observation.output"] {
-        assert!(!generation.contains_key(key), "{generation:#?}");
-    }
-    assert_eq!(
-        attribute_json(&trace.generation, "gen_ai.input.messages"),
-        json!([{"role": "system", "parts": [{"type": "text", "content": "Be brief."}]},
-               {"role": "user", "parts": [{"type": "text", "content": "Hello"}]}])
-    );
-    assert_eq!(
-        attribute_json(&trace.generation, "gen_ai.output.messages"),
-        json!([{"role": "assistant", "parts": [{"type": "text", "content": "Hi there"}], "finish_reason": "stop"}])
-    );
-}
-
-#[test]
-fn a_plain_otlp_backend_gets_tools_and_tool_calls() {
-    let call = json!({"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{\"city\":\"Paris\"}"}});
-    let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
-    let model = Scripted::always(Reply::json(200, &answer(&message, "tool_calls")));
-    let collector = Scripted::always(Reply::json(200, &json!({})));
-    let tools = json!([{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]);
-    let tools = format!("tools:={tools}");
-    let arguments = ["chat", "--no-stream", "-p", tools.as_str(), "Weather?"];
-    call_to_a_collector(&model, &collector, &arguments)
-        .run()
-        .code(0);
-    let trace = traces_at(&collector).pop().unwrap();
-    assert_eq!(
-        attribute_json(&trace.generation, "gen_ai.tool.definitions"),
-        json!([{"type": "function", "name": "get_weather", "parameters": {"type": "object"}}])
-    );
-    assert_eq!(
-        attribute_json(&trace.generation, "gen_ai.output.messages"),
-        json!([{"role": "assistant", "finish_reason": "tool_call",
-                "parts": [{"type": "tool_call", "id": "c1", "name": "get_weather", "arguments": {"city": "Paris"}}]}])
-    );
-    let generation = attributes(&trace.generation.attributes);
-    assert!(!generation.contains_key("error.type"));
-}
-
-#[test]
-fn a_plain_otlp_backend_is_told_why_a_call_failed() {
-    let collector = Scripted::always(Reply::json(200, &json!({})));
-    let refused = json!({"error": {"message": "No credit", "code": "insufficient_quota"}});
-    for (reply, name, value) in [
-        (Reply::json(429, &refused), "error.type", "429"),
-        (Reply::Close, "error.type", "_OTHER"),
-    ] {
-        let model = Scripted::always(reply);
-        let arguments = ["chat", "--stream", "--retries", "0", "Hello"];
-        call_to_a_collector(&model, &collector, &arguments).run();
-        let trace = traces_at(&collector).pop().unwrap();
-        let generation = attributes(&trace.generation.attributes);
-        assert_eq!(
-            generation.get(name).map(String::as_str),
-            Some(value),
-            "{generation:#?}"
-        );
     }
 }
 
