@@ -7,7 +7,7 @@ use std::process::ExitCode;
 /// The signal that ended a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    SignalListener,
+    Interrupt,
     Terminate,
 }
 
@@ -63,7 +63,7 @@ impl Kind {
             Self::File => 6,
             Self::NotReadable => 7,
             Self::Lines => 8,
-            Self::Interrupted(Signal::SignalListener) => 130,
+            Self::Interrupted(Signal::Interrupt) => 130,
             Self::Interrupted(Signal::Terminate) => 143,
         }
     }
@@ -123,6 +123,18 @@ impl Failure {
 
     pub fn file(message: impl Into<String>) -> Self {
         Self::new(Kind::File, message)
+    }
+
+    /// A file, stdin or another local source that cannot be read.
+    pub fn unreadable(what: impl fmt::Display, error: &dyn fmt::Display) -> Self {
+        Self::file(format!("{what} cannot be read: {error}"))
+            .hint("check the path and its permissions")
+    }
+
+    /// A file or another local target that cannot be written.
+    pub fn unwritable(what: impl fmt::Display, error: &dyn fmt::Display) -> Self {
+        Self::file(format!("{what} cannot be written: {error}"))
+            .hint("check the path, its permissions and the free disk space")
     }
 
     /// The remedy: what the user can do.
