@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Langspan};
-use crate::otlp::{Servers, attribute};
+use crate::support::harness::{Ended, Langspan};
+use crate::support::otlp::{Servers, attribute};
 
 /// A PNG as far as its first bytes tell.
 pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\n picture";
