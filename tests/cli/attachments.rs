@@ -162,7 +162,11 @@ fn what_cannot_be_attached_is_said_before_anything_is_sent() {
             2,
             ["application/pdf", "--file attaches"],
         ),
-        (["--image", "notes"], 2, ["notes", "image type of notes is not known"]),
+        (
+            ["--image", "notes"],
+            2,
+            ["notes", "image type of notes is not known"],
+        ),
         (["--file", "binary"], 2, ["binary", "not text"]),
         (
             ["--image", "ftp://example.com/a.png"],
