@@ -9,9 +9,9 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use crate::content_type;
 use crate::failure::Failure;
 use crate::http::url::parse_http_url;
-use crate::model::content_type;
 
 /// What all attachments of a call may hold together, which is what OpenAI takes.
 const MOST_BYTES: u64 = 50_000_000;
