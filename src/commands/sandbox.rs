@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::app::embedded_sandbox::{listen, store};
 use crate::app::signals::SignalListener;
-use crate::cli::{self, LangfuseVersion};
+use crate::cli::{self, LangfuseVersionArg};
 use crate::console::OutputFormat;
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;
-use crate::sandbox::{self, Config};
+use crate::sandbox::{self, Config, LangfuseVersion};
 use crate::settings::Sources;
 
 /// # Errors
@@ -17,8 +17,8 @@ pub async fn run(options: &cli::SandboxArgs) -> Result<Verdict, Failure> {
     let config = Config {
         model_delay: Duration::from_millis(options.delay),
         langfuse: match options.langfuse {
-            LangfuseVersion::V3 => sandbox::LangfuseVersion::V3,
-            LangfuseVersion::V4 => sandbox::LangfuseVersion::V4,
+            LangfuseVersionArg::V3 => LangfuseVersion::V3,
+            LangfuseVersionArg::V4 => LangfuseVersion::V4,
         },
         visible_after: Duration::from_millis(options.visible_after),
         store: store(&Sources::default())?,

@@ -13,6 +13,7 @@ mod model;
 mod observation;
 mod page;
 mod reading;
+mod response;
 mod server;
 mod store;
 mod time;

@@ -16,11 +16,11 @@ use super::hex::hex;
 use super::observation::Observation;
 
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct TraceStore {
     folder: PathBuf,
 }
 
-impl Store {
+impl TraceStore {
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Refusal;
+use super::InvalidExport;
 use super::span::{self, Attributes, Event, Scope, Span};
 use crate::sandbox::hex::hex;
 use crate::sandbox::time::Millis;
 
-pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, Refusal> {
+pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, InvalidExport> {
     let request: Value = serde_json::from_slice(body).map_err(|_| unreadable())?;
     if request.is_null() {
         return Err(unreadable());
@@ -37,8 +37,8 @@ pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, Refusal> {
     Ok(Some(spans))
 }
 
-fn unreadable() -> Refusal {
-    Refusal::new("Failed to parse OTel JSON Trace")
+fn unreadable() -> InvalidExport {
+    InvalidExport::new("Failed to parse OTel JSON Trace")
 }
 
 /// What keeps spans from being taken in: one such span refuses the whole export.
@@ -92,7 +92,7 @@ impl Faults {
         }
     }
 
-    fn refusal(self) -> Option<Refusal> {
+    fn refusal(self) -> Option<InvalidExport> {
         if self.faulty == 0 {
             return None;
         }
@@ -115,7 +115,7 @@ impl Faults {
         }
         let reasons = [ids, shapes].concat().join(", ");
         let scopes = scopes.into_iter().collect::<Vec<_>>().join(", ");
-        Some(Refusal(format!(
+        Some(InvalidExport(format!(
             "Invalid OTLP trace export: {faulty} of {spans} span(s) cannot be processed ({reasons}). {rules}The entire \
              export was rejected and no spans were ingested. Instrumentation scopes: {scopes}. This endpoint accepts \
              OpenTelemetry traces only — if you are exporting OpenTelemetry logs, point your log exporter elsewhere."

@@ -4,7 +4,6 @@
 mod announcement;
 mod store;
 
-use std::io;
 use std::path::PathBuf;
 
 use axum::Router;
@@ -20,10 +19,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::auth::Authorized;
 use super::hex::hex;
-use super::server::json_response;
+use super::response::{StoreError, disk, json_response};
 use super::{PROJECT_ID, SECRET_KEY, time};
 use announcement::{Announcement, refused};
-use store::{Record, Store};
+use store::{MediaStore, Record};
 
 /// The most that one content may hold: a tenth of what a Langfuse takes.
 const MOST_BYTES: u64 = 100_000_000;
@@ -39,7 +38,7 @@ pub fn routes<S>(folder: PathBuf) -> Router<S> {
         .route("/api/public/media/{id}", get(describe).patch(report))
         .route("/media/{id}", get(content).put(upload))
         .layer(DefaultBodyLimit::max(MOST_JSON))
-        .with_state(Store::new(folder))
+        .with_state(MediaStore::new(folder))
 }
 
 /// Where the content of an id is.
@@ -48,11 +47,11 @@ pub fn path(id: &str) -> String {
 }
 
 async fn announce(
-    State(store): State<Store>,
+    State(store): State<MediaStore>,
     _: Authorized,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let announced = match Announcement::read(&body) {
         Err(refusal) => return Ok(json_response(StatusCode::BAD_REQUEST, &refusal)),
         Ok(announced) => announced,
@@ -76,10 +75,10 @@ async fn announce(
 
 /// Takes content as a store does: with the signature of the URL alone, and only what was announced.
 async fn upload(
-    State(store): State<Store>,
+    State(store): State<MediaStore>,
     Path(id): Path<String>,
     request: Request,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let record = {
         let (store, id) = (store.clone(), id.clone());
         disk(move || store.record(&id)).await?
@@ -121,11 +120,11 @@ fn fits(headers: &HeaderMap, record: &Record) -> Result<(), (StatusCode, &'stati
 }
 
 async fn report(
-    State(store): State<Store>,
+    State(store): State<MediaStore>,
     _: Authorized,
     Path(id): Path<String>,
     body: Bytes,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let report: Value = serde_json::from_slice(&body).unwrap_or_default();
     let uploaded_at = report["uploadedAt"].as_str().and_then(time::parse);
     let status = report["uploadHttpStatus"]
@@ -157,11 +156,11 @@ async fn report(
 }
 
 async fn describe(
-    State(store): State<Store>,
+    State(store): State<MediaStore>,
     _: Authorized,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let record = {
         let id = id.clone();
         disk(move || store.record(&id)).await?
@@ -193,7 +192,10 @@ async fn describe(
 
 /// The content itself. It comes from anywhere: nothing in it may run, and what a browser would open as a page is only
 /// saved.
-async fn content(State(store): State<Store>, Path(id): Path<String>) -> Result<Response, Failure> {
+async fn content(
+    State(store): State<MediaStore>,
+    Path(id): Path<String>,
+) -> Result<Response, StoreError> {
     let Some((record, bytes)) = disk(move || store.content(&id)).await? else {
         return Ok(store_error(StatusCode::NOT_FOUND, "NoSuchKey"));
     };
@@ -235,14 +237,6 @@ fn url(headers: &HeaderMap, id: &str) -> String {
     format!("http://{}{}", host.unwrap_or("127.0.0.1"), path(id))
 }
 
-/// Disk work, aside from the thread that answers.
-async fn disk<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(io::Error::other).flatten().map_err(Failure)
-}
-
 fn absent(message: &str) -> Response {
     let body = json!({"message": message, "error": "LangfuseNotFoundError"});
     json_response(StatusCode::NOT_FOUND, &body)
@@ -252,16 +246,4 @@ fn store_error(status: StatusCode, code: &str) -> Response {
     let xml =
         format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code></Error>");
     (status, [(header::CONTENT_TYPE, "application/xml")], xml).into_response()
-}
-
-/// The folder could not be read or written.
-#[derive(Debug)]
-struct Failure(io::Error);
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let body =
-            json!({"message": "Failed to get media upload URL", "error": self.0.to_string()});
-        json_response(StatusCode::INTERNAL_SERVER_ERROR, &body)
-    }
 }

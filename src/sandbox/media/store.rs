@@ -15,7 +15,7 @@ use crate::sandbox::hex::hex;
 use crate::sandbox::time::Millis;
 
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct MediaStore {
     folder: PathBuf,
 }
 
@@ -44,7 +44,7 @@ impl Record {
     }
 }
 
-impl Store {
+impl MediaStore {
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }

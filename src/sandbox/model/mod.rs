@@ -30,13 +30,13 @@ pub fn list() -> Value {
 
 /// A request that cannot be answered.
 #[derive(Debug, Default)]
-pub struct Invalid {
+pub struct InvalidRequest {
     message: String,
     parameter: Option<&'static str>,
     code: Option<&'static str>,
 }
 
-impl Invalid {
+impl InvalidRequest {
     fn missing(parameter: &'static str) -> Self {
         let message = format!("Missing required parameter: '{parameter}'.");
         Self {
@@ -47,7 +47,7 @@ impl Invalid {
     }
 
     fn value(parameter: &'static str, rule: &str) -> Self {
-        let message = format!("Invalid value for '{parameter}': {rule}.");
+        let message = format!("InvalidRequest value for '{parameter}': {rule}.");
         Self {
             message,
             parameter: Some(parameter),
@@ -67,7 +67,7 @@ impl Invalid {
 
 /// An answer, ready to be written in either form.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ModelAnswer {
     id: String,
     model: String,
     choices: Vec<Reply>,
@@ -87,20 +87,20 @@ enum Reply {
 }
 
 /// Reads a request body and answers it.
-pub fn answer(body: &[u8]) -> Result<Answer, Invalid> {
-    let request: Value = serde_json::from_slice(body).map_err(|error| Invalid {
+pub fn answer(body: &[u8]) -> Result<ModelAnswer, InvalidRequest> {
+    let request: Value = serde_json::from_slice(body).map_err(|error| InvalidRequest {
         message: format!("The body is no valid JSON: {error}"),
-        ..Invalid::default()
+        ..InvalidRequest::default()
     })?;
     let model = match &request["model"] {
         Value::String(model) if !model.is_empty() => model.clone(),
-        _ => return Err(Invalid::missing("model")),
+        _ => return Err(InvalidRequest::missing("model")),
     };
     let messages = match &request["messages"] {
-        Value::Null => return Err(Invalid::missing("messages")),
+        Value::Null => return Err(InvalidRequest::missing("messages")),
         Value::Array(messages) if !messages.is_empty() => messages,
         _ => {
-            return Err(Invalid::value(
+            return Err(InvalidRequest::value(
                 "messages",
                 "expected a list with at least one message",
             ));
@@ -111,14 +111,14 @@ pub fn answer(body: &[u8]) -> Result<Answer, Invalid> {
         n => n
             .as_u64()
             .filter(|n| (1..=MOST_CHOICES).contains(n))
-            .ok_or_else(|| Invalid::value("n", "expected a number from 1 to 128"))?,
+            .ok_or_else(|| InvalidRequest::value("n", "expected a number from 1 to 128"))?,
     };
 
     let digest = hex(&Sha256::digest(body)[..12]);
     let choices: Vec<Reply> = (0..count)
         .map(|index| reply(&request, messages, &digest, index))
         .collect::<Result<_, _>>()?;
-    Ok(Answer {
+    Ok(ModelAnswer {
         id: format!("chatcmpl-{digest}"),
         model,
         usage: usage(&request, messages, &choices),
@@ -128,7 +128,12 @@ pub fn answer(body: &[u8]) -> Result<Answer, Invalid> {
     })
 }
 
-fn reply(request: &Value, messages: &[Value], digest: &str, index: u64) -> Result<Reply, Invalid> {
+fn reply(
+    request: &Value,
+    messages: &[Value],
+    digest: &str,
+    index: u64,
+) -> Result<Reply, InvalidRequest> {
     if let Some(tool) = asked_tool(request)? {
         return Ok(Reply::ToolCall {
             id: format!("call_{digest}_{index}"),
@@ -146,18 +151,18 @@ fn reply(request: &Value, messages: &[Value], digest: &str, index: u64) -> Resul
 }
 
 /// The function that the request insists on, if it does.
-fn asked_tool(request: &Value) -> Result<Option<&Value>, Invalid> {
+fn asked_tool(request: &Value) -> Result<Option<&Value>, InvalidRequest> {
     let functions: Vec<&Value> = request["tools"]
         .as_array()
         .map(|tools| tools.iter().map(|tool| &tool["function"]).collect())
         .unwrap_or_default();
-    let unknown = || Invalid::value("tool_choice", "no such function is among the tools");
+    let unknown = || InvalidRequest::value("tool_choice", "no such function is among the tools");
     match &request["tool_choice"] {
         Value::String(choice) if choice == "required" => functions
             .first()
             .copied()
             .map(Some)
-            .ok_or_else(|| Invalid::value("tool_choice", "there are no tools")),
+            .ok_or_else(|| InvalidRequest::value("tool_choice", "there are no tools")),
         Value::Object(choice) if choice.contains_key("function") => {
             let name = &choice["function"]["name"];
             functions
@@ -235,7 +240,7 @@ fn tokens(text: &str) -> usize {
     text.chars().count().div_ceil(CHARS_PER_TOKEN)
 }
 
-impl Answer {
+impl ModelAnswer {
     pub fn streamed(&self) -> bool {
         self.streamed
     }

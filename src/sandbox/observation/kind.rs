@@ -9,7 +9,7 @@ use crate::sandbox::ingest::Attributes;
 /// What kind of work an observation stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Kind {
+pub enum ObservationType {
     Span,
     Generation,
     Event,
@@ -22,7 +22,7 @@ pub enum Kind {
     Evaluator,
 }
 
-impl Kind {
+impl ObservationType {
     /// The name in API answers.
     pub fn name(self) -> &'static str {
         match self {
@@ -109,17 +109,24 @@ pub const MODEL_KEYS: &[&str] = &[
 ];
 
 /// The first rule that yields a type wins.
-pub fn of(sent: &Attributes) -> Kind {
-    let named = |key, reading: fn(&str) -> Option<Kind>| {
+pub fn of(sent: &Attributes) -> ObservationType {
+    let named = |key, reading: fn(&str) -> Option<ObservationType>| {
         sent.get(key).and_then(Value::as_str).and_then(reading)
     };
     let present = |keys| first(sent, keys).map(|_| ());
-    named("langfuse.observation.type", Kind::from_langfuse)
-        .or_else(|| named("openinference.span.kind", Kind::from_openinference))
-        .or_else(|| named("gen_ai.operation.name", Kind::from_operation))
-        .or_else(|| present(&["gen_ai.tool.name", "gen_ai.tool.call.id"]).map(|()| Kind::Tool))
-        .or_else(|| present(&MODEL_KEYS[..5]).map(|()| Kind::Generation))
-        .unwrap_or(Kind::Span)
+    named("langfuse.observation.type", ObservationType::from_langfuse)
+        .or_else(|| {
+            named(
+                "openinference.span.kind",
+                ObservationType::from_openinference,
+            )
+        })
+        .or_else(|| named("gen_ai.operation.name", ObservationType::from_operation))
+        .or_else(|| {
+            present(&["gen_ai.tool.name", "gen_ai.tool.call.id"]).map(|()| ObservationType::Tool)
+        })
+        .or_else(|| present(&MODEL_KEYS[..5]).map(|()| ObservationType::Generation))
+        .unwrap_or(ObservationType::Span)
 }
 
 /// The stated level by any of its names, else what the span's status says.

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::ingest::{Attributes, Span};
 use super::time::{self, Millis};
 use attributes::{first, parsed_object, text};
-pub use kind::{Kind, Level};
+pub use kind::{Level, ObservationType};
 pub use metadata::{Metadata, parsed};
 pub use usage::sum_of;
 
@@ -27,7 +27,7 @@ pub struct Observation {
     pub id: String,
     pub trace_id: String,
     pub parent_id: Option<String>,
-    pub kind: Kind,
+    pub kind: ObservationType,
     pub name: String,
     pub level: Level,
     pub status_message: String,
@@ -178,8 +178,8 @@ fn consumption(sent: &Attributes) -> Consumption {
 }
 
 /// Name and version of the prompt, which only generations have.
-fn prompt(sent: &Attributes, kind: Kind) -> (String, Option<i64>) {
-    if kind != Kind::Generation {
+fn prompt(sent: &Attributes, kind: ObservationType) -> (String, Option<i64>) {
+    if kind != ObservationType::Generation {
         return Default::default();
     }
     let name = stated(

@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::observation::{Level, Observation};
 use super::{PROJECT_ID, time};
-use summary::Summary;
+use summary::TraceSummary;
 pub use trace::trace;
 
 const STYLE: &str = include_str!("style.css");
@@ -30,7 +30,10 @@ pub fn trace_path(trace_id: &str) -> String {
 
 /// The list of `traces`, the newest first.
 pub fn traces(traces: &[Vec<Observation>]) -> String {
-    let mut traces: Vec<Summary> = traces.iter().filter_map(|rows| Summary::of(rows)).collect();
+    let mut traces: Vec<TraceSummary> = traces
+        .iter()
+        .filter_map(|rows| TraceSummary::of(rows))
+        .collect();
     traces.sort_by_key(|trace| std::cmp::Reverse(trace.start));
     layout(
         "Traces",
@@ -58,7 +61,7 @@ pub fn traces(traces: &[Vec<Observation>]) -> String {
     )
 }
 
-fn list_row(trace: &Summary) -> Markup {
+fn list_row(trace: &TraceSummary) -> Markup {
     html! {
         a.row href=(trace_path(trace.id)) {
             span.name { strong { (or_dash(trace.name)) } (level_badge(trace.level)) }

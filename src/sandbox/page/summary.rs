@@ -7,7 +7,7 @@ use crate::sandbox::observation::{Level, Observation};
 use crate::sandbox::time::{self, Millis};
 
 #[derive(Debug)]
-pub struct Summary<'a> {
+pub struct TraceSummary<'a> {
     pub id: &'a str,
     pub name: &'a str,
     pub user: &'a str,
@@ -26,7 +26,7 @@ pub struct Summary<'a> {
     pub metadata: Attributes,
 }
 
-impl<'a> Summary<'a> {
+impl<'a> TraceSummary<'a> {
     /// `None` without an observation. Where spans disagree, the root's word counts.
     pub fn of(rows: &'a [Observation]) -> Option<Self> {
         let root = rows.iter().find(|row| row.is_root).or(rows.first())?;

@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::summary::Summary;
+use super::summary::TraceSummary;
 use super::waterfall::{self, Node};
 use super::{content, duration, layout, level_badge, tags};
 use crate::sandbox::observation::{Observation, parsed};
@@ -12,7 +12,7 @@ use crate::sandbox::time;
 
 /// The page; `None` for a trace without observations.
 pub fn trace(trace_id: &str, rows: &[Observation]) -> Option<String> {
-    let trace = Summary::of(rows)?;
+    let trace = TraceSummary::of(rows)?;
     let nodes = waterfall::tree(rows);
     let title = if trace.name.is_empty() {
         trace_id
@@ -30,7 +30,7 @@ pub fn trace(trace_id: &str, rows: &[Observation]) -> Option<String> {
     Some(layout(title, &body))
 }
 
-fn facts(trace: &Summary) -> Markup {
+fn facts(trace: &TraceSummary) -> Markup {
     html! {
         dl.facts {
             (fact("Started (UTC)", &time::readable(trace.start)))

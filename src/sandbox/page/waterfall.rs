@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use maud::{Markup, html};
 
-use super::summary::Summary;
+use super::summary::TraceSummary;
 use super::{duration, level_badge};
 use crate::sandbox::observation::{Level, Observation};
 use crate::sandbox::time::{self, Millis};
@@ -61,7 +61,7 @@ pub fn tree(rows: &[Observation]) -> Vec<Node<'_>> {
     nodes
 }
 
-pub fn draw(trace: &Summary, nodes: &[Node]) -> Markup {
+pub fn draw(trace: &TraceSummary, nodes: &[Node]) -> Markup {
     let scale = Scale {
         start: trace.start,
         length: (trace.end - trace.start).max(1),
