@@ -12,7 +12,7 @@ use crate::sandbox::{self, Config, LangfuseVersion};
 use crate::settings::Sources;
 
 /// # Errors
-/// When the port is taken, or there is no place for the traces.
+/// If the port is in use, or the traces cannot be stored.
 pub async fn run(options: &cli::SandboxArgs) -> Result<Verdict, Failure> {
     let config = Config {
         model_delay: Duration::from_millis(options.delay),
@@ -31,7 +31,7 @@ pub async fn run(options: &cli::SandboxArgs) -> Result<Verdict, Failure> {
     }
     tokio::select! {
         served = sandbox::serve(listener, config) => served.map_err(anyhow::Error::from)?,
-        // Stopped as one stops a server: that is no failure.
+        // The usual way to stop a server, so not a failure.
         _ = interrupt.wait() => {}
     }
     Ok(Verdict::default())

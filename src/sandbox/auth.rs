@@ -1,7 +1,7 @@
-//! Who may use the Langfuse interface, with the refusals that a Langfuse 4.16 gives.
+//! Authentication for the Langfuse interface, with the refusals of a Langfuse 4.16.
 //!
-//! It decides on the `Authorization` header alone; what a refusal looks like on the wire is here
-//! too, because clients tell the causes apart by their text.
+//! Only the `Authorization` header counts. The text of each refusal is here too, because clients tell the causes apart
+//! by it.
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
@@ -59,7 +59,7 @@ fn authorize(header: Option<&str>) -> Result<Authorized, AuthError> {
     }
 }
 
-/// The secret key decides; an unknown public key beside it is let through, as Langfuse does.
+/// The secret key decides; the public key is not checked, as in Langfuse.
 fn basic(credentials: &str) -> Result<Authorized, AuthError> {
     let decoded = BASE64
         .decode(credentials.trim())
@@ -74,7 +74,7 @@ fn basic(credentials: &str) -> Result<Authorized, AuthError> {
     }
 }
 
-/// A public key alone may write scores, which nothing here takes.
+/// A public key alone may only write scores, which the sandbox does not have.
 fn bearer(key: &str) -> AuthError {
     if key == PUBLIC_KEY {
         let message = "Access denied - insufficient permissions for this endpoint".to_owned();

@@ -1,4 +1,4 @@
-//! What every handler answers with: JSON, pages, and the error of a store that cannot be read or written.
+//! The answers that handlers share: JSON, pages, and the error of a store that cannot be read or written.
 
 use std::io;
 

@@ -26,7 +26,7 @@ use super::{Config, LangfuseVersion, PROJECT_ID, ingest, media, model, page, tim
 /// The parameters of a query.
 type Parameters = Vec<(String, String)>;
 
-/// What every handler knows.
+/// The state of every handler.
 #[derive(Debug, Clone)]
 struct Sandbox {
     config: Arc<Config>,
@@ -83,7 +83,7 @@ fn langfuse(version: LangfuseVersion, media: Router<Sandbox>) -> Router<Sandbox>
     })
 }
 
-/// Read interfaces that end with v4.
+/// Read interfaces that v4 does not have.
 const LEGACY_PATHS: &[&str] = &[
     "/api/public/traces",
     "/api/public/traces/{id}",
@@ -242,8 +242,7 @@ async fn trace_page(
     })
 }
 
-/// Langfuse's web server takes a trailing slash away by redirect and answers every unknown path
-/// with a page.
+/// Langfuse's web server redirects to the path without a trailing slash, and answers an unknown path with a page.
 async fn not_found(uri: Uri) -> Response {
     let path = uri.path();
     let Some(plain) = path
@@ -264,7 +263,7 @@ async fn not_found(uri: Uri) -> Response {
 }
 
 impl Sandbox {
-    /// Whether an observation may be read through an interface yet.
+    /// Whether the read interfaces return an observation yet.
     fn visible(&self) -> impl Fn(&Observation) -> bool + Send + use<> {
         let delay = i64::try_from(self.config.visible_after.as_millis()).unwrap_or(i64::MAX);
         let now = time::now();

@@ -1,5 +1,5 @@
-//! The JSON form of an export request. It is read by hand: Langfuse takes ids as any text, and
-//! answers a malformed span with the reason and the count, which a typed reader could not.
+//! The JSON form of an export request. It is read by hand: Langfuse accepts any text as an id, and reports the reasons
+//! and the number of malformed spans, which a typed reader could not.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ fn unreadable() -> InvalidExport {
     InvalidExport::new("Failed to parse OTel JSON Trace")
 }
 
-/// What keeps spans from being taken in: one such span refuses the whole export.
+/// Malformed spans; a single one makes Langfuse refuse the whole export.
 #[derive(Debug, Default)]
 struct Faults {
     spans: usize,
@@ -145,7 +145,7 @@ fn span(json: &Value, resource: &Arc<Attributes>, scope: &Arc<Scope>) -> Span {
         name: string(&json["name"]),
         start: millis(&json["startTimeUnixNano"]),
         end: millis(&json["endTimeUnixNano"]),
-        // Only the number counts at Langfuse; the name of the enum does not make an error.
+        // For Langfuse only the number counts, not the name of the enum.
         is_error: json["status"]["code"].as_u64() == Some(2),
         status_message: string(&json["status"]["message"]),
         attributes: attributes(&json["attributes"]),
@@ -169,7 +169,7 @@ fn scope(json: &Value) -> Scope {
     }
 }
 
-/// Ids are taken as they are: no length, case or alphabet is asked for.
+/// An id, unchanged: Langfuse checks neither length, case nor alphabet.
 fn id(json: &Value) -> String {
     byte_array(json).map_or_else(|| string(json), |bytes| hex(&bytes))
 }

@@ -1,5 +1,5 @@
-//! An export request (headers and body) becomes spans, or a refusal in Langfuse's words. Everything
-//! here is a pure function; what the spans mean is the observation module's matter.
+//! An export request (headers and body) becomes spans, or a refusal in Langfuse's words. Pure functions; the meaning of
+//! attributes is decided in the observation module.
 
 mod json;
 mod protobuf;
@@ -20,7 +20,7 @@ use super::{PROJECT_ID, PUBLIC_KEY, time};
 const INGESTION_VERSION: &str = "x-langfuse-ingestion-version";
 const NEWEST_INGESTION_VERSION: i64 = 4;
 
-/// Why the whole export was turned down; the text of the 400 answer.
+/// Why the whole export is refused; the text of the 400 answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct InvalidExport(pub String);
 
@@ -47,7 +47,7 @@ pub fn spans(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<Span>>, Inva
     Ok(spans)
 }
 
-/// Only gzip is undone; a body under any other coding is read as it stands, as Langfuse does.
+/// The decompressed body. A body with any coding but gzip is read unchanged, as in Langfuse.
 fn decompressed<'a>(
     headers: &HeaderMap,
     body: &'a [u8],
@@ -75,8 +75,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), InvalidExport> {
     Ok(())
 }
 
-/// What Langfuse answers to an accepted export: the queued job as JSON, not OTLP's response
-/// message.
+/// Langfuse's answer to an accepted export: the queued job as JSON, not OTLP's response message.
 pub fn job(headers: &HeaderMap, body: &[u8]) -> Value {
     let id = uuid(body);
     let name = "otel-ingestion-job";
@@ -113,7 +112,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// A name for the job in the form of a UUID, made from the body so that nothing random is needed.
+/// A job id in the form of a UUID, derived from the body so that it is not random.
 fn uuid(body: &[u8]) -> String {
     let hex = hex(&Sha256::digest(body)[..16]);
     [

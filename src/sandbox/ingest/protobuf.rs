@@ -82,7 +82,7 @@ fn plain(any: AnyValue) -> Option<Value> {
         AnyValueKind::BoolValue(flag) => Some(Value::Bool(flag)),
         AnyValueKind::IntValue(number) => Some(Value::from(number)),
         AnyValueKind::DoubleValue(number) => Some(span::double(number)),
-        // Langfuse keeps an empty array as the text of its wrapper, and so it becomes one odd tag.
+        // Langfuse stores an empty array as the text of its wrapper; as a tag list it becomes one odd tag.
         AnyValueKind::ArrayValue(array) if array.values.is_empty() => {
             Some(r#"{"arrayValue":{}}"#.into())
         }

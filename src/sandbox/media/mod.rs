@@ -1,5 +1,5 @@
-//! The media API: content is announced, put to a signed URL of the sandbox itself, reported, and read again. What is
-//! refused is refused in the words of a Langfuse 4.16, or of an S3 store where content is put.
+//! The media API: content is announced, uploaded to a signed URL of the sandbox itself, reported, and read again.
+//! Refusals have the text of a Langfuse 4.16; those of an upload have the text of an S3 store.
 
 mod announcement;
 mod store;
@@ -24,14 +24,14 @@ use super::{PROJECT_ID, SECRET_KEY, time};
 use announcement::{Announcement, refused};
 use store::{MediaStore, Record};
 
-/// The most that one content may hold: a tenth of what a Langfuse takes.
+/// The largest content, in bytes: a tenth of Langfuse's limit.
 const MOST_BYTES: u64 = 100_000_000;
-/// The most that an announcement or a report may hold.
+/// The largest announcement or report, in bytes.
 const MOST_JSON: usize = 64 << 10;
-/// How long a URL is good for, as it says; the sandbox's stay good.
+/// The stated lifetime of a URL, in milliseconds; the sandbox's do not expire.
 const HOUR: i64 = 3_600_000;
 
-/// The interface and the content, kept in `folder`.
+/// The API and the content itself; both are stored in `folder`.
 pub fn routes<S>(folder: PathBuf) -> Router<S> {
     Router::new()
         .route("/api/public/media", post(announce))
@@ -41,7 +41,7 @@ pub fn routes<S>(folder: PathBuf) -> Router<S> {
         .with_state(MediaStore::new(folder))
 }
 
-/// Where the content of an id is.
+/// The path of the content with this id.
 pub fn path(id: &str) -> String {
     format!("/media/{id}")
 }
@@ -73,7 +73,7 @@ async fn announce(
     Ok(json_response(StatusCode::CREATED, &answer))
 }
 
-/// Takes content as a store does: with the signature of the URL alone, and only what was announced.
+/// Accepts content as an S3 store does: authorized by the URL's signature alone, and only as announced.
 async fn upload(
     State(store): State<MediaStore>,
     Path(id): Path<String>,
@@ -103,7 +103,7 @@ async fn upload(
     Ok(StatusCode::OK.into_response())
 }
 
-/// Whether the headers are those that were signed, without keys beside the signature.
+/// Checks that the headers are the signed ones, and that there are no other credentials.
 fn fits(headers: &HeaderMap, record: &Record) -> Result<(), (StatusCode, &'static str)> {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if value("authorization").is_some() {
@@ -190,8 +190,8 @@ async fn describe(
     })
 }
 
-/// The content itself. It comes from anywhere: nothing in it may run, and what a browser would open as a page is only
-/// saved.
+/// The content itself. It may come from anyone, so nothing in it may run: a browser shows images, audio and video, and
+/// downloads everything else.
 async fn content(
     State(store): State<MediaStore>,
     Path(id): Path<String>,
@@ -217,7 +217,7 @@ async fn content(
     Ok((headers, isolation, Body::from(bytes)).into_response())
 }
 
-/// The query that proves that a URL comes from here, for what was announced.
+/// The signature of a URL, for this announcement.
 fn signed(id: &str, record: &Record) -> String {
     let Record {
         content_type,
@@ -229,7 +229,7 @@ fn signed(id: &str, record: &Record) -> String {
     format!("signature={}", hex(&Sha256::digest(announced)))
 }
 
-/// The content's URL, by the name that the client knows this server by.
+/// The content's URL, with the host name that the client used.
 fn url(headers: &HeaderMap, id: &str) -> String {
     let host = headers
         .get(header::HOST)

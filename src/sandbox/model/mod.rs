@@ -1,8 +1,7 @@
-//! The chat model: what it answers to a chat-completions body. A pure function, so that the same
-//! request always gets the same answer; what it says is that it is no model.
+//! The chat model: the answer to a chat-completions body. A pure function, so that the same request always gets the
+//! same answer, which says that it does not come from a real model.
 //!
-//! Tokens are counted by one plain rule: four characters of text are one token, a last part counts
-//! as a whole.
+//! One token is four characters of text, rounded up.
 
 mod schema;
 
@@ -11,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::hex::hex;
 
-/// The one model of the list; every name is answered to.
+/// The one model of the list; a request may name any model.
 const NAME: &str = "langspan-stand-in";
-/// All answers have the same date, or the same request would not get the same answer.
+/// All answers have the same date, so that the same request gets the same answer.
 const CREATED: u64 = 1_767_225_600;
 const CHARS_PER_TOKEN: usize = 4;
 const ECHOED_CHARS: usize = 120;
@@ -65,7 +64,7 @@ impl InvalidRequest {
     }
 }
 
-/// An answer, ready to be written in either form.
+/// An answer, before it is written as a document or as events.
 #[derive(Debug)]
 pub struct ModelAnswer {
     id: String,
@@ -89,7 +88,7 @@ enum Reply {
 /// Reads a request body and answers it.
 pub fn answer(body: &[u8]) -> Result<ModelAnswer, InvalidRequest> {
     let request: Value = serde_json::from_slice(body).map_err(|error| InvalidRequest {
-        message: format!("The body is no valid JSON: {error}"),
+        message: format!("The body is not valid JSON: {error}"),
         ..InvalidRequest::default()
     })?;
     let model = match &request["model"] {
@@ -150,13 +149,14 @@ fn reply(
     Ok(Reply::Text(text))
 }
 
-/// The function that the request insists on, if it does.
+/// The function that the request forces the model to call.
 fn asked_tool(request: &Value) -> Result<Option<&Value>, InvalidRequest> {
     let functions: Vec<&Value> = request["tools"]
         .as_array()
         .map(|tools| tools.iter().map(|tool| &tool["function"]).collect())
         .unwrap_or_default();
-    let unknown = || InvalidRequest::value("tool_choice", "no such function is among the tools");
+    let unknown =
+        || InvalidRequest::value("tool_choice", "the tools have no function of this name");
     match &request["tool_choice"] {
         Value::String(choice) if choice == "required" => functions
             .first()
@@ -196,7 +196,7 @@ fn sentence(messages: &[Value], index: u64) -> String {
     )
 }
 
-/// The text of a message's content, be it one text or parts.
+/// The text of a message's content, which is a string or a list of parts.
 fn text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -245,7 +245,7 @@ impl ModelAnswer {
         self.streamed
     }
 
-    /// The answer in one piece.
+    /// The answer as one document.
     pub fn document(&self) -> Value {
         let choice = |(index, reply): (usize, &Reply)| {
             let message = match reply {
@@ -318,7 +318,7 @@ impl Reply {
         }
     }
 
-    /// The first delta carries the role, the others some words or a part of the arguments each.
+    /// The first delta has the role, each of the others some words or a part of the arguments.
     fn deltas(&self) -> Vec<Value> {
         match self {
             Self::Text(text) => {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::attributes::{first, truthy};
 use crate::sandbox::ingest::Attributes;
 
-/// What kind of work an observation stands for.
+/// The type of an observation: the kind of work that it describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ObservationType {
@@ -39,7 +39,7 @@ impl ObservationType {
         }
     }
 
-    /// Langfuse's own spelling is lower-case only: `AGENT` is no type to it.
+    /// Langfuse's own spelling is lower case only: `AGENT` is not a type there.
     fn from_langfuse(name: &str) -> Option<Self> {
         let is_lower = !name.contains(|c: char| c.is_ascii_uppercase());
         if is_lower {
@@ -76,7 +76,7 @@ impl ObservationType {
     }
 }
 
-/// How bad it was; ordered, so that the worst of a trace is its maximum.
+/// The severity; ordered, so that the maximum of a trace is the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Level {
@@ -98,7 +98,7 @@ impl Level {
     }
 }
 
-/// Where a model's name may stand; one of the first five also makes a generation.
+/// Attributes with a model's name; each of the first five also makes the span a generation.
 pub const MODEL_KEYS: &[&str] = &[
     "langfuse.observation.model.name",
     "gen_ai.response.model",
@@ -108,7 +108,7 @@ pub const MODEL_KEYS: &[&str] = &[
     "llm.response.model",
 ];
 
-/// The first rule that yields a type wins.
+/// The type by the first rule that applies.
 pub fn of(sent: &Attributes) -> ObservationType {
     let named = |key, reading: fn(&str) -> Option<ObservationType>| {
         sent.get(key).and_then(Value::as_str).and_then(reading)
@@ -129,7 +129,7 @@ pub fn of(sent: &Attributes) -> ObservationType {
         .unwrap_or(ObservationType::Span)
 }
 
-/// The stated level by any of its names, else what the span's status says.
+/// The stated level by any of its names, else the level of the span's status.
 pub fn level(sent: &Attributes, is_error: bool) -> Level {
     let stated = sent
         .get("langfuse.observation.level")

@@ -1,5 +1,4 @@
-//! The page of one trace: its facts, its waterfall, and each observation with what went in and came
-//! out.
+//! The page of one trace: its facts, its waterfall, and each observation with its input and output.
 
 use maud::{Markup, html};
 use serde_json::{Map, Value};

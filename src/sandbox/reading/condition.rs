@@ -73,10 +73,10 @@ impl Condition {
         const SUPPORTED: [&str; 3] = ["string =", "string starts with", "stringOptions any of"];
         let operation = format!("{} {}", filter.r#type, filter.operator);
         let wrong = |error| invalid(format!("Invalid value of a {operation} filter: {error}"));
-        let text = || String::deserialize(&filter.value).map_err(wrong);
+        let value = || String::deserialize(&filter.value).map_err(wrong);
         let test = match operation.as_str() {
-            "string =" => Test::AnyOf(vec![text()?]),
-            "string starts with" => Test::StartsWith(text()?),
+            "string =" => Test::AnyOf(vec![value()?]),
+            "string starts with" => Test::StartsWith(value()?),
             "stringOptions any of" => Test::AnyOf(Vec::deserialize(&filter.value).map_err(wrong)?),
             _ => return Err(unsupported("the filter", &operation, &SUPPORTED)),
         };

@@ -1,5 +1,5 @@
-//! The bodies of 400 answers: what the real server refuses in its own words, and what only the sandbox refuses, by
-//! name: to ignore it would be to answer another question.
+//! The bodies of 400 answers. Where the real server refuses too, the text is its own. Queries that only the sandbox does
+//! not support are refused by name: to ignore a part of them would be to answer another question.
 
 use serde_json::{Value, json};
 
