@@ -11,9 +11,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::cli;
+use crate::content_type;
 use crate::failure::Failure;
 use crate::http::url::parse_http_url;
-use crate::model::content_type;
 use crate::settings::RequestFiles;
 
 /// The most that all attachments of a call may hold together, in bytes: OpenAI's limit.

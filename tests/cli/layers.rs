@@ -9,6 +9,8 @@ use crate::support::harness::files_below;
 /// modules below it, unless one of them is listed too: then all of them must be.
 const ORDER: &[&str] = &[
     "secret",
+    "json",
+    "content_type",
     "failure",
     "console",
     "sandbox",
@@ -31,6 +33,8 @@ const ORDER: &[&str] = &[
     "app::record_file",
     "app::prompt",
     "app::uploads",
+    "app::attachments",
+    "app::env_file",
     "app::clients",
     "app::setup",
     "app::verify",

@@ -1,6 +1,6 @@
 //! `langspan check`: proves, stage by stage, that settings, endpoint, keys, export and read-back work.
 //!
-//! A stage that fails says why and what to change; those behind it that cannot run are skipped, and say why too.
+//! A stage that fails names the cause and the remedy; stages that cannot run after it are skipped with the reason.
 
 mod canary;
 mod probes;
@@ -85,7 +85,7 @@ struct Check<'a> {
 type Stopped = String;
 
 impl Check<'_> {
-    /// Runs the stages until one fails that the others need; says why the rest is skipped.
+    /// Runs the stages until one fails that the others need; returns why the rest is skipped.
     async fn all(
         &mut self,
         unread: Option<Failure>,
@@ -241,7 +241,7 @@ impl Check<'_> {
             status: None,
             verified: None,
         };
-        // What is known of the trace is told when the export is interrupted, too.
+        // So that an interrupted export still reports the trace.
         self.trace = Some(report.clone());
         self.stages.begin("export");
         let exported = self
@@ -284,7 +284,7 @@ impl Check<'_> {
         }
     }
 
-    /// A real completion; what comes of it is traced, a failure too.
+    /// A real completion, traced even when it fails.
     async fn model(&mut self, target: &Target<'_>, context: &TraceContext) -> Exchange {
         self.stages.begin("model");
         let model = &target.settings.model;
@@ -330,7 +330,7 @@ impl Check<'_> {
             return ended;
         }
         let failure = Failure::new(Kind::Delivery, self.no_time());
-        Err(failure.hint("raise --timeout, or look what takes so long with -v"))
+        Err(failure.hint("raise --timeout, or use -v to see what takes so long"))
     }
 }
 

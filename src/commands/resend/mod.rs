@@ -1,4 +1,4 @@
-//! `langspan resend`: delivers what waits in the outbox, to the destination of the present settings.
+//! `langspan resend`: delivers the entries of the outbox to the destination of the current settings.
 
 mod entries;
 mod sender;
@@ -58,7 +58,7 @@ pub async fn run(
     Ok(resend.finish())
 }
 
-/// The outbox; none where its folder is not there.
+/// The outbox; none when its folder does not exist.
 fn outbox(sources: &Sources) -> Result<Option<Outbox>, Failure> {
     let place = settings::outbox_place(sources)?;
     let dir = place.dir.map_err(|error| {
@@ -84,7 +84,7 @@ struct Resend<'a> {
     console: &'a Console,
     printer: Printer,
     outbox: Option<Outbox>,
-    /// Only what has waited longer.
+    /// Take only entries that are older.
     older_than: Option<SignedDuration>,
     /// Whether there was an entry that is free and has waited long enough.
     has_met: bool,

@@ -1,4 +1,4 @@
-//! Delivers entries of the outbox to the destination of the present settings.
+//! Delivers entries of the outbox to the destination of the current settings.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::http::Proxies;
 use crate::settings::{self, Destination, Notes, Sources, destination};
 
-/// The destination of the present settings.
+/// The destination of the current settings.
 pub struct Sender {
     wire: OtlpClient,
     destination: Destination,
