@@ -1,10 +1,10 @@
-//! Which trace an exchange belongs to, and the W3C header that passes it on.
+//! The trace context of an exchange, and the W3C `traceparent` header.
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 use super::ids;
 
-/// A trace, and the span elsewhere that is its parent, if one is.
+/// A trace id, and the remote parent span if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     pub trace_id: TraceId,
@@ -12,7 +12,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// A trace that begins here.
+    /// A trace without a remote parent.
     pub fn root(trace_id: TraceId) -> Self {
         Self {
             trace_id,
@@ -23,7 +23,7 @@ impl TraceContext {
     /// Reads a `traceparent` (W3C Trace Context, section 3.2).
     ///
     /// # Errors
-    /// One line that says what is wrong with it.
+    /// One line that says what is wrong.
     pub fn from_traceparent(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let wrong = |what: &str| format!("`{text}` is no traceparent: {what}");
@@ -65,7 +65,7 @@ impl TraceContext {
         }
     }
 
-    /// The header that makes `span` the parent of what the receiver does.
+    /// The header that makes `span` the parent of the receiver's spans.
     pub fn traceparent(&self, span: SpanId) -> String {
         format!("00-{}-{span}-01", self.trace_id)
     }
