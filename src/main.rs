@@ -1,7 +1,7 @@
 //! `langspan`: runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 //!
 //! Data flows one way and imports point down: commands · batch · app · output · settings · cli · delivery · langfuse · trace ·
-//! model · http · sandbox · console · failure · content_type · json · secret.
+//! model · http · sandbox · console · failure · `content_type` · json · secret.
 
 mod app;
 mod batch;

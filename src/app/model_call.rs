@@ -75,7 +75,7 @@ pub async fn complete(
         }
         Ok(Err(error)) => Failure::from(error),
         Err(signal) => Failure::new(Kind::Interrupted(signal), "interrupted")
-            .hint("what was received is in the trace"),
+            .hint("the part received is in the trace"),
     };
     if let Some(partial) = progress.take_partial() {
         exchange.set_response(partial.to_string(), Completion::from_body(partial));

@@ -113,8 +113,7 @@ fn read_stdin(console: &Console) -> Result<String, Failure> {
     let bytes = match read {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(error)) => {
-            return Err(Failure::file(format!("stdin cannot be read: {error}"))
-                .hint("--no-stdin ignores it"));
+            return Err(Failure::unreadable("stdin", &error).hint("--no-stdin ignores it"));
         }
         Err(_) => return Err(Failure::file("stdin cannot be read").hint("--no-stdin ignores it")),
     };

@@ -21,8 +21,7 @@ impl RecordFile {
     /// When it cannot be written.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         Self::try_open(path).map_err(|error| {
-            Failure::file(format!("{} cannot be written: {error}", path.display()))
-                .hint("check the path of --record")
+            Failure::unwritable(path.display(), &error).hint("check the path of --record")
         })
     }
 
@@ -51,8 +50,7 @@ impl RecordFile {
                 // Half a line would spoil the file for replay. If not even this succeeds, the next call ends the line.
                 let _ = self.file.set_len(before.len());
             }
-            Failure::file(format!("the recording cannot be written: {error}"))
-                .hint("is the disk full?")
+            Failure::unwritable("the recording", &error)
         })
     }
 }

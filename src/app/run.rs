@@ -20,7 +20,7 @@ use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::model::{Progress, Request};
 use crate::output::Printer;
 use crate::output::dry_run::DryRun;
-use crate::settings::{CommandDefaults, Settings, Tracing};
+use crate::settings::{CommandDefaults, Settings, Sources, Tracing};
 use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
 
 /// A run of `chat` or `replay`.
@@ -50,9 +50,10 @@ impl Run {
     pub async fn open(
         options: &cli::RunArgs,
         command: &'static str,
+        sources: &Sources,
         console: &Console,
     ) -> Result<Self, Failure> {
-        let setup = Setup::open(options, &CommandDefaults::CALL, console).await?;
+        let setup = Setup::open(options, &CommandDefaults::CALL, sources, console).await?;
         Ok(Self {
             printer: Printer::new(setup.settings.form),
             clients: setup.clients,

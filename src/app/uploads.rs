@@ -194,7 +194,7 @@ impl Upload {
                     texts.insert(index, text);
                 }
                 Ok((_, Err(why))) => failures.add(1, &why),
-                Err(_) => failures.add(1, "the upload was lost"),
+                Err(_) => failures.add(1, "the upload ended unexpectedly"),
             }
         }
         failures.add(pending, "the upload took longer than --export-timeout");
@@ -238,7 +238,7 @@ impl Failures {
                 count => format!("{count} images or files were"),
             };
             console.warn(&format!(
-                "{what} not uploaded, the trace holds type and size instead: {why}"
+                "{what} not uploaded; the trace has type and size instead: {why}"
             ));
         }
     }

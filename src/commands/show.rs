@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::app::signals::SignalListener;
-use crate::app::{clients, unanswered};
+use crate::app::{clients, setup, unanswered};
 use crate::cli;
 use crate::console::OutputFormat;
 use crate::console::{self, Console};
@@ -25,17 +25,17 @@ use crate::trace::ids;
 
 /// # Errors
 /// When the trace cannot be read.
-pub async fn run(options: &cli::ShowArgs, console: &Console) -> Result<Verdict, Failure> {
-    let sources = Sources::read(options.destination.env_file.as_deref())?;
-    let form = settings::text_or_json("show", &options.output, &sources)?;
+pub async fn run(
+    options: &cli::ShowArgs,
+    sources: &Sources,
+    console: &Console,
+) -> Result<Verdict, Failure> {
+    let form = settings::text_or_json("show", &options.output, sources)?;
     let mut notes = Notes::default();
-    let destination = destination::resolve(&options.destination, &sources, None, &mut notes)?;
-    console.hide(std::mem::take(&mut notes.secrets));
-    for warning in &notes.warnings {
-        console.warn(warning);
-    }
+    let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
+    setup::announce(&mut notes, console);
     let trace_id = trace_id(&options.trace, &destination)?;
-    let tls = destination::tls_files(&options.destination, &sources);
+    let tls = destination::tls_files(&options.destination, sources);
     let http = clients::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
     let api = clients::api(&destination, &http, console).ok_or_else(|| {
         Failure::config("a plain OTLP backend cannot be asked for a trace")

@@ -147,10 +147,10 @@ impl Client<'_> {
             Err(ModelError {
                 kind: ModelErrorKind::Timeout,
                 message: format!(
-                    "the model gave no whole answer within {} s",
+                    "the model did not complete its answer within {} s",
                     self.timeout.as_secs_f64()
                 ),
-                hint: "raise --timeout, or ask for less".to_owned(),
+                hint: "raise --timeout, or request less output".to_owned(),
                 status: None,
                 retryable: true,
             })
@@ -182,7 +182,7 @@ impl Client<'_> {
             };
             if rejects_stream_options && request.raw("stream_options").is_some() {
                 self.console.detail(1, || {
-                    "the endpoint knows no stream_options: asking without".to_owned()
+                    "the endpoint does not support stream_options: retrying without".to_owned()
                 });
                 request.to_mut().remove("stream_options");
                 if !self.may_proceed(progress).await {
@@ -228,7 +228,11 @@ impl Client<'_> {
     /// Pauses the whole pool, as the endpoint asks.
     fn pause_all(&self, rate_limiter: &RateLimiter, pause: Duration, error: &ModelError) {
         self.console.detail(1, || {
-            format!("all wait {} ms: {}", pause.as_millis(), error.message)
+            format!(
+                "pausing all calls for {} ms: {}",
+                pause.as_millis(),
+                error.message
+            )
         });
         rate_limiter.pause(pause);
     }

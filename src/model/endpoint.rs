@@ -138,7 +138,7 @@ impl Endpoint {
 pub fn check_key(key: &Secret) -> anyhow::Result<()> {
     HeaderValue::from_str(key.expose())
         .map(|_| ())
-        .context("the key holds characters that no HTTP header may hold")
+        .context("the key contains characters that are not allowed in an HTTP header")
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl FailedAttempt {
             ),
             FailedPhase::AfterSending => (
                 ModelErrorKind::BrokenOff,
-                format!("the answer of the model endpoint {place} broke off"),
+                format!("the response of the model endpoint {place} was cut off"),
                 "run the command again; --retries N makes more attempts",
             ),
         };
@@ -201,7 +201,7 @@ impl FailedAttempt {
             )
         };
         let message = format!(
-            "the model endpoint answered {status} with {what}, which is no chat completion"
+            "the model endpoint answered {status} with {what}, which is not a chat completion"
         );
         ModelError {
             kind: ModelErrorKind::NoCompletion,
@@ -213,7 +213,7 @@ impl FailedAttempt {
         .into()
     }
 
-    /// An error object in an answer or a stream whose status was a success.
+    /// An error object in a response or stream with a success status.
     pub fn error_in_answer(endpoint: &Endpoint, error: &ServerError, status: StatusCode) -> Self {
         ModelError {
             kind: ModelErrorKind::ErrorInAnswer,
@@ -221,7 +221,7 @@ impl FailedAttempt {
                 "the model endpoint reported an error: {}",
                 error.message
             )),
-            hint: "change the request as the endpoint says, or run it again".to_owned(),
+            hint: "change the request as the endpoint says, or run the command again".to_owned(),
             status: Some(status.as_u16()),
             retryable: false,
         }
@@ -232,8 +232,8 @@ impl FailedAttempt {
     pub fn garbled_stream(status: StatusCode) -> Self {
         ModelError {
             kind: ModelErrorKind::GarbledStream,
-            message: "a chunk of the model's stream is no JSON".to_owned(),
-            hint: "what was received is in the trace; -vvv shows the stream".to_owned(),
+            message: "a chunk of the model's stream is not JSON".to_owned(),
+            hint: "the part received is in the trace; -vvv shows the stream".to_owned(),
             status: Some(status.as_u16()),
             retryable: false,
         }
@@ -245,7 +245,7 @@ impl FailedAttempt {
         ModelError {
             kind: ModelErrorKind::CutStream,
             message: "the model's stream ended before the answer was complete".to_owned(),
-            hint: "what was received is in the trace; run the command again".to_owned(),
+            hint: "the part received is in the trace; run the command again".to_owned(),
             status: Some(status.as_u16()),
             retryable: true,
         }
@@ -259,21 +259,21 @@ fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &Heade
     match status.as_u16() {
         300..=399 => {
             let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-            let location = location.unwrap_or("(it does not say where)");
-            format!(
-                "redirects are not followed; set OPENAI_BASE_URL to where it points: {location}"
-            )
+            let location = location.unwrap_or("(no Location header)");
+            format!("redirects are not followed; set OPENAI_BASE_URL to the target: {location}")
         }
-        401 | 403 if endpoint.key.is_none() => format!("set {key} to a key of {place}"),
-        401 | 403 => format!("check that {key} is a valid key of {place}"),
-        404 => format!("check the model's name, and the base URL {base}"),
+        401 | 403 if endpoint.key.is_none() => format!("set {key} to a key for {place}"),
+        401 | 403 => format!("check that {key} is a valid key for {place}"),
+        404 => format!("check the model name and the base URL {base}"),
         405 => {
-            format!("check the base URL {base}: the path must end where /chat/completions follows")
+            format!("check the base URL {base}: /chat/completions is added to its path")
         }
         429 if is_quota => {
             "the account has no quota left: add credit, or use another key".to_owned()
         }
-        408 | 429 | 500.. => "wait and run it again; --retries N makes more attempts".to_owned(),
+        408 | 429 | 500.. => {
+            "wait, then run the command again; --retries N makes more attempts".to_owned()
+        }
         _ => "change the request as the endpoint says; --dry-run shows it".to_owned(),
     }
 }

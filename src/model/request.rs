@@ -49,12 +49,12 @@ impl Request {
     /// One line that says what is wrong.
     pub fn validate(&self) -> Result<(), String> {
         let Some(messages) = self.raw("messages") else {
-            return Err("`messages` is missing: no chat-completions body".to_owned());
+            return Err("not a chat-completions body: `messages` is missing".to_owned());
         };
         match lenient::parse(messages.get()) {
             Ok(Value::Array(_)) => Ok(()),
             Ok(other) => Err(format!("`messages` is {}, not an array", kind_of(&other))),
-            Err(error) => Err(format!("`messages` cannot be read: {error}")),
+            Err(error) => Err(format!("`messages` is not valid JSON: {error}")),
         }
     }
 
@@ -293,7 +293,7 @@ pub fn check_batch_url(url: Option<&Value>) -> Result<(), String> {
         None | Some(Value::Null) => Ok(()),
         Some(Value::String(url)) if url.ends_with("/chat/completions") => Ok(()),
         Some(url) => Err(format!(
-            "the Batch line asks for {url}, not for chat completions"
+            "the Batch line is for {url}, not for chat completions"
         )),
     }
 }

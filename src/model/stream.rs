@@ -422,8 +422,8 @@ mod tests {
         assert!(!assembly.has_content());
     }
 
-    /// A stream with all that may stand between its pieces: comments, fields of no meaning, three kinds of line ends,
-    /// data on several lines, notices.
+    /// A stream with everything that may separate its pieces: comments, unknown fields, three kinds of line ends, data
+    /// on several lines, notices.
     const STREAM: &str = concat!(
         "\u{feff}: PROCESSING\r\n\r\ndata: {\"id\":\"\",\"model\":\"\",\"choices\":[],\"prompt_filter_results\":[]}\r\n\r\n",
         "event: chunk\rid: 1\rdata: {\"id\":\"c\",\"model\":\"m\",\rdata: \"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"né\"}}]}\r\r",
@@ -433,7 +433,7 @@ mod tests {
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\r\n\r\ndata: [DONE]\n\n",
     );
 
-    /// What a stream in these pieces amounts to: its body, the text that was shown on the way, whether it is whole.
+    /// Reads a stream in these pieces: its body, the text reported on the way, whether it is complete.
     fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Value, String, bool) {
         let mut reader = StreamReader::default();
         let mut shown = String::new();
@@ -460,7 +460,7 @@ mod tests {
         assert_eq!(body["usage"]["total_tokens"], 5);
     }
 
-    /// Cuts `text` at every place of `cuts`, each a share of its characters in thousandths.
+    /// Cuts `text` at each offset of `cuts`, given in thousandths of its length.
     fn pieces<'a>(text: &'a str, cuts: &[usize]) -> Vec<&'a str> {
         let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
         let mut cuts: Vec<usize> = cuts
@@ -474,7 +474,7 @@ mod tests {
             .collect()
     }
 
-    /// One choice of an answer: what is message in it, and where its stream is cut.
+    /// One choice of a response, and the offsets at which its stream is cut.
     #[derive(Clone, Debug)]
     struct TestMessage {
         content: Option<String>,

@@ -26,10 +26,10 @@ impl TraceContext {
     /// One line that says what is wrong.
     pub fn from_traceparent(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let wrong = |what: &str| format!("`{text}` is no traceparent: {what}");
+        let wrong = |what: &str| format!("`{text}` is not a traceparent: {what}");
         let parts: Vec<&str> = text.split('-').collect();
         let [version, trace_id, span_id, flags, rest @ ..] = parts.as_slice() else {
-            return Err(wrong("VERSION-TRACE_ID-SPAN_ID-FLAGS is wanted"));
+            return Err(wrong("expected VERSION-TRACE_ID-SPAN_ID-FLAGS"));
         };
         let is_hex = |text: &str, digits: usize| {
             text.len() == digits
@@ -38,7 +38,7 @@ impl TraceContext {
                     .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         };
         if !is_hex(version, 2) || *version == "ff" {
-            return Err(wrong("the version is wrong"));
+            return Err(wrong("invalid version"));
         }
         if *version == "00" && !rest.is_empty() {
             return Err(wrong("version 00 has four parts"));
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_wrong_traceparent_says_what_is_wrong() {
         for (text, what) in [
-            ("", "is wanted"),
+            ("", "expected VERSION"),
             (
                 "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
                 "version",

@@ -30,11 +30,11 @@ pub fn is_sampled(trace_id: TraceId, rate: f64) -> bool {
 pub fn parse_trace_id(text: &str) -> Result<TraceId, String> {
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(format!(
-            "`{text}` is no trace id: 32 hexadecimal digits are wanted"
+            "`{text}` is not a trace id: expected 32 hexadecimal digits"
         ));
     }
     match TraceId::from_hex(text) {
-        Ok(TraceId::INVALID) | Err(_) => Err("a trace id of zeros is not valid".to_owned()),
+        Ok(TraceId::INVALID) | Err(_) => Err("a trace id must not be all zeros".to_owned()),
         Ok(id) => Ok(id),
     }
 }

@@ -134,7 +134,7 @@ pub fn read(json: &str, slot: &Slot) -> Result<Media, String> {
         .ok_or_else(|| {
             let content_type = stated.unwrap_or(content_type::UNKNOWN);
             let length = base64.len();
-            format!("[{content_type}, {length} characters that are no base64]")
+            format!("[{content_type}, {length} characters, not base64]")
         })
 }
 
@@ -379,7 +379,7 @@ mod tests {
         let json = r#"{"url":"data:image/png;base64,***"}"#;
         assert_eq!(
             with_placeholders(json),
-            r#"{"url":"[image/png, 3 characters that are no base64]"}"#
+            r#"{"url":"[image/png, 3 characters, not base64]"}"#
         );
     }
 

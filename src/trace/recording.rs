@@ -87,12 +87,11 @@ impl Recording {
             return Err("the recording lacks `start_time` or `end_time`".to_owned());
         };
         if end < start {
-            return Err("the recording's `end_time` lies before its `start_time`".to_owned());
+            return Err("the recording's `end_time` is before its `start_time`".to_owned());
         }
         if start < Timestamp::UNIX_EPOCH || end > latest() {
             return Err(
-                "the recording's times lie outside of what a span can hold: 1970 to 2554"
-                    .to_owned(),
+                "the recording's times are outside of the range of spans: 1970 to 2554".to_owned(),
             );
         }
         if self
@@ -100,7 +99,7 @@ impl Recording {
             .is_some_and(|first| !(start..=end).contains(&first))
         {
             return Err(
-                "the recording's `completion_start_time` lies outside of its call".to_owned(),
+                "the recording's `completion_start_time` is not between its `start_time` and `end_time`".to_owned(),
             );
         }
         let mut exchange = Exchange::new(self.request.clone(), start, end);
@@ -108,8 +107,9 @@ impl Recording {
         exchange.cost = self.cost;
         exchange.completion_start = self.completion_start_time;
         if let Some(response) = &self.response {
-            let body = lenient::parse(response.get())
-                .map_err(|error| format!("the recording's `response` cannot be read: {error}"))?;
+            let body = lenient::parse(response.get()).map_err(|error| {
+                format!("the recording's `response` is not valid JSON: {error}")
+            })?;
             exchange.set_response(response.get(), Completion::from_body(body));
         }
         Ok(exchange)

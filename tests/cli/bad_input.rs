@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::harness::{Ended, Langspan, Scripted, dead_url};
-use crate::untouched::Untouched;
+use crate::support::harness::{Ended, Langspan, Scripted, dead_url};
+use crate::support::untouched::Untouched;
 
 const ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -152,7 +152,7 @@ fn a_traceparent_is_what_the_w3c_says() {
         for call in refusals {
             let ended = assert_refused(&call, 2);
             // An empty variable is one that is not set.
-            let is_unset = wrong.is_empty() && !ended.stderr.contains("no traceparent");
+            let is_unset = wrong.is_empty() && !ended.stderr.contains("not a traceparent");
             ended.stderr_has(if is_unset {
                 "TRACEPARENT is not set"
             } else {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::files_below;
+use crate::support::harness::files_below;
 
 /// Top to bottom. A module imports from itself and from those below it.
 const LAYERS: [&str; 17] = [

@@ -5,10 +5,10 @@ use std::fs;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Langspan, Reply, Scripted, completion, dead_url};
-use crate::otlp::{Servers, Trace, attribute, attribute_json, attributes, traces_at};
-use crate::stand_in::Sandbox;
-use crate::untouched::Untouched;
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion, dead_url};
+use crate::support::otlp::{Servers, Trace, attribute, attribute_json, attributes, traces_at};
+use crate::support::stand_in::Sandbox;
+use crate::support::untouched::Untouched;
 
 /// Put together here, so that nobody who searches the repository for keys finds one.
 fn github_key() -> String {
@@ -471,10 +471,13 @@ fn of_each_text_the_first_characters_are_kept() {
 #[test]
 fn what_says_no_privacy_is_refused_before_anything_is_sent() {
     for (arguments, named) in [
-        (["--redact", "("], "`(` is no regular expression"),
-        (["--redact", ""], "`` matches the empty text"),
-        (["--redact", "x*"], "`x*` matches the empty text"),
-        (["--redact", r"\p{L}"], r"`\p{L}` is no regular expression"),
+        (["--redact", "("], "`(` is not a valid regular expression"),
+        (["--redact", ""], "`` matches the empty string"),
+        (["--redact", "x*"], "`x*` matches the empty string"),
+        (
+            ["--redact", r"\p{L}"],
+            r"`\p{L}` is not a valid regular expression",
+        ),
         (["--redact", "(?i)müller"], "`(?i)müller` ignores case"),
         (["--capture", "some"], "it is full, truncate=N or none"),
         (["--capture", "truncate=0"], "say none"),

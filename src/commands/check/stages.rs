@@ -101,6 +101,7 @@ impl Stages {
     /// Skips what has not run, because of `stopped`, and tells everyone who wants to know.
     pub fn finish(
         mut self,
+        sources: &Sources,
         stopped: &str,
         with_model: bool,
         trace: Option<&TraceReport>,
@@ -118,7 +119,7 @@ impl Stages {
         }
         self.ended
             .sort_by_key(|stage| ORDER.iter().position(|name| *name == stage.name));
-        for failure in [self.write_junit(junit), self.tell_github()]
+        for failure in [self.write_junit(junit), self.tell_github(sources)]
             .into_iter()
             .filter_map(Result::err)
         {
@@ -145,15 +146,11 @@ impl Stages {
         let written = file.map_or(Ok(()), |mut file| {
             file.write_all(to_junit(&self.ended).as_bytes())
         });
-        written.map_err(|error| {
-            Failure::file(format!("the JUnit report cannot be written: {error}"))
-                .hint("is the disk full?")
-        })
+        written.map_err(|error| Failure::unwritable("the JUnit report", &error))
     }
 
     /// Annotations and the step summary of GitHub Actions.
-    fn tell_github(&self) -> Result<(), Failure> {
-        let sources = Sources::default();
+    fn tell_github(&self, sources: &Sources) -> Result<(), Failure> {
         if sources.get("GITHUB_ACTIONS").is_some() {
             for stage in self
                 .ended
@@ -171,7 +168,7 @@ impl Stages {
             let written =
                 file.and_then(|mut file| file.write_all(to_markdown(&self.ended).as_bytes()));
             written.map_err(|error| {
-                Failure::file(format!("GITHUB_STEP_SUMMARY cannot be written: {error}"))
+                Failure::unwritable("GITHUB_STEP_SUMMARY", &error)
                     .hint("it must name a file that can be appended to")
             })?;
         }

@@ -51,8 +51,7 @@ fn documents(name: &str, text: &str) -> Result<Vec<Document>, Failure> {
 
 fn text_of(path: &Path, name: &str) -> Result<String, Failure> {
     let cannot = |error: io::Error| {
-        Failure::file(format!("{name} cannot be read: {error}"))
-            .hint("check the path and its permissions")
+        Failure::unreadable(name, &error).hint("check the path and its permissions")
     };
     let mut bytes = Vec::new();
     let limit = MOST_INPUT_BYTES + 1;

@@ -7,14 +7,18 @@ use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
 use crate::settings::trace::refuse_keys;
-use crate::settings::{Settings, Tracing};
+use crate::settings::{Settings, Sources, Tracing};
 use input::Document;
 
 /// # Errors
 /// When something is wrong before anything was sent.
-pub async fn run(options: &cli::ReplayArgs, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(
+    options: &cli::ReplayArgs,
+    sources: &Sources,
+    console: &Console,
+) -> Result<Verdict, Failure> {
     let documents = input::read(&options.file)?;
-    let mut run = Run::open(&options.run, "replay", console).await?;
+    let mut run = Run::open(&options.run, "replay", sources, console).await?;
     check(&documents, options.send, &run.settings)?;
     for document in documents {
         match document {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::app::clients;
 use crate::app::redeliver::Redelivery;
+use crate::app::setup;
 use crate::cli;
 use crate::console::Console;
 use crate::delivery::OtlpClient;
@@ -26,14 +27,11 @@ impl Sender {
     ) -> Result<Self, Failure> {
         if let Some(switch) = settings::off_switch(sources) {
             return Err(Failure::config(format!("tracing is off: {switch}"))
-                .hint("unset it to deliver what waits"));
+                .hint("unset it to deliver the entries"));
         }
         let mut notes = Notes::default();
         let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
-        console.hide(notes.secrets);
-        for warning in &notes.warnings {
-            console.warn(warning);
-        }
+        setup::announce(&mut notes, console);
         let tls = destination::tls_files(&options.destination, sources);
         let http = clients::client(
             &tls,

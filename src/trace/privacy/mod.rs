@@ -130,21 +130,21 @@ impl Privacy {
 fn compile(pattern: &str) -> Result<Regex, (String, &'static str)> {
     let regex = Regex::new(pattern).map_err(|error| {
         (
-            format!("`{pattern}` is no regular expression: {error}"),
-            r"the syntax is that of Rust's regex-lite: \d, \w, \s and \b mean ASCII, and there is no \p{…}",
+            format!("`{pattern}` is not a valid regular expression: {error}"),
+            r"use the syntax of Rust's regex-lite: \d, \w, \s and \b are ASCII only, and \p{…} is not supported",
         )
     })?;
     // `x*` matches between any two letters, and an unset variable gives a pattern that matches everywhere.
     if regex.find_iter("a a\n").any(|found| found.is_empty()) || regex.is_match("") {
         return Err((
-            format!("`{pattern}` matches the empty text"),
-            "use + in place of *; --capture none leaves out all content",
+            format!("`{pattern}` matches the empty string"),
+            "use + instead of *; to remove all content, use --capture none",
         ));
     }
     if ignores_case(pattern) && pattern.chars().any(|c| c.is_alphabetic() && !c.is_ascii()) {
         return Err((
-            format!("`{pattern}` ignores case, which is only known of ASCII letters"),
-            "write both: [äÄ]",
+            format!("`{pattern}` ignores case, which works for ASCII letters only"),
+            "list both cases: [äÄ]",
         ));
     }
     Ok(regex)
