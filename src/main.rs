@@ -10,6 +10,7 @@ mod commands;
 mod console;
 mod content_type;
 mod delivery;
+mod exec;
 mod failure;
 mod http;
 mod json;

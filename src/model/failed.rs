@@ -290,6 +290,11 @@ pub struct ServerError {
 }
 
 impl ServerError {
+    /// The server's own words.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Reads the error from a body, in any of the shapes that compatible servers use.
     pub fn of(body: &Value) -> Option<Self> {
         let text = |value: &Value| match value {

@@ -3,6 +3,7 @@
 //! Everything that is stored goes through this filter. The request to the model and the answer on stdout do not.
 
 mod keys;
+pub mod spans;
 
 use std::borrow::Cow;
 use std::ops::Range;
