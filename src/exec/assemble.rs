@@ -1,0 +1,697 @@
+//! Puts a run together from its journal: one tree of spans, with the identity of each, every model call once, and the
+//! command's span above all.
+//!
+//! The journal is read twice: first for a few numbers of each span, then to write the spans out. So memory does not grow
+//! with their content. It does the same for a run that has just ended and for one that was killed.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use opentelemetry::trace::TraceId;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message as _;
+
+use crate::exec::attributes::{has, remove, set, set_text, text};
+use crate::exec::call::CallRecord;
+use crate::exec::dialect::Api;
+use crate::exec::identity::{Identities, Identity, Occurring};
+use crate::exec::journal::{EndRecord, Journal, Record, Reported, RunRecord, SpansRecord};
+use crate::exec::kind::{self, Scope};
+use crate::exec::matching::{CallKey, Chain, SpanKey, chains};
+use crate::exec::merge::{self, Call};
+use crate::exec::tree::{Position, Tree};
+use crate::trace::attributes::{langfuse, openinference};
+use crate::trace::spans::{self, Dialect};
+use crate::trace::{Exchange, Trace, TraceContext, ids};
+
+/// The most spans of one request.
+const MOST_SPANS: usize = 512;
+/// The size that a request of several spans does not exceed, in bytes.
+const MOST_BYTES: usize = 2 << 20;
+
+/// What a run amounts to.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    pub trace_id: String,
+    /// The id of the command's span.
+    pub span_id: String,
+    pub start: Timestamp,
+    pub end: Timestamp,
+    /// What arrived at the listener.
+    pub received_spans: u64,
+    pub calls: u64,
+    /// What is delivered.
+    pub span_ids: Vec<u64>,
+    pub generations: u64,
+    pub tokens: u64,
+    /// US dollars, as far as they were stated.
+    pub cost: Option<f64>,
+    /// How many model calls of the child lacked what was filled in.
+    pub filled: BTreeMap<&'static str, u64>,
+}
+
+/// Writes the requests of a run, in order, with `write`.
+///
+/// # Errors
+/// If the journal cannot be read or has no first line, or `write` fails.
+pub fn assemble(
+    journal: &Journal,
+    dialect: Dialect,
+    write: &mut dyn FnMut(ExportTraceServiceRequest) -> anyhow::Result<()>,
+) -> anyhow::Result<Summary> {
+    let index = Index::read(journal)?;
+    let mut assembly = Assembly::new(index, dialect)?;
+    let mut pieces = Pieces::new(write);
+    // Generations first, so that the command's span can count them.
+    assembly.write_calls(journal, &mut pieces)?;
+    assembly.write_spans(journal, &mut pieces)?;
+    assembly.write_command(&mut pieces)?;
+    pieces.flush()?;
+    Ok(assembly.summary)
+}
+
+/// The first reading: a few numbers of each record.
+#[derive(Debug, Default)]
+struct Index {
+    run: Option<RunRecord>,
+    end: Option<EndRecord>,
+    tree: Tree,
+    identities: Identities,
+    occurring: Occurring,
+    /// The spans that report model calls: what is compared, and their places in the tree.
+    model_calls: Vec<(SpanKey, usize)>,
+    calls: Vec<IndexedCall>,
+    received_spans: u64,
+    last: i64,
+}
+
+/// A call: what is compared, and where its record is.
+#[derive(Debug)]
+struct IndexedCall {
+    number: usize,
+    at: u64,
+    key: CallKey,
+    traceparent: Option<String>,
+}
+
+impl Index {
+    fn read(journal: &Journal) -> anyhow::Result<Self> {
+        let mut index = Self::default();
+        journal.for_each(|at, record| {
+            match record {
+                Record::Run(run) => index.run = Some(*run),
+                Record::Call(call) => index.add_call(at, &call),
+                Record::Spans(spans) => index.add_spans(&spans),
+                Record::End(end) => index.end = Some(end),
+            }
+            Ok(())
+        })?;
+        index.tree.link();
+        Ok(index)
+    }
+
+    fn add_call(&mut self, at: u64, call: &CallRecord) {
+        let end = nanoseconds(call.end_time);
+        self.last = self.last.max(end);
+        self.calls.push(IndexedCall {
+            number: call.number,
+            at,
+            traceparent: call.traceparent.clone(),
+            key: CallKey {
+                start: nanoseconds(call.start_time),
+                first_byte: nanoseconds(call.first_byte_time),
+                end,
+                models: call.models(),
+                parent: None,
+                texts: call.text_prints.clone(),
+                is_failed: call.is_failed(),
+                retry: call.retry,
+                request: call.request_print,
+            },
+        });
+    }
+
+    fn add_spans(&mut self, record: &SpansRecord) {
+        for (place, (span, scope)) in spans_of(&record.request).enumerate() {
+            let copy = self.received_spans;
+            self.received_spans += 1;
+            let position = Position {
+                trace_id: &span.trace_id,
+                span_id: &span.span_id,
+                parent_id: &span.parent_span_id,
+                start: signed(span.start_time_unix_nano),
+                end: signed(span.end_time_unix_nano),
+            };
+            self.last = self.last.max(position.end);
+            let Some(node) = self.tree.add(position, copy) else {
+                continue;
+            };
+            let identity = Identity::of(&span.attributes);
+            self.occurring.note(&identity, &span.attributes);
+            self.tree.nodes[node].identity = self.identities.number(identity);
+            if kind::is_model_call(span, scope) {
+                let reported = record.model_calls.iter().find(|call| call.place == place);
+                self.add_model_call(span, node, reported);
+            }
+        }
+    }
+
+    fn add_model_call(&mut self, span: &Span, node: usize, reported: Option<&Reported>) {
+        let reported = reported.cloned().unwrap_or_default();
+        let key = SpanKey {
+            start: signed(span.start_time_unix_nano),
+            end: signed(span.end_time_unix_nano),
+            models: kind::models(&span.attributes),
+            ids: reported.ids,
+            texts: reported.texts,
+            has_text: reported.has_text,
+            is_error: is_error(span),
+            ancestors: Vec::new(),
+        };
+        match self.tree.nodes[node].model_call {
+            Some(known) => self.model_calls[known].0 = key,
+            None => {
+                self.tree.nodes[node].model_call = Some(self.model_calls.len());
+                self.model_calls.push((key, node));
+            }
+        }
+    }
+
+    /// The calls with the spans that report them.
+    fn chains(&mut self) -> Vec<Chain> {
+        let places: BTreeMap<usize, usize> = self
+            .calls
+            .iter()
+            .enumerate()
+            .map(|(place, call)| (call.number, place))
+            .collect();
+        let nodes = &self.tree.nodes;
+        for (key, node) in &mut self.model_calls {
+            let ids = key.ids.iter().filter_map(|number| places.get(number));
+            key.ids = ids.copied().collect();
+            let above = self.tree.ancestors(*node);
+            key.ancestors = above.filter_map(|place| nodes[place].model_call).collect();
+        }
+        for call in &mut self.calls {
+            let parent = parent_of(&self.tree, call.traceparent.as_deref());
+            call.key.parent = parent.and_then(|place| nodes[place].model_call);
+        }
+        let spans: Vec<SpanKey> = self.model_calls.iter().map(|(key, _)| key.clone()).collect();
+        let calls: Vec<CallKey> = self.calls.iter().map(|call| call.key.clone()).collect();
+        chains(&spans, &calls)
+    }
+}
+
+/// The span that a `traceparent` names, if it is one of the run.
+fn parent_of(tree: &Tree, traceparent: Option<&str>) -> Option<usize> {
+    let context = TraceContext::from_traceparent(traceparent?.trim()).ok()?;
+    let parent = context.remote_parent?;
+    tree.find(&context.trace_id.to_bytes(), &parent.to_bytes())
+}
+
+/// The second reading: spans are changed and written.
+#[derive(Debug)]
+struct Assembly {
+    index: Index,
+    run: RunRecord,
+    dialect: Dialect,
+    context: TraceContext,
+    chains: Vec<Chain>,
+    /// The chain of each span that reports one, by its place in the tree.
+    reported: BTreeMap<usize, usize>,
+    /// The trace's attributes that are the same on every span.
+    trace: Trace,
+    summary: Summary,
+}
+
+impl Assembly {
+    fn new(mut index: Index, dialect: Dialect) -> anyhow::Result<Self> {
+        let run = index.run.clone();
+        let run = run.ok_or_else(|| anyhow::anyhow!("the journal has no first line"))?;
+        let first = index.tree.first_trace().map(crate::exec::recorder::hex);
+        let trace_id = run.trace_id.clone().or(first);
+        let trace_id = trace_id.unwrap_or_else(|| run.own_trace_id.clone());
+        let trace_id = ids::parse_trace_id(&trace_id).map_err(anyhow::Error::msg)?;
+        let chains = index.chains();
+        let reported = chains.iter().enumerate().filter_map(|(chain, found)| {
+            let (_, node) = &index.model_calls[found.span?];
+            Some((*node, chain))
+        });
+        let end = index.end.map_or_else(
+            || {
+                let last = Timestamp::from_nanosecond(index.last.into()).unwrap_or_default();
+                last.max(run.start_time)
+            },
+            |end| end.time,
+        );
+        Ok(Self {
+            reported: reported.collect(),
+            context: TraceContext::root(trace_id),
+            trace: Trace {
+                name: Some(run.name.clone()),
+                metadata: run.metadata.clone(),
+                version: run.version.clone(),
+                public: run.is_public,
+                ..Trace::default()
+            },
+            summary: Summary {
+                trace_id: trace_id.to_string(),
+                span_id: run.span_id.clone(),
+                start: run.start_time,
+                end,
+                received_spans: index.received_spans,
+                calls: index.calls.len() as u64,
+                ..Summary::default()
+            },
+            index,
+            run,
+            dialect,
+            chains,
+        })
+    }
+
+    fn write_calls(&mut self, journal: &Journal, pieces: &mut Pieces<'_>) -> anyhow::Result<()> {
+        for chain in self.chains.clone() {
+            if chain.span.is_some() {
+                continue;
+            }
+            let (record, exchange) = self.read_chain(journal, &chain)?;
+            let mut span = generation(&record, &exchange, &self.context, self.dialect);
+            let id = format!("{}/{}/{}", self.context.trace_id, self.run.span_id, record.number);
+            let id: [u8; 8] = ids::first_bytes(id);
+            span.span_id = id.to_vec();
+            let parent = parent_of(&self.index.tree, record.traceparent.as_deref());
+            span.parent_span_id = self.id_of(parent);
+            self.stamp(&mut span.attributes, &self.identity_below(parent));
+            self.count_generation(&span.attributes);
+            self.write_own(span, pieces)?;
+        }
+        Ok(())
+    }
+
+    /// The deciding attempt of a chain, and the exchange that all its attempts make.
+    fn read_chain(&self, journal: &Journal, chain: &Chain) -> anyhow::Result<(CallRecord, Exchange)> {
+        let Record::Call(record) = journal.read(self.index.calls[chain.last()].at)? else {
+            anyhow::bail!("the journal has changed");
+        };
+        let mut exchange = record.exchange();
+        let first = self.index.calls[chain.attempts[0]].key.start;
+        exchange.start = Timestamp::from_nanosecond(first.into()).unwrap_or(exchange.start);
+        if chain.attempts.len() > 1 {
+            exchange.attempts = u32::try_from(chain.attempts.len()).ok();
+        }
+        Ok((*record, exchange))
+    }
+
+    fn write_spans(&mut self, journal: &Journal, pieces: &mut Pieces<'_>) -> anyhow::Result<()> {
+        let mut copy = 0;
+        journal.for_each(|_, record| {
+            let Record::Spans(spans) = record else {
+                return Ok(());
+            };
+            for mut resource_spans in spans.request.resource_spans {
+                let mut resource = resource_spans.resource.take().unwrap_or_default();
+                self.stamp_resource(&mut resource);
+                for mut scope_spans in std::mem::take(&mut resource_spans.scope_spans) {
+                    let all = std::mem::take(&mut scope_spans.spans);
+                    let mut kept = Vec::with_capacity(all.len());
+                    for span in all {
+                        let place = self.index.tree.find(&span.trace_id, &span.span_id);
+                        let is_kept = |place: usize| self.index.tree.nodes[place].copy == copy;
+                        if let Some(place) = place.filter(|&place| is_kept(place)) {
+                            let scope = scope_spans.scope.as_ref();
+                            let scope = scope.map_or("", |scope| scope.name.as_str());
+                            kept.push(self.rewrite(span, scope, place, journal)?);
+                        }
+                        copy += 1;
+                    }
+                    pieces.add(&resource_spans, &resource, &scope_spans, kept)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// A span of the child as it is delivered.
+    fn rewrite(
+        &mut self,
+        mut span: Span,
+        scope: Scope<'_>,
+        place: usize,
+        journal: &Journal,
+    ) -> anyhow::Result<Span> {
+        let node = self.index.tree.nodes[place].clone();
+        for link in &mut span.links {
+            if self.index.tree.has_trace(&link.trace_id) {
+                link.trace_id = self.context.trace_id.to_bytes().to_vec();
+            }
+        }
+        span.trace_id = self.context.trace_id.to_bytes().to_vec();
+        span.span_id = node.new_id.to_be_bytes().to_vec();
+        span.parent_span_id = self.id_of(node.parent);
+        if node.parent.is_none() {
+            // The server would list the run twice.
+            remove(&mut span.attributes, langfuse::IS_APP_ROOT);
+        }
+        self.summary.span_ids.push(node.new_id);
+        if let Some(&chain) = self.reported.get(&place) {
+            let chain = self.chains[chain].clone();
+            let (record, exchange) = self.read_chain(journal, &chain)?;
+            let own = generation(&record, &exchange, &self.context, self.dialect);
+            let call = Call {
+                exchange: &exchange,
+                attributes: &own.attributes,
+                attempts: chain.attempts.len(),
+            };
+            for name in merge::fill(&mut span, scope, &call, self.dialect) {
+                *self.summary.filled.entry(name).or_default() += 1;
+            }
+        }
+        let identity = self.identity_of(place);
+        self.stamp(&mut span.attributes, &identity);
+        if node.model_call.is_some() {
+            self.count_generation(&span.attributes);
+        }
+        Ok(span)
+    }
+
+    fn write_command(&mut self, pieces: &mut Pieces<'_>) -> anyhow::Result<()> {
+        let mut attributes = Vec::new();
+        set_text(&mut attributes, langfuse::OBSERVATION_TYPE, "span");
+        if !self.run.command_line.is_empty() {
+            let line = self.run.command_line.as_str();
+            set_text(&mut attributes, openinference::INPUT_VALUE, line);
+        }
+        let remote = self.run.remote_parent.as_deref().map(bytes_of).unwrap_or_default();
+        if !remote.is_empty() {
+            set(&mut attributes, langfuse::IS_APP_ROOT, Value::BoolValue(true));
+        }
+        let message = self.outcome(&mut attributes);
+        let counts = [
+            ("spans", self.summary.received_spans),
+            ("calls", self.summary.calls),
+            ("generations", self.summary.generations),
+        ];
+        for (name, count) in counts {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            set(&mut attributes, &metadata(name), Value::IntValue(count));
+        }
+        self.stamp(&mut attributes, &self.identity_below(None));
+        let span = Span {
+            span_id: bytes_of(&self.run.span_id),
+            parent_span_id: remote,
+            name: self.run.name.clone(),
+            kind: SpanKind::Internal.into(),
+            start_time_unix_nano: unsigned(self.summary.start),
+            end_time_unix_nano: unsigned(self.summary.end),
+            attributes,
+            status: message.map(|message| Status {
+                message,
+                code: StatusCode::Error.into(),
+            }),
+            ..Span::default()
+        };
+        self.write_own(span, pieces)
+    }
+
+    /// How the child ended, as metadata; returns the message of one that failed.
+    fn outcome(&self, attributes: &mut Vec<KeyValue>) -> Option<String> {
+        let mut set_number = |name: &str, value: i32| {
+            set(attributes, &metadata(name), Value::IntValue(value.into()));
+        };
+        let Some(end) = self.index.end else {
+            set_text(attributes, &metadata("exit"), "unknown");
+            return None;
+        };
+        match (end.exit_code, end.signal) {
+            (_, Some(signal)) => {
+                set_number("signal", signal);
+                Some(format!("the command was ended by signal {signal}"))
+            }
+            (Some(code), None) => {
+                set_number("exit_code", code);
+                let message = match code {
+                    126 => "the command ended with exit code 126, or cannot be executed".to_owned(),
+                    127 => "the command ended with exit code 127, or was not found".to_owned(),
+                    code => format!("the command ended with exit code {code}"),
+                };
+                (code != 0).then_some(message)
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Writes a span that the run makes itself.
+    fn write_own(&mut self, mut span: Span, pieces: &mut Pieces<'_>) -> anyhow::Result<()> {
+        span.trace_id = self.context.trace_id.to_bytes().to_vec();
+        let id = crate::exec::tree::number(&span.span_id);
+        self.summary.span_ids.push(id);
+        let mut resource = Resource::default();
+        for (key, value) in &self.run.resource {
+            set_text(&mut resource.attributes, key, value.as_str());
+        }
+        let scope_spans = ScopeSpans {
+            scope: Some(InstrumentationScope {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..InstrumentationScope::default()
+            }),
+            ..ScopeSpans::default()
+        };
+        pieces.add(&ResourceSpans::default(), &resource, &scope_spans, vec![span])
+    }
+
+    /// The id that a span is delivered with; without one, that of the command's span.
+    fn id_of(&self, place: Option<usize>) -> Vec<u8> {
+        place.map_or_else(
+            || bytes_of(&self.run.span_id),
+            |place| self.index.tree.nodes[place].new_id.to_be_bytes().to_vec(),
+        )
+    }
+
+    fn identity_of(&self, place: usize) -> Identity {
+        self.own_identity(place).or(&self.inherited(Some(place))).or_only(&self.index.occurring)
+    }
+
+    /// The identity of a span that says nothing of itself, below another.
+    fn identity_below(&self, parent: Option<usize>) -> Identity {
+        let own = parent.map(|parent| self.own_identity(parent));
+        own.unwrap_or_default().or(&self.inherited(parent)).or_only(&self.index.occurring)
+    }
+
+    fn own_identity(&self, place: usize) -> Identity {
+        let number = self.index.tree.nodes[place].identity;
+        let identity = number.and_then(|number| self.index.identities.get(number));
+        identity.cloned().unwrap_or_default()
+    }
+
+    /// What a span gets from the spans above it and the options.
+    fn inherited(&self, place: Option<usize>) -> Identity {
+        let above = place.into_iter().flat_map(|place| self.index.tree.ancestors(place));
+        let identity = above.fold(Identity::default(), |identity, place| {
+            identity.or(&self.own_identity(place))
+        });
+        identity.or(&self.run.identity)
+    }
+
+    /// The attributes that every span of the run has.
+    fn stamp(&self, attributes: &mut Vec<KeyValue>, identity: &Identity) {
+        identity.stamp(attributes, self.dialect);
+        set_text(attributes, langfuse::TRACE_NAME, self.trace.name());
+        for (key, value) in &self.trace.metadata {
+            let key = format!("{}.{key}", langfuse::TRACE_METADATA);
+            if !has(attributes, &key) {
+                set_text(attributes, &key, value.as_str());
+            }
+        }
+        if let Some(version) = &self.trace.version
+            && !has(attributes, langfuse::VERSION)
+        {
+            set_text(attributes, langfuse::VERSION, version.as_str());
+        }
+        if self.trace.public {
+            set(attributes, langfuse::TRACE_PUBLIC, Value::BoolValue(true));
+        }
+    }
+
+    fn stamp_resource(&self, resource: &mut Resource) {
+        let given = [
+            (langfuse::ENVIRONMENT, &self.run.environment),
+            (langfuse::RELEASE, &self.run.release),
+        ];
+        for (key, value) in given {
+            if let Some(value) = value
+                && !has(&resource.attributes, key)
+            {
+                set_text(&mut resource.attributes, key, value.as_str());
+            }
+        }
+    }
+
+    fn count_generation(&mut self, attributes: &[KeyValue]) {
+        self.summary.generations += 1;
+        self.summary.tokens += kind::tokens(attributes);
+        if let Some(cost) = kind::cost(attributes) {
+            *self.summary.cost.get_or_insert(0.0) += cost;
+        }
+    }
+}
+
+/// The generation that a call is by itself, without its place in the trace.
+fn generation(
+    record: &CallRecord,
+    exchange: &Exchange,
+    context: &TraceContext,
+    dialect: Dialect,
+) -> Span {
+    let [_, data] = spans::spans(exchange, &Trace::default(), context, dialect);
+    let mut span = Span::from(data);
+    let attributes = &mut span.attributes;
+    if record.api == Api::Embeddings {
+        set_text(attributes, langfuse::OBSERVATION_TYPE, "embedding");
+        let input = exchange.request.messages();
+        let input = input.first().map(|message| message["content"].clone());
+        remove(attributes, langfuse::OBSERVATION_INPUT);
+        if let Some(input) = input.filter(|input| !input.is_null()) {
+            let text = input.as_str().map_or_else(|| input.to_string(), str::to_owned);
+            set_text(attributes, langfuse::OBSERVATION_INPUT, text);
+        }
+    }
+    if has(attributes, "gen_ai.operation.name") {
+        set_text(attributes, "gen_ai.operation.name", record.api.operation());
+    }
+    span.name = format!("{} {}", record.api.operation(), exchange.asked_model());
+    let has_usage = has(attributes, langfuse::USAGE_DETAILS);
+    if !has_usage && text(attributes, langfuse::OBSERVATION_OUTPUT).is_some() {
+        // The server counts tokens by the text that it stores, JSON included.
+        set_text(
+            attributes,
+            langfuse::OBSERVATION_OUTPUT,
+            exchange.completion.answer(),
+        );
+    }
+    if record.is_cancelled {
+        let key = "langfuse.observation.status_message";
+        set_text(attributes, key, "cancelled by the client");
+    }
+    if let Some(agent) = &record.user_agent {
+        set_text(attributes, &metadata("user_agent"), agent.as_str());
+    }
+    span
+}
+
+fn metadata(name: &str) -> String {
+    format!("langfuse.observation.metadata.{name}")
+}
+
+/// Requests in the making.
+struct Pieces<'a> {
+    write: &'a mut dyn FnMut(ExportTraceServiceRequest) -> anyhow::Result<()>,
+    request: ExportTraceServiceRequest,
+    spans: usize,
+    bytes: usize,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(write: &'a mut dyn FnMut(ExportTraceServiceRequest) -> anyhow::Result<()>) -> Self {
+        Self {
+            write,
+            request: ExportTraceServiceRequest::default(),
+            spans: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Adds spans of one scope of one resource.
+    fn add(
+        &mut self,
+        resource_spans: &ResourceSpans,
+        resource: &Resource,
+        scope_spans: &ScopeSpans,
+        spans: Vec<Span>,
+    ) -> anyhow::Result<()> {
+        let mut group = Vec::new();
+        let mut put = |pieces: &mut Self, group: &mut Vec<Span>| {
+            if !group.is_empty() {
+                pieces.request.resource_spans.push(ResourceSpans {
+                    resource: Some(resource.clone()),
+                    scope_spans: vec![ScopeSpans {
+                        spans: std::mem::take(group),
+                        ..scope_spans.clone()
+                    }],
+                    ..resource_spans.clone()
+                });
+            }
+        };
+        for span in spans {
+            let bytes = span.encoded_len();
+            let is_full = self.spans == MOST_SPANS
+                || (self.spans > 0 && self.bytes + bytes > MOST_BYTES);
+            if is_full {
+                put(self, &mut group);
+                self.flush()?;
+            }
+            self.spans += 1;
+            self.bytes += bytes;
+            group.push(span);
+        }
+        put(self, &mut group);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        let request = std::mem::take(&mut self.request);
+        (self.spans, self.bytes) = (0, 0);
+        if request.resource_spans.is_empty() {
+            return Ok(());
+        }
+        (self.write)(request)
+    }
+}
+
+/// The spans of a request, each with the name of its scope.
+fn spans_of(request: &ExportTraceServiceRequest) -> impl Iterator<Item = (&Span, &str)> {
+    let scopes = request
+        .resource_spans
+        .iter()
+        .flat_map(|resource| &resource.scope_spans);
+    scopes.flat_map(|scope_spans| {
+        let scope = scope_spans.scope.as_ref();
+        let scope = scope.map_or("", |scope| scope.name.as_str());
+        scope_spans.spans.iter().map(move |span| (span, scope))
+    })
+}
+
+fn is_error(span: &Span) -> bool {
+    let status = span.status.as_ref();
+    status.is_some_and(|status| status.code == StatusCode::Error as i32)
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or_default()
+}
+
+fn unsigned(time: Timestamp) -> u64 {
+    u64::try_from(time.as_nanosecond()).unwrap_or_default()
+}
+
+fn signed(nanoseconds: u64) -> i64 {
+    i64::try_from(nanoseconds).unwrap_or(i64::MAX)
+}
+
+/// The bytes of a hexadecimal id.
+fn bytes_of(hex: &str) -> Vec<u8> {
+    u64::from_str_radix(hex, 16).map_or_else(|_| Vec::new(), |id| id.to_be_bytes().to_vec())
+}
+
+/// The trace id of a run as it is known when it begins.
+pub fn trace_id(run: &RunRecord) -> Option<TraceId> {
+    let id = run.trace_id.as_deref().unwrap_or(&run.own_trace_id);
+    ids::parse_trace_id(id).ok()
+}

@@ -1,0 +1,208 @@
+//! Keeps what arrives at the listener: export requests and model calls go into the journal before they are acknowledged.
+//!
+//! One recorder for each run, shared by all connections. Nothing is sent here.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+
+use crate::console::Console;
+use crate::exec::call::{CallRecord, telling_texts};
+use crate::exec::journal::{Journal, Record, SpansRecord};
+use crate::exec::received::{Fingerprints, KnownCalls, Preparation};
+use crate::trace::{Exchange, Privacy, Trace};
+
+/// The recorder of a run.
+#[derive(Debug)]
+pub struct Recorder {
+    pub console: Console,
+    pub privacy: Privacy,
+    pub prints: Fingerprints,
+    /// URLs of the listener, and what they stand for; the longest first.
+    pub urls: Vec<(String, String)>,
+    /// Whether an environment among the resource's attributes is the user's own.
+    pub keeps_environment: bool,
+    /// The trace id that an option named.
+    pub named_trace: Option<String>,
+    state: Mutex<State>,
+}
+
+/// What changes during a run.
+#[derive(Debug)]
+struct State {
+    journal: Journal,
+    known: KnownCalls,
+    next_call: usize,
+    counts: Counts,
+    /// The trace ids of the child, the first one apart.
+    first_trace: Option<String>,
+    traces: HashSet<String>,
+    /// Public keys, other than the run's, under which spans came.
+    foreign_keys: BTreeSet<String>,
+    is_refusal_said: bool,
+}
+
+/// What arrived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub spans: u64,
+    pub calls: u64,
+    pub redactions: usize,
+}
+
+impl Recorder {
+    pub fn new(console: Console, privacy: Privacy, journal: Journal) -> Self {
+        Self {
+            console,
+            privacy,
+            prints: Fingerprints::default(),
+            urls: Vec::new(),
+            keeps_environment: false,
+            named_trace: None,
+            state: Mutex::new(State {
+                journal,
+                known: KnownCalls::default(),
+                next_call: 0,
+                counts: Counts::default(),
+                first_trace: None,
+                traces: HashSet::new(),
+                foreign_keys: BTreeSet::new(),
+                is_refusal_said: false,
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an export request.
+    ///
+    /// # Errors
+    /// If neither disk nor memory takes it: it must not be acknowledged then.
+    pub fn keep_spans(&self, mut request: ExportTraceServiceRequest) -> io::Result<()> {
+        let state = &mut *self.state();
+        let preparation = Preparation {
+            known: &state.known,
+            prints: &self.prints,
+            privacy: &self.privacy,
+            urls: &self.urls,
+            keeps_environment: self.keeps_environment,
+        };
+        let (model_calls, redactions) = preparation.prepare(&mut request);
+        let scopes = request
+            .resource_spans
+            .iter()
+            .flat_map(|spans| &spans.scope_spans);
+        let mut count = 0;
+        for span in scopes.flat_map(|scope| &scope.spans) {
+            count += 1;
+            let trace = hex(&span.trace_id);
+            state.first_trace.get_or_insert_with(|| trace.clone());
+            state.traces.insert(trace);
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        let record = Record::Spans(SpansRecord {
+            request,
+            model_calls,
+        });
+        self.append(state, &record)?;
+        state.counts.spans += count;
+        state.counts.redactions += redactions;
+        Ok(())
+    }
+
+    /// The number of a call that begins.
+    pub fn number_call(&self) -> usize {
+        let state = &mut *self.state();
+        state.next_call += 1;
+        state.next_call - 1
+    }
+
+    /// Keeps a call.
+    ///
+    /// # Errors
+    /// If neither disk nor memory takes it.
+    pub fn keep_call(&self, mut call: CallRecord) -> io::Result<()> {
+        let exchange = call.exchange();
+        let completion = &exchange.completion;
+        let texts = telling_texts(call.api, &exchange.request, completion);
+        call.text_prints = texts.iter().map(|text| self.prints.of(text)).collect();
+        let id = completion.id.as_deref().map(|id| self.prints.of(id));
+        let (filtered, redactions) = self.filter(&exchange);
+        call.request = filtered.request;
+        call.response = filtered.response;
+        call.error = filtered.error;
+        call.user_agent = call.user_agent.map(|agent| self.console.clean(&agent));
+        let state = &mut *self.state();
+        state.known.add(call.number, id, &call.text_prints);
+        self.append(state, &Record::Call(Box::new(call)))?;
+        state.counts.calls += 1;
+        state.counts.redactions += redactions;
+        Ok(())
+    }
+
+    /// The exchange as it may be kept: without base64 content, and filtered.
+    fn filter(&self, exchange: &Exchange) -> (Exchange, usize) {
+        let outlined = crate::app::uploads::outlined(exchange);
+        let trace = Trace::default();
+        let filtered = self.privacy.filter(&outlined, &trace);
+        (filtered.exchange.into_owned(), filtered.redactions)
+    }
+
+    fn append(&self, state: &mut State, record: &Record) -> io::Result<()> {
+        state.journal.append(record)?;
+        if let Some(error) = state.journal.refused()
+            && !state.is_refusal_said
+        {
+            state.is_refusal_said = true;
+            self.console.warn(&format!(
+                "the outbox takes nothing ({error}): spans are kept in memory, and a kill would lose them"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Appends a record of the run itself.
+    ///
+    /// # Errors
+    /// If neither disk nor memory takes it.
+    pub fn keep(&self, record: &Record) -> io::Result<()> {
+        self.append(&mut self.state(), record)
+    }
+
+    /// Notes that spans came under another public key than the run's; returns whether that is new.
+    pub fn note_foreign_key(&self, key: &str) -> bool {
+        self.state().foreign_keys.insert(key.to_owned())
+    }
+
+    /// The id under which a trace of the child is delivered; `None` if it is not one of its traces, or keeps its id.
+    pub fn mapped_trace(&self, trace: &str) -> Option<String> {
+        let state = self.state();
+        let run = self.named_trace.as_ref().or(state.first_trace.as_ref())?;
+        (state.traces.contains(trace) && run != trace).then(|| run.clone())
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.state().counts
+    }
+
+    /// Hands the journal out, for good.
+    pub fn take_journal(&self) -> Journal {
+        std::mem::replace(&mut self.state().journal, Journal::new(None, 0))
+    }
+}
+
+/// The hexadecimal form of an id.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
