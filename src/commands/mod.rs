@@ -4,6 +4,7 @@ mod batch;
 mod chat;
 mod check;
 mod completions;
+mod help;
 mod replay;
 mod resend;
 mod sandbox;
@@ -75,6 +76,7 @@ fn dispatch(cli: Cli) -> Verdict {
             said(block_on(sandbox::run(&options)), &console)
         }
         Command::Completions(options) => said(completions::run(&options), &Console::new(false, 0)),
+        Command::Help(options) => said(help::run(&options), &Console::new(false, 0)),
     }
 }
 

@@ -43,7 +43,7 @@ pub async fn run(options: &cli::ShowArgs, console: &Console) -> Result<Verdict, 
     })?;
     let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
     let read = tokio::select! {
-        read = read(&api, &notes, &trace_id, Duration::from_secs_f64(options.wait)) => read,
+        read = read(&api, &notes, &trace_id, Duration::from_secs_f64(options.wait.seconds)) => read,
         signal = interrupt.wait() => Err(interrupted(signal)),
     };
     Ok(tell(&trace_id, read, Printer::new(form), console))

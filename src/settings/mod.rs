@@ -383,7 +383,7 @@ fn delivery(
     );
     let verify = options.verify || sources.is_on("LANGSPAN_VERIFY")?;
     Ok(DeliverySettings {
-        verify: verify.then(|| Duration::from_secs_f64(options.wait)),
+        verify: verify.then(|| Duration::from_secs_f64(options.wait.seconds)),
         best_effort: options.best_effort || sources.is_on("LANGSPAN_BEST_EFFORT")?,
         export_timeout: options
             .export_timeout

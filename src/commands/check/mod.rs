@@ -125,7 +125,7 @@ impl Check<'_> {
                     .hint("check the path of --junit"),
             );
         }
-        let port = if self.options.sandbox {
+        let port = if self.options.stand_in.sandbox {
             Some(embedded_sandbox::start(&Sources::default()).await?)
         } else {
             None
@@ -243,7 +243,7 @@ impl Check<'_> {
             return "export failed".to_owned();
         }
         self.stages.begin("readable");
-        let wait = Duration::from_secs_f64(self.options.wait);
+        let wait = Duration::from_secs_f64(self.options.wait.seconds);
         let read = self.within(async {
             let wanted = verify::wanted(&spans, exchange);
             let found = readback::wait(api, &wanted, Instant::now() + wait).await;
