@@ -15,9 +15,9 @@ mod completions;
 mod deferred;
 mod delivery;
 mod destination;
-mod help;
 #[cfg(test)]
-mod man;
+mod generated;
+mod help;
 mod model;
 mod output;
 mod privacy;

@@ -29,7 +29,9 @@ pub fn render(text: &str, columns: usize, colour: bool) -> String {
             while let Some(row) = lines.next_if(|line| line.starts_with('|')) {
                 rows.push(cells(row));
             }
-            rows.remove(1);
+            if rows.len() > 1 {
+                rows.remove(1);
+            }
             page.table(&rows);
         } else if let Some(heading) = line.strip_prefix('#') {
             let heading = heading.trim_start_matches('#').trim_start();
@@ -201,10 +203,10 @@ mod tests {
 
     #[test]
     fn tables_that_do_not_fit_are_blocks() {
-        let table = "| variable | used by | meaning |\n|---|---|---|\n| `LANGFUSE_BASE_URL` | all | the server |\n";
+        let table = "| variable | used by | meaning |\n|---|---|---|\n| `LANGFUSE_BASE_URL` | all | the server that gets them |\n";
         assert_eq!(
-            render(table, 40, false),
-            "LANGFUSE_BASE_URL\n    used by: all\n    meaning: the server\n"
+            render(table, 30, false),
+            "LANGFUSE_BASE_URL\n    used by: all\n    meaning: the server that\n    gets them\n"
         );
     }
 
