@@ -39,7 +39,7 @@ impl SignalListener {
     /// The next signal.
     pub async fn wait(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => Signal::SignalListener,
+            _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
         }
     }

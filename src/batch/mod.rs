@@ -41,11 +41,14 @@ use crate::trace::spans::Dialect;
 
 /// # Errors
 /// When something is wrong before anything was sent.
-pub async fn run(options: &cli::BatchArgs, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(
+    options: &cli::BatchArgs,
+    sources: &Sources,
+    console: &Console,
+) -> Result<Verdict, Failure> {
     let input = Input::open(&options.file)?;
-    let setup = Setup::open(&options.run, &CommandDefaults::BATCH, console).await?;
-    let sources = Sources::read(options.run.destination.env_file.as_deref())?;
-    let mut plan = Plan::new(options, &input, &setup.settings, &sources)?;
+    let setup = Setup::open(&options.run, &CommandDefaults::BATCH, sources, console).await?;
+    let mut plan = Plan::new(options, &input, &setup.settings, sources)?;
     if let Some(warning) = plan.warning() {
         console.warn(&warning);
     }

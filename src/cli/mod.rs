@@ -46,7 +46,7 @@ pub use privacy::PrivacyArgs;
 pub use replay::ReplayArgs;
 pub use resend::ResendArgs;
 pub use run::RunArgs;
-pub use sandbox::{LangfuseVersion, SandboxArgs};
+pub use sandbox::{LangfuseVersionArg, SandboxArgs};
 pub use show::ShowArgs;
 pub use trace::TraceArgs;
 pub use values::{Allowance, Shard, form, rate};

@@ -21,7 +21,7 @@ pub struct SandboxArgs {
     pub delay: u64,
     /// Langfuse version to imitate
     #[arg(long, value_name = "VERSION", default_value = "v4")]
-    pub langfuse: LangfuseVersion,
+    pub langfuse: LangfuseVersionArg,
     /// Time until an accepted trace can be read, in milliseconds
     #[arg(long, value_name = "MS", value_parser = count, allow_negative_numbers = true, default_value_t = 0)]
     pub visible_after: u64,
@@ -32,7 +32,7 @@ pub struct SandboxArgs {
 
 /// The version of the Langfuse that the sandbox imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LangfuseVersion {
+pub enum LangfuseVersionArg {
     V3,
     V4,
 }

@@ -5,7 +5,7 @@ use super::sources::Sources;
 /// The variables of one CI service.
 struct Service {
     name: &'static str,
-    /// Set by the service, and by nobody else.
+    /// Set by this service only.
     marker: &'static str,
     commit: &'static str,
     branch: &'static str,
@@ -48,6 +48,22 @@ const SERVICES: [Service; 4] = [
     },
 ];
 
+/// The variables that name CI jobs, and releases by their commits.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    let jobs = SERVICES.iter().flat_map(|service| {
+        let job_url = service.job_url.unwrap_or("GITHUB_SERVER_URL");
+        [
+            service.marker,
+            service.commit,
+            service.branch,
+            job_url,
+            service.actor,
+        ]
+    });
+    let others = ["GITHUB_REPOSITORY", "GITHUB_RUN_ID"];
+    jobs.chain(others).chain(RELEASE_VARIABLES)
+}
+
 /// The commit variables that the Langfuse SDK takes for a release, in its order.
 pub const RELEASE_VARIABLES: [&str; 11] = [
     "LANGFUSE_RELEASE",
@@ -63,7 +79,7 @@ pub const RELEASE_VARIABLES: [&str; 11] = [
     "DRONE_COMMIT_SHA",
 ];
 
-/// The facts of the CI job as metadata; none outside a known service.
+/// The facts of the CI job as metadata; empty outside a known service.
 pub fn metadata(sources: &Sources) -> Vec<(String, String)> {
     let Some(service) = SERVICES
         .iter()

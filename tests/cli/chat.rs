@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::harness::{Langspan, Reply, Scripted, completion};
-use crate::stand_in::Sandbox;
+use crate::support::harness::{Langspan, Reply, Scripted};
+use crate::support::stand_in::Sandbox;
 
 #[test]
 fn an_answer_is_printed_and_its_trace_accepted() {
@@ -44,5 +44,4 @@ fn what_is_refused_waits_in_the_outbox() {
         .stderr_has("401 Unauthorized: Invalid credentials.")
         .stderr_has("langspan resend");
     assert_eq!(ended.kept().len(), 1);
-    let _ = completion("");
 }

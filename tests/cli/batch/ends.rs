@@ -9,10 +9,12 @@ use std::sync::Mutex;
 
 use serde_json::json;
 
-use super::gate::Gate;
-use super::runs::{answer, answers, batch, langfuse, line_of, model, prompts};
-use crate::harness::{Ended, Langspan, Reply, Request, Scripted, TRACES};
-use crate::memory::Memory;
+use crate::support::batch::gate::Gate;
+use crate::support::batch::output::by_number_in;
+use crate::support::batch::servers::{answer, langfuse, line_of, model};
+use crate::support::batch::{batch, prompts};
+use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, TRACES};
+use crate::support::memory::Memory;
 
 const OUT: &str = "out.jsonl";
 
@@ -84,7 +86,7 @@ fn the_command_that_continues_is_the_one_that_was_typed() {
             ended.code(8);
             let command = named(&ended, "hint: the output tells why; then: ");
             in_bash(&call, command).code(0);
-            assert_eq!(answers(&call.home().join(OUT)).len(), 3, "{command}");
+            assert_eq!(by_number_in(&call.home().join(OUT)).len(), 3, "{command}");
             let requests = model.requests();
             assert_eq!(requests.len(), 4);
             assert!(requests.iter().all(|request| system(request) == told));
@@ -280,5 +282,5 @@ fn with_a_limit_the_time_left_is_that_of_its_lines() {
     gate.open();
     terminal.read_to_end(&mut shown).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(answers(&call.home().join(OUT)).len(), 4);
+    assert_eq!(by_number_in(&call.home().join(OUT)).len(), 4);
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{JSON, send, span, text};
-use crate::stand_in::{Answer, Sandbox};
+use crate::support::stand_in::{Answer, Sandbox};
 
 const MEDIA: &str = "/api/public/media";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n picture";
@@ -351,6 +351,6 @@ fn a_trace_page_shows_what_its_observations_refer_to() {
     assert!(!page.contains("<script"), "{page}");
     assert_eq!(
         headers["content-security-policy"],
-        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'"
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'; form-action 'self'"
     );
 }
