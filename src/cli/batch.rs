@@ -10,9 +10,9 @@ use crate::cli::{Allowance, RunArgs, Shard};
 
 const EXAMPLES: &str = "\
 Examples:
-  langspan batch questions.jsonl -j 64 --out answers.jsonl
-  langspan batch questions.jsonl -j 64 --out answers.jsonl --resume --retry-errors
-  langspan batch questions.jsonl --shard auto/8 --run night-1 --out answers-1.jsonl --verify";
+  langspan batch in.jsonl -j 64 --out out.jsonl --verify
+  langspan batch in.jsonl -j 64 --out out.jsonl --resume --retry-errors
+  langspan batch in.jsonl --shard 1/8 --run night-1 --out out-1.jsonl";
 
 #[derive(Debug, Args)]
 #[command(

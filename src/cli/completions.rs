@@ -4,9 +4,9 @@ use clap::{Args, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
-  langspan completions bash > ~/.local/share/bash-completion/completions/langspan
+  langspan completions bash | sudo tee /etc/bash_completion.d/langspan
   langspan completions fish > ~/.config/fish/completions/langspan.fish
-  langspan completions zsh | sudo tee /usr/local/share/zsh/site-functions/_langspan > /dev/null";
+  langspan completions zsh > ~/.zfunc/_langspan";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]

@@ -253,21 +253,3 @@ fn see_also(is_main: bool) -> Roff {
     }
     roff
 }
-
-#[test]
-fn every_help_shows_three_examples() {
-    let mut command = Cli::command();
-    command.build();
-    for verb in command.get_subcommands() {
-        let text = verb
-            .get_after_long_help()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let examples = text.lines().filter(|line| {
-            line.starts_with("  langspan")
-                || line.contains("| langspan")
-                || line.contains("$(langspan")
-        });
-        assert_eq!(examples.count(), 3, "{}: {text}", verb.get_name());
-    }
-}

@@ -10,7 +10,7 @@ const EXAMPLES: &str = "\
 Examples:
   langspan replay calls.jsonl --verify
   langspan replay request.json --sandbox -p seed:=7
-  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' | langspan replay -";
+  jq -c .request calls.jsonl | langspan replay - -m gpt-4o";
 
 #[derive(Debug, Args)]
 #[command(mut_arg("tags", |option| option.hide_short_help(true)), after_long_help = EXAMPLES)]

@@ -8,7 +8,7 @@ use crate::cli::{DestinationArgs, OutputArgs, WaitArgs};
 const EXAMPLES: &str = "\
 Examples:
   langspan show 266d80c3a721e2b8d05643ae6c165d0c
-  langspan show https://cloud.langfuse.com/project/my-project/traces/266d80c3a721e2b8d05643ae6c165d0c
+  langspan show https://cloud.langfuse.com/project/ID/traces/TRACE_ID
   langspan show -o json --wait 30 \"$(langspan chat --no-stdin -o url Hello)\"";
 
 #[derive(Debug, Args)]

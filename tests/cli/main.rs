@@ -8,6 +8,8 @@ mod support;
 mod chat;
 // README and help topics run, and tell the truth.
 mod readme;
+// Help, man pages, and wrong command lines.
+mod help;
 // Requests and recordings from a file.
 mod replay;
 // Many requests, one trace each.
