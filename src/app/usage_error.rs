@@ -57,15 +57,17 @@ fn failure(error: &clap::Error, verb: Option<&str>) -> Failure {
             None => cause(error),
         },
     };
-    let is_file = option.starts_with("--output")
-        && given(ContextKind::InvalidValue).is_some_and(|value| value.contains(['.', '/']));
+    let file = given(ContextKind::InvalidValue)
+        .filter(|value| option.starts_with("--output") && value.contains(['.', '/']));
     let hint = suggestion(error).map_or_else(
-        || match verb {
-            Some("help") => "see langspan help".to_owned(),
-            Some("batch") if is_file => "to write the answers to a file, use --out FILE".to_owned(),
-            Some(_) if is_file => "to write to a file, use > FILE".to_owned(),
-            Some(verb) => format!("see langspan {verb} --help"),
-            None => "see langspan --help".to_owned(),
+        || match (verb, file) {
+            (Some("help"), _) => "see langspan help".to_owned(),
+            (Some("batch"), Some(file)) => {
+                format!("to write the answers to a file, use --out {file}")
+            }
+            (_, Some(file)) => format!("to write to a file, use > {file}"),
+            (Some(verb), None) => format!("see langspan {verb} --help"),
+            (None, None) => "see langspan --help".to_owned(),
         },
         |near| format!("did you mean {near}?"),
     );

@@ -109,7 +109,10 @@ mod tests {
     #[test]
     fn commands_are_those_of_the_command_line() {
         let command = Cli::command();
-        let commands: Vec<&str> = command.get_subcommands().map(|c| c.get_name()).collect();
+        let commands: Vec<&str> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
         assert_eq!(commands, COMMANDS);
     }
 

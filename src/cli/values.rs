@@ -1,6 +1,7 @@
 //! Parsers of option values. Their errors read on after `invalid value 'x' for '--option':`.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -141,22 +142,22 @@ pub fn shard(text: &str) -> Result<Shard, String> {
 
 /// Parses the number of calls at once.
 pub fn concurrency(text: &str) -> Result<usize, String> {
-    within(text, 1, 10_000)
+    within(text, 1..=10_000)
 }
 
 /// Parses a number of requests per minute.
 pub fn rpm(text: &str) -> Result<u32, String> {
-    within(text, 1, u32::MAX)
+    within(text, 1..=u32::MAX)
 }
 
 /// Parses a TCP port; 0 is any free one.
 pub fn port(text: &str) -> Result<u16, String> {
-    within(text, 0, u16::MAX)
+    within(text, 0..=u16::MAX)
 }
 
 /// Parses a number of further attempts.
 pub fn attempts(text: &str) -> Result<u32, String> {
-    within(text, 0, u32::MAX)
+    within(text, 0..=u32::MAX)
 }
 
 /// Parses a number that may be 0.
@@ -173,11 +174,18 @@ pub fn at_least_one(text: &str) -> Result<u64, String> {
     }
 }
 
-fn within<T: FromStr + PartialOrd + Display>(text: &str, least: T, most: T) -> Result<T, String> {
-    match text.parse() {
-        Ok(number) if number >= least && number <= most => Ok(number),
-        _ => Err(format!("expected a number from {least} to {most}")),
-    }
+fn within<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        format!(
+            "expected a number from {} to {}",
+            range.start(),
+            range.end()
+        )
+    })
 }
 
 /// Parses a number with a unit, as in `12h`.

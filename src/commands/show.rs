@@ -30,7 +30,7 @@ pub async fn run(
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
-    let form = settings::text_or_json("show", &options.output, sources)?;
+    let form = settings::text_or_json(&options.output, sources)?;
     let mut notes = Notes::default();
     let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
     setup::announce(&mut notes, console);

@@ -211,66 +211,69 @@ fn help_shows_the_values_that_an_option_takes() {
     );
 }
 
+/// Wrong command lines, with the cause and the remedy that are reported.
+const WRONG: [(&[&str], &str, &str); 12] = [
+    (
+        &["models"],
+        "unknown command 'models'",
+        "see langspan --help",
+    ),
+    (&["btach"], "unknown command 'btach'", "did you mean batch?"),
+    (
+        &["chat", "--messages", "x"],
+        "unexpected argument '--messages' found",
+        "see langspan chat --help",
+    ),
+    (
+        &["chat", "--verfiy", "x"],
+        "unexpected argument '--verfiy' found",
+        "did you mean --verify?",
+    ),
+    (
+        &["chat", "--max-tokens", "-1", "x"],
+        "invalid value '-1' for '--max-tokens <N>': expected a whole number, 0 or greater",
+        "see langspan chat --help",
+    ),
+    (
+        &["completions", "tcsh"],
+        "invalid value 'tcsh' for '<SHELL>': expected bash, zsh, fish, powershell or elvish",
+        "see langspan completions --help",
+    ),
+    (
+        &["chat", "-o", "answer.txt", "x"],
+        "invalid value 'answer.txt' for '--output <FORMAT>': expected text, json, raw or url",
+        "to write to a file, use > answer.txt",
+    ),
+    (
+        &["batch", "-o", "answers.jsonl", "x"],
+        "invalid value 'answers.jsonl' for '--output <FORMAT>': expected text or json",
+        "to write the answers to a file, use --out answers.jsonl",
+    ),
+    (
+        &["check", "-o", "url"],
+        "invalid value 'url' for '--output <FORMAT>': expected text or json",
+        "see langspan check --help",
+    ),
+    (
+        &["chat", "--metadata", "x", "y"],
+        "invalid value 'x' for '--metadata <KEY=VALUE>': expected KEY=VALUE",
+        "see langspan chat --help",
+    ),
+    (
+        &["sandbox", "--port", "65536"],
+        "invalid value '65536' for '--port <N>': expected a number from 0 to 65535",
+        "see langspan sandbox --help",
+    ),
+    (
+        &["batch", "-j", "0", "x"],
+        "invalid value '0' for '--concurrency <N>': expected a number from 1 to 10000",
+        "see langspan batch --help",
+    ),
+];
+
 #[test]
 fn a_wrong_command_line_is_explained_and_nothing_misleads() {
-    for (arguments, cause, hint) in [
-        (
-            &["models"][..],
-            "unknown command 'models'",
-            "see langspan --help",
-        ),
-        (&["btach"], "unknown command 'btach'", "did you mean batch?"),
-        (
-            &["chat", "--messages", "x"],
-            "unexpected argument '--messages' found",
-            "see langspan chat --help",
-        ),
-        (
-            &["chat", "--verfiy", "x"],
-            "unexpected argument '--verfiy' found",
-            "did you mean --verify?",
-        ),
-        (
-            &["chat", "--max-tokens", "-1", "x"],
-            "invalid value '-1' for '--max-tokens <N>': expected a whole number, 0 or greater",
-            "see langspan chat --help",
-        ),
-        (
-            &["completions", "tcsh"],
-            "invalid value 'tcsh' for '<SHELL>': expected bash, zsh, fish, powershell or elvish",
-            "see langspan completions --help",
-        ),
-        (
-            &["chat", "-o", "answer.txt", "x"],
-            "invalid value 'answer.txt' for '--output <FORMAT>': expected text, json, raw or url",
-            "to write to a file, use > FILE",
-        ),
-        (
-            &["batch", "-o", "answers.jsonl", "x"],
-            "invalid value 'answers.jsonl' for '--output <FORMAT>': expected text or json",
-            "to write the answers to a file, use --out FILE",
-        ),
-        (
-            &["check", "-o", "url"],
-            "invalid value 'url' for '--output <FORMAT>': expected text or json",
-            "see langspan check --help",
-        ),
-        (
-            &["chat", "--metadata", "x", "y"],
-            "invalid value 'x' for '--metadata <KEY=VALUE>': expected KEY=VALUE",
-            "see langspan chat --help",
-        ),
-        (
-            &["sandbox", "--port", "65536"],
-            "invalid value '65536' for '--port <N>': expected a number from 0 to 65535",
-            "see langspan sandbox --help",
-        ),
-        (
-            &["batch", "-j", "0", "x"],
-            "invalid value '0' for '--concurrency <N>': expected a number from 1 to 10000",
-            "see langspan batch --help",
-        ),
-    ] {
+    for (arguments, cause, hint) in WRONG {
         let ended = langspan(arguments);
         ended.code(2).stdout("");
         assert_eq!(

@@ -43,7 +43,7 @@ pub async fn run(
         Ok(sources) => (sources, None),
         Err(failure) => (Sources::default(), Some(failure)),
     };
-    let form = settings::text_or_json("check", &options.output, &sources)?;
+    let form = settings::text_or_json(&options.output, &sources)?;
     let mut check = Check {
         options,
         sources: &sources,

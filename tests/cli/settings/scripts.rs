@@ -97,7 +97,7 @@ fn the_variable_of_the_outputs_form_leaves_commands_without_an_answer_alone() {
                 .env("LANGSPAN_OUTPUT", form);
             call.run().code(0);
             let ended = Langspan::new(&[verb, "-o", form]).at(&sandbox).run();
-            ended.code(2).stderr_has("prints text or json");
+            ended.code(2).stderr_has("expected text or json");
         }
     }
 }
