@@ -73,7 +73,9 @@ fn an_endpoint_that_will_answer_no_line_ends_the_run_early_and_what_was_done_is_
             .stderr_has(words)
             .stderr_has("langspan batch in.jsonl -j 4 -O out.jsonl --resume");
         let asked = servers.asked().len();
-        assert!((11..=14).contains(&asked), "{asked}");
+        // Four calls are under way when the endpoint begins to refuse, and slots of refusals that arrive together with
+        // the last answer may be filled once more.
+        assert!((11..=17).contains(&asked), "{asked}");
         let lines = out(&ended);
         assert_eq!(lines.len(), asked, "every call that was made has its line");
         let answered = lines
@@ -126,7 +128,7 @@ fn a_signal_in_a_pause_leaves_the_paused_lines_to_be_asked_later() {
     let mut child = call.spawn();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    while !line.starts_with("all wait") {
+    while !line.starts_with("pausing all calls") {
         line.clear();
         assert!(said.read_line(&mut line).unwrap() > 0);
     }
