@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::{ACKS, OUT, RESUME, again, cut_to_lines, failing_once};
+use super::{ACKS, OUT, again, begun, cut_to_lines, failing_once, resume};
 use crate::support::batch::output::{by_number_in, text, trace_ids_in};
 use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
 use crate::support::batch::{batch, prompts};
@@ -53,12 +53,7 @@ fn half_a_last_line_of_the_output_is_repaired() {
 fn half_a_last_line_of_the_acks_is_dropped() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
-    let call = batch(
-        &prompts(6),
-        &model,
-        &langfuse,
-        &[&RESUME[..], &["--run", "r"]].concat(),
-    );
+    let call = begun(6, &model, &langfuse);
     call.run().code(0);
     let acks = call.home().join(ACKS);
     cut_by(&acks, 3);
@@ -120,10 +115,7 @@ fn the_name_of_the_run_is_taken_from_the_acks() {
         let out = call.home().join(OUT);
         let before = trace_ids_in(&out);
         cut_to_lines(&out, 2);
-        let arguments = [&["in.jsonl"][..], &RESUME].concat();
-        again(&call, model.url(), langfuse.url(), &arguments)
-            .run()
-            .code(0);
+        resume(&call, &model, &langfuse, &[]).run().code(0);
         assert_eq!(trace_ids_in(&out), before);
     }
 }
@@ -132,12 +124,7 @@ fn the_name_of_the_run_is_taken_from_the_acks() {
 fn without_acks_the_name_must_be_said() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
-    let call = batch(
-        &prompts(4),
-        &model,
-        &langfuse,
-        &["--out", OUT, "--run", "r"],
-    );
+    let call = begun(4, &model, &langfuse);
     call.run().code(0);
     let (out, acks) = (call.home().join(OUT), call.home().join(ACKS));
     fs::remove_file(&acks).unwrap();
