@@ -295,7 +295,7 @@ impl Check<'_> {
                 http: &target.clients.http,
                 model,
                 console: &self.console,
-                pace: None,
+                rate_limiter: None,
             };
             let never = std::future::pending();
             let mut progress = Progress::default();

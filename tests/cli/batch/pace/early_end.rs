@@ -126,7 +126,7 @@ fn a_signal_in_a_pause_leaves_the_paused_lines_to_be_asked_later() {
     let mut child = call.spawn();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    while !line.starts_with("all wait") {
+    while !line.starts_with("pausing all calls") {
         line.clear();
         assert!(said.read_line(&mut line).unwrap() > 0);
     }
