@@ -142,7 +142,7 @@ fn refused(servers: &Servers, ended: &Ended, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn what_cannot_be_attached_is_said_before_anything_is_sent() {
+fn unusable_attachments_are_reported_before_anything_is_sent() {
     for (options, code, words) in [
         (
             ["--image", "missing.png"],
@@ -205,7 +205,7 @@ fn all_attachments_together_may_hold_50_mb() {
 }
 
 #[test]
-fn a_replayed_request_gets_them_in_its_last_user_message() {
+fn attachments_go_to_the_last_user_message_of_a_replayed_request() {
     let servers = Servers::answering("hi");
     let body = r#"{"messages":[{"role":"user","content":"1"},{"role":"user","name":"n","content":[{"type":"text","text":"2","x":1.0}]},{"role":"assistant","content":"3"}],"seed":1.0,"model":"m"}"#;
     let call = servers
@@ -220,7 +220,7 @@ fn a_replayed_request_gets_them_in_its_last_user_message() {
 }
 
 #[test]
-fn what_they_cannot_attach_to_is_refused() {
+fn attachments_without_a_user_message_are_refused() {
     let recording = r#"{"request":{"model":"m","messages":[{"role":"user","content":"q"}]},"response":{"choices":[]},"start_time":"2026-01-02T03:04:05Z","end_time":"2026-01-02T03:04:06Z"}"#;
     for (document, words) in [
         (recording, "--send"),

@@ -173,7 +173,7 @@ fn a_kill_loses_nothing(at: usize, moment: Moment, seed: u64) {
 }
 
 #[test]
-fn a_kill_at_any_instant_loses_nothing_and_leaves_nothing_twice() {
+fn a_kill_at_any_time_loses_and_duplicates_nothing() {
     let dice = Dice::new(7);
     let failed = thread::scope(|scope| {
         let kills: Vec<_> = (0..KILLS)
@@ -193,7 +193,7 @@ fn a_kill_at_any_instant_loses_nothing_and_leaves_nothing_twice() {
 }
 
 #[test]
-fn a_kill_between_two_pieces_of_a_trace_leaves_none_of_them_twice() {
+fn a_kill_between_two_pieces_of_a_trace_duplicates_neither() {
     // The server takes one span at a time.
     let (memory, (reached, has_reached)) = (Memory::default(), channel());
     let reached = Mutex::new(reached);

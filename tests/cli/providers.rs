@@ -80,7 +80,7 @@ fn every_endpoint_of_the_readme_has_its_name() {
 }
 
 #[test]
-fn hosts_that_only_look_like_a_provider_are_none() {
+fn hosts_that_only_look_like_a_provider_are_not_recognized() {
     for host in [
         "api.openai.com.example",
         "notopenrouter.ai",

@@ -63,7 +63,7 @@ fn ids(rows: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_sandbox_that_can_keep_nothing_says_so_before_anything_else() {
+fn a_sandbox_without_a_writable_store_fails_at_once() {
     for arguments in [
         &["chat", "--sandbox", "hi"][..],
         &["check", "--sandbox"],

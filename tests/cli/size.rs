@@ -84,7 +84,7 @@ fn a_trace_that_is_too_large_in_one_piece_arrives_in_two() {
 }
 
 #[test]
-fn what_is_too_large_whatever_is_cut_is_kept_whole() {
+fn a_span_that_stays_too_large_is_kept_whole() {
     let model = Scripted::model("short");
     let langfuse = Scripted::langfuse(|_, _| Reply::Answer(413, "text/html", TOO_LARGE.to_owned()));
     let ended = ask("x".repeat(50_000), &model, &langfuse);

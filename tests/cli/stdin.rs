@@ -45,7 +45,7 @@ fn a_file_follows_the_arguments_after_a_blank_line() {
 }
 
 #[test]
-fn a_socket_follows_the_arguments_after_a_blank_line() {
+fn a_socket_as_stdin_follows_the_arguments_after_a_blank_line() {
     let servers = Servers::answering("hi");
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.write_all(b"from a socket").unwrap();
@@ -120,7 +120,7 @@ fn no_stdin_does_not_wait_for_a_pipe_that_never_speaks() {
 }
 
 #[test]
-fn a_pipe_that_does_not_speak_is_named_and_then_still_read() {
+fn a_silent_pipe_is_mentioned_and_still_read() {
     let servers = Servers::answering("hi");
     let call = servers.call(&["chat", "Review"]);
     let mut child = call.spawn();

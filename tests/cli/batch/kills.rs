@@ -158,7 +158,7 @@ fn assert_paid_once(model: &Scripted, kept: &[u64], at_most: usize) {
 }
 
 #[test]
-fn a_kill_at_any_instant_costs_only_what_was_in_flight() {
+fn a_kill_at_any_time_repeats_only_calls_in_flight() {
     let dice = Dice::new(11);
     let seeds: Vec<u64> = (0..KILLS).map(|_| dice.roll(u64::MAX)).collect();
     let seeds: Vec<(usize, u64)> = seeds.into_iter().enumerate().collect();

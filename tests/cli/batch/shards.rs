@@ -40,7 +40,7 @@ fn three_at_once(call: impl Fn(u64) -> Langspan) -> Vec<BTreeMap<u64, Value>> {
 }
 
 #[test]
-fn the_shares_are_the_whole_and_no_line_runs_twice() {
+fn the_shards_cover_every_line_once() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     // A blank line counts, and one is no request.
@@ -118,7 +118,7 @@ fn each_share_is_verified_by_its_own_traces() {
 
 /// A dead share is noticed although the others' traces lie in the same session.
 #[test]
-fn a_share_whose_traces_do_not_arrive_is_not_verified_by_those_of_others() {
+fn a_shard_is_not_verified_by_the_traces_of_others() {
     let (memory, model) = (Memory::default(), model());
     let healthy = langfuse(&memory);
     batch(
@@ -145,7 +145,7 @@ fn a_share_whose_traces_do_not_arrive_is_not_verified_by_those_of_others() {
 }
 
 #[test]
-fn a_job_runner_tells_the_share() {
+fn the_shard_is_read_from_the_job_runner() {
     let (model, langfuse) = (model(), langfuse(&Memory::default()));
     let cases = [
         ("auto/3", &[(KUBERNETES, "0")][..], (1, 3)),
@@ -186,7 +186,7 @@ fn a_job_runner_tells_the_share() {
 }
 
 #[test]
-fn a_share_that_cannot_be_is_refused() {
+fn an_impossible_shard_is_refused() {
     let silent = Untouched::start();
     let run = |shard: &str, variables: &[(&str, &str)]| {
         let call = Langspan::new(&["batch", "in.jsonl", "--shard", shard])

@@ -275,7 +275,7 @@ fn every_fault_of_the_table_befalls_a_resend() {
 }
 
 #[test]
-fn what_is_no_answer_of_a_langfuse_proves_no_absence() {
+fn only_an_answer_of_langfuse_proves_absence() {
     let unserved = || html(404);
     let nonsense = || Reply::json(200, &json!({"ok": true}));
     let refused = || Reply::json(403, &json!({"message": "No reading."}));
@@ -317,7 +317,7 @@ fn what_is_no_answer_of_a_langfuse_proves_no_absence() {
 }
 
 #[test]
-fn spans_that_were_taken_beside_rejected_ones_are_not_sent_again() {
+fn spans_accepted_beside_rejected_ones_are_not_sent_again() {
     let memory = Memory::default();
     let partly = Scripted::start({
         let memory = memory.clone();
@@ -364,7 +364,7 @@ fn a_piece_that_arrived_unanswered_beside_a_refused_one_is_not_sent_again() {
 }
 
 #[test]
-fn calls_of_resend_that_have_little_time_deliver_in_the_end_what_went_unanswered() {
+fn repeated_short_resends_deliver_an_unanswered_export() {
     let memory = Memory::default();
     let silent = Scripted::start(|_, _| Reply::Close);
     let (call, _model) = Verb::Chat.call();

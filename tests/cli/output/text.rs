@@ -42,7 +42,7 @@ fn streamed_text_ends_in_exactly_one_newline_wherever_it_is_cut() {
 }
 
 #[test]
-fn several_choices_stand_in_order_with_a_blank_line_between() {
+fn several_choices_are_printed_in_order_with_a_blank_line_between() {
     let mut body = completion("one");
     let second = json!({"index": 1, "message": {"role": "assistant", "content": "two\n"}, "finish_reason": "stop"});
     body["choices"].as_array_mut().unwrap().push(second);

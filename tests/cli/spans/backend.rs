@@ -125,7 +125,7 @@ fn a_plain_otlp_backend_gets_tools_and_tool_calls() {
 }
 
 #[test]
-fn a_plain_otlp_backend_is_told_why_a_call_failed() {
+fn a_plain_otlp_backend_gets_the_error_type() {
     let collector = Scripted::always(Reply::json(200, &json!({})));
     let refused = json!({"error": {"message": "No credit", "code": "insufficient_quota"}});
     for (reply, name, value) in [

@@ -44,7 +44,7 @@ fn a_plain_chat_gives_a_bare_parent_and_a_full_generation() {
 }
 
 #[test]
-fn who_and_what_for_stands_on_both_spans() {
+fn identity_and_metadata_are_on_both_spans() {
     let servers = Servers::answering("Hi there");
     let call = servers.call(&[
         "chat",
@@ -105,7 +105,7 @@ fn who_and_what_for_stands_on_both_spans() {
 }
 
 #[test]
-fn what_is_empty_is_not_sent() {
+fn empty_values_are_not_sent() {
     let servers = Servers::answering("Hi there");
     let call = servers.call(&["chat", "Hello"]).env("LANGSPAN_TAGS", "");
     call.env("LANGSPAN_USER", "")
@@ -129,7 +129,7 @@ fn what_is_empty_is_not_sent() {
 }
 
 #[test]
-fn environment_and_release_stand_on_the_resource() {
+fn environment_and_release_are_on_the_resource() {
     let servers = Servers::answering("hi");
     let call = servers.call(&["chat", "--environment", "test", "--release", "r1", "Hello"]);
     call.env("OTEL_SERVICE_NAME", "nightly")
@@ -149,7 +149,7 @@ fn environment_and_release_stand_on_the_resource() {
 }
 
 #[test]
-fn tools_stand_beside_the_messages_and_tool_calls_are_the_answer() {
+fn tools_are_in_the_input_and_tool_calls_in_the_output() {
     let calls = json!([{"id": "c1", "type": "function", "function": {"name": "clock", "arguments": "{\"zone\":\"UTC\"}"}}]);
     let message = json!({"role": "assistant", "content": null, "tool_calls": calls, "extra": [1]});
     let servers = Servers::replying(Reply::json(200, &answer(&message, "tool_calls")));
@@ -305,7 +305,7 @@ fn streamed_answer() -> Reply {
 }
 
 #[test]
-fn a_streamed_answer_gives_the_same_generation_and_its_first_moment() {
+fn a_streamed_answer_gives_the_same_generation_and_its_start() {
     let servers = Servers::replying(streamed_answer());
     servers
         .call(&["chat", "--stream", "Hello"])
@@ -437,7 +437,7 @@ fn the_parents_input_is_the_last_user_messages_text() {
 }
 
 #[test]
-fn a_model_that_does_not_name_itself_is_the_asked_one() {
+fn an_answer_without_a_model_name_gets_the_requested_one() {
     let servers = Servers::replying(Reply::json(
         200,
         &json!({"choices": [{"message": {"role": "assistant", "content": "hi"}}]}),

@@ -133,7 +133,7 @@ fn an_output_line_does_not_wait_for_its_trace() {
 }
 
 #[test]
-fn a_langfuse_that_says_nothing_at_all_holds_up_no_line() {
+fn an_unresponsive_langfuse_holds_up_no_line() {
     let servers = before(Scripted::always(Reply::Hang));
     let ended = batch_of(&servers, 20, &["-j", "4", "--export-timeout", "0.5"]).run();
     ended.code(5);

@@ -149,7 +149,7 @@ fn the_command_that_is_printed_after_failures_redoes_them() {
 }
 
 #[test]
-fn a_run_that_is_written_over_begins_anew() {
+fn overwrite_starts_a_new_run() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     let call = batch(
@@ -167,7 +167,7 @@ fn a_run_that_is_written_over_begins_anew() {
 }
 
 #[test]
-fn verify_is_not_content_with_other_traces_of_the_session() {
+fn verify_does_not_count_other_traces_of_the_session() {
     let (memory, model) = (Memory::default(), failing_once(&[2]));
     let healthy = langfuse(&memory);
     let call = begun(3, &model, &healthy);

@@ -16,7 +16,7 @@ use crate::support::harness::files_below;
 use crate::support::memory::Memory;
 
 #[test]
-fn failed_lines_behind_the_limit_stay_in_the_output() {
+fn failed_lines_after_the_limit_stay_in_the_output() {
     let (memory, model) = (Memory::default(), failing(&[1, 2, 3, 4, 5], 9));
     let langfuse = langfuse(&memory);
     let call = batch(&prompts(5), &model, &langfuse, &RESUME);
@@ -35,7 +35,7 @@ fn failed_lines_behind_the_limit_stay_in_the_output() {
 }
 
 #[test]
-fn acks_of_lines_that_are_not_in_the_output_are_not_believed() {
+fn acks_of_lines_missing_in_the_output_are_ignored() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     let call = batch(&prompts(3), &model, &langfuse, &RESUME);
@@ -53,7 +53,7 @@ fn acks_of_lines_that_are_not_in_the_output_are_not_believed() {
 }
 
 #[test]
-fn a_run_without_tracing_leaves_what_is_undelivered_to_one_with_it() {
+fn a_run_without_tracing_leaves_undelivered_traces_for_later() {
     let (memory, model) = (Memory::default(), model());
     let call = unacknowledged(&Memory::default(), &model, 3);
     let langfuse = langfuse(&memory);
@@ -67,7 +67,7 @@ fn a_run_without_tracing_leaves_what_is_undelivered_to_one_with_it() {
 }
 
 #[test]
-fn an_entry_of_the_outbox_that_was_not_noted_is_not_sent_beside_what_is_rebuilt() {
+fn an_outbox_entry_missing_in_the_acks_is_not_sent_twice() {
     let (memory, model) = (Memory::default(), model());
     let (call, ended) = spooled(&model);
     cut_to_lines(&call.home().join(ACKS), 1);
@@ -78,7 +78,7 @@ fn an_entry_of_the_outbox_that_was_not_noted_is_not_sent_beside_what_is_rebuilt(
 }
 
 #[test]
-fn of_lines_that_share_a_trace_each_is_delivered_from_where_its_spans_are() {
+fn lines_that_share_a_trace_are_each_delivered_once() {
     for in_entry in [2, 1] {
         let (memory, model) = (Memory::default(), model());
         let refusing = refusing();

@@ -69,7 +69,7 @@ fn half_a_last_line_of_the_acks_is_dropped() {
 }
 
 #[test]
-fn acks_are_begun_before_the_first_request() {
+fn the_acks_file_is_started_before_the_first_request() {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let home: Arc<Mutex<Option<PathBuf>>> = Arc::default();
     let model = Scripted::start({
@@ -121,7 +121,7 @@ fn the_name_of_the_run_is_taken_from_the_acks() {
 }
 
 #[test]
-fn without_acks_the_name_must_be_said() {
+fn without_acks_the_run_must_be_named() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     let call = begun(4, &model, &langfuse);
@@ -157,7 +157,7 @@ fn without_acks_the_name_must_be_said() {
 const SAME: &[&str] = &["--shard", "1/1"];
 
 #[test]
-fn a_run_that_was_another_is_not_continued() {
+fn a_run_with_other_settings_or_input_is_not_continued() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     let begun = ["--out", OUT, "--run", "r", "-m", "m1", "--shard", "1/1"];
@@ -212,7 +212,7 @@ fn a_run_that_was_another_is_not_continued() {
 }
 
 #[test]
-fn a_foreign_file_is_not_touched() {
+fn a_file_of_another_program_is_not_touched() {
     let silent = Untouched::start();
     for content in [
         "a note\nwithout an end",

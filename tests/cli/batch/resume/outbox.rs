@@ -70,7 +70,7 @@ fn a_spooled_trace_is_not_forgotten_by_a_run_without_an_outbox() {
 }
 
 #[test]
-fn traces_that_were_left_out_by_sampling_are_not_missed() {
+fn unsampled_traces_are_not_reported_missing() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     let given = [&["in.jsonl"][..], &RESUME, &["--run", "r", "--sample", "0"]].concat();

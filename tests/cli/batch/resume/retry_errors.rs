@@ -175,7 +175,7 @@ fn a_failed_line_is_not_asked_again_while_its_trace_waits_in_the_outbox() {
 }
 
 #[test]
-fn what_was_delivered_from_the_outbox_waits_there_no_more() {
+fn delivery_from_the_outbox_is_noted_in_the_acks() {
     let (memory, model) = (Memory::default(), model());
     let refusing = refusing();
     let call = begun(3, &model, &refusing);

@@ -162,7 +162,7 @@ fn moody() -> Scripted {
 }
 
 #[test]
-fn a_rebuilt_trace_is_the_one_that_was() {
+fn a_rebuilt_trace_equals_the_original() {
     let (model, original) = (moody(), langfuse(&Memory::default()));
     let given = [
         "--out",
@@ -200,7 +200,7 @@ fn a_rebuilt_trace_is_the_one_that_was() {
 }
 
 #[test]
-fn langfuse_is_asked_once_and_gets_what_is_missing() {
+fn langfuse_is_queried_once_and_gets_only_missing_traces() {
     let (memory, model) = (Memory::default(), model());
     let call = unacknowledged(&memory, &model, 5);
     let ids = trace_ids_in(&call.home().join(OUT));
@@ -262,7 +262,7 @@ fn rows_of(memory: &Memory, trace: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_question_that_fails_leaves_the_lines_for_later() {
+fn a_failed_query_leaves_the_lines_for_later() {
     let (memory, model) = (Memory::default(), model());
     let call = unacknowledged(&memory, &model, 3);
     let refusing = Scripted::start({
