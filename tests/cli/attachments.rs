@@ -220,7 +220,7 @@ fn attachments_go_to_the_last_user_message_of_a_replayed_request() {
 }
 
 #[test]
-fn attachments_without_a_user_message_are_refused() {
+fn attachments_need_a_request_with_a_user_message() {
     let recording = r#"{"request":{"model":"m","messages":[{"role":"user","content":"q"}]},"response":{"choices":[]},"start_time":"2026-01-02T03:04:05Z","end_time":"2026-01-02T03:04:06Z"}"#;
     for (document, words) in [
         (recording, "--send"),

@@ -263,7 +263,7 @@ fn a_good_run_needs_no_outbox() {
 }
 
 #[test]
-fn a_failed_run_reports_that_nothing_was_kept() {
+fn a_failure_without_an_outbox_folder_reports_that_nothing_was_kept() {
     let langfuse = refusing();
     for (call, _model) in without_a_place(&langfuse) {
         let ended = call.run();

@@ -156,7 +156,7 @@ fn a_url_of_another_host_is_refused_before_any_request() {
 }
 
 #[test]
-fn the_alias_of_a_cloud_host_is_the_same_host() {
+fn a_url_of_the_ui_host_is_accepted() {
     let sandbox = sandbox("v4");
     let page = format!("https://traces.example.org/project/sandbox/traces/{ID}");
     show(

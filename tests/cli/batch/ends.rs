@@ -201,7 +201,7 @@ fn waiting_traces_are_counted_apart_from_unknown_ones() {
 }
 
 #[test]
-fn a_single_line_is_not_treated_as_jsonl() {
+fn one_line_is_counted_in_the_singular() {
     let (model, langfuse) = (model(), langfuse(&Memory::default()));
     batch("nope\n", &model, &langfuse, &[])
         .run()

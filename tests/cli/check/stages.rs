@@ -512,7 +512,7 @@ fn the_overall_timeout_ends_a_stage() {
 }
 
 #[test]
-fn a_slow_model_leaves_the_later_stages_enough_time() {
+fn without_time_left_the_later_stages_name_the_timeout() {
     let (sandbox, model) = (sandbox("v4"), Scripted::always(Reply::Hang));
     let ended = with_model_at(&sandbox, model.url(), &["--timeout", "1"]);
     assert_fails_at(&ended, "model", 4);
