@@ -1,4 +1,4 @@
-//! `--image` and `--file`: what the model is asked with, and what is refused before it is asked.
+//! `--image` and `--file`: the request to the model, and files that are refused before it is sent.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::harness::{Ended, Langspan};
 use crate::support::otlp::{Servers, attribute};
 
-/// A PNG as far as its first bytes tell.
+/// The first bytes of a PNG.
 pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\n picture";
 pub const PDF: &[u8] = b"%PDF-1.7 \xff\xff";
 
@@ -59,7 +59,7 @@ fn each_kind_of_file_becomes_its_kind_of_part() {
     let png = image(&data_uri("image/png", PNG));
     for (option, name, bytes, part) in [
         ("--image", "a.png", PNG, png.clone()),
-        // The bytes tell, whatever the name says.
+        // The bytes decide, not the name.
         ("--image", "photo.txt", PNG, png.clone()),
         ("--image", "a.bmp", bmp, image(&data_uri("image/bmp", bmp))),
         ("--file", "a.png", PNG, png),

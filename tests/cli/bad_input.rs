@@ -1,4 +1,4 @@
-//! What is refused before anything is sent: one line of cause, one of remedy, the right code.
+//! Input that is refused before anything is sent, with a cause, a remedy and the right exit code.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::support::untouched::Untouched;
 const ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Asserts that a call ended before anything was sent, and said why and what to do in a few lines.
+/// Asserts that a call ended before anything was sent, with a short cause and remedy.
 #[track_caller]
 fn assert_refused(call: &Langspan, code: i32) -> Ended {
     let server = Untouched::start();
@@ -191,7 +191,7 @@ fn a_traceparent_variable_is_not_joined_by_default() {
     let has_id = |ended: &Ended| ended.code(0).stdout.contains(ID);
     assert!(!has_id(&call(&[], PARENT)));
     assert!(has_id(&call(&["--join"], PARENT)));
-    // What nobody asked for may be malformed.
+    // An unused setting may be malformed.
     call(&[], "x").code(0);
 }
 

@@ -1,4 +1,4 @@
-//! `langspan chat`: the answer, the trace, and what the exit code says.
+//! `langspan chat`: the answer, the trace and the exit code.
 
 use serde_json::json;
 

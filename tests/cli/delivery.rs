@@ -1,5 +1,5 @@
-//! Proof of delivery: which answers to an export count as acceptance, what is done about the others, and what
-//! `--verify`, `--best-effort` and `--no-outbox` make of it.
+//! Proof of delivery: which answers to an export count as acceptance, how the others are handled, and the
+//! effect of `--verify`, `--best-effort` and `--no-outbox`.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! The exit codes, row by row, and which one wins where several apply.
+//! The exit codes, row by row, and which one applies when several things fail.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::harness::{Ended, Langspan, Reply, Scripted, dead_url, wait_until};
 use crate::support::stand_in::Sandbox;
 
-/// What befalls a run.
+/// What goes wrong in a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     /// The model refuses the call.

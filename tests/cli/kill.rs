@@ -1,5 +1,5 @@
-//! SIGKILL at any instant of a delivery: what had been sent is accepted or in the outbox, and once `resend` has done
-//! its work, every span is stored once.
+//! SIGKILL at any time during a delivery: every span is accepted or in the outbox, and after `resend` every span is
+//! stored once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const KILLS: usize = 30;
 enum Moment {
     /// It has the request and does nothing with it.
     Untaken,
-    /// It has taken the spans, and has not said so.
+    /// It has received the spans and not answered.
     Unanswered,
     /// It has taken the spans, and the answer is on its way.
     Answered,

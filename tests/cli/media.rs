@@ -1,4 +1,4 @@
-//! Base64 content of requests and answers: where it goes, and what stands for it in the trace.
+//! Base64 content of requests and answers: its upload, and the reference that replaces it in the trace.
 
 use std::fs;
 use std::process::Command;
@@ -20,7 +20,7 @@ use crate::support::stand_in::Sandbox;
 const MEDIA: &str = "/api/public/media";
 const INPUT: &str = "langfuse.observation.input";
 const OUTPUT: &str = "langfuse.observation.output";
-/// What stands for [`PNG`] where it was not uploaded.
+/// The replacement of a [`PNG`] that was not uploaded.
 const PLACEHOLDER: &str = "[image/png, 16 bytes]";
 
 fn hash(bytes: &[u8]) -> String {
@@ -104,7 +104,7 @@ fn trace(langfuse: &Scripted) -> Trace {
     traces[0].clone()
 }
 
-/// What stands in the place of the picture.
+/// The reference that replaces the image.
 #[track_caller]
 fn shown(langfuse: &Scripted) -> String {
     let input = attribute_json(&trace(langfuse).generation, INPUT);
@@ -438,7 +438,7 @@ fn untraced_media_is_not_uploaded() {
         assert!(langfuse.requests_to(MEDIA).is_empty(), "{options:?}");
         assert!(langfuse.exports().is_empty());
     }
-    // A failed call is traced whatever the rate is, and then its picture is wanted too.
+    // A failed call is traced whatever the rate is, with its image.
     let model = Scripted::always(Reply::json(400, &json!({"error": {"message": "no"}})));
     let langfuse = langfuse(having_all);
     chat(&model, &langfuse, &["--sample", "0"]).run().code(4);

@@ -1,5 +1,5 @@
-//! The outbox: where spans wait that were not accepted, in which form, who may read it, and that a killed process
-//! loses nothing.
+//! The outbox for spans that were not accepted: its location, format and permissions, and that a killed process loses
+//! nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! What is left out of traces, recordings and the outbox, while the model and stdout get everything.
+//! Redaction of traces, recordings and the outbox; the model and stdout get everything.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::otlp::{Servers, Trace, attribute, attribute_json, attributes
 use crate::support::stand_in::Sandbox;
 use crate::support::untouched::Untouched;
 
-/// Put together here, so that nobody who searches the repository for keys finds one.
+/// Put together here, so that a search of the repository for keys finds none.
 fn github_key() -> String {
     ["gh", "p_0123456789abcdefghijklmnopqrstuvwxyz"].concat()
 }
@@ -24,7 +24,7 @@ fn said(trace: &Trace) -> String {
     format!("{trace:#?}")
 }
 
-/// The attributes of content: input, output and messages, whoever reads them.
+/// The attributes of content: input, output and messages.
 fn content(span: &Span) -> Vec<String> {
     const CONTENT: [&str; 4] = ["input", "output", "messages", "value"];
     let keys = attributes(&span.attributes).into_keys();
@@ -157,7 +157,7 @@ fn text_that_matches_a_pattern_is_nowhere_in_the_trace() {
         for (key, value) in attributes(&span.attributes) {
             let text = format!("{key} = {value}");
             assert!(!text.to_lowercase().contains("lovelace"), "{text}");
-            // A port is no text.
+            // A port is not text.
             assert!(key == "server.port" || !text.contains("1815"), "{text}");
         }
         for (key, value) in [

@@ -1,4 +1,5 @@
-//! Whose endpoint it is: the README's tables of providers and attributes, row by row, and the two surfaces of Azure.
+//! Recognition of providers: the README's tables of providers and attributes, row by row, and the two
+//! surfaces of Azure.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +23,7 @@ fn rows(columns: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// What stands between backticks.
+/// The text between backticks.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }

@@ -1,4 +1,4 @@
-//! Forward proxies that the environment names: they are used, passed by where they should be, and see no key of what
+//! Forward proxies that the environment names: they are used except for excluded hosts, and see no key in what
 //! they tunnel.
 
 use std::io::{self, BufReader, Read as _, Write as _};

@@ -1,5 +1,5 @@
-//! `langspan resend`: what waits is delivered once, to the destination of today's settings, and nothing that could
-//! not be delivered is lost.
+//! `langspan resend`: waiting spans are delivered once, to the destination of the current settings, and undelivered
+//! spans are kept.
 
 use std::collections::HashSet;
 use std::fs;

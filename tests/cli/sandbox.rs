@@ -1,4 +1,4 @@
-//! The sandbox's own answers, held against what a Langfuse 4.16 answered to the same requests.
+//! The sandbox's answers, compared with those of Langfuse 4.16 to the same requests.
 
 mod chat_model;
 mod ingest;

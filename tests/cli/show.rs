@@ -1,4 +1,4 @@
-//! `langspan show`: a trace read back by id or URL, told as rows or drawn.
+//! `langspan show`: a trace read back by id or URL, shown as rows or as a tree.
 
 use std::process::Command;
 use std::sync::Arc;

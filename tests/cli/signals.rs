@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: what had ended is accepted or in the outbox, and the exit code says which signal it was.
+//! SIGINT and SIGTERM: finished calls are accepted or in the outbox, and the exit code tells the signal.
 
 use std::io::Read as _;
 use std::process::{Child, Command, Output};

@@ -1,4 +1,4 @@
-//! Requests that a server finds too large or too mixed: they are cut until only what is refused for itself fails.
+//! Requests that a server refuses as too large or partly invalid: they are split until only the refused trace fails.
 
 use std::collections::BTreeSet;
 use std::fs;

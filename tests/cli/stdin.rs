@@ -1,4 +1,4 @@
-//! Where the prompt comes from: arguments, stdin, both, and what stdin may not be.
+//! The prompt: from arguments, stdin or both, and stdin that is refused.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -189,7 +189,7 @@ fn a_terminal_is_not_read_beside_arguments() {
     assert_eq!(servers.prompt(), "Hello");
 }
 
-/// Runs it at a terminal that nobody types at; none where `script` is not installed.
+/// Runs it at a terminal without input; `None` where `script` is not installed.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn at_a_terminal(call: &Langspan, arguments: &str) -> Option<Output> {
     let binary = call.command();

@@ -1,5 +1,5 @@
-//! Whom TLS trusts: the bundled roots, the system's store or what stands in its place, and the files that were named;
-//! to whom a client proves itself; and what is said when trust fails.
+//! TLS trust: the bundled roots, the system's store or its replacement, and named files; client certificates; and the
+//! messages when trust fails.
 
 use std::fs;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `--verify` on chat and replay: the read-back of `check`, looking around the times that the spans have.
+//! `--verify` on chat and replay: the read-back of `check`, in a window around the times of the spans.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

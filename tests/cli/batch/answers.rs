@@ -1,4 +1,4 @@
-//! What is written for each line, and that there is exactly one.
+//! The output: one line for each input line, and its content.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What a batch says and writes when it ends: the command that continues it, the summary, the remedies.
+//! What a batch prints and writes at its end: the command that continues it, the summary, the remedies.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

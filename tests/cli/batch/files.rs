@@ -1,4 +1,4 @@
-//! Which files a batch reads and writes, in which form, and which it refuses.
+//! Input and output files: their formats, and files that are refused.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -21,7 +21,7 @@ use crate::support::harness::{Ended, Langspan, wait_until};
 use crate::support::otlp::{Servers, traces_at};
 use crate::support::untouched::Untouched;
 
-/// A call whose servers must not be spoken to, and what it comes to.
+/// A call with servers that must not be contacted, and its result.
 #[track_caller]
 fn unsent(call: &Langspan, code: i32) -> Ended {
     let server = Untouched::start();
@@ -122,7 +122,7 @@ fn a_zstd_file_is_read_frame_by_frame_and_written() {
     let call = servers.call(&["batch", "in.zst", "-O", "out.jsonl.zst"]);
     let lines = two_lines();
     let (first, second) = lines.split_at(20);
-    // Before each frame stands one that readers skip.
+    // Before each frame is one that readers skip.
     let skipped = [
         &0x184d_2a53_u32.to_le_bytes()[..],
         &3_u32.to_le_bytes(),
@@ -389,7 +389,7 @@ fn special_files_are_written_directly() {
     ended.code(0).stdout("").stderr_has("2 lines: 2 answered");
     assert!(!Path::new("/dev/null.acks").exists());
 
-    // A pipe with a name, whose suffix says nothing.
+    // A named pipe, with a suffix that is ignored.
     let servers = echo();
     let call = named_batch(&servers, two_lines(), &["-O", "pipe.gz"]);
     let pipe = mkfifo(&call, "pipe.gz");

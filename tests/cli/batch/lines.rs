@@ -1,4 +1,4 @@
-//! What is asked for each line of the input, and what its trace is filed under.
+//! Input lines: the request and the trace fields of each.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -230,7 +230,7 @@ fn a_line_sets_the_fields_of_its_trace() {
     );
 }
 
-/// Lines that are no requests, and words of what is said of them.
+/// Lines that are not requests, and words of their errors.
 const INVALID: [(&str, &str); 19] = [
     ("nope", "JSON object"),
     ("[]", "JSON object"),
@@ -297,7 +297,7 @@ fn an_invalid_line_becomes_only_an_error_line() {
             message.contains(words) && !message.is_empty(),
             "{text}: {message}"
         );
-        // Which line it is stands beside the message; a count of its own would only mislead.
+        // The line number is beside the message; a second one would mislead.
         assert!(!message.contains("line 1"), "{text}: {message}");
         assert!(!ended.stdout.contains("0123456789"));
         assert!(

@@ -1,4 +1,4 @@
-//! What a batch refuses, shows or counts in place of, or beside, its answers.
+//! Options of a batch: `--strict`, `--limit`, `--dry-run`, `--record`, `--summary` and the like.
 
 use std::fs;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use crate::support::untouched::Untouched;
 const MIXED: &str =
     "{\"custom_id\":\"a\",\"prompt\":\"one\"}\n\nnope\n{\"prompt\":\"two\"}\n{\"prompt\":7}\n";
 
-/// A call whose servers must not be spoken to, and what it comes to.
+/// A call with servers that must not be contacted, and its result.
 #[track_caller]
 fn unsent(arguments: &[&str], input: &str, code: i32) -> Ended {
     let server = Untouched::start();

@@ -1,4 +1,4 @@
-//! `--shard`: shares of one input, each a run of its own, whose union is the whole.
+//! `--shard`: parts of one input that cover all of it, each a run of its own.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ fn three_at_once(call: impl Fn(u64) -> Langspan) -> Vec<BTreeMap<u64, Value>> {
 fn the_shards_cover_every_line_once() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
-    // A blank line counts, and one is no request.
+    // A blank line counts, and one line is not a request.
     let input = prompts(10).replace(&prompts(10).lines().nth(4).unwrap().to_owned(), "");
     let lines: Vec<u64> = (1..=10).filter(|line| *line != 5).collect();
     let parts = three_at_once(|index| {
@@ -167,7 +167,7 @@ fn the_shard_is_read_from_the_job_runner() {
             .into_keys()
             .collect();
         assert_eq!(found, share(index, count), "{shard} {variables:?}");
-        // A share that is continued is the same share, however it is told.
+        // A continued shard is the same, in whichever way it is given.
         let said = format!("{index}/{count}");
         let resumed = Langspan::new(&[
             "batch",

@@ -1,4 +1,4 @@
-//! The last stage: the canary comes back, and is what was sent.
+//! The last stage: the canary is read back and equals what was sent.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

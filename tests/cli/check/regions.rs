@@ -1,4 +1,5 @@
-//! A key is valid in one region of Langfuse Cloud: whose keys they are is found out, over https, with one question.
+//! A key is valid in one region of Langfuse Cloud: `check` asks each other region once, over https, whether the key is
+//! its own.
 
 use serde_json::json;
 

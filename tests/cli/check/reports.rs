@@ -1,4 +1,4 @@
-//! How a check is told: as text, as JSON, as JUnit, and to GitHub.
+//! Reports of a check: text, JSON, JUnit and GitHub annotations.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Every stage failing alone, against the sandbox as it is and with one answer changed.
+//! The failure of each stage: the sandbox with one answer changed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

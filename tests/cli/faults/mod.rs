@@ -1,6 +1,6 @@
-//! What can befall a delivery: one table, which is also a section of the README. Every fault meets a chat, a replayed
-//! recording and a resend; each time the exit code, the words, what the server received and what waits are looked at,
-//! and in the end every span is stored, once.
+//! Faults of a delivery: one table, which is also documentation. Each fault is tried with a chat, a replayed recording
+//! and a resend. The test checks the exit code, the messages, what the server received and what waits in the outbox; in
+//! the end every span is stored once.
 
 // Each fault with what follows from it.
 mod table;
@@ -135,7 +135,7 @@ fn silent() -> (String, Vec<Socket>) {
 }
 
 impl Fault {
-    /// The fault meets a command; a resend to a server without faults then mends it.
+    /// Runs a command against the fault, then a resend against a server without faults.
     fn befalls(&self, verb: Verb) {
         let case = format!("{} ({verb:?})", self.when);
         let memory = Memory::default();
@@ -179,7 +179,7 @@ impl Fault {
         );
     }
 
-    /// The cause and the remedy were said, in one line each, and where the spans wait.
+    /// Asserts that cause, remedy and outbox were printed, in one line each.
     fn assert_said(&self, ended: &Ended, url: &str, case: &str) {
         let line = |label: &str| {
             let found = ended.stderr.lines().find(|line| line.starts_with(label));

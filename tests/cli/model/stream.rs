@@ -57,7 +57,7 @@ fn a_server_that_refuses_stream_options_is_asked_again_without_them() {
             .call(&["chat", "--stream", "--retries", "0", "--json", "Hello"])
             .run();
         ended.code(0);
-        // The repeat is no attempt.
+        // The repeated request does not count as an attempt.
         assert_eq!(ended.json()["response"]["attempts"], 1);
         let asked = servers.asked();
         assert_eq!(asked.len(), 2);

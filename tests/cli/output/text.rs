@@ -35,7 +35,7 @@ fn streamed_text_ends_in_exactly_one_newline_wherever_it_is_cut() {
         let servers = streamed(&events);
         let ended = servers.call(&["chat", "--stream", "Hello"]).run();
         ended.code(0).stdout("one\ntwo\n");
-        // The trace has what the model said, newlines and all.
+        // The trace has the answer with all newlines.
         let output = attribute_json(&servers.trace().generation, "langfuse.observation.output");
         assert_eq!(output["content"], pieces.concat());
     }

@@ -1,4 +1,4 @@
-//! Exports that are taken: the attribute mapping, in both encodings.
+//! Accepted exports: the attribute mapping, in both encodings.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! The web pages: what they say, that nothing in them can run, and what a browser makes of them.
+//! The web pages: their content, that nothing in them can run, and how a browser shows them.
 
 use std::collections::HashSet;
 use std::env;

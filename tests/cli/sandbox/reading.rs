@@ -260,7 +260,7 @@ fn v3_reads_one_trace_with_its_observations() {
     assert_eq!(sandbox.get(OBSERVATIONS).status, 404);
 }
 
-/// Everything that is `expected` stands in `got`; lists of objects are compared by id.
+/// Everything in `expected` must be in `got`; lists of objects are compared by id.
 #[test]
 fn a_trace_without_costs_costs_zero() {
     let sandbox = Sandbox::start_with(&["--langfuse", "v3"]);

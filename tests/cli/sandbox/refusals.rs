@@ -1,4 +1,4 @@
-//! Exports that are not taken, each with the status and the words of the real server.
+//! Refused exports, each with the status and the message of the real server.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

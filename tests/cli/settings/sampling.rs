@@ -25,7 +25,7 @@ fn a_kill_switch_leaves_the_answer_and_sends_no_trace() {
                 .env("LANGFUSE_BASE_URL", langfuse.url())
                 .env(name, value)
         };
-        // Even without keys, which are wanted for nothing.
+        // Even without keys, which are not needed.
         call("text").run().code(0).stdout("hi\n");
         let ended = call("json").langfuse_at(langfuse.url()).run();
         ended.code(0);

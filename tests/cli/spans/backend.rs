@@ -6,7 +6,7 @@ use super::answer;
 use crate::support::harness::{Langspan, Reply, Scripted};
 use crate::support::otlp::{attribute_json, attributes, traces_at};
 
-/// A call whose spans go to a collector that is no Langfuse.
+/// A call that sends its spans to a collector other than Langfuse.
 fn call_to_a_collector(model: &Scripted, collector: &Scripted, arguments: &[&str]) -> Langspan {
     Langspan::new(arguments)
         .model_at(&format!("{}/v1", model.url()))

@@ -1,5 +1,5 @@
-//! What becomes of the traces of a batch: that each arrives once or waits, that nobody waits for them, and that a
-//! Langfuse that is slow or full slows the run down.
+//! Delivery of the traces of a batch: each arrives once or waits in the outbox, output does not wait for delivery, and
+//! a slow Langfuse slows the run down.
 
 // How traces are grouped, and back pressure.
 mod exports;

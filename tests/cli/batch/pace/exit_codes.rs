@@ -72,7 +72,7 @@ fn invalid_numbers_of_lines_are_refused() {
     }
 }
 
-/// What befalls a run.
+/// What goes wrong in a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Trouble {
     /// A line fails.

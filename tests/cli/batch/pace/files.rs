@@ -13,11 +13,11 @@ use crate::support::harness::{Ended, Langspan, Reply, completion, wait_until};
 use crate::support::memory::Memory;
 use crate::support::otlp::traces_at;
 
-/// A run whose output cannot hold all lines.
+/// A run with an output too small for all lines.
 fn cramped(call: &Langspan, blocks: u32) -> Ended {
     let mut command = std::process::Command::new("sh");
     let inner = call.command();
-    // A file that would grow beyond the limit is an error to whoever ignores the signal.
+    // With the signal ignored, a write beyond the limit is an error.
     command
         .args([
             "-c",
@@ -41,7 +41,7 @@ fn a_full_output_file_ends_the_run_which_can_be_continued() {
     const COUNT: usize = 300;
     let text = "x".repeat(2000);
     let mut servers = servers(move |_, _| Reply::json(200, &completion(&text)));
-    // It tells which traces have arrived of the lines that were written last.
+    // It knows which traces of the last lines have arrived.
     servers.langfuse = langfuse(&Memory::default());
     let call = batch_of(
         &servers,

@@ -1,4 +1,4 @@
-//! What a continued run does not believe.
+//! State of the acks and the outbox that does not match the output.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -202,7 +202,7 @@ fn a_run_with_other_settings_or_input_is_not_continued() {
     refused(&of("r", "m1", SAME), &["1 line"]);
     silent.assert_untouched();
 
-    // Appended lines are asked; so is what stands behind a last line that had no end.
+    // Appended lines are asked, also after a last line without a newline.
     call.file("in.jsonl", prompts(6));
     again(&call, model.url(), langfuse.url(), &of("r", "m1", SAME))
         .run()

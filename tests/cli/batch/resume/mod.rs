@@ -1,5 +1,5 @@
-//! `--resume`: a run goes on after a kill, a failure or a signal. Nothing that was answered is asked again, nothing is
-//! missing or twice, and every trace arrives once.
+//! `--resume` after a kill, a failure or a signal: no answered line is asked again, no line is missing or duplicated,
+//! and every trace arrives once.
 
 // Continuing after a kill.
 mod kill;
@@ -11,7 +11,7 @@ mod outbox;
 mod retry_errors;
 // Two runs of one output, and the commands that a run prints.
 mod commands;
-// What a continued run does not believe.
+// State of the acks and the outbox that does not match the output.
 mod distrust;
 
 use std::collections::BTreeMap;
