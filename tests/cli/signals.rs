@@ -1,4 +1,4 @@
-//! SIGHUP, SIGINT and SIGTERM: what had ended is accepted or in the outbox, and the exit code says which signal it was.
+//! SIGHUP, SIGINT and SIGTERM: finished calls are accepted or in the outbox, and the exit code tells the signal.
 
 use std::io::Read as _;
 use std::process::{Child, Command, Output, Stdio};
@@ -53,7 +53,7 @@ fn a_signal_during_the_model_call_leaves_a_trace_that_says_so() {
 }
 
 #[test]
-fn json_tells_of_the_signal() {
+fn json_reports_the_signal() {
     for (signal, code) in SIGNALS {
         let (model, sandbox) = (thinking(), Sandbox::start());
         let call = Langspan::new(&["chat", "--no-stdin", "-o", "json", "Hello"])
@@ -69,7 +69,7 @@ fn json_tells_of_the_signal() {
 }
 
 #[test]
-fn what_was_streamed_before_the_signal_stays_in_the_trace() {
+fn text_streamed_before_a_signal_is_in_the_trace() {
     let chunk = json!({
         "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m",
         "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hel"}, "finish_reason": null}],
@@ -189,7 +189,7 @@ fn a_signal_while_waiting_for_readability_ends_the_wait() {
 }
 
 #[test]
-fn of_several_documents_those_that_ended_are_delivered_and_the_rest_is_not_begun() {
+fn a_signal_delivers_finished_documents_and_starts_no_other() {
     let model = Scripted::start(|_, count| match count {
         0 => Reply::json(200, &completion("hi")),
         _ => Reply::Hang,
