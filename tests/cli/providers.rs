@@ -1,4 +1,4 @@
-//! Providers: the tables of `langspan help mapping`, row by row, and the two APIs of Azure.
+//! Recognition of providers: the tables of `langspan help mapping`, row by row, and the two APIs of Azure.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ fn rows(columns: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// What stands between backticks.
+/// The text between backticks.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -80,7 +80,7 @@ fn every_endpoint_of_the_topic_has_its_name() {
 }
 
 #[test]
-fn hosts_that_only_look_like_a_provider_are_none() {
+fn hosts_that_only_look_like_a_provider_are_not_recognized() {
     for host in [
         "api.openai.com.example",
         "notopenrouter.ai",
