@@ -19,6 +19,9 @@ pub struct Setup {
     pub clients: Clients,
     /// The file of `--record`.
     pub record: Option<RecordFile>,
+    pub is_sandbox: bool,
+    /// Whether nothing is sent (`--dry-run`).
+    pub is_dry: bool,
 }
 
 impl Setup {
@@ -54,6 +57,8 @@ impl Setup {
         Ok(Self {
             clients: Clients::new(&settings, proxies, console)?,
             record,
+            is_sandbox: options.sandbox,
+            is_dry: options.dry_run,
             settings,
         })
     }

@@ -7,19 +7,18 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::api::{Api, ApiError};
 use crate::http::url::parse_http_url;
-use crate::http::{TransportError, read_body, retry_after};
+use crate::http::{Backoff, TransportError, read_body, retry_after};
+use crate::langfuse::api::{Api, ApiError, retried};
 use crate::trace::media::Media;
 
 const PATH: &str = "/api/public/media";
-/// How often each step is tried.
-const TRIES: u32 = 3;
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// How long the content itself may take.
+/// How often each step is repeated.
+const RETRIES: u32 = 2;
+/// The time for the content itself.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
-/// The most that is read of a store's complaint.
-const MOST_BYTES: usize = 4096;
+/// The most bytes that are read of a store's error.
+const MAX_ERROR_BYTES: usize = 4096;
 
 /// The observation that shows the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +63,10 @@ impl Api {
             "observationId": owner.observation_id,
             "field": field.name(),
         });
-        let answer = retried(|| self.send(Method::POST, PATH, &announcement)).await?;
+        let answer = retried(RETRIES, Backoff::default(), || {
+            self.send(Method::POST, PATH, &announcement)
+        })
+        .await?;
         // It goes into a path and into the reference.
         let fits = |id: &&str| {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -86,7 +88,10 @@ impl Api {
         let content_type = media.content_type;
         // Counted references, so that another try costs no copy.
         let bytes = bytes::Bytes::from(media.bytes);
-        let put = retried(|| self.put(url, &content_type, &hash, bytes.clone())).await;
+        let put = retried(RETRIES, Backoff::default(), || {
+            self.put(url, &content_type, &hash, bytes.clone())
+        })
+        .await;
         let (status, error) = match &put {
             Ok(status) => (Some(status.as_u16()), None),
             Err(error) => (error.status, Some(error.message.as_str())),
@@ -99,7 +104,10 @@ impl Api {
                 "uploadTimeMs": u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
             });
             let path = format!("{PATH}/{id}");
-            let reported = retried(|| self.send(Method::PATCH, &path, &report)).await;
+            let reported = retried(RETRIES, Backoff::default(), || {
+                self.send(Method::PATCH, &path, &report)
+            })
+            .await;
             put?;
             reported.map(drop)
         } else {
@@ -142,7 +150,9 @@ impl Api {
             return Ok(status);
         }
         let wait = retry_after(response.headers());
-        let words = read_body(response, MOST_BYTES).await.unwrap_or_default();
+        let words = read_body(response, MAX_ERROR_BYTES)
+            .await
+            .unwrap_or_default();
         let words = self.console.clean(&String::from_utf8_lossy(&words));
         Err(ApiError {
             status: Some(status.as_u16()),
@@ -150,29 +160,4 @@ impl Api {
             ..ApiError::unanswered(format!("the media store {host} answered {status}: {words}"))
         })
     }
-}
-
-/// Tries again what a busy or broken server may yet do.
-async fn retried<T, F>(attempt: impl Fn() -> F) -> Result<T, ApiError>
-where
-    F: Future<Output = Result<T, ApiError>>,
-{
-    let mut tries = 1;
-    let mut wait = FIRST_WAIT;
-    loop {
-        match attempt().await {
-            Err(error) if tries < TRIES && is_passing(&error) => {
-                tokio::time::sleep(error.wait.unwrap_or(wait)).await;
-            }
-            ended => return ended,
-        }
-        tries += 1;
-        wait *= 2;
-    }
-}
-
-fn is_passing(error: &ApiError) -> bool {
-    error
-        .status
-        .is_none_or(|status| status == 429 || status >= 500)
 }

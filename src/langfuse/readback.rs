@@ -9,13 +9,14 @@ use opentelemetry_sdk::trace::SpanData;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::api::{Api, ApiError, Place};
-use super::row::Row;
-use super::stored_environment;
+use crate::http::Backoff;
+use crate::langfuse::api::{Api, ApiError, TraceQuery};
+use crate::langfuse::row::Row;
+use crate::langfuse::stored_environment;
 
-/// The waits between two looks for a trace, the last one repeated: well inside the 30 requests a minute of Langfuse
-/// Cloud's smallest plan.
-const POLL_WAITS_MS: [u64; 6] = [250, 500, 1000, 2000, 3000, 5000];
+/// The waits between two looks for a trace: well within the 30 requests a minute of Langfuse Cloud's smallest plan.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Spans of one trace, and the times to look around.
 #[derive(Clone, Debug)]
@@ -50,8 +51,8 @@ pub struct Difference {
 }
 
 impl Wanted {
-    fn place(&self) -> Place {
-        Place {
+    fn query(&self) -> TraceQuery {
+        TraceQuery {
             trace_id: self.trace_id.clone(),
             window: Some((self.from, self.to)),
         }
@@ -69,7 +70,7 @@ impl Wanted {
 /// Looks for spans until all can be read or `deadline` has come.
 pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant) -> Readback {
     let is_whole = |rows: &[Row]| wanted.found_in(rows) == wanted.span_ids.len();
-    match poll(api, &wanted.place(), deadline, is_whole).await {
+    match poll(api, &wanted.query(), deadline, is_whole).await {
         Poll::Enough(rows) => Readback::Readable(rows),
         Poll::Refused(error) => Readback::Refused(error),
         Poll::TimeUp { rows, error } => Readback::Missing {
@@ -95,15 +96,14 @@ pub enum Poll {
 /// Looks for a trace until there `is_enough` of it, or `deadline` has come.
 pub async fn poll(
     api: &Api,
-    place: &Place,
+    query: &TraceQuery,
     deadline: Instant,
     is_enough: impl Fn(&[Row]) -> bool,
 ) -> Poll {
-    let mut waits = POLL_WAITS_MS.iter().copied().map(Duration::from_millis);
-    let mut wait = Duration::ZERO;
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let (mut rows, mut error) = (Vec::new(), None);
     loop {
-        let asked = match timeout_at(deadline, api.rows(place)).await {
+        let asked = match timeout_at(deadline, api.rows(query)).await {
             Ok(Ok(read)) if is_enough(&read) => return Poll::Enough(read),
             Ok(Ok(read)) => {
                 (rows, error) = (read, None);
@@ -120,8 +120,7 @@ pub async fn poll(
                 return Poll::TimeUp { rows, error };
             }
         };
-        wait = waits.next().unwrap_or(wait);
-        let pause = asked.map_or(wait, |asked| asked.max(wait));
+        let pause = asked.unwrap_or_default().max(backoff.next_wait());
         if Instant::now() + pause >= deadline {
             return Poll::TimeUp { rows, error };
         }
@@ -134,7 +133,7 @@ pub async fn poll(
 /// # Errors
 /// When the question was not answered.
 pub async fn known(api: &Api, wanted: &Wanted) -> Result<HashSet<String>, ApiError> {
-    let rows = api.rows(&wanted.place()).await?;
+    let rows = api.rows(&wanted.query()).await?;
     Ok(rows.iter().map(|row| row.id().to_owned()).collect())
 }
 

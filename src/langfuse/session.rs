@@ -1,19 +1,20 @@
-//! What a Langfuse knows of a whole session: how many traces, and which spans.
+//! What Langfuse knows of a whole session: the number of its traces, and their spans.
 //!
-//! A session may hold a million traces, so nothing is gathered here, and a question that fails in passing is asked
-//! again instead of beginning anew.
+//! A session may have a million traces, so nothing is collected here, and a page that fails is asked for again
+//! instead of starting over.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::api::{Api, ApiError, Credentials, widened};
+use crate::http::Backoff;
+use crate::langfuse::api::{Api, ApiError, Credentials, Interface, retried, widened};
 
-/// The waits before a question is asked again, unless the server asks for a longer one.
-const RETRY_WAITS_MS: [u64; 5] = [250, 500, 1000, 2000, 4000];
-/// A server that asks for more is not waited for.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// How often a failed request is repeated.
+const RETRIES: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// The most traces that are counted at once: the database behind a Langfuse estimates distinct values above 65,536,
 /// and below takes two for the same once in four billion pairs.
 const COUNTED_AT_ONCE: u64 = 16_384;
@@ -54,18 +55,11 @@ impl Api {
             from,
             to,
         };
-        let first = if self.is_legacy {
-            self.legacy_count(session).await
-        } else {
-            self.distinct_traces(session).await
-        };
-        match first {
-            Err(error) if error.is_unserved() && self.is_legacy => {
-                self.distinct_traces(session).await
-            }
-            Err(error) if error.is_unserved() => self.legacy_count(session).await,
-            answer => answer,
-        }
+        self.ask_either(async |interface| match interface {
+            Interface::V2 => self.distinct_traces(session).await,
+            Interface::Legacy => self.legacy_count(session).await,
+        })
+        .await
     }
 
     /// Tells `found` the trace id and the span id of every span of `session` that the server knows and that starts
@@ -88,18 +82,11 @@ impl Api {
             from,
             to,
         };
-        let first = if self.is_legacy {
-            self.legacy_spans(session, &mut found).await
-        } else {
-            self.observed_spans(session, &mut found).await
-        };
-        match first {
-            Err(error) if error.is_unserved() && self.is_legacy => {
-                self.observed_spans(session, &mut found).await
-            }
-            Err(error) if error.is_unserved() => self.legacy_spans(session, &mut found).await,
-            answer => answer,
-        }
+        self.ask_either(async |interface| match interface {
+            Interface::V2 => self.observed_spans(session, &mut found).await,
+            Interface::Legacy => self.legacy_spans(session, &mut found).await,
+        })
+        .await
     }
 
     /// By v2 metrics: in one question, or, when there are too many to be counted at once, in parts by the first
@@ -230,21 +217,11 @@ impl Api {
 
     /// Asks until there is an answer, or it is clear that there will be none.
     async fn get_repeatedly(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ApiError> {
-        let mut waits = RETRY_WAITS_MS.into_iter().map(Duration::from_millis);
-        loop {
-            let error = match self.get(path, query, Credentials::Keys).await {
-                Err(error) if error.is_passing() => error,
-                answer => return answer,
-            };
-            let Some(wait) = waits.next() else {
-                return Err(error);
-            };
-            let wait = error.wait.map_or(wait, |asked| asked.max(wait));
-            if wait > LONGEST_WAIT {
-                return Err(error);
-            }
-            tokio::time::sleep(wait).await;
-        }
+        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        retried(RETRIES, backoff, || {
+            self.get(path, query, Credentials::Keys)
+        })
+        .await
     }
 }
 
