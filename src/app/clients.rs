@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::app::uploads::Uploads;
 use crate::console::Console;
-use crate::delivery::{Encoder, Exporter, OtlpClient, Outbox, Outcome, StoreError};
+use crate::delivery::{Encoder, Exporter, OtlpClient, Outbox, OutboxError, Outcome};
 use crate::failure::{Failure, Kind};
 use crate::http::{self, CONNECT_TIMEOUT, Proxies, TlsFiles};
 use crate::langfuse::Api;
@@ -126,10 +126,10 @@ pub fn api(destination: &Destination, http: &reqwest::Client, console: &Console)
     ))
 }
 
-fn open_outbox(place: Option<&OutboxPlace>) -> Result<Outbox, StoreError> {
-    let OutboxPlace { dir, max_bytes } = place.ok_or(StoreError::Disabled)?;
-    let dir = dir.clone().map_err(StoreError::NoFolder)?;
-    Outbox::open(&dir, *max_bytes).map_err(|error| StoreError::Unusable {
+fn open_outbox(place: Option<&OutboxPlace>) -> Result<Outbox, OutboxError> {
+    let OutboxPlace { dir, max_bytes } = place.ok_or(OutboxError::Disabled)?;
+    let dir = dir.clone().map_err(OutboxError::NoFolder)?;
+    Outbox::open(&dir, *max_bytes).map_err(|error| OutboxError::Unusable {
         error: Arc::new(error),
         dir,
     })

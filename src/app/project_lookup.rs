@@ -1,4 +1,4 @@
-//! The question which project the keys belong to: asked once a run, beside the first model call.
+//! Asks which project the keys belong to: once in a run, during the first model call.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub enum ProjectLookup {
 }
 
 impl ProjectLookup {
-    /// Asks, unless it has been asked.
+    /// Asks, unless that was done.
     pub fn start(&mut self, api: &Api) {
         if matches!(self, Self::NotAsked) {
             let api = api.clone();

@@ -1,5 +1,5 @@
-//! What every run of model calls begins with: its settings are resolved, the files that it will write opened, and
-//! the means to send made.
+//! The start of every run that calls a model: resolves the settings, opens the files that will be written, and makes the
+//! clients.
 
 use crate::app::attachments;
 use crate::app::clients::Clients;
@@ -26,7 +26,7 @@ pub struct Setup {
 
 impl Setup {
     /// # Errors
-    /// When a setting is missing or malformed, or a file cannot be opened. Nothing was sent then.
+    /// If a setting is missing or malformed, or a file cannot be opened. Nothing has been sent then.
     pub async fn open(
         options: &cli::RunArgs,
         defaults: &CommandDefaults,

@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use crate::failure::{Failure, Signal};
 
-/// SIGINT and SIGTERM, from the moment that it is made.
+/// Receives SIGINT and SIGTERM from its creation on.
 #[derive(Debug)]
 pub struct SignalListener {
     interrupt: Stream,
@@ -15,7 +15,7 @@ pub struct SignalListener {
 
 impl SignalListener {
     /// # Errors
-    /// When the signals cannot be listened to.
+    /// If the signals cannot be received.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,

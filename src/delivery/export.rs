@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::delivery::client::OtlpClient;
 use crate::delivery::encode::Encoder;
-use crate::delivery::outbox::{EntryMeta, Outbox, PendingEntry, StoreError};
+use crate::delivery::outbox::{EntryMeta, Outbox, OutboxError, PendingEntry};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
@@ -33,7 +33,7 @@ pub enum Stored {
     /// They are in this entry of the outbox.
     Kept { entry: String, path: PathBuf },
     /// They are nowhere.
-    Lost(StoreError),
+    Lost(OutboxError),
 }
 
 /// When spans are put into the outbox.
@@ -51,7 +51,7 @@ pub struct Exporter {
     pub encoder: Encoder,
     /// An error is the outcome of every delivery, as when there are no keys.
     pub client: Result<OtlpClient, Outcome>,
-    pub outbox: Result<Outbox, StoreError>,
+    pub outbox: Result<Outbox, OutboxError>,
     /// The public key of the project that the spans are for.
     pub public_key: Option<String>,
 }
@@ -72,7 +72,7 @@ impl Exporter {
             Ok(payload) => self.deliver(&payload, deadline, policy, cancel).await,
             Err(error) => Delivery {
                 outcome: Outcome::Unsent(error.to_string()),
-                stored: Stored::Lost(StoreError::Unencodable(error)),
+                stored: Stored::Lost(OutboxError::Unencodable(error)),
                 unaccepted: traces,
             },
         }
@@ -108,7 +108,7 @@ impl Exporter {
     }
 
     /// Writes a request to the outbox, where it is marked as under way.
-    fn store(&self, payload: &Payload) -> Result<PendingEntry, StoreError> {
+    fn store(&self, payload: &Payload) -> Result<PendingEntry, OutboxError> {
         let outbox = self.outbox.as_ref().map_err(Clone::clone)?;
         let endpoint = self.client.as_ref().map(|client| &client.endpoint.url);
         let meta = EntryMeta {
@@ -131,7 +131,7 @@ impl Exporter {
     }
 
     /// Keeps what was not accepted for `resend`.
-    fn keep(&self, pending: Result<PendingEntry, StoreError>, result: &DeliveryResult) -> Stored {
+    fn keep(&self, pending: Result<PendingEntry, OutboxError>, result: &DeliveryResult) -> Stored {
         let cause = result.outcome.describe();
         // A server may repeat a secret in its answer.
         let cause = match &self.client {

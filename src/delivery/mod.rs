@@ -46,7 +46,7 @@ pub mod result;
 pub use client::{OtlpClient, OtlpEndpoint, PROOF_OF_ABSENCE, Protocol};
 pub use encode::Encoder;
 pub use export::{Delivery, Exporter, OutboxPolicy, Stored};
-pub use outbox::{Outbox, StoreError};
+pub use outbox::{Outbox, OutboxError};
 pub use outcome::Outcome;
 pub use payload::{MAX_REQUEST_BYTES, MAX_REQUEST_SPANS};
 pub use result::DeliveryResult;

@@ -55,7 +55,7 @@ pub struct EntryMeta {
 
 /// Why spans could not be put into the outbox.
 #[derive(Clone, Debug)]
-pub enum StoreError {
+pub enum OutboxError {
     /// The run has no outbox.
     Disabled,
     /// No folder for the outbox is known.
@@ -77,7 +77,7 @@ pub enum StoreError {
     Unencodable(EncodeError),
 }
 
-impl fmt::Display for StoreError {
+impl fmt::Display for OutboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disabled => f.write_str("there is no outbox (--no-outbox, --sandbox)"),
@@ -99,7 +99,7 @@ impl fmt::Display for StoreError {
     }
 }
 
-impl std::error::Error for StoreError {}
+impl std::error::Error for OutboxError {}
 
 impl EntryMeta {
     /// Describes the spans of `payloads`; returns whether their number differs from before.
@@ -139,7 +139,7 @@ impl Outbox {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn store(&self, payload: &Payload, meta: EntryMeta) -> Result<PendingEntry, StoreError> {
+    pub fn store(&self, payload: &Payload, meta: EntryMeta) -> Result<PendingEntry, OutboxError> {
         self.try_store(payload, meta)
             .map_err(|error| self.unwritable(error))
     }
@@ -165,8 +165,8 @@ impl Outbox {
         })
     }
 
-    fn unwritable(&self, error: io::Error) -> StoreError {
-        StoreError::Unwritable {
+    fn unwritable(&self, error: io::Error) -> OutboxError {
+        OutboxError::Unwritable {
             dir: self.dir.clone(),
             error: Arc::new(error),
         }
@@ -331,7 +331,7 @@ impl PendingEntry {
         remaining: &[Payload],
         cause: &str,
         is_ambiguous: bool,
-    ) -> Result<(String, PathBuf), StoreError> {
+    ) -> Result<(String, PathBuf), OutboxError> {
         self.is_finished = true;
         if self.meta.describe(remaining) {
             let pending = self.outbox.path(&self.id, PENDING);
@@ -343,14 +343,14 @@ impl PendingEntry {
     }
 
     /// Makes the entry one that waits, unless the outbox is full.
-    fn finish(&mut self, cause: &str, is_ambiguous: bool) -> Result<PathBuf, StoreError> {
+    fn finish(&mut self, cause: &str, is_ambiguous: bool) -> Result<PathBuf, OutboxError> {
         self.meta.cause = Some(cause.to_owned());
         self.meta.ambiguous_since = is_ambiguous.then(Timestamp::now);
         let max_bytes = self.outbox.max_bytes;
         // The entry's own files are in the folder already.
         let finished = match self.outbox.used() {
             Ok(used) if used > max_bytes => match self.remove() {
-                Ok(()) => return Err(StoreError::Full { max_bytes }),
+                Ok(()) => return Err(OutboxError::Full { max_bytes }),
                 Err(error) => Err(error),
             },
             Ok(_) => self.sync_and_rename(),

@@ -231,7 +231,7 @@ impl Payload {
         (rest.span_count() > 0).then_some(rest)
     }
 
-    /// How many traces the request holds.
+    /// The number of traces in the request.
     pub fn trace_count(&self) -> usize {
         self.spans()
             .map(|span| &span.trace_id)

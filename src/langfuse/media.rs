@@ -1,4 +1,4 @@
-//! The media API of a Langfuse: content is announced, put where the answer says, and reported as being there.
+//! Langfuse's media API: content is announced, put into the store that the answer names, and reported as uploaded.
 
 use std::time::{Duration, Instant};
 
@@ -44,11 +44,10 @@ impl Field {
 }
 
 impl Api {
-    /// Makes sure that the Langfuse has `media` and knows whose it is; returns the id that it goes by. Content that is
-    /// there already is not sent again.
+    /// Uploads `media` for an observation, unless Langfuse has the content already. Returns its id.
     ///
     /// # Errors
-    /// When a step of it is refused or unanswered, after as many tries as help.
+    /// If a step is refused, or still fails after the retries.
     pub async fn upload(
         &self,
         media: Media,
@@ -67,13 +66,13 @@ impl Api {
             self.send(Method::POST, PATH, &announcement)
         })
         .await?;
-        // It goes into a path and into the reference.
+        // The id becomes part of a path and of the reference.
         let fits = |id: &&str| {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
             !id.is_empty() && id.bytes().all(fits)
         };
         let id = answer["mediaId"].as_str().filter(fits).ok_or_else(|| {
-            ApiError::foreign("the media API answered without the id of the content".to_owned())
+            ApiError::foreign("the answer of the media API has no media id".to_owned())
         })?;
         if let Some(url) = answer["uploadUrl"].as_str() {
             self.put_and_report(url, media, id).await?;
@@ -81,12 +80,12 @@ impl Api {
         Ok(id.to_owned())
     }
 
-    /// Puts the content into its store and reports what came of it: without the report it counts as not there.
+    /// Puts the content into its store and reports the result: without the report, Langfuse treats it as missing.
     async fn put_and_report(&self, url: &str, media: Media, id: &str) -> Result<(), ApiError> {
         let start = Instant::now();
         let hash = media.sha256();
         let content_type = media.content_type;
-        // Counted references, so that another try costs no copy.
+        // Reference-counted, so that a retry does not copy the content.
         let bytes = bytes::Bytes::from(media.bytes);
         let put = retried(RETRIES, Backoff::default(), || {
             self.put(url, &content_type, &hash, bytes.clone())
@@ -115,8 +114,8 @@ impl Api {
         }
     }
 
-    /// Puts the content where a signed URL says: that is another server, which is not sent the keys. A store of Google
-    /// refuses the headers that those of Amazon and Azure want.
+    /// Puts the content to a signed URL. This is another server, so it does not get the keys. Google's store refuses the
+    /// headers that Amazon's and Azure's require.
     async fn put(
         &self,
         url: &str,
@@ -125,9 +124,9 @@ impl Api {
         bytes: bytes::Bytes,
     ) -> Result<StatusCode, ApiError> {
         let url = parse_http_url(url)
-            .map_err(|error| ApiError::foreign(format!("the upload URL is wrong: {error}")))?;
+            .map_err(|error| ApiError::foreign(format!("the upload URL is invalid: {error}")))?;
         let host = url.host_str().unwrap_or_default().to_owned();
-        // The query signs the request: who sees it may upload too.
+        // Not shown: anyone who has the signed query can upload.
         self.console.detail(1, || {
             format!("> PUT {host}{} ({} bytes)", url.path(), bytes.len())
         });

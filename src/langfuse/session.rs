@@ -15,14 +15,14 @@ use crate::langfuse::api::{Api, ApiError, Credentials, Interface, retried, widen
 const RETRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
-/// The most traces that are counted at once: the database behind a Langfuse estimates distinct values above 65,536,
-/// and below takes two for the same once in four billion pairs.
+/// The most traces that are counted at once: Langfuse's database estimates distinct values above 65,536, and below
+/// that mistakes two for the same once in four billion pairs.
 const COUNTED_AT_ONCE: u64 = 16_384;
-/// Of 32 hex digits.
+/// A trace id has 32 hex digits.
 const LONGEST_PREFIX: usize = 32;
-/// Rows of one page of v2 observations, the most that it gives.
+/// The largest page of v2 observations, in rows.
 const PAGE_ROWS: &str = "1000";
-/// Traces of one page of the legacy list, the most that it gives.
+/// The largest page of the legacy list, in traces.
 const LEGACY_PAGE_TRACES: &str = "100";
 
 /// A session, and the times between which its spans start.
@@ -37,12 +37,12 @@ impl Api {
     /// The number of distinct traces of `session` with a span that starts between `from` and `to`, or up to five
     /// minutes around.
     ///
-    /// A count of many thousands may in rare cases be one too small, and where it is too large to be taken at once,
-    /// only traces whose ids are lower-case hex are in it: before anything is called missing,
-    /// [`session_spans`](Self::session_spans) tells exactly.
+    /// A count of many thousands may, rarely, be one too small. A count that is too large to be taken at once includes
+    /// only traces with lower-case hex ids. [`session_spans`](Self::session_spans) is exact: ask it before anything is
+    /// reported as missing.
     ///
     /// # Errors
-    /// When the server refuses the keys, or the question was not answered although it was repeated.
+    /// If the server refuses the keys, or the request still fails after the retries.
     pub async fn trace_count(
         &self,
         session: &str,
@@ -62,13 +62,13 @@ impl Api {
         .await
     }
 
-    /// Tells `found` the trace id and the span id of every span of `session` that the server knows and that starts
-    /// between `from` and `to`, or up to five minutes around; in no certain order, and a span that was sent twice
-    /// perhaps twice. One page at a time is held in memory.
+    /// Calls `found` with the trace id and the span id of every span of `session` that the server knows and that starts
+    /// between `from` and `to`, or up to five minutes around. The order is not defined, and a span that was sent twice
+    /// may be reported twice. Only one page is in memory at a time.
     ///
     /// # Errors
-    /// When the server refuses the keys, or a page was not answered although it was asked for repeatedly: what was
-    /// told until then is not the whole.
+    /// If the server refuses the keys, or a page still fails after the retries: the spans reported until then are not
+    /// all.
     pub async fn session_spans(
         &self,
         session: &str,
@@ -89,8 +89,7 @@ impl Api {
         .await
     }
 
-    /// By v2 metrics: in one question, or, when there are too many to be counted at once, in parts by the first
-    /// digits of the trace ids.
+    /// By v2 metrics: in one request, or, if there are too many for one, in parts by the first digits of the trace ids.
     async fn distinct_traces(&self, session: Session<'_>) -> Result<u64, ApiError> {
         let mut parts = vec![String::new()];
         let mut total = 0;
@@ -139,15 +138,15 @@ impl Api {
             .await
     }
 
-    /// The one number that a metrics query without dimensions asks for.
+    /// The single number that a metrics query without dimensions returns.
     async fn measure(&self, path: &str, query: &Value, name: &str) -> Result<u64, ApiError> {
         let query = query.to_string();
         let body = self.get_repeatedly(path, &[("query", &query)]).await?;
         match &body["data"] {
-            // There is nothing to count.
+            // Nothing was counted.
             Value::Array(rows) if rows.is_empty() => Ok(0),
             rows => count(&rows[0][name])
-                .ok_or_else(|| ApiError::foreign(format!("{path} answered with no {name}"))),
+                .ok_or_else(|| ApiError::foreign(format!("{path} answered without {name}"))),
         }
     }
 
@@ -169,7 +168,7 @@ impl Api {
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let body = self.get_repeatedly(path, &query).await?;
             for row in rows(path, &body)? {
-                tell(found, &row["traceId"], &row["id"]);
+                report(found, &row["traceId"], &row["id"]);
             }
             match body["meta"]["cursor"].as_str() {
                 None => return Ok(()),
@@ -195,7 +194,7 @@ impl Api {
                 ("fromTimestamp", session.from),
                 ("toTimestamp", session.to),
                 ("fields", "core,observations"),
-                // Oldest first, so that what arrives meanwhile moves no page.
+                // Oldest first, so that new traces do not move the pages.
                 ("orderBy", "timestamp.asc"),
                 ("limit", LEGACY_PAGE_TRACES),
                 ("page", &number),
@@ -204,7 +203,7 @@ impl Api {
             let traces = rows(path, &body)?;
             for trace in traces {
                 for span in trace["observations"].as_array().into_iter().flatten() {
-                    tell(found, &trace["id"], span);
+                    report(found, &trace["id"], span);
                 }
             }
             let pages = body["meta"]["totalPages"].as_u64().unwrap_or(u64::MAX);
@@ -236,15 +235,15 @@ fn rows<'a>(path: &str, body: &'a Value) -> Result<&'a [Value], ApiError> {
     rows.ok_or_else(|| ApiError::foreign(format!("{path} answered with no rows")))
 }
 
-/// Tells of a span, unless the server made it up.
-fn tell(found: &mut impl FnMut(&str, &str), trace: &Value, span: &Value) {
+/// Reports a span, unless the server added it itself.
+fn report(found: &mut impl FnMut(&str, &str), trace: &Value, span: &Value) {
     match (trace.as_str(), span.as_str()) {
         (Some(trace), Some(span)) if !span.starts_with("t-") => found(trace, span),
         _ => {}
     }
 }
 
-/// A count, which older servers give as text.
+/// A count, which older servers return as text.
 fn count(value: &Value) -> Option<u64> {
     value
         .as_u64()
@@ -343,8 +342,8 @@ mod tests {
     async fn spans(api: &Api, session: &str) -> Result<Vec<(String, String)>, ApiError> {
         let (from, to) = window();
         let mut found = Vec::new();
-        let tell = |trace: &str, span: &str| found.push((trace.to_owned(), span.to_owned()));
-        api.session_spans(session, from, to, tell).await?;
+        let record = |trace: &str, span: &str| found.push((trace.to_owned(), span.to_owned()));
+        api.session_spans(session, from, to, record).await?;
         Ok(found)
     }
 
@@ -386,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_version_tells_whichever_was_expected() {
+    async fn every_version_is_read_whichever_was_expected() {
         for version in [LangfuseVersion::V4, LangfuseVersion::V3] {
             let (url, _store) = sandbox(version).await;
             send(&url, "run", 0..3, 2).await;
@@ -427,7 +426,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_starts_outside_of_the_window_is_not_told() {
+    async fn spans_outside_the_window_are_not_reported() {
         let (url, _store) = sandbox(LangfuseVersion::V4).await;
         send(&url, "run", 0..1, 1).await;
         let at = |minutes: i64| Timestamp::from_second(START + minutes * 60).unwrap();
@@ -442,13 +441,13 @@ mod tests {
         }
     }
 
-    /// A server's database estimates: of 20,000 traces it says 20,117.
+    /// The server's database estimates 20,117 for 20,000 traces.
     #[tokio::test]
-    async fn what_is_too_much_for_one_count_is_counted_in_parts() {
+    async fn too_many_traces_for_one_count_are_counted_in_parts() {
         let (api, asked) = scripted(|_, query, _| {
             let is_part = query[0].1.contains("starts with");
             let count = if is_part { 1250 } else { 20_117 };
-            // Some versions write counts as text.
+            // Some versions return counts as text.
             json_answer(200, &json!({"data": [{"uniq_traceId": count.to_string()}]}))
         })
         .await;
@@ -467,7 +466,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_that_fails_in_passing_is_asked_for_again() {
+    async fn a_page_that_fails_temporarily_is_asked_for_again() {
         let (api, asked) = scripted(|_, query, n| {
             let is_second = query.iter().any(|(name, _)| name == "cursor");
             let row = json!({"traceId": "a", "id": if is_second { "2" } else { "1" }});
@@ -486,7 +485,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_no_repetition_heals_is_asked_once() {
+    async fn permanent_errors_are_not_retried() {
         for (status, wait) in [(401, "0"), (403, "0"), (400, "0"), (429, "3600")] {
             let (api, asked) = scripted(move |_, _, _| waiting(status, wait)).await;
             let counted = count(&api, "run").await.unwrap_err();
@@ -501,7 +500,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_interface_that_is_switched_off_is_passed_over() {
+    async fn an_interface_that_is_switched_off_is_replaced_by_the_other() {
         let (api, _) = scripted(|path, _, _| match path {
             "/api/public/metrics" => json_answer(200, &json!({"data": [{"count_count": 7}]})),
             "/api/public/traces" => {
@@ -515,7 +514,7 @@ mod tests {
         })
         .await;
         assert_eq!(count(&api, "run").await.unwrap(), 7);
-        // The second was made up by the server.
+        // The server added the second one itself.
         assert_eq!(
             spans(&api, "run").await.unwrap(),
             [("a".to_owned(), "1".to_owned())]
@@ -523,7 +522,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_makes_no_sense_is_an_error() {
+    async fn an_unexpected_answer_is_an_error() {
         let answering =
             async |body: Value| scripted(move |_, _, _| json_answer(200, &body)).await.0;
         for body in [json!({}), json!({"data": [{"another": 1}]})] {
