@@ -328,9 +328,10 @@ impl Run {
         let ui = &destination.langfuse.as_ref()?.ui;
         match self.lookup.project(LOOKUP_GRACE).await {
             Ok(project) => Some(ui.trace_page(Some(&project.id), &report.id)),
-            Err(why) if report.delivery == DeliveryState::Accepted => {
+            Err(error) if report.delivery == DeliveryState::Accepted => {
                 self.console.warn(&format!(
-                    "the project is not known, the link may ask you to log in: {why}"
+                    "the project is not known, the link may ask you to log in: {}",
+                    error.message
                 ));
                 Some(ui.trace_page(None, &report.id))
             }
