@@ -122,8 +122,9 @@ impl Exporter {
 
     async fn send(&self, payload: &Payload, deadline: Instant, cancel: &Notify) -> DeliveryResult {
         match &self.client {
+            // Boxed: the future of an HTTP request is large, and callers hold several of them.
             Ok(client) => tokio::select! {
-                result = client.deliver(payload, deadline) => result,
+                result = Box::pin(client.deliver(payload, deadline)) => result,
                 () = cancel.notified() => DeliveryResult::new(Outcome::Interrupted, payload.clone()),
             },
             Err(outcome) => DeliveryResult::new(outcome.clone(), payload.clone()),
