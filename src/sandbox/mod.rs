@@ -5,12 +5,14 @@
 //! It is independent: nothing here uses the rest of the crate, which talks to it over HTTP like to any other server.
 
 mod auth;
+mod guard;
 mod hex;
 mod ingest;
 mod media;
 mod model;
 mod observation;
 mod page;
+mod prices;
 mod reading;
 mod response;
 mod server;
@@ -32,6 +34,8 @@ pub const PROJECT_ID: &str = "sandbox";
 pub const PUBLIC_KEY: &str = "pk-lf-sandbox";
 /// The secret half; as in Langfuse, it alone decides about access.
 pub const SECRET_KEY: &str = "sk-lf-sandbox";
+/// The largest body of a request, in bytes; it also bounds the decompressed form.
+const MOST_BODY: usize = 128 << 20;
 
 /// The emulated Langfuse version: each has read interfaces that the other lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

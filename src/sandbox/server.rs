@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::middleware;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -21,7 +22,9 @@ use super::observation::Observation;
 use super::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
 use super::response::{StoreError, disk, html_response, json_response};
 use super::store::TraceStore;
-use super::{Config, LangfuseVersion, PROJECT_ID, ingest, media, model, page, time};
+use super::{
+    Config, LangfuseVersion, MOST_BODY, PROJECT_ID, guard, ingest, media, model, page, prices, time,
+};
 
 /// The parameters of a query.
 type Parameters = Vec<(String, String)>;
@@ -45,7 +48,8 @@ pub fn router(config: Config) -> Router {
         .merge(langfuse(version, media))
         .merge(pages())
         .fallback(not_found)
-        .layer(DefaultBodyLimit::disable())
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(middleware::from_fn(guard::check))
         .with_state(sandbox)
 }
 
@@ -65,6 +69,7 @@ fn langfuse(version: LangfuseVersion, media: Router<Sandbox>) -> Router<Sandbox>
         .route("/api/public/health", get(health))
         .route("/api/public/ready", get(health))
         .route("/api/public/projects", get(projects))
+        .route("/api/public/models", get(list_models))
         .merge(media);
     let routes = match version {
         LangfuseVersion::V3 => both
@@ -131,10 +136,8 @@ async fn ingest_traces(
 ) -> Result<Response, StoreError> {
     let spans = match ingest::spans(&headers, &body) {
         Err(refusal) => {
-            return Ok(json_response(
-                StatusCode::BAD_REQUEST,
-                &json!({"error": refusal.0}),
-            ));
+            let body = json!({"error": refusal.message});
+            return Ok(json_response(refusal.status, &body));
         }
         Ok(None) => return Ok(json_response(StatusCode::OK, &json!({}))),
         Ok(Some(spans)) => spans,
@@ -167,6 +170,13 @@ async fn projects(_: Authorized) -> Response {
     let project =
         json!({"id": PROJECT_ID, "name": "Sandbox", "organization": organization, "metadata": {}});
     json_response(StatusCode::OK, &json!({"data": [project]}))
+}
+
+async fn list_models(_: Authorized, Query(parameters): Query<Parameters>) -> Response {
+    match prices::page(&parameters) {
+        Err(body) => json_response(StatusCode::BAD_REQUEST, &body),
+        Ok(page) => json_response(StatusCode::OK, &page),
+    }
 }
 
 async fn list_observations(

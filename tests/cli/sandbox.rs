@@ -1,10 +1,12 @@
 //! The sandbox's own answers, held against what a Langfuse 4.16 answered to the same requests.
 
 mod chat_model;
+mod guard;
 mod ingest;
 mod media;
 mod metrics;
 mod pages;
+mod prices;
 mod reading;
 mod refusals;
 
