@@ -342,6 +342,8 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--delay', '--delay', [CompletionResultType]::ParameterName, 'How long the model thinks, in milliseconds')
             [CompletionResult]::new('--langfuse', '--langfuse', [CompletionResultType]::ParameterName, 'The Langfuse version whose API is served')
             [CompletionResult]::new('--visible-after', '--visible-after', [CompletionResultType]::ParameterName, 'How long a trace stays unreadable after it was accepted, in milliseconds')
+            [CompletionResult]::new('--clear', '--clear', [CompletionResultType]::ParameterName, 'Delete all stored traces and media, and exit')
+            [CompletionResult]::new('--yes', '--yes', [CompletionResultType]::ParameterName, 'Do not ask before deleting')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print nothing but errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print nothing but errors')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')

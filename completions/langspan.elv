@@ -332,6 +332,8 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --delay 'How long the model thinks, in milliseconds'
             cand --langfuse 'The Langfuse version whose API is served'
             cand --visible-after 'How long a trace stays unreadable after it was accepted, in milliseconds'
+            cand --clear 'Delete all stored traces and media, and exit'
+            cand --yes 'Do not ask before deleting'
             cand -q 'Print nothing but errors'
             cand --quiet 'Print nothing but errors'
             cand -h 'Print help (see more with ''--help'')'

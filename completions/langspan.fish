@@ -267,6 +267,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l delay -d '
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l langfuse -d 'The Langfuse version whose API is served' -r -f -a "v3\t''
 v4\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l visible-after -d 'How long a trace stays unreadable after it was accepted, in milliseconds' -r
+complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l clear -d 'Delete all stored traces and media, and exit'
+complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l yes -d 'Do not ask before deleting'
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s q -l quiet -d 'Print nothing but errors'
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand completions" -s h -l help -d 'Print help'

@@ -3,6 +3,7 @@
 
 pub mod attachments;
 pub mod clients;
+pub mod confirm;
 pub mod deliver;
 pub mod embedded_sandbox;
 pub mod env_file;

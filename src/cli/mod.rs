@@ -243,6 +243,12 @@ pub struct SandboxArgs {
     /// How long a trace stays unreadable after it was accepted, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub visible_after: u64,
+    /// Delete all stored traces and media, and exit
+    #[arg(long, conflicts_with_all = ["port", "delay", "langfuse", "visible_after"])]
+    pub clear: bool,
+    /// Do not ask before deleting
+    #[arg(long, requires = "clear")]
+    pub yes: bool,
     /// Print nothing but errors
     #[arg(short, long)]
     pub quiet: bool,

@@ -38,9 +38,10 @@ struct Sandbox {
 
 pub fn router(config: Config) -> Router {
     let version = config.langfuse;
-    let media = media::routes(config.store.join("media"));
+    let store = TraceStore::new(config.store.clone());
+    let media = media::routes(store.media());
     let sandbox = Sandbox {
-        store: TraceStore::new(config.store.clone()),
+        store,
         config: Arc::new(config),
     };
     Router::new()

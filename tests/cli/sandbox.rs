@@ -1,6 +1,7 @@
 //! The sandbox's own answers, held against what a Langfuse 4.16 answered to the same requests.
 
 mod chat_model;
+mod clear;
 mod guard;
 mod ingest;
 mod media;
