@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::auth::Authorized;
 use super::observation::Observation;
+use super::page::Search;
 use super::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
 use super::response::{StoreError, disk, html_response, json_response};
 use super::store::TraceStore;
@@ -107,6 +108,7 @@ fn pages() -> Router<Sandbox> {
         .route("/", get(traces_page))
         .route("/project/sandbox/traces", get(traces_page))
         .route("/project/sandbox/traces/{id}", get(trace_page))
+        .route("/project/sandbox/sessions/{id}", get(session_page))
         .route(
             "/trace/{id}",
             get(async |Path(id): Path<String>| Redirect::to(&page::trace_path(&id))),
@@ -229,11 +231,35 @@ async fn gone_in_v4() -> Response {
     json_response(StatusCode::NOT_FOUND, &json!({"message": message}))
 }
 
-async fn traces_page(State(sandbox): State<Sandbox>) -> Result<Response, StoreError> {
-    let traces: Vec<_> = sandbox
-        .with_store(|store| Ok(store.traces()?.take(page::LISTED_TRACES).collect()))
-        .await?;
-    Ok(html_response(StatusCode::OK, page::traces(&traces)))
+async fn traces_page(
+    State(sandbox): State<Sandbox>,
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, StoreError> {
+    let search = Search::read(parameters);
+    let page = sandbox.with_store(move |store| {
+        let found = store.traces()?.filter(|trace| search.matches(trace));
+        let traces: Vec<_> = found.take(page::LISTED_TRACES).collect();
+        Ok(page::traces(&search, &traces))
+    });
+    Ok(html_response(StatusCode::OK, page.await?))
+}
+
+async fn session_page(
+    State(sandbox): State<Sandbox>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, StoreError> {
+    let Ok(Path(id)) = id else {
+        return Ok(html_response(StatusCode::NOT_FOUND, page::no_such_page()));
+    };
+    let page = sandbox.with_store(move |store| {
+        let is_in = |trace: &Vec<Observation>| trace.iter().any(|row| row.session_id == id);
+        let traces: Vec<_> = store.traces()?.filter(is_in).collect();
+        Ok(page::session(&id, &traces).ok_or_else(|| page::no_such_session(&id)))
+    });
+    Ok(match page.await? {
+        Ok(page) => html_response(StatusCode::OK, page),
+        Err(page) => html_response(StatusCode::NOT_FOUND, page),
+    })
 }
 
 async fn trace_page(
