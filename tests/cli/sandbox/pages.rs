@@ -137,7 +137,7 @@ fn the_list_shows_the_beginning_of_the_input() {
         inputs,
         [
             "<span class=\"soft\">–</span>",
-            r#"{&quot;question&quot;: &quot;which&quot;}"#,
+            "{&quot;question&quot;: &quot;which&quot;}",
             &long,
             "second question",
         ]
