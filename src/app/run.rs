@@ -64,7 +64,7 @@ impl Run {
             record: setup.record,
             interrupt: None,
             interrupted: None,
-            is_sandbox: options.sandbox,
+            is_sandbox: options.stand_in.sandbox,
             is_dry: options.dry_run,
             verdict: Verdict::default(),
             settings: setup.settings,
@@ -100,7 +100,7 @@ impl Run {
             http: &self.clients.http,
             model: &self.settings.model,
             console: &self.console,
-            pace: None,
+            rate_limiter: None,
         };
         let interrupt = SignalListener::listen_once(&mut self.interrupt)?;
         let is_traced = is_sampled && self.clients.exporter.is_some();

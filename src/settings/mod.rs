@@ -264,24 +264,16 @@ fn tls_files(options: &cli::DestinationArgs, sources: &Sources, sandbox: Option<
     }
 }
 
-/// The output format of a command that prints no answer.
+/// The format of a command that prints no model answer. `LANGSPAN_OUTPUT` may name a format for the other commands of a
+/// script; text then takes its place.
 ///
 /// # Errors
-/// When an option asks for another form than text or JSON.
-pub fn text_or_json(
-    verb: &str,
-    options: &cli::OutputArgs,
-    sources: &Sources,
-) -> Result<OutputFormat, Failure> {
-    match form(options, sources)? {
-        OutputFormat::Raw | OutputFormat::Url if options.output.is_some() => {
-            Err(Failure::usage(format!("{verb} prints text or json"))
-                .hint("omit -o, or use -o json"))
-        }
-        // The variable is meant for the calls of a script; this command may be one of its lines.
-        OutputFormat::Raw | OutputFormat::Url => Ok(OutputFormat::Text),
-        form => Ok(form),
-    }
+/// If the variable names no format.
+pub fn text_or_json(options: &cli::OutputArgs, sources: &Sources) -> Result<OutputFormat, Failure> {
+    Ok(match form(options, sources)? {
+        OutputFormat::Json => OutputFormat::Json,
+        _ => OutputFormat::Text,
+    })
 }
 
 /// The output format: the option, else the variable, else text.
@@ -323,8 +315,8 @@ pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
             .hint("as in 2147483648")
         })?,
     };
-    let dir = match sources.get("LANGSPAN_OUTBOX") {
-        Some(found) => Ok(PathBuf::from(found.value)),
+    let dir = match sources.path("LANGSPAN_OUTBOX") {
+        Some(dir) => Ok(dir),
         None => state_dir(sources).map(|dir| dir.join("outbox")),
     };
     Ok(OutboxPlace { dir, max_bytes })
@@ -335,14 +327,9 @@ pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
 /// # Errors
 /// When neither `XDG_STATE_HOME` nor `HOME` is set.
 pub fn state_dir(sources: &Sources) -> Result<PathBuf, String> {
-    let home = || {
-        sources
-            .get("HOME")
-            .map(|found| PathBuf::from(found.value).join(".local/state"))
-    };
+    let home = || sources.path("HOME").map(|home| home.join(".local/state"));
     let state = sources
-        .get("XDG_STATE_HOME")
-        .map(|found| PathBuf::from(found.value))
+        .path("XDG_STATE_HOME")
         .filter(|path| path.is_absolute());
     let state = state
         .or_else(home)
@@ -413,7 +400,7 @@ fn delivery(
     );
     let verify = options.verify || sources.is_on("LANGSPAN_VERIFY")?;
     Ok(DeliverySettings {
-        verify: verify.then(|| Duration::from_secs_f64(options.wait)),
+        verify: verify.then(|| Duration::from_secs_f64(options.wait.seconds)),
         best_effort: options.best_effort || sources.is_on("LANGSPAN_BEST_EFFORT")?,
         export_timeout: options
             .export_timeout

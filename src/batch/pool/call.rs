@@ -52,13 +52,13 @@ impl<'a> PoolContext<'a> {
         } = parsed;
         let trace_id = self.plan.trace_id(line, custom_id.as_deref(), redo);
         let context = TraceContext::root(trace_id);
-        self.pace.turn().await?;
+        self.pace.acquire().await?;
         let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
         let caller = Caller {
             http: self.http,
             model: &self.settings.model,
             console: self.console,
-            pace: Some(self.pace),
+            rate_limiter: Some(self.pace),
         };
         let mut progress = Progress::default();
         let is_sampled = ids::is_sampled(trace_id, self.settings.delivery.sample);
@@ -74,7 +74,7 @@ impl<'a> PoolContext<'a> {
             never,
         )
         .await;
-        if let Some(halt) = progress.halt {
+        if let Some(halt) = progress.stopped {
             return Err(halt);
         }
         Ok(Called {

@@ -385,7 +385,7 @@ impl<'a> Pool<'a> {
     fn answered(&mut self, called: Called) {
         let exchange = &called.exchange;
         self.tally.add(exchange, called.cause());
-        if let (Some(fault), Some(error)) = (called.progress.fault, &exchange.error)
+        if let (Some(fault), Some(error)) = (called.progress.error_kind, &exchange.error)
             && fault.concerns_all()
         {
             self.stop(Stop::Model(error.message.clone()));

@@ -1,4 +1,4 @@
-//! What a batch says and writes when it ends: the command that continues it, the summary, the remedies.
+//! What a batch prints and writes at its end: the command that continues it, the summary, the remedies.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -10,7 +10,9 @@ use std::sync::Mutex;
 use serde_json::json;
 
 use crate::support::batch::gate::Gate;
-use crate::support::batch::runs::{answer, answers, batch, langfuse, line_of, model, prompts};
+use crate::support::batch::output::by_number_in;
+use crate::support::batch::servers::{answer, langfuse, line_of, model};
+use crate::support::batch::{batch, prompts};
 use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, TRACES};
 use crate::support::memory::Memory;
 
@@ -84,7 +86,7 @@ fn the_command_that_continues_is_the_one_that_was_typed() {
             ended.code(8);
             let command = named(&ended, "hint: the output tells why; then: ");
             in_bash(&call, command).code(0);
-            assert_eq!(answers(&call.home().join(OUT)).len(), 3, "{command}");
+            assert_eq!(by_number_in(&call.home().join(OUT)).len(), 3, "{command}");
             let requests = model.requests();
             assert_eq!(requests.len(), 4);
             assert!(requests.iter().all(|request| system(request) == told));
@@ -94,7 +96,7 @@ fn the_command_that_continues_is_the_one_that_was_typed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_name_that_is_no_text_is_named_in_the_command() {
+fn a_file_name_that_is_not_utf_8_appears_in_the_command() {
     use std::os::unix::ffi::OsStringExt as _;
     let (model, langfuse) = (failing_once(3), langfuse(&Memory::default()));
     let call = batch("", &model, &langfuse, &["-O", OUT]);
@@ -165,7 +167,7 @@ fn a_summary_stays_until_there_is_another() {
 }
 
 #[test]
-fn traces_that_wait_are_told_from_those_of_which_nobody_knows() {
+fn waiting_traces_are_counted_apart_from_unknown_ones() {
     for (count, waiting) in [
         (1, "1 trace of the earlier run waits"),
         (2, "2 traces of the earlier run wait"),
@@ -199,7 +201,7 @@ fn traces_that_wait_are_told_from_those_of_which_nobody_knows() {
 }
 
 #[test]
-fn one_line_is_no_lines() {
+fn one_line_is_counted_in_the_singular() {
     let (model, langfuse) = (model(), langfuse(&Memory::default()));
     batch("nope\n", &model, &langfuse, &[])
         .run()
@@ -238,7 +240,7 @@ fn an_error_without_a_remedy_has_no_hint() {
 
 #[test]
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn with_a_limit_the_time_left_is_that_of_its_lines() {
+fn the_time_left_counts_only_the_lines_of_a_limit() {
     // The third line is held until the time left is shown; all of the input is read by then.
     let gate = Gate::default();
     let model = Scripted::start({
@@ -280,5 +282,5 @@ fn with_a_limit_the_time_left_is_that_of_its_lines() {
     gate.open();
     terminal.read_to_end(&mut shown).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(answers(&call.home().join(OUT)).len(), 4);
+    assert_eq!(by_number_in(&call.home().join(OUT)).len(), 4);
 }

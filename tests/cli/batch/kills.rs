@@ -1,5 +1,5 @@
-//! SIGKILL at any instant of a run, which is then continued: no answered line is asked again, no line is missing or
-//! twice, and every trace arrives once, under the id that it has in a run that nobody kills.
+//! SIGKILL at any time, after which the run is continued: no answered line is asked again, no line is missing or
+//! duplicated, and every trace arrives once, with the id that it has in an uninterrupted run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::batch::runs::{
-    answer, answered, answers, asked, assert_once, batch, id_of, line_of, prompts, trace_ids,
-};
+use crate::support::batch::output::{answered, by_number_in, trace_ids_in};
+use crate::support::batch::servers::{answer, asked, assert_once, line_of};
+use crate::support::batch::{batch, id_of, prompts};
 use crate::support::dice::Dice;
 use crate::support::harness::{Langspan, Reply, Request, Scripted, files_below};
 use crate::support::memory::Memory;
@@ -20,7 +20,7 @@ const KILLS: usize = 50;
 const AT_ONCE: usize = 10;
 const CONCURRENCY: usize = 6;
 
-/// The outputs that are tried, each with what else the run is told.
+/// The outputs, each with the further options of the run.
 const SHAPES: [(&str, &[&str]); 4] = [
     ("out.jsonl", &[]),
     ("out.jsonl.gz", &[]),
@@ -73,7 +73,7 @@ fn slow(
         {
             let (count, reached) = &mut *state.lock().unwrap();
             if at == Some(*count) {
-                // Of a later run nobody waits for it.
+                // No later run waits for it.
                 let _ = reached.send(());
             }
             *count += 1;
@@ -111,7 +111,7 @@ fn a_kill_is_survived(kill: usize, seed: u64) {
     // What was in flight, and what waited to be written, or for an earlier line.
     let at_most = if further.contains(&"--ordered") { 7 } else { 2 };
     assert_paid_once(&servers.model, &kept, at_most * CONCURRENCY);
-    let ids = trace_ids(&out);
+    let ids = trace_ids_in(&out);
     assert_once(&servers.memory, ids.values());
 
     // What the killed process had begun to send is not sent again either.
@@ -130,14 +130,14 @@ fn a_kill_is_survived(kill: usize, seed: u64) {
     assert!(!waiting.iter().any(is_entry), "{waiting:?}");
 }
 
-/// Asserts that every line stands in an output, with its own answer and the trace that it always has.
+/// Asserts that every line is in an output, with its own answer and its fixed trace id.
 #[track_caller]
 fn assert_whole(out: &Path) {
     let expected: BTreeMap<u64, String> = (1..=LINES as u64)
         .map(|line| (line, id_of(&format!("kill/line-{line}"))))
         .collect();
-    assert_eq!(trace_ids(out), expected);
-    for (line, found) in answers(out) {
+    assert_eq!(trace_ids_in(out), expected);
+    for (line, found) in by_number_in(out) {
         let content = &found["response"]["body"]["choices"][0]["message"]["content"];
         assert_eq!(*content, format!("answer {line}"));
     }
@@ -158,7 +158,7 @@ fn assert_paid_once(model: &Scripted, kept: &[u64], at_most: usize) {
 }
 
 #[test]
-fn a_kill_at_any_instant_costs_only_what_was_in_flight() {
+fn a_kill_at_any_time_repeats_only_calls_in_flight() {
     let dice = Dice::new(11);
     let seeds: Vec<u64> = (0..KILLS).map(|_| dice.roll(u64::MAX)).collect();
     let seeds: Vec<(usize, u64)> = seeds.into_iter().enumerate().collect();

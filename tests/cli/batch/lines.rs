@@ -1,4 +1,4 @@
-//! What is asked for each line of the input, and what its trace is filed under.
+//! Input lines: the request and the trace fields of each.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -6,9 +6,9 @@ use std::io::Write as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::batch::written::{
-    RUN, answer, batch, by_number, echo, id_of, only, prepared, prompt, written,
-};
+use crate::support::batch::output::{by_number, content, lines, only};
+use crate::support::batch::servers::echo;
+use crate::support::batch::{RUN, id_of, named_batch, prompt, run_batch};
 use crate::support::harness::{Ended, Langspan};
 use crate::support::otlp::{Servers, Trace, attribute, traces_at};
 
@@ -27,7 +27,7 @@ fn sent(servers: &Servers) -> Vec<String> {
 #[track_caller]
 fn sent_for(line: &str, options: &[&str]) -> String {
     let servers = Servers::answering("hi");
-    batch(&servers, line, options).code(0);
+    run_batch(&servers, line, options).code(0);
     let mut sent = sent(&servers);
     assert_eq!(sent.len(), 1, "{sent:?}");
     sent.remove(0)
@@ -35,7 +35,7 @@ fn sent_for(line: &str, options: &[&str]) -> String {
 
 fn ended_with(line: &str) -> (Servers, Ended) {
     let servers = Servers::answering("hi");
-    let ended = batch(
+    let ended = run_batch(
         &servers,
         line,
         &["-u", "u1", "-S", "s1", "-t", "t1", "-n", "n1"],
@@ -63,7 +63,7 @@ fn a_body_is_sent_as_it_is_bare_or_in_a_batch_line() {
 }
 
 #[test]
-fn what_a_bare_body_says_of_its_trace_is_not_sent() {
+fn trace_fields_of_a_bare_body_are_not_sent() {
     let line =
         r#"{"trace":{"user":"u"},"messages":[],"custom_id":"a","model":"m","metadata":{"k":"v"}}"#;
     assert_eq!(
@@ -95,7 +95,7 @@ fn a_missing_model_is_filled_in_last() {
     );
     let servers = Servers::answering("hi");
     let lines = format!("{line}\n{BODY}\n");
-    let call = prepared(&servers, lines, &["-j", "1"]).env("LANGSPAN_MODEL", "m-env");
+    let call = named_batch(&servers, lines, &["-j", "1"]).env("LANGSPAN_MODEL", "m-env");
     call.run().code(0);
     assert_eq!(
         sent(&servers),
@@ -138,7 +138,7 @@ fn options_override_the_fields_of_every_line() {
 /// What one line is sent as, whatever the answer is worth.
 fn sent_for_any(line: &str, options: &[&str]) -> String {
     let servers = Servers::answering("hi");
-    batch(&servers, line, options);
+    run_batch(&servers, line, options);
     sent(&servers).remove(0)
 }
 
@@ -174,7 +174,7 @@ fn a_batch_line_asks_for_chat_completions_or_nothing() {
 }
 
 #[test]
-fn a_line_says_what_its_trace_is_filed_under() {
+fn a_line_sets_the_fields_of_its_trace() {
     let servers = Servers::answering("hi");
     let lines = [
         r#"{"prompt":"plain"}"#,
@@ -197,7 +197,7 @@ fn a_line_says_what_its_trace_is_filed_under() {
         "--metadata",
         "m=1",
     ];
-    batch(&servers, lines.join("\n"), &options).code(0);
+    run_batch(&servers, lines.join("\n"), &options).code(0);
     let rows = [
         ("plain", "u1", "s1", Some("[t1]"), "n1", "1"),
         ("all", "u2", "s2", Some("[a, b]"), "n2", "2"),
@@ -230,7 +230,7 @@ fn a_line_says_what_its_trace_is_filed_under() {
     );
 }
 
-/// Lines that are no requests, and words of what is said of them.
+/// Lines that are not requests, and words of their errors.
 const INVALID: [(&str, &str); 19] = [
     ("nope", "JSON object"),
     ("[]", "JSON object"),
@@ -281,7 +281,7 @@ const INVALID: [(&str, &str); 19] = [
 ];
 
 #[test]
-fn what_cannot_be_asked_is_an_error_line_and_nothing_else() {
+fn an_invalid_line_becomes_only_an_error_line() {
     for (text, words) in INVALID {
         let (servers, ended) = ended_with(text);
         ended.code(8).stderr_has("1 of 1 line failed");
@@ -297,7 +297,7 @@ fn what_cannot_be_asked_is_an_error_line_and_nothing_else() {
             message.contains(words) && !message.is_empty(),
             "{text}: {message}"
         );
-        // Which line it is stands beside the message; a count of its own would only mislead.
+        // The line number is beside the message; a second one would mislead.
         assert!(!message.contains("line 1"), "{text}: {message}");
         assert!(!ended.stdout.contains("0123456789"));
         assert!(
@@ -308,37 +308,37 @@ fn what_cannot_be_asked_is_an_error_line_and_nothing_else() {
 }
 
 #[test]
-fn the_other_lines_are_asked_all_the_same() {
+fn an_invalid_line_does_not_stop_the_others() {
     let servers = echo();
     let lines = format!("nope\n{}[1]\n{}", prompt("a"), prompt("b"));
-    let ended = batch(&servers, lines, &["--allow-errors", "2"]);
+    let ended = run_batch(&servers, lines, &["--allow-errors", "2"]);
     ended.code(0).stderr_lacks("error:");
     let found = by_number(&ended.stdout);
     assert_eq!(found.len(), 4);
-    assert_eq!((answer(&found[&2]), answer(&found[&4])), ("a", "b"));
+    assert_eq!((content(&found[&2]), content(&found[&4])), ("a", "b"));
     assert_eq!(found[&3]["error"]["code"], "invalid_line");
     assert_eq!(traces_at(&servers.langfuse).len(), 2);
 }
 
 #[test]
-fn blank_lines_are_skipped_but_counted_whatever_ends_a_line() {
+fn blank_lines_are_skipped_but_counted_with_any_line_ending() {
     let servers = echo();
     let lines = "\u{feff}{\"prompt\":\"one\"}\r\n\r\n   \n\t{\"prompt\":\"four\"} \r\n\n{\"prompt\":\"six\"}";
-    let ended = batch(&servers, lines, &[]);
+    let ended = run_batch(&servers, lines, &[]);
     ended.code(0).stderr_has("3 lines: 3 answered, 0 failed");
     let found = by_number(&ended.stdout);
     let texts: Vec<(u64, &str)> = found
         .iter()
-        .map(|(line, found)| (*line, answer(found)))
+        .map(|(line, found)| (*line, content(found)))
         .collect();
     assert_eq!(texts, [(1, "one"), (4, "four"), (6, "six")]);
 }
 
 #[test]
-fn nothing_is_asked_of_an_input_without_lines() {
+fn an_input_without_lines_asks_nothing() {
     for input in ["", "\n", "\u{feff}\r\n \n"] {
         let servers = echo();
-        let ended = batch(&servers, input, &[]);
+        let ended = run_batch(&servers, input, &[]);
         ended
             .code(0)
             .stdout("")
@@ -348,25 +348,25 @@ fn nothing_is_asked_of_an_input_without_lines() {
 }
 
 #[test]
-fn a_line_that_is_no_utf_8_is_an_error_line() {
+fn a_line_that_is_not_utf_8_becomes_an_error_line() {
     let servers = echo();
     let mut lines = b"{\"prompt\":\"caf\xe9\"}\n".to_vec();
     lines.extend(prompt("b").bytes());
     lines.extend(b"\xff\xfe\n");
     let found = by_number(
-        &batch(&servers, lines, &["--allow-errors", "2"])
+        &run_batch(&servers, lines, &["--allow-errors", "2"])
             .code(0)
             .stdout,
     );
     assert_eq!(found[&1]["error"]["message"], "byte 14 is no UTF-8");
-    assert_eq!(answer(&found[&2]), "b");
+    assert_eq!(content(&found[&2]), "b");
     assert_eq!(found[&3]["error"]["code"], "invalid_line");
 }
 
 #[test]
-fn a_line_that_is_too_long_is_an_error_line() {
+fn a_line_that_is_too_long_becomes_an_error_line() {
     let servers = echo();
-    let call = prepared(&servers, "", &["--allow-errors", "1"]);
+    let call = named_batch(&servers, "", &["--allow-errors", "1"]);
     // Zeros that take no room on the disk.
     let mut input = File::options()
         .append(true)
@@ -381,19 +381,19 @@ fn a_line_that_is_too_long_is_an_error_line() {
         found[&1]["error"]["message"],
         "the line is longer than 100 MB"
     );
-    assert_eq!(answer(&found[&2]), "b");
+    assert_eq!(content(&found[&2]), "b");
 }
 
 #[test]
-fn a_line_of_ten_megabytes_is_asked_and_answered() {
+fn a_line_of_ten_megabytes_is_answered() {
     let servers = echo();
     let long = "0123456789".repeat(1_000_000);
     let lines = format!("{}{}{}", prompt("a"), prompt(&long), prompt("c"));
-    let ended = batch(&servers, lines, &[]);
+    let ended = run_batch(&servers, lines, &[]);
     let found = by_number(&ended.stdout);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!((answer(&found[&1]), answer(&found[&3])), ("a", "c"));
-    assert!(answer(&found[&2]) == long, "another answer");
+    assert_eq!((content(&found[&1]), content(&found[&3])), ("a", "c"));
+    assert!(content(&found[&2]) == long, "another answer");
     assert_eq!(traces_by_prompt(&servers, &long).len(), 1);
     assert_eq!(traces_at(&servers.langfuse).len(), 3);
 }
@@ -408,7 +408,7 @@ fn a_trace_id_follows_from_the_run_and_the_line() {
         r#"{"custom_id":"ü","body":{"messages":[{"role":"user","content":"four"}]}}"#,
         r#"{"custom_id":null,"messages":[{"role":"user","content":"five"}]}"#,
     ];
-    let ended = batch(&servers, lines.join("\n"), &[]);
+    let ended = run_batch(&servers, lines.join("\n"), &[]);
     ended.code(0);
     let found = by_number(&ended.stdout);
     let rows = [
@@ -430,7 +430,7 @@ fn a_custom_id_that_occurs_twice_is_one_trace_of_both_calls() {
     let servers = echo();
     let lines =
         "{\"custom_id\":\"a\",\"prompt\":\"one\"}\n{\"custom_id\":\"a\",\"prompt\":\"two\"}\n";
-    let ended = batch(&servers, lines, &[]);
+    let ended = run_batch(&servers, lines, &[]);
     ended.code(0);
     assert_eq!(by_number(&ended.stdout).len(), 2);
     let traces = traces_at(&servers.langfuse);
@@ -441,7 +441,7 @@ fn a_custom_id_that_occurs_twice_is_one_trace_of_both_calls() {
 }
 
 #[test]
-fn the_session_is_the_run_unless_it_is_given() {
+fn the_session_defaults_to_the_run() {
     let session = |servers: &Servers, text: &str| {
         attribute(
             &traces_by_prompt(servers, text)[0].generation,
@@ -451,7 +451,7 @@ fn the_session_is_the_run_unless_it_is_given() {
     };
     let lines = "{\"prompt\":\"a\"}\n{\"prompt\":\"b\",\"trace\":{\"session\":\"s-line\"}}";
     let servers = echo();
-    batch(&servers, lines, &[])
+    run_batch(&servers, lines, &[])
         .code(0)
         .stderr_has("/project/p1/sessions/r1\n");
     assert_eq!(
@@ -460,14 +460,14 @@ fn the_session_is_the_run_unless_it_is_given() {
     );
 
     let servers = echo();
-    batch(&servers, lines, &["-S", "s-given"]).code(0);
+    run_batch(&servers, lines, &["-S", "s-given"]).code(0);
     assert_eq!(
         (session(&servers, "a"), session(&servers, "b")),
         ("s-given".into(), "s-line".into())
     );
 
     let servers = echo();
-    prepared(&servers, lines, &[])
+    named_batch(&servers, lines, &[])
         .env("LANGSPAN_SESSION", "s-env")
         .run()
         .code(0);
@@ -480,7 +480,7 @@ fn run_name(call: &Langspan, servers: &Servers) -> String {
     ended.code(0);
     let trace = traces_at(&servers.langfuse).remove(0);
     let name = attribute(&trace.parent, "langfuse.session.id").unwrap();
-    let id = written(&ended.stdout)[0]["langspan"]["trace_id"].clone();
+    let id = lines(&ended.stdout)[0]["langspan"]["trace_id"].clone();
     assert_eq!(id, *id_of(&format!("{name}/line-1")));
     name
 }
@@ -507,7 +507,7 @@ fn a_run_is_named_after_its_file_and_its_start() {
 }
 
 #[test]
-fn a_body_is_sent_without_what_is_ours_even_where_it_has_a_field_named_body() {
+fn a_body_with_a_field_named_body_is_sent_without_our_fields() {
     let line = r#"{"messages":[{"role":"user","content":"x"}],"body":{"a":1},"trace":{"user":"u"},"custom_id":"c"}"#;
     let (servers, ended) = ended_with(line);
     ended.code(0);

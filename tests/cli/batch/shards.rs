@@ -1,4 +1,4 @@
-//! `--shard`: shares of one input, each a run of its own, whose union is the whole.
+//! `--shard`: parts of one input that cover all of it, each a run of its own.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,9 +7,9 @@ use std::process::Child;
 
 use serde_json::{Value, json};
 
-use crate::support::batch::runs::{
-    answers, asked, batch, id_of, langfuse, model, once, prompts, trace_ids,
-};
+use crate::support::batch::output::{by_number_in, trace_ids_in};
+use crate::support::batch::servers::{asked, langfuse, model, once};
+use crate::support::batch::{batch, id_of, prompts};
 use crate::support::harness::{Langspan, Reply, Scripted, TRACES};
 use crate::support::memory::Memory;
 use crate::support::stand_in::Sandbox;
@@ -34,16 +34,16 @@ fn three_at_once(call: impl Fn(u64) -> Langspan) -> Vec<BTreeMap<u64, Value>> {
     let ended = calls.iter().zip(processes).map(|(call, process)| {
         let output = process.wait_with_output().unwrap();
         call.ended(&output).code(0);
-        answers(&call.home().join("out.jsonl"))
+        by_number_in(&call.home().join("out.jsonl"))
     });
     ended.collect()
 }
 
 #[test]
-fn the_shares_are_the_whole_and_no_line_runs_twice() {
+fn the_shards_cover_every_line_once() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
-    // A blank line counts, and one is no request.
+    // A blank line counts, and one line is not a request.
     let input = prompts(10).replace(&prompts(10).lines().nth(4).unwrap().to_owned(), "");
     let lines: Vec<u64> = (1..=10).filter(|line| *line != 5).collect();
     let parts = three_at_once(|index| {
@@ -74,7 +74,7 @@ fn the_shares_are_the_whole_and_no_line_runs_twice() {
         &["--out", "out.jsonl", "--run", "r"],
     );
     whole.run().code(0);
-    for (line, id) in trace_ids(&whole.home().join("out.jsonl")) {
+    for (line, id) in trace_ids_in(&whole.home().join("out.jsonl")) {
         assert_eq!(union[&line]["langspan"]["trace_id"], id);
         assert_eq!(id, id_of(&format!("r/line-{line}")));
     }
@@ -118,7 +118,7 @@ fn each_share_is_verified_by_its_own_traces() {
 
 /// A dead share is noticed although the others' traces lie in the same session.
 #[test]
-fn a_share_whose_traces_do_not_arrive_is_not_verified_by_those_of_others() {
+fn a_shard_is_not_verified_by_the_traces_of_others() {
     let (memory, model) = (Memory::default(), model());
     let healthy = langfuse(&memory);
     batch(
@@ -145,7 +145,7 @@ fn a_share_whose_traces_do_not_arrive_is_not_verified_by_those_of_others() {
 }
 
 #[test]
-fn a_job_runner_tells_the_share() {
+fn the_shard_is_read_from_the_job_runner() {
     let (model, langfuse) = (model(), langfuse(&Memory::default()));
     let cases = [
         ("auto/3", &[(KUBERNETES, "0")][..], (1, 3)),
@@ -163,11 +163,11 @@ fn a_job_runner_tells_the_share() {
             .iter()
             .fold(call, |call, (name, value)| call.env(name, value));
         call.run().code(0);
-        let found: Vec<u64> = answers(&call.home().join("out.jsonl"))
+        let found: Vec<u64> = by_number_in(&call.home().join("out.jsonl"))
             .into_keys()
             .collect();
         assert_eq!(found, share(index, count), "{shard} {variables:?}");
-        // A share that is continued is the same share, however it is told.
+        // A continued shard is the same, in whichever way it is given.
         let said = format!("{index}/{count}");
         let resumed = Langspan::new(&[
             "batch",
@@ -186,7 +186,7 @@ fn a_job_runner_tells_the_share() {
 }
 
 #[test]
-fn a_share_that_cannot_be_is_refused() {
+fn an_impossible_shard_is_refused() {
     let silent = Untouched::start();
     let run = |shard: &str, variables: &[(&str, &str)]| {
         let call = Langspan::new(&["batch", "in.jsonl", "--shard", shard])

@@ -3,10 +3,13 @@
 use std::io::{BufRead as _, BufReader};
 
 use super::{
-    LONG_ONES, accepted, assert_whole, batch, before, out, remembering, sizes, talkative_before,
-    twice, waiting,
+    LONG_ONES, MOST_BYTES, MOST_EXPORTS, MOST_SPANS, accepted, before, remembering, sizes,
+    talkative_before, twice, waiting,
 };
-use crate::support::batch::gate::{Gate, lines, numbers, settled, trace_ids};
+use crate::support::batch::batch_of;
+use crate::support::batch::gate::{Gate, settled};
+use crate::support::batch::output::{lines, numbers, out, trace_ids};
+use crate::support::batch::servers::assert_once;
 use crate::support::harness::{Langspan, Reply, Scripted, wait_until};
 use crate::support::memory::Memory;
 use crate::support::otlp::traces_at;
@@ -21,6 +24,7 @@ fn patient(call: Langspan) -> Langspan {
 #[test]
 fn a_slow_langfuse_slows_the_run_down_and_nothing_is_dropped() {
     const COUNT: usize = 500;
+    const CALLS: usize = 8;
     let (gate, memory) = (Gate::default(), Memory::default());
     let servers = talkative_before(remembering(&memory, {
         let gate = gate.clone();
@@ -29,17 +33,22 @@ fn a_slow_langfuse_slows_the_run_down_and_nothing_is_dropped() {
             None
         }
     }));
-    let call = patient(batch(&servers, COUNT, &["-O", "out.jsonl", "-j", "8"]));
+    let call = patient(batch_of(
+        &servers,
+        COUNT,
+        &["-O", "out.jsonl", "-j", &CALLS.to_string()],
+    ));
     let child = call.spawn();
     wait_until("the run is at work", || servers.model.count() > 3);
     let asked = settled(&servers.model);
-    // Four exports are under way and one waits; behind it calls, and answers that are being written.
-    assert!(asked <= 5 * LONG_ONES + 3 * 8, "{asked}");
+    // Exports are under way and one more waits; behind it calls, and answers that are being written.
+    let most = (MOST_EXPORTS + 1) * LONG_ONES + 3 * CALLS;
+    assert!(asked <= most, "{asked} of at most {most}");
     gate.open();
     let ended = call.ended(&child.wait_with_output().unwrap());
     ended.code(0);
     assert_eq!(servers.model.count(), COUNT);
-    assert_whole(&memory, &trace_ids(&out(&ended)));
+    assert_once(&memory, trace_ids(&out(&ended)).values());
 }
 
 #[test]
@@ -53,17 +62,20 @@ fn traces_go_together_in_requests_of_at_most_512_spans() {
             None
         }
     }));
-    let call = patient(batch(&servers, COUNT, &["-O", "out.jsonl", "-j", "64"]));
+    let call = patient(batch_of(&servers, COUNT, &["-O", "out.jsonl", "-j", "64"]));
     let child = call.spawn();
     wait_until("all is asked", || servers.model.count() == COUNT);
     gate.open();
     call.ended(&child.wait_with_output().unwrap()).code(0);
-    // Four may have begun before many traces were there.
+    // The first exports may have begun before many traces were there.
     let exports = servers.langfuse.exports().len();
-    assert!(exports <= 4 + (2 * COUNT).div_ceil(512), "{exports}");
+    assert!(
+        exports <= MOST_EXPORTS + (2 * COUNT).div_ceil(MOST_SPANS),
+        "{exports}"
+    );
     let sizes = sizes(&servers.langfuse);
     assert_eq!(sizes.iter().sum::<usize>(), 2 * COUNT);
-    assert!(sizes.iter().all(|size| *size <= 512), "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= MOST_SPANS), "{sizes:?}");
 }
 
 #[test]
@@ -79,7 +91,7 @@ fn traces_go_together_in_requests_of_at_most_two_mebibytes() {
     }));
     // Tags are on both spans of a trace.
     let tag = "t".repeat(190);
-    let mut call = patient(batch(&servers, COUNT, &["-O", "out.jsonl", "-j", "100"]));
+    let mut call = patient(batch_of(&servers, COUNT, &["-O", "out.jsonl", "-j", "100"]));
     for number in 0..30 {
         call = call.arg("-t").arg(&format!("{number}{tag}"));
     }
@@ -90,9 +102,9 @@ fn traces_go_together_in_requests_of_at_most_two_mebibytes() {
     ended.code(0);
     let exports = servers.langfuse.exports();
     let bytes: Vec<usize> = exports.iter().map(|request| request.body.len()).collect();
-    assert!(bytes.iter().all(|bytes| *bytes <= 2 << 20), "{bytes:?}");
-    assert!(bytes.iter().sum::<usize>() > 4 << 20, "{bytes:?}");
-    assert_whole(&memory, &trace_ids(&out(&ended)));
+    assert!(bytes.iter().all(|bytes| *bytes <= MOST_BYTES), "{bytes:?}");
+    assert!(bytes.iter().sum::<usize>() > 2 * MOST_BYTES, "{bytes:?}");
+    assert_once(&memory, trace_ids(&out(&ended)).values());
 }
 
 #[test]
@@ -106,24 +118,24 @@ fn an_output_line_does_not_wait_for_its_trace() {
         }
     });
     let servers = before(langfuse);
-    let call = patient(batch(&servers, 20, &["-j", "4"]));
+    let call = patient(batch_of(&servers, 20, &["-j", "4"]));
     let mut child = call.spawn();
     let printed: Vec<String> = BufReader::new(child.stdout.take().unwrap())
         .lines()
         .take(20)
-        .map(Result::unwrap)
+        .map(|line| line.unwrap() + "\n")
         .collect();
     // Nothing was accepted until now.
     gate.open();
-    assert_eq!(numbers(&lines(&printed.join("\n"))).len(), 20);
+    assert_eq!(numbers(&lines(&printed.concat())).len(), 20);
     call.ended(&child.wait_with_output().unwrap()).code(0);
     assert_eq!(traces_at(&servers.langfuse).len(), 20);
 }
 
 #[test]
-fn a_langfuse_that_says_nothing_at_all_holds_up_no_line() {
+fn an_unresponsive_langfuse_holds_up_no_line() {
     let servers = before(Scripted::always(Reply::Hang));
-    let ended = batch(&servers, 20, &["-j", "4", "--export-timeout", "0.5"]).run();
+    let ended = batch_of(&servers, 20, &["-j", "4", "--export-timeout", "0.5"]).run();
     ended.code(5);
     let lines = lines(&ended.stdout);
     assert_eq!(lines.len(), 20);

@@ -6,10 +6,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{assert_whole, at_sandbox, batch, out, remembering, talkative_before, twice, waiting};
-use crate::support::batch::gate::{
-    Gate, lines, lines_in, numbers, prompts, send, settled, trace_ids,
-};
+use super::{at_sandbox, remembering, talkative_before, twice, waiting};
+use crate::support::batch::gate::{Gate, send, settled};
+use crate::support::batch::output::{lines, lines_in, numbers, out, trace_ids};
+use crate::support::batch::servers::assert_once;
+use crate::support::batch::{batch_of, prompts};
 use crate::support::harness::{Ended, Reply, Scripted, completion, wait_until};
 use crate::support::memory::Memory;
 use crate::support::otlp::{Servers, traces_at};
@@ -41,14 +42,14 @@ fn answering_first(count: usize, gate: &Gate) -> Scripted {
 }
 
 #[test]
-fn the_first_signal_lets_what_is_in_flight_end_and_delivers_it() {
+fn the_first_signal_finishes_and_delivers_calls_in_flight() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let (gate, memory) = (Gate::default(), Memory::default());
         let servers = Servers {
             model: answering_first(5, &gate),
             langfuse: remembering(&memory, |_, _| None),
         };
-        let call = batch(
+        let call = batch_of(
             &servers,
             40,
             &["-j", "3", "-O", "out file.jsonl", "--run", "r"],
@@ -70,24 +71,24 @@ fn the_first_signal_lets_what_is_in_flight_end_and_delivers_it() {
         assert!(rest.contains(command), "{rest}");
         assert_eq!(servers.model.count(), 8);
         assert_eq!(numbers(&lines_in(&path)).len(), 8);
-        assert_whole(&memory, &trace_ids(&lines_in(&path)));
+        assert_once(&memory, trace_ids(&lines_in(&path)).values());
 
         call.clone().arg("--resume").run().code(0);
         assert_eq!(servers.model.count(), 40);
         assert_eq!(numbers(&lines_in(&path)), (1..=40).collect::<Vec<_>>());
-        assert_whole(&memory, &trace_ids(&lines_in(&path)));
+        assert_once(&memory, trace_ids(&lines_in(&path)).values());
     }
 }
 
 #[test]
-fn the_second_signal_leaves_at_once_with_the_outbox_written() {
+fn the_second_signal_ends_the_run_at_once_with_the_outbox_written() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let gate = Gate::default();
         let servers = Servers {
             model: answering_first(5, &gate),
             langfuse: Scripted::langfuse(|_, _| Reply::Hang),
         };
-        let call = batch(&servers, 40, &["-j", "3", "-O", "out.jsonl", "--run", "r"]);
+        let call = batch_of(&servers, 40, &["-j", "3", "-O", "out.jsonl", "--run", "r"]);
         let mut child = call.spawn();
         wait_for_lines(&call.home().join("out.jsonl"), 5);
         wait_until("three are in flight", || servers.model.count() == 8);
@@ -110,13 +111,13 @@ fn the_second_signal_leaves_at_once_with_the_outbox_written() {
         ended.code(0);
         assert_eq!(servers.model.count(), 40 + 3);
         assert_eq!(numbers(&out(&ended)), (1..=40).collect::<Vec<_>>());
-        assert_whole(&memory, &trace_ids(&out(&ended)));
+        assert_once(&memory, trace_ids(&out(&ended)).values());
         assert!(ended.outbox_files().is_empty());
     }
 }
 
 #[test]
-fn a_signal_while_traces_are_counted_ends_the_wait() {
+fn a_signal_ends_the_wait_of_verify() {
     let sandbox = Sandbox::start_with(&["--visible-after", "3600000"]);
     let sandbox = Arc::new(sandbox);
     let langfuse = Scripted::in_front_of(&sandbox, |_, _| None);
@@ -136,7 +137,7 @@ fn a_signal_while_traces_are_counted_ends_the_wait() {
 }
 
 #[test]
-fn answers_that_wait_for_an_earlier_line_are_written_before_a_run_is_left() {
+fn ordered_answers_are_written_before_the_second_signal_ends_the_run() {
     let gate = Gate::default();
     let model = Scripted::start({
         let gate = gate.clone();
@@ -152,7 +153,7 @@ fn answers_that_wait_for_an_earlier_line_are_written_before_a_run_is_left() {
         model,
         langfuse: remembering(&memory, |_, _| None),
     };
-    let call = batch(
+    let call = batch_of(
         &servers,
         8,
         &["-j", "3", "--ordered", "-O", "out.jsonl", "--run", "r"],
@@ -174,14 +175,14 @@ fn answers_that_wait_for_an_earlier_line_are_written_before_a_run_is_left() {
     let ended = call.arg("--resume").run();
     ended.code(0);
     assert_eq!(servers.model.count(), 9);
-    assert_whole(&memory, &trace_ids(&out(&ended)));
+    assert_once(&memory, trace_ids(&out(&ended)).values());
 }
 
 #[test]
-fn an_output_that_nobody_reads_does_not_keep_a_run_that_is_left() {
+fn an_unread_stdout_does_not_block_the_second_signal() {
     let memory = Memory::default();
     let servers = talkative_before(remembering(&memory, |_, _| None));
-    let call = batch(&servers, 600, &["-j", "4"]);
+    let call = batch_of(&servers, 600, &["-j", "4"]);
     let mut child = call.spawn();
     wait_until("the run is at work", || servers.model.count() > 3);
     let asked = settled(&servers.model);
@@ -199,7 +200,7 @@ fn an_output_that_nobody_reads_does_not_keep_a_run_that_is_left() {
 }
 
 #[test]
-fn a_signal_ends_a_run_whose_input_says_nothing_more() {
+fn a_signal_ends_a_run_that_waits_for_input() {
     let servers = Servers::answering("hi");
     let call = servers.call(&["batch", "-", "-O", "out.jsonl", "--run", "r"]);
     let mut child = call.spawn();

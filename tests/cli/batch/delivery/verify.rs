@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{accepted, at_sandbox, batch, before, sizes};
-use crate::support::batch::gate::{lines, prompts, summary, trace_ids};
+use super::{accepted, at_sandbox, before, sizes};
+use crate::support::batch::batch_of;
+use crate::support::batch::output::{lines, summary, trace_ids};
 use crate::support::harness::{OBSERVATIONS, Reply, Scripted, forward};
 use crate::support::memory::Memory;
 use crate::support::stand_in::Sandbox;
@@ -50,20 +51,22 @@ fn lines_of_one_custom_id_are_one_trace() {
         1,
         &["--verify", "--wait", "20", "--summary", "summary.json"],
     );
-    call.file("in.jsonl", format!("{}{}", prompts(3), prompts(2)));
+    let input =
+        [1, 2, 3, 1, 2].map(|id| format!("{{\"custom_id\":\"c{id}\",\"prompt\":\"hi\"}}\n"));
+    call.file("in.jsonl", input.concat());
     let ended = call.run();
     ended.code(0);
     assert_eq!(summary(&ended)["traces"]["verified"], 3);
     let ids = trace_ids(&lines(&ended.stdout));
     assert_eq!(ids.len(), 5);
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 3);
-    let ids: BTreeSet<String> = ids.into_iter().collect();
+    let ids: BTreeSet<String> = ids.into_values().collect();
+    assert_eq!(ids.len(), 3);
     let spans = ids.iter().map(|id| sandbox.observations(id).len());
     assert_eq!(spans.sum::<usize>(), 10);
 }
 
 #[test]
-fn a_langfuse_that_loses_accepted_traces_is_found_out() {
+fn accepted_traces_that_langfuse_loses_are_detected() {
     let sandbox = Arc::new(Sandbox::start());
     let langfuse = Scripted::before(&sandbox, |sandbox, request, count| match count {
         0 => accepted(),
@@ -96,7 +99,7 @@ fn a_langfuse_that_loses_accepted_traces_is_found_out() {
 }
 
 #[test]
-fn a_langfuse_that_refuses_to_tell_is_7_with_its_words() {
+fn a_langfuse_that_refuses_reads_is_7_with_its_message() {
     let sandbox = Arc::new(Sandbox::start());
     let langfuse = Scripted::in_front_of(&sandbox, |request, _| {
         let is_question = request.path.starts_with("/api/public/v2/metrics")
@@ -110,7 +113,7 @@ fn a_langfuse_that_refuses_to_tell_is_7_with_its_words() {
 }
 
 #[test]
-fn traces_that_cannot_be_counted_in_time_are_told() {
+fn traces_that_cannot_be_counted_in_time_are_reported() {
     for session in [&[][..], &["--session", "shared"]] {
         let memory = Memory::default();
         let known = memory.clone();
@@ -128,7 +131,7 @@ fn traces_that_cannot_be_counted_in_time_are_told() {
             }
             reply => reply,
         });
-        let call = batch(&before(langfuse), 3, &["--verify", "--wait", "0.5"]);
+        let call = batch_of(&before(langfuse), 3, &["--verify", "--wait", "0.5"]);
         let call = session.iter().fold(call, |call, word| call.arg(word));
         call.run()
             .code(7)

@@ -4,13 +4,15 @@ use std::io::{BufRead as _, BufReader};
 
 use serde_json::json;
 
-use super::{Asking, Headers, answer, batch, out, refusal, servers};
-use crate::support::batch::gate::{lines, lines_in, numbers, prompts, send};
+use super::{Asking, Headers, answer, refusal, servers};
+use crate::support::batch::gate::send;
+use crate::support::batch::output::{lines, lines_in, numbers, out};
+use crate::support::batch::{batch_of, prompts};
 use crate::support::harness::{Reply, Scripted, completion, wait_until};
 use crate::support::otlp::{Servers, traces_at};
 
 #[test]
-fn a_pause_that_no_line_can_outwait_ends_the_run_early() {
+fn a_pause_longer_than_the_timeout_ends_the_run_early() {
     const RESETS: Headers = &[
         ("x-ratelimit-remaining-requests", "0"),
         ("x-ratelimit-reset-requests", "1h0m0s"),
@@ -39,7 +41,7 @@ fn a_pause_that_no_line_can_outwait_ends_the_run_early() {
                 .map(|(name, value)| (*name, (*value).to_owned()));
             Reply::With(status, headers.collect(), completion("hi").to_string())
         });
-        let ended = batch(&servers, 50, &["-j", "1", "-O", "out.jsonl"]).run();
+        let ended = batch_of(&servers, 50, &["-j", "1", "-O", "out.jsonl"]).run();
         ended
             .code(8)
             .stderr_has("stopped early")
@@ -53,7 +55,7 @@ fn a_pause_that_no_line_can_outwait_ends_the_run_early() {
 }
 
 #[test]
-fn an_endpoint_that_will_answer_no_line_ends_the_run_early_and_what_was_done_is_kept() {
+fn a_fatal_refusal_ends_the_run_early_and_keeps_its_answers() {
     let quota = json!({"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}});
     let key = json!({"error": {"message": "Incorrect API key provided"}});
     for (status, body, words) in [(429, quota, "quota"), (401, key, "API key")] {
@@ -64,14 +66,16 @@ fn an_endpoint_that_will_answer_no_line_ends_the_run_early_and_what_was_done_is_
                 Reply::json(status, &body)
             }
         });
-        let ended = batch(&servers, 500, &["-j", "4", "-O", "out.jsonl"]).run();
+        let ended = batch_of(&servers, 500, &["-j", "4", "-O", "out.jsonl"]).run();
         ended
             .code(8)
             .stderr_has("stopped early")
             .stderr_has(words)
             .stderr_has("langspan batch in.jsonl -j 4 -O out.jsonl --resume");
         let asked = servers.asked().len();
-        assert!((11..=14).contains(&asked), "{asked}");
+        // Four calls are under way when the endpoint begins to refuse, and slots of refusals that arrive together with
+        // the last answer may be filled once more.
+        assert!((11..=17).contains(&asked), "{asked}");
         let lines = out(&ended);
         assert_eq!(lines.len(), asked, "every call that was made has its line");
         let answered = lines
@@ -85,7 +89,7 @@ fn an_endpoint_that_will_answer_no_line_ends_the_run_early_and_what_was_done_is_
 #[test]
 fn a_run_that_ends_early_sends_nothing_that_still_waits_for_its_turn() {
     let servers = servers(|_, _| refusal(401, "Incorrect API key provided"));
-    let call = batch(&servers, 50, &["--rpm", "30", "-O", "out.jsonl"]);
+    let call = batch_of(&servers, 50, &["--rpm", "30", "-O", "out.jsonl"]);
     let ended = call.run();
     ended.code(8).stderr_has("stopped early");
     assert_eq!(servers.asked().len(), 1);
@@ -93,10 +97,10 @@ fn a_run_that_ends_early_sends_nothing_that_still_waits_for_its_turn() {
 }
 
 #[test]
-fn a_signal_does_not_send_what_still_waits_for_its_turn() {
+fn after_a_signal_no_further_line_is_sent() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let servers = servers(|_, _| answer());
-        let call = batch(&servers, 50, &["--rpm", "6", "-O", "out.jsonl"]);
+        let call = batch_of(&servers, 50, &["--rpm", "6", "-O", "out.jsonl"]);
         let child = call.spawn();
         let path = call.home().join("out.jsonl");
         wait_until("the first line is answered", || {
@@ -120,11 +124,11 @@ fn a_signal_in_a_pause_leaves_the_paused_lines_to_be_asked_later() {
             _ => answer(),
         }
     });
-    let call = batch(&servers, 5, &["-j", "1", "-O", "out.jsonl", "-v"]);
+    let call = batch_of(&servers, 5, &["-j", "1", "-O", "out.jsonl", "-v"]);
     let mut child = call.spawn();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    while !line.starts_with("all wait") {
+    while !line.starts_with("pausing all calls") {
         line.clear();
         assert!(said.read_line(&mut line).unwrap() > 0);
     }
@@ -138,9 +142,9 @@ fn a_signal_in_a_pause_leaves_the_paused_lines_to_be_asked_later() {
 }
 
 #[test]
-fn so_many_failed_lines_end_the_run() {
+fn max_errors_ends_the_run() {
     let servers = servers(|_, _| refusal(400, "no"));
-    let ended = batch(
+    let ended = batch_of(
         &servers,
         100,
         &["-j", "1", "--max-errors", "3", "-O", "out.jsonl"],
@@ -178,7 +182,7 @@ fn traces_that_are_not_delivered_count_as_errors() {
     let model = Scripted::model("hi");
     let langfuse = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
     let servers = Servers { model, langfuse };
-    let ended = batch(
+    let ended = batch_of(
         &servers,
         20_000,
         &["-j", "1", "--max-errors", "2", "-O", "out.jsonl"],

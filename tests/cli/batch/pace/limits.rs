@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Asking, answer, asked, batch, refusal, servers};
-use crate::support::batch::gate::{Arrivals, Crowd, lines};
+use super::{Asking, answer, refusal, servers};
+use crate::support::batch::batch_of;
+use crate::support::batch::gate::{Arrivals, Crowd};
+use crate::support::batch::output::lines;
+use crate::support::batch::servers::line_of;
 use crate::support::harness::{Reply, completion};
 use crate::support::otlp::traces_at;
 
 #[test]
-fn so_many_calls_are_under_way_at_once_and_never_more() {
+fn concurrency_limits_the_calls_under_way() {
     for (arguments, ceiling) in [
         (&[][..], 16),
         (&["-j", "3"], 3),
@@ -26,7 +29,7 @@ fn so_many_calls_are_under_way_at_once_and_never_more() {
                 answer()
             }
         });
-        let ended = batch(&servers, 4 * ceiling, arguments).run();
+        let ended = batch_of(&servers, 4 * ceiling, arguments).run();
         ended.code(0);
         assert_eq!(crowd.most(), ceiling);
         assert_eq!(servers.asked().len(), 4 * ceiling);
@@ -34,9 +37,9 @@ fn so_many_calls_are_under_way_at_once_and_never_more() {
 }
 
 #[test]
-fn a_line_that_is_always_told_to_wait_fails_alone() {
+fn a_line_that_is_always_rate_limited_fails_alone() {
     let servers = servers(|request, _| {
-        if asked(request) == "say 2" {
+        if line_of(request) == 2 {
             Reply::With(
                 429,
                 vec![("retry-after-ms", "400".to_owned())],
@@ -47,7 +50,7 @@ fn a_line_that_is_always_told_to_wait_fails_alone() {
         }
     });
     let options = ["--timeout", "1", "--allow-errors", "1"];
-    let ended = batch(&servers, 6, &options).run();
+    let ended = batch_of(&servers, 6, &options).run();
     ended.code(0).stderr_has("6 lines: 5 answered, 1 failed");
 }
 
@@ -61,7 +64,7 @@ fn requests_of_a_limited_run_are_spread_evenly() {
             answer()
         }
     });
-    let call = batch(&servers, 12, &["--rpm", "1200"]);
+    let call = batch_of(&servers, 12, &["--rpm", "1200"]);
     let start = Instant::now();
     call.run().code(0);
     let times = arrivals.since(start);
@@ -97,7 +100,7 @@ fn further_attempts_count_for_the_limit_too() {
         }
         }
     });
-    let call = batch(&servers, 4, &["--rpm", "1200", "--stream"]);
+    let call = batch_of(&servers, 4, &["--rpm", "1200", "--stream"]);
     let start = Instant::now();
     call.run().code(0);
     let times = arrivals.since(start);
@@ -111,7 +114,7 @@ fn further_attempts_count_for_the_limit_too() {
 }
 
 #[test]
-fn what_a_pause_held_up_does_not_come_in_a_burst() {
+fn lines_held_up_by_a_pause_are_not_sent_in_a_burst() {
     const PAUSE: Duration = Duration::from_millis(1500);
     let arrivals = Arrivals::default();
     let told: Arc<Mutex<Option<Instant>>> = Arc::default();
@@ -126,7 +129,7 @@ fn what_a_pause_held_up_does_not_come_in_a_burst() {
             Reply::With(429, vec![("retry-after-ms", wait)], String::new())
         }
     });
-    batch(&servers, 12, &["--rpm", "600"]).run().code(0);
+    batch_of(&servers, 12, &["--rpm", "600"]).run().code(0);
     let end = told.lock().unwrap().unwrap() + PAUSE;
     let times = arrivals.since(end);
     assert!(times.len() > 8, "{times:?}");
@@ -162,7 +165,7 @@ fn pauses_all((status, headers): Asking, pause: Duration) {
             answer()
         }
     });
-    let ended = batch(&servers, 12, &["-j", "4", "--retries", "0"]).run();
+    let ended = batch_of(&servers, 12, &["-j", "4", "--retries", "0"]).run();
     ended.code(0);
     let told = told.lock().unwrap().unwrap();
     let later = arrivals.since(told);
@@ -187,7 +190,7 @@ fn pauses_all((status, headers): Asking, pause: Duration) {
 }
 
 #[test]
-fn an_endpoint_that_wants_a_pause_gets_it_from_all_calls_and_it_is_no_attempt() {
+fn a_rate_limit_pauses_all_calls_and_is_not_an_attempt() {
     let askings: [(Asking, u64); 7] = [
         ((429, &[("retry-after", "2")]), 2000),
         ((503, &[("retry-after", "2")]), 2000),
@@ -241,7 +244,7 @@ fn an_endpoint_that_wants_a_pause_gets_it_from_all_calls_and_it_is_no_attempt() 
 }
 
 #[test]
-fn a_line_gets_so_many_further_attempts() {
+fn retries_limits_the_attempts_of_a_line() {
     for (arguments, attempts) in [
         (&[][..], 6),
         (&["--retries", "2"], 3),
@@ -251,7 +254,7 @@ fn a_line_gets_so_many_further_attempts() {
             let headers = vec![("retry-after-ms", "1".to_owned())];
             Reply::With(500, headers, r#"{"error":{"message":"boom"}}"#.to_owned())
         });
-        let ended = batch(&servers, 1, arguments).run();
+        let ended = batch_of(&servers, 1, arguments).run();
         ended.code(8);
         assert_eq!(servers.asked().len(), attempts);
         let line = &lines(&ended.stdout)[0];

@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use super::{ACKS, OUT, RESUME, RETRY, again, assert_answered, failing_once, named};
-use crate::support::batch::runs::{
-    answer, answers, asked, assert_once, batch, langfuse, line_of, model, once, prompt, prompts,
-    trace_ids,
-};
+use super::{ACKS, OUT, RESUME, RETRY, again, assert_answered, begun, failing_once, named, resume};
+use crate::support::batch::output::{by_number_in, trace_ids_in};
+use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
+use crate::support::batch::{batch, prompts};
 use crate::support::harness::{Ended, Langspan, Reply, Scripted, TRACES, wait_until};
 use crate::support::memory::Memory;
 use crate::support::stand_in::Sandbox;
@@ -46,11 +45,8 @@ fn two_runs_do_not_share_an_output() {
     first.wait_with_output().unwrap();
     // A killed run holds nothing.
     let model = model();
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
-    again(&call, model.url(), langfuse.url(), &arguments)
-        .run()
-        .code(0);
-    assert_eq!(answers(&call.home().join(OUT)).len(), 3);
+    resume(&call, &model, &langfuse, &[]).run().code(0);
+    assert_eq!(by_number_in(&call.home().join(OUT)).len(), 3);
 }
 
 /// Runs a command as a shell does, in the home of an earlier call.
@@ -129,14 +125,14 @@ fn the_command_that_is_printed_after_a_signal_continues() {
         ended.code(130);
         assert_eq!(first.requests().len(), 2);
         let out = call.home().join(OUT);
-        assert_once(&memory, trace_ids(&out).values());
-        assert_eq!(answers(&out).len(), 2);
+        assert_once(&memory, trace_ids_in(&out).values());
+        assert_eq!(by_number_in(&out).len(), 2);
 
         let command = named(&ended, "continue with: ");
         shell(&call, &command, model.url(), langfuse.url()).code(0);
         assert_eq!(asked(&model), once(3..=5), "{command}");
-        assert_eq!(answers(&out).len(), 5);
-        assert_once(&memory, trace_ids(&out).values());
+        assert_eq!(by_number_in(&out).len(), 5);
+        assert_once(&memory, trace_ids_in(&out).values());
     }
 }
 
@@ -153,7 +149,7 @@ fn the_command_that_is_printed_after_failures_redoes_them() {
 }
 
 #[test]
-fn a_run_that_is_written_over_begins_anew() {
+fn overwrite_starts_a_new_run() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     let call = batch(
@@ -163,18 +159,18 @@ fn a_run_that_is_written_over_begins_anew() {
         &["--out", OUT, "--run", "r", "--overwrite"],
     );
     call.run().code(0);
-    call.file("in.jsonl", prompt(1));
+    call.file("in.jsonl", prompts(1));
     call.run().code(0);
-    assert_eq!(answers(&call.home().join(OUT)).len(), 1);
+    assert_eq!(by_number_in(&call.home().join(OUT)).len(), 1);
     let acks = fs::read_to_string(call.home().join(ACKS)).unwrap();
     assert_eq!(acks.lines().count(), 2, "{acks}");
 }
 
 #[test]
-fn verify_is_not_content_with_other_traces_of_the_session() {
+fn verify_does_not_count_other_traces_of_the_session() {
     let (memory, model) = (Memory::default(), failing_once(&[2]));
     let healthy = langfuse(&memory);
-    let call = batch(&prompts(3), &model, &healthy, &["--out", OUT, "--run", "r"]);
+    let call = begun(3, &model, &healthy);
     call.run().code(8);
     // The failure's trace stays; that of the redo does not arrive.
     let forgetful = Scripted::start({
@@ -184,13 +180,12 @@ fn verify_is_not_content_with_other_traces_of_the_session() {
             _ => memory.answer(request),
         }
     });
-    let verified = [&RETRY[..], &["--verify", "--wait", "1"]].concat();
-    again(&call, model.url(), forgetful.url(), &verified)
+    let verified = ["--verify", "--wait", "1"];
+    resume(&call, &model, &forgetful, &[RETRY, &verified].concat())
         .run()
         .code(7)
         .stderr_has("3 of 4 traces");
-    let arguments = [&RETRY[..4], &["--verify", "--wait", "1"]].concat();
-    again(&call, model.url(), forgetful.url(), &arguments)
+    resume(&call, &model, &forgetful, &verified)
         .run()
         .code(7)
         .stderr_has("2 of 3 traces");
@@ -215,7 +210,7 @@ fn verify_counts_the_traces_of_every_part_of_a_run() {
     let ended = call.clone().arg("-o").arg("json").run();
     ended.code(0);
     assert_eq!(ended.json()["traces"]["verified"], 5);
-    for id in trace_ids(&call.home().join(OUT)).values() {
+    for id in trace_ids_in(&call.home().join(OUT)).values() {
         assert_eq!(sandbox.observations(id).len(), 2);
     }
 }
