@@ -3,6 +3,7 @@
 
 pub mod attachments;
 pub mod clients;
+pub mod confirm;
 pub mod deliver;
 pub mod delivery_report;
 pub mod embedded_sandbox;
