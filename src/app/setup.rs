@@ -1,5 +1,5 @@
-//! What every run of model calls begins with: its settings are resolved, the files that it will write opened, and
-//! the means to send made.
+//! The start of every run that calls a model: resolves the settings, opens the files that will be written, and makes the
+//! clients.
 
 use crate::app::attachments;
 use crate::app::clients::Clients;
@@ -19,18 +19,21 @@ pub struct Setup {
     pub clients: Clients,
     /// The file of `--record`.
     pub record: Option<RecordFile>,
+    pub is_sandbox: bool,
+    /// Whether nothing is sent (`--dry-run`).
+    pub is_dry: bool,
 }
 
 impl Setup {
     /// # Errors
-    /// When a setting is missing or malformed, or a file cannot be opened. Nothing was sent then.
+    /// If a setting is missing or malformed, or a file cannot be opened. Nothing has been sent then.
     pub async fn open(
         options: &cli::RunArgs,
         defaults: &CommandDefaults,
         sources: &Sources,
         console: &Console,
     ) -> Result<Self, Failure> {
-        let port = match (options.sandbox, options.dry_run) {
+        let port = match (options.stand_in.sandbox, options.dry_run) {
             (false, _) => None,
             (true, true) => Some(sandbox::PORT),
             (true, false) => Some(embedded_sandbox::start(sources).await?),
@@ -42,11 +45,11 @@ impl Setup {
             Some(path) if !options.dry_run => Some(RecordFile::open(path)?),
             _ => None,
         };
-        if options.dry_run || options.sandbox {
+        if options.dry_run || options.stand_in.sandbox {
             // `resend` would deliver its entries to the user's own Langfuse.
             settings.delivery.outbox = None;
         }
-        let proxies = if options.sandbox {
+        let proxies = if options.stand_in.sandbox {
             Proxies::Ignored
         } else {
             Proxies::FromEnvironment
@@ -54,6 +57,8 @@ impl Setup {
         Ok(Self {
             clients: Clients::new(&settings, proxies, console)?,
             record,
+            is_sandbox: options.stand_in.sandbox,
+            is_dry: options.dry_run,
             settings,
         })
     }

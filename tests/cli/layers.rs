@@ -8,6 +8,7 @@ use crate::support::harness::files_below;
 /// All modules, lowest first. A module may import those of its own line and of the lines before it. A name covers the
 /// modules below it, unless one of them is listed too: then all of them must be.
 const ORDER: &[&str] = &[
+    "stdio",
     "secret",
     "json",
     "content_type",
@@ -18,6 +19,15 @@ const ORDER: &[&str] = &[
     "model",
     "trace",
     "langfuse",
+    // Delivery: the forms of a request, then the steps that use them.
+    "delivery::payload",
+    "delivery::encode",
+    "delivery::outbox",
+    "delivery::outcome",
+    "delivery::result",
+    "delivery::client",
+    "delivery::export",
+    "delivery::redelivery",
     "delivery",
     "cli",
     "settings",
@@ -25,7 +35,7 @@ const ORDER: &[&str] = &[
     // What verbs share: services first, then what uses them.
     "app::signals",
     "app::hints",
-    "app::unanswered",
+    "app::delivery_report",
     "app::usage_error",
     "app::project_lookup",
     "app::embedded_sandbox",
@@ -39,8 +49,8 @@ const ORDER: &[&str] = &[
     "app::setup",
     "app::verify",
     "app::redeliver",
-    "app::run",
     "app::deliver",
+    "app::run",
     "app",
     // The engine of `batch`: its files, then the pool, then the run.
     "batch::compression",

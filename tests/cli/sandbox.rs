@@ -1,10 +1,13 @@
-//! The sandbox's own answers, held against what a Langfuse 4.16 answered to the same requests.
+//! The sandbox's answers, compared with those of Langfuse 4.16 to the same requests.
 
 mod chat_model;
+mod clear;
+mod guard;
 mod ingest;
 mod media;
 mod metrics;
 mod pages;
+mod prices;
 mod reading;
 mod refusals;
 
@@ -63,7 +66,7 @@ fn ids(rows: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_sandbox_that_can_keep_nothing_says_so_before_anything_else() {
+fn a_sandbox_without_a_writable_store_fails_at_once() {
     for arguments in [
         &["chat", "--sandbox", "hi"][..],
         &["check", "--sandbox"],

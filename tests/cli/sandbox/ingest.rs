@@ -1,4 +1,4 @@
-//! Exports that are taken: the attribute mapping, in both encodings.
+//! Accepted exports: the attribute mapping, in both encodings.
 
 use std::io::Write as _;
 
@@ -196,7 +196,7 @@ fn a_span_below_a_remote_parent_is_a_root_when_it_says_so() {
 }
 
 #[test]
-fn what_stands_on_the_resource_counts_for_its_spans() {
+fn resource_attributes_apply_to_all_spans() {
     let sandbox = Sandbox::start();
     let mut request = export(&[span(
         "a",
@@ -262,6 +262,31 @@ fn messages_in_a_span_event_are_input_and_output() {
         (&row["input"], &row["output"]),
         (&json!("[1]"), &json!("[2]"))
     );
+}
+
+/// A real server takes `input.value` out of the metadata even where Langfuse's own attributes win.
+#[test]
+fn the_openinference_family_is_not_metadata_where_another_family_wins() {
+    let sandbox = Sandbox::start();
+    let attributes = [
+        text("langfuse.observation.input", "own"),
+        text("input.value", "iv"),
+        text("output.value", "ov"),
+        text("mlflow.spanInputs", "kept"),
+    ];
+    super::send(&sandbox, &[span("a", "1", 0, &attributes)]);
+    let row = &sandbox.observations("a")[0];
+    // Families are never mixed: the output of another family is not used.
+    assert_eq!(
+        (&row["input"], &row["output"]),
+        (&json!("own"), &Value::Null)
+    );
+    let metadata = row["metadata"].as_object().unwrap();
+    let attributes: Vec<&String> = metadata
+        .keys()
+        .filter(|key| key.starts_with("attributes."))
+        .collect();
+    assert_eq!(attributes, ["attributes.mlflow.spanInputs"]);
 }
 
 #[test]
