@@ -31,8 +31,12 @@ pub enum Kind {
     NotReadable,
     /// More lines of a batch failed than were allowed, or it was stopped early.
     Lines,
+    /// An expectation about the run was not met.
+    Expectation,
     /// A signal ended the run.
     Interrupted(Signal),
+    /// The command of `exec` ended with this code, or could not be started (126, 127).
+    Command(u8),
     /// A bug.
     Internal,
 }
@@ -46,8 +50,9 @@ impl Kind {
             Self::Config => "config",
             Self::Model | Self::Lines => "model",
             Self::Delivery => "delivery",
-            Self::File => "file",
+            Self::File | Self::Command(_) => "file",
             Self::NotReadable => "not_readable",
+            Self::Expectation => "expectation",
             Self::Interrupted(_) => "interrupted",
             Self::Internal => "internal",
         }
@@ -64,9 +69,11 @@ impl Kind {
             Self::File => 6,
             Self::NotReadable => 7,
             Self::Lines => 8,
+            Self::Expectation => 9,
             Self::Interrupted(Signal::Hangup) => 129,
             Self::Interrupted(Signal::Interrupt) => 130,
             Self::Interrupted(Signal::Terminate) => 143,
+            Self::Command(code) => code,
         }
     }
 
@@ -74,11 +81,13 @@ impl Kind {
     fn weight(self) -> u8 {
         match self {
             Self::NotReadable => 1,
-            Self::Model | Self::Lines => 2,
-            Self::File => 3,
-            Self::Delivery => 4,
-            Self::Usage | Self::Input | Self::Config | Self::Internal => 5,
-            Self::Interrupted(_) => 6,
+            Self::Expectation => 2,
+            Self::Model | Self::Lines => 3,
+            Self::File => 4,
+            Self::Delivery => 5,
+            Self::Usage | Self::Input | Self::Config | Self::Internal => 6,
+            Self::Interrupted(_) => 7,
+            Self::Command(_) => 8,
         }
     }
 }

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::app::delivery_report::{self, Subject};
 use crate::app::hints;
 use crate::console::Console;
+use crate::delivery::OtlpClient;
 use crate::delivery::outbox::Entry;
-use crate::delivery::redelivery::{self, EntryError};
-use crate::delivery::{DeliveryResult, OtlpClient};
+use crate::delivery::redelivery::{self, EntryError, EntryResult};
 use crate::failure::{Failure, Kind};
 use crate::settings::Destination;
 
@@ -18,7 +16,7 @@ use crate::settings::Destination;
 pub struct Redelivery<'a> {
     pub client: &'a OtlpClient,
     pub destination: &'a Destination,
-    /// The time for one entry.
+    /// The time for one request of an entry.
     pub budget: Duration,
     pub console: &'a Console,
 }
@@ -36,8 +34,7 @@ impl Redelivery<'_> {
     /// # Errors
     /// If it is not accepted, or its files cannot be read, written or removed.
     pub async fn deliver(&self, entry: &mut Entry) -> Result<(), Failure> {
-        let deadline = Instant::now() + self.budget;
-        let result = redelivery::redeliver(self.client, entry, deadline).await;
+        let result = redelivery::redeliver(self.client, entry, self.budget).await;
         let result = result.map_err(|error| unworkable(entry, &error))?;
         if !result.outcome.is_accepted() {
             return Err(self.refused(entry, &result));
@@ -52,7 +49,7 @@ impl Redelivery<'_> {
     }
 
     /// Notes why an entry stays, and reports it.
-    fn refused(&self, entry: &mut Entry, result: &DeliveryResult) -> Failure {
+    fn refused(&self, entry: &mut Entry, result: &EntryResult) -> Failure {
         let outcome = &result.outcome;
         let cause = self.console.clean(&outcome.describe());
         let unnoted = redelivery::note_cause(entry, result, &cause).err();

@@ -15,6 +15,7 @@ mod completions;
 mod deferred;
 mod delivery;
 mod destination;
+mod exec;
 #[cfg(test)]
 mod generated;
 mod help;
@@ -39,6 +40,7 @@ pub use completions::{CompletionsArgs, Shell};
 use deferred::Deferred;
 pub use delivery::{DeliveryArgs, WaitArgs};
 pub use destination::{DestinationArgs, StandInArgs};
+pub use exec::ExecArgs;
 pub use help::HelpArgs;
 pub use model::{EndpointArgs, ModelArgs};
 pub use output::OutputArgs;
@@ -87,6 +89,12 @@ pub enum Command {
     /// tags, name, metadata) overrides the options. Each line gives one output line as soon as it is answered. Files that
     /// end in .gz or .zst are read and written compressed.
     Batch(Deferred<BatchArgs>),
+    /// Run any program inside one trace, with all its model calls
+    ///
+    /// The program runs unchanged: variables of its environment send its telemetry and its model calls to a listener on
+    /// 127.0.0.1, which passes the calls on. What it reports and what it asks becomes one trace, delivered when it has
+    /// ended. The exit code is the program's, unless that is 0.
+    Exec(Deferred<ExecArgs>),
     /// Test settings, keys, export and read-back, stage by stage
     ///
     /// Sends a small trace and reads it back. Its name, user, session, tag and environment are `langspan-check` unless

@@ -4,6 +4,7 @@ mod batch;
 mod chat;
 mod check;
 mod completions;
+mod exec;
 mod help;
 mod replay;
 mod resend;
@@ -57,6 +58,14 @@ fn dispatch(cli: Cli) -> Verdict {
         Command::Resend(args) => {
             let run = async |sources: &_, console: &_| resend::run(&args, sources, console).await;
             verb("resend", &args.destination, &args.output, run)
+        }
+        Command::Exec(args) => {
+            let console = Console::new(args.quiet, args.verbose);
+            let env_file = args.destination.env_file.as_deref();
+            let ended = env_file::sources(env_file)
+                .and_then(|sources| block_on(exec::run(&args, &sources, &console)))
+                .map_err(|failure| env_file::mention_unread(failure, env_file));
+            report(ended, &console)
         }
         // Its document holds a failure of the settings as a failed stage.
         Command::Check(args) => {

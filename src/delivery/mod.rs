@@ -49,4 +49,3 @@ pub use export::{Delivery, Exporter, OutboxPolicy, Stored};
 pub use outbox::{Outbox, OutboxError};
 pub use outcome::Outcome;
 pub use payload::{MAX_REQUEST_BYTES, MAX_REQUEST_SPANS};
-pub use result::DeliveryResult;

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +27,9 @@ const KEPT: &str = "jsonl";
 const PENDING: &str = "pending";
 const META: &str = "meta.json";
 const TEMPORARY: &str = "tmp";
+/// The end of the id of an entry that is the journal of an `exec` run, which has to be put together before it can be
+/// sent.
+const JOURNAL: &str = ".exec";
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -145,8 +148,7 @@ impl Outbox {
     }
 
     fn try_store(&self, payload: &Payload, mut meta: EntryMeta) -> io::Result<PendingEntry> {
-        let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
-        let id = format!("{now}-{:08x}", fastrand::u32(..));
+        let id = new_id();
         meta.describe(std::slice::from_ref(payload));
         self.write_meta(&id, &meta, Sync::No)?;
         let pending = self.path(&id, PENDING);
@@ -163,6 +165,39 @@ impl Outbox {
             meta,
             is_finished: false,
         })
+    }
+
+    /// Creates the empty journal of a run that begins. It stays locked until it is dropped.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn create_journal(&self, meta: EntryMeta) -> Result<Entry, OutboxError> {
+        let id = format!("{}{JOURNAL}", new_id());
+        let path = self.path(&id, KEPT);
+        let created = self.write_meta(&id, &meta, Sync::No).and_then(|()| {
+            let file = create_private(&path)?;
+            // No other process knows the file yet, so the lock is free.
+            file.try_lock()?;
+            Ok(file)
+        });
+        let file = created.map_err(|error| {
+            let _ = fs::remove_file(self.path(&id, META));
+            self.unwritable(error)
+        })?;
+        Ok(Entry {
+            outbox: self.clone(),
+            id,
+            path,
+            file,
+            meta: Some(meta),
+            unfinished: false,
+        })
+    }
+
+    /// How many bytes may still be written.
+    pub fn room(&self) -> u64 {
+        let used = self.used().unwrap_or_default();
+        self.max_bytes.saturating_sub(used)
     }
 
     fn unwritable(&self, error: io::Error) -> OutboxError {
@@ -234,6 +269,8 @@ impl Outbox {
             if file.metadata()?.nlink() == 0 || !path.exists() {
                 continue;
             }
+            // A kill may have come between making the entry of a journal and removing the journal.
+            self.remove_files(&format!("{id}{JOURNAL}"))?;
             let meta = self.meta(id);
             return Ok(Some(Entry {
                 outbox: self.clone(),
@@ -245,6 +282,17 @@ impl Outbox {
             }));
         }
         Ok(None)
+    }
+
+    /// Removes what there is of a kept entry.
+    fn remove_files(&self, id: &str) -> io::Result<()> {
+        for extension in [KEPT, META] {
+            match fs::remove_file(self.path(id, extension)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The size of all files in the folder, in bytes.
@@ -420,26 +468,99 @@ impl Entry {
             .or(unfinished)
     }
 
-    /// The requests that wait.
+    /// Whether it is the journal of an `exec` run.
+    pub fn is_journal(&self) -> bool {
+        self.id.ends_with(JOURNAL)
+    }
+
+    /// The file, which stays locked as long as the entry is there.
+    ///
+    /// # Errors
+    /// If the process has too many open files.
+    pub fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// The requests that wait, read one after the other.
     ///
     /// # Errors
     /// If the file cannot be read, or a line of it is not an export request.
-    pub fn payloads(&self) -> anyhow::Result<Vec<Payload>> {
-        let mut text = String::new();
-        (&self.file).read_to_string(&mut text)?;
-        let payloads = payloads(&text)?;
-        anyhow::ensure!(!payloads.is_empty(), "the file has no spans");
-        Ok(payloads)
+    pub fn requests(
+        &self,
+    ) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Payload>> + use<>> {
+        let lines = BufReader::new(File::open(&self.path)?).lines();
+        let lines = lines.map(|line| -> anyhow::Result<_> {
+            let line = line?;
+            let is_empty = line.trim().is_empty();
+            (!is_empty)
+                .then(|| Payload::from_json_line(&line))
+                .transpose()
+        });
+        Ok(lines.filter_map(Result::transpose))
     }
 
-    /// Keeps only `remaining`: spans that were accepted must not be sent again.
+    /// Checks that every request can be read.
     ///
     /// # Errors
-    /// If the file cannot be written.
-    pub fn keep_only(&mut self, remaining: &[Payload]) -> io::Result<()> {
-        self.file = self.outbox.rewrite(&self.id, &self.path, remaining)?;
+    /// If one cannot, or there is none.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let mut is_empty = true;
+        for request in self.requests()? {
+            request?;
+            is_empty = false;
+        }
+        anyhow::ensure!(!is_empty, "the file has no spans");
+        Ok(())
+    }
+
+    /// Begins to write what will be in the place of this entry, or, of a journal, what it amounts to.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn rewriter(&self) -> io::Result<EntryWriter> {
+        let id = self.id.trim_end_matches(JOURNAL).to_owned();
+        let path = self.outbox.path(&id, TEMPORARY);
+        let file = create_private(&path)?;
+        // No other process knows the file yet, so the lock is free.
+        file.try_lock()?;
+        Ok(EntryWriter {
+            id,
+            temporary: Temporary(path),
+            file: BufWriter::new(file),
+            spans: 0,
+            trace_ids: Vec::new(),
+        })
+    }
+
+    /// Puts what was written in the place of this entry. A journal becomes an entry that waits.
+    ///
+    /// # Errors
+    /// If the files cannot be written or renamed.
+    pub fn replace(&mut self, writer: EntryWriter) -> io::Result<()> {
+        let EntryWriter {
+            id,
+            temporary,
+            file,
+            spans,
+            trace_ids,
+        } = writer;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         let mut meta = self.meta.clone().unwrap_or_default();
-        meta.describe(remaining);
+        meta.time = self.time();
+        (meta.spans, meta.trace_ids) = (spans, trace_ids);
+        let path = if self.is_journal() {
+            self.outbox.write_meta(&id, &meta, Sync::No)?;
+            self.outbox.path(&id, KEPT)
+        } else {
+            self.path.clone()
+        };
+        fs::rename(&temporary.0, &path)?;
+        if self.is_journal() {
+            self.outbox.remove_files(&self.id)?;
+        }
+        self.id = id;
+        self.path = path;
+        self.file = file;
         self.meta = Some(meta);
         Ok(())
     }
@@ -475,6 +596,51 @@ impl Entry {
             _ => Ok(()),
         }
     }
+}
+
+/// Requests on their way to the place of an entry. Dropped before that, they are removed.
+#[derive(Debug)]
+pub struct EntryWriter {
+    id: String,
+    temporary: Temporary,
+    file: BufWriter<File>,
+    spans: usize,
+    trace_ids: Vec<String>,
+}
+
+/// A file that goes with this value; renamed before, there is nothing to remove.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl EntryWriter {
+    /// Adds a request.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn add(&mut self, payload: &Payload) -> io::Result<()> {
+        let line = payload.to_json_line().map_err(io::Error::other)?;
+        self.file.write_all(line.as_bytes())?;
+        self.file.write_all(b"\n")?;
+        self.spans += payload.span_count();
+        for trace in payload.traces() {
+            if self.trace_ids.last() != Some(&trace.trace_id) {
+                self.trace_ids.push(trace.trace_id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An id that no other entry has.
+fn new_id() -> String {
+    let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
+    format!("{now}-{:08x}", fastrand::u32(..))
 }
 
 /// The requests of a file of spans.

@@ -81,7 +81,8 @@ impl Payload {
         }
     }
 
-    fn new(request: ExportTraceServiceRequest) -> Self {
+    /// The request that these messages are.
+    pub fn of_messages(request: ExportTraceServiceRequest) -> Self {
         let scopes = request.resource_spans.iter();
         let spans = scopes
             .flat_map(|resource| &resource.scope_spans)
@@ -115,7 +116,7 @@ impl Payload {
     /// # Errors
     /// If the line is not an export request, or has no spans.
     pub fn from_json_line(line: &str) -> anyhow::Result<Self> {
-        let payload = Self::new(serde_json::from_str(line)?);
+        let payload = Self::of_messages(serde_json::from_str(line)?);
         anyhow::ensure!(payload.span_count() > 0, "the line has no spans");
         Ok(payload)
     }
@@ -222,7 +223,7 @@ impl Payload {
             }
             is_truncated |= is_span_truncated;
         }
-        is_truncated.then(|| Self::new(request))
+        is_truncated.then(|| Self::of_messages(request))
     }
 
     /// The request without the spans of these ids; `None` if no spans are left.
@@ -251,7 +252,7 @@ impl Payload {
         request
             .resource_spans
             .retain(|resource| !resource.scope_spans.is_empty());
-        Self::new(request)
+        Self::of_messages(request)
     }
 
     /// The size of each trace, in the order of their first spans.

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::delivery::client::{Arrival, OtlpClient};
-use crate::delivery::outbox::Entry;
+use crate::delivery::outbox::{Entry, EntryWriter};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
@@ -38,35 +39,102 @@ impl From<io::Error> for EntryError {
     }
 }
 
-/// Delivers every request of an entry, in order. If only some spans are accepted, these are taken out of the entry.
+/// What became of an entry.
+#[derive(Debug)]
+pub struct EntryResult {
+    /// Of the first request that was not accepted, else of the last one.
+    pub outcome: Outcome,
+    /// Whether spans that remain may have arrived all the same.
+    pub is_ambiguous: bool,
+}
+
+/// Delivers every request of an entry, in order, each within `budget`. If only some spans are accepted, these are taken
+/// out of the entry. Requests are read one at a time: an entry may be large.
 ///
 /// # Errors
 /// If the entry cannot be read or written.
 pub async fn redeliver(
     client: &OtlpClient,
     entry: &mut Entry,
-    deadline: Instant,
-) -> Result<DeliveryResult, EntryError> {
-    let payloads = entry.payloads().map_err(EntryError::Unreadable)?;
-    let all = span_count(&payloads);
+    budget: Duration,
+) -> Result<EntryResult, EntryError> {
+    entry.check().map_err(EntryError::Unreadable)?;
     let since = entry.ambiguous_since();
-    let mut results = Vec::new();
-    for payload in payloads {
-        results.push(deliver_request(client, entry, payload, since, deadline).await?);
+    let mut rest = Rest::default();
+    let mut result: Option<EntryResult> = None;
+    let requests = entry.requests().map_err(EntryError::Unreadable)?;
+    for request in requests {
+        let request = request.map_err(EntryError::Unreadable)?;
+        let failed = result
+            .as_ref()
+            .filter(|result| !result.outcome.is_accepted());
+        if failed.is_some_and(|result| concerns_all(&result.outcome)) {
+            rest.keep(entry, &request)?;
+            continue;
+        }
+        let spans = request.span_count();
+        let deadline = Instant::now() + budget;
+        let next = deliver_request(client, entry, request, since, deadline).await?;
+        rest.note(entry, spans, &next)?;
+        result = Some(match result {
+            Some(known) if !known.outcome.is_accepted() => EntryResult {
+                is_ambiguous: known.is_ambiguous || next.is_ambiguous,
+                ..known
+            },
+            _ => EntryResult {
+                outcome: next.outcome,
+                is_ambiguous: next.is_ambiguous,
+            },
+        });
     }
+    rest.replace(entry)?;
     let is_empty = || EntryError::Unreadable(anyhow::anyhow!("the entry is empty"));
-    let result = DeliveryResult::sum(results).ok_or_else(is_empty)?;
-    if (1..all).contains(&span_count(&result.remaining)) {
-        entry.keep_only(&result.remaining)?;
+    result.ok_or_else(is_empty)
+}
+
+/// Whether the next request would fare no better: nobody answers, or answers all alike.
+fn concerns_all(outcome: &Outcome) -> bool {
+    !matches!(outcome.status(), Some(400 | 413 | 422))
+}
+
+/// What remains of an entry.
+#[derive(Default)]
+struct Rest {
+    /// Made when something remains.
+    writer: Option<EntryWriter>,
+    has_accepted: bool,
+}
+
+impl Rest {
+    fn keep(&mut self, entry: &Entry, request: &Payload) -> io::Result<()> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(entry.rewriter()?),
+        };
+        writer.add(request)
     }
-    Ok(result)
+
+    fn note(&mut self, entry: &Entry, spans: usize, result: &DeliveryResult) -> io::Result<()> {
+        let remaining: usize = result.remaining.iter().map(Payload::span_count).sum();
+        self.has_accepted |= remaining < spans;
+        let mut pieces = result.remaining.iter();
+        pieces.try_for_each(|piece| self.keep(entry, piece))
+    }
+
+    /// Takes what was accepted out of the entry, unless that is nothing, or everything.
+    fn replace(self, entry: &mut Entry) -> io::Result<()> {
+        match self.writer {
+            Some(writer) if self.has_accepted => entry.replace(writer),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Notes in an entry why it was not delivered.
 ///
 /// # Errors
 /// If the metadata cannot be written.
-pub fn note_cause(entry: &mut Entry, result: &DeliveryResult, cause: &str) -> io::Result<()> {
+pub fn note_cause(entry: &mut Entry, result: &EntryResult, cause: &str) -> io::Result<()> {
     // If nothing was sent now, absence counts from the earlier attempt on.
     let was_sent = !matches!(result.outcome, Outcome::Unsent(_) | Outcome::Unproven);
     let earlier = entry.ambiguous_since().filter(|_| !was_sent);
@@ -74,10 +142,6 @@ pub fn note_cause(entry: &mut Entry, result: &DeliveryResult, cause: &str) -> io
         .is_ambiguous
         .then(|| earlier.unwrap_or_else(Timestamp::now));
     entry.note(cause, since)
-}
-
-fn span_count(payloads: &[Payload]) -> usize {
-    payloads.iter().map(Payload::span_count).sum()
 }
 
 /// Delivers one request, without the spans that have arrived in an earlier attempt, at `since` or later.

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use opentelemetry::trace::TraceId;
+use opentelemetry as otel;
+use opentelemetry::trace::SpanId;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
@@ -15,9 +16,10 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use prost::Message as _;
 
-use crate::exec::attributes::{has, remove, set, set_text, text};
+use crate::exec::attributes::{has, remove, set, set_text, text, texts};
 use crate::exec::call::CallRecord;
 use crate::exec::dialect::Api;
 use crate::exec::identity::{Identities, Identity, Occurring};
@@ -52,6 +54,8 @@ pub struct Summary {
     pub tokens: u64,
     /// US dollars, as far as they were stated.
     pub cost: Option<f64>,
+    /// The command's span, as a read-back compares it.
+    pub command: Vec<SpanData>,
     /// How many model calls of the child lacked what was filled in.
     pub filled: BTreeMap<&'static str, u64>,
 }
@@ -202,7 +206,11 @@ impl Index {
             let parent = parent_of(&self.tree, call.traceparent.as_deref());
             call.key.parent = parent.and_then(|place| nodes[place].model_call);
         }
-        let spans: Vec<SpanKey> = self.model_calls.iter().map(|(key, _)| key.clone()).collect();
+        let spans: Vec<SpanKey> = self
+            .model_calls
+            .iter()
+            .map(|(key, _)| key.clone())
+            .collect();
         let calls: Vec<CallKey> = self.calls.iter().map(|call| call.key.clone()).collect();
         chains(&spans, &calls)
     }
@@ -283,7 +291,10 @@ impl Assembly {
             }
             let (record, exchange) = self.read_chain(journal, &chain)?;
             let mut span = generation(&record, &exchange, &self.context, self.dialect);
-            let id = format!("{}/{}/{}", self.context.trace_id, self.run.span_id, record.number);
+            let id = format!(
+                "{}/{}/{}",
+                self.context.trace_id, self.run.span_id, record.number
+            );
             let id: [u8; 8] = ids::first_bytes(id);
             span.span_id = id.to_vec();
             let parent = parent_of(&self.index.tree, record.traceparent.as_deref());
@@ -296,7 +307,11 @@ impl Assembly {
     }
 
     /// The deciding attempt of a chain, and the exchange that all its attempts make.
-    fn read_chain(&self, journal: &Journal, chain: &Chain) -> anyhow::Result<(CallRecord, Exchange)> {
+    fn read_chain(
+        &self,
+        journal: &Journal,
+        chain: &Chain,
+    ) -> anyhow::Result<(CallRecord, Exchange)> {
         let Record::Call(record) = journal.read(self.index.calls[chain.last()].at)? else {
             anyhow::bail!("the journal has changed");
         };
@@ -388,9 +403,18 @@ impl Assembly {
             let line = self.run.command_line.as_str();
             set_text(&mut attributes, openinference::INPUT_VALUE, line);
         }
-        let remote = self.run.remote_parent.as_deref().map(bytes_of).unwrap_or_default();
+        let remote = self
+            .run
+            .remote_parent
+            .as_deref()
+            .map(bytes_of)
+            .unwrap_or_default();
         if !remote.is_empty() {
-            set(&mut attributes, langfuse::IS_APP_ROOT, Value::BoolValue(true));
+            set(
+                &mut attributes,
+                langfuse::IS_APP_ROOT,
+                Value::BoolValue(true),
+            );
         }
         let message = self.outcome(&mut attributes);
         let counts = [
@@ -403,6 +427,7 @@ impl Assembly {
             set(&mut attributes, &metadata(name), Value::IntValue(count));
         }
         self.stamp(&mut attributes, &self.identity_below(None));
+        self.summary.command = vec![self.comparable(&attributes)];
         let span = Span {
             span_id: bytes_of(&self.run.span_id),
             parent_span_id: remote,
@@ -418,6 +443,37 @@ impl Assembly {
             ..Span::default()
         };
         self.write_own(span, pieces)
+    }
+
+    /// The command's span with what a read-back compares.
+    fn comparable(&self, attributes: &[KeyValue]) -> SpanData {
+        let span_id = SpanId::from_hex(&self.run.span_id).unwrap_or(SpanId::INVALID);
+        let texts = attributes.iter().filter_map(|attribute| {
+            let value = match attribute.value.as_ref()?.value.as_ref()? {
+                Value::StringValue(text) => otel::Value::from(text.clone()),
+                Value::ArrayValue(list) => {
+                    let texts = texts(list).map(|text| text.to_owned().into());
+                    otel::Value::Array(otel::Array::String(texts.collect()))
+                }
+                _ => return None,
+            };
+            Some(otel::KeyValue::new(attribute.key.clone(), value))
+        });
+        SpanData {
+            span_context: self.context.span(span_id),
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: otel::trace::SpanKind::Internal,
+            name: self.run.name.clone().into(),
+            start_time: self.summary.start.into(),
+            end_time: self.summary.end.into(),
+            attributes: texts.collect(),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: otel::trace::Status::Unset,
+            instrumentation_scope: otel::InstrumentationScope::default(),
+        }
     }
 
     /// How the child ended, as metadata; returns the message of one that failed.
@@ -464,7 +520,12 @@ impl Assembly {
             }),
             ..ScopeSpans::default()
         };
-        pieces.add(&ResourceSpans::default(), &resource, &scope_spans, vec![span])
+        pieces.add(
+            &ResourceSpans::default(),
+            &resource,
+            &scope_spans,
+            vec![span],
+        )
     }
 
     /// The id that a span is delivered with; without one, that of the command's span.
@@ -476,13 +537,17 @@ impl Assembly {
     }
 
     fn identity_of(&self, place: usize) -> Identity {
-        self.own_identity(place).or(&self.inherited(Some(place))).or_only(&self.index.occurring)
+        self.own_identity(place)
+            .or(&self.inherited(Some(place)))
+            .or_only(&self.index.occurring)
     }
 
     /// The identity of a span that says nothing of itself, below another.
     fn identity_below(&self, parent: Option<usize>) -> Identity {
         let own = parent.map(|parent| self.own_identity(parent));
-        own.unwrap_or_default().or(&self.inherited(parent)).or_only(&self.index.occurring)
+        own.unwrap_or_default()
+            .or(&self.inherited(parent))
+            .or_only(&self.index.occurring)
     }
 
     fn own_identity(&self, place: usize) -> Identity {
@@ -493,7 +558,9 @@ impl Assembly {
 
     /// What a span gets from the spans above it and the options.
     fn inherited(&self, place: Option<usize>) -> Identity {
-        let above = place.into_iter().flat_map(|place| self.index.tree.ancestors(place));
+        let above = place
+            .into_iter()
+            .flat_map(|place| self.index.tree.ancestors(place));
         let identity = above.fold(Identity::default(), |identity, place| {
             identity.or(&self.own_identity(place))
         });
@@ -559,7 +626,9 @@ fn generation(
         let input = input.first().map(|message| message["content"].clone());
         remove(attributes, langfuse::OBSERVATION_INPUT);
         if let Some(input) = input.filter(|input| !input.is_null()) {
-            let text = input.as_str().map_or_else(|| input.to_string(), str::to_owned);
+            let text = input
+                .as_str()
+                .map_or_else(|| input.to_string(), str::to_owned);
             set_text(attributes, langfuse::OBSERVATION_INPUT, text);
         }
     }
@@ -617,7 +686,7 @@ impl<'a> Pieces<'a> {
         spans: Vec<Span>,
     ) -> anyhow::Result<()> {
         let mut group = Vec::new();
-        let mut put = |pieces: &mut Self, group: &mut Vec<Span>| {
+        let put = |pieces: &mut Self, group: &mut Vec<Span>| {
             if !group.is_empty() {
                 pieces.request.resource_spans.push(ResourceSpans {
                     resource: Some(resource.clone()),
@@ -631,8 +700,8 @@ impl<'a> Pieces<'a> {
         };
         for span in spans {
             let bytes = span.encoded_len();
-            let is_full = self.spans == MOST_SPANS
-                || (self.spans > 0 && self.bytes + bytes > MOST_BYTES);
+            let is_full =
+                self.spans == MOST_SPANS || (self.spans > 0 && self.bytes + bytes > MOST_BYTES);
             if is_full {
                 put(self, &mut group);
                 self.flush()?;
@@ -688,10 +757,4 @@ fn signed(nanoseconds: u64) -> i64 {
 /// The bytes of a hexadecimal id.
 fn bytes_of(hex: &str) -> Vec<u8> {
     u64::from_str_radix(hex, 16).map_or_else(|_| Vec::new(), |id| id.to_be_bytes().to_vec())
-}
-
-/// The trace id of a run as it is known when it begins.
-pub fn trace_id(run: &RunRecord) -> Option<TraceId> {
-    let id = run.trace_id.as_deref().unwrap_or(&run.own_trace_id);
-    ids::parse_trace_id(id).ok()
 }

@@ -20,7 +20,10 @@ pub fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
 /// The number of an attribute, whichever type it has; `None` if it is not a number.
 pub fn number(attributes: &[KeyValue], key: &str) -> Option<f64> {
     match get(attributes, key)? {
-        #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "token counts are far below 2^52"
+        )]
         Value::IntValue(number) => Some(*number as f64),
         Value::DoubleValue(number) => Some(*number),
         Value::StringValue(text) => text.parse().ok(),

@@ -125,7 +125,8 @@ pub fn http_error(status: u16, body: &[u8]) -> ExchangeError {
         None if text.trim_start().starts_with('<') => "an HTML page".to_owned(),
         None => text.trim().chars().take(LONGEST).collect(),
     };
-    let status_line = reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"));
+    let status_line =
+        reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"));
     let message = if words.is_empty() {
         format!("the model endpoint answered {status_line}")
     } else {

@@ -257,7 +257,10 @@ fn no_proxy(inherited: &Inherited<'_>, changes: &mut Changes) {
 impl Changes {
     /// The variables as `--dry-run` shows them.
     pub fn shown(&self) -> String {
-        let set = self.set.iter().map(|(name, value)| format!("{name}={value}\n"));
+        let set = self
+            .set
+            .iter()
+            .map(|(name, value)| format!("{name}={value}\n"));
         let unset = self.unset.iter().map(|name| format!("unset {name}\n"));
         set.chain(unset).collect()
     }
@@ -299,7 +302,10 @@ mod tests {
     fn an_empty_environment_is_steered_to_the_listener() {
         let changes = planned(&[], |_| {});
         let set = changes.map();
-        assert_eq!(set["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"], "http://127.0.0.1:1/t/v1/traces");
+        assert_eq!(
+            set["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
+            "http://127.0.0.1:1/t/v1/traces"
+        );
         assert_eq!(set["OPENAI_BASE_URL"], "http://127.0.0.1:1/t/openai/v1");
         assert_eq!(set["LANGFUSE_PUBLIC_KEY"], STAND_IN_PUBLIC);
         assert_eq!(set["MLFLOW_TRACE_ENABLE_OTLP_DUAL_EXPORT"], "true");
@@ -331,7 +337,10 @@ mod tests {
         assert_eq!(changes.unset, ["OTEL_EXPORTER_OTLP_CERTIFICATE"]);
         assert_eq!(set["NO_PROXY"], "intern,127.0.0.1,localhost");
         assert_eq!(changes.openai.as_deref(), Some("http://models/v1"));
-        for absent in ["OTEL_BSP_SCHEDULE_DELAY", "MLFLOW_TRACE_ENABLE_OTLP_DUAL_EXPORT"] {
+        for absent in [
+            "OTEL_BSP_SCHEDULE_DELAY",
+            "MLFLOW_TRACE_ENABLE_OTLP_DUAL_EXPORT",
+        ] {
             assert!(!set.contains_key(absent), "{absent}");
         }
     }
@@ -340,7 +349,10 @@ mod tests {
     fn an_azure_program_is_not_sent_to_openai() {
         let azure = ("AZURE_OPENAI_ENDPOINT", "https://x.openai.azure.com");
         let changes = planned(&[azure], |_| {});
-        assert_eq!(changes.map()["AZURE_OPENAI_ENDPOINT"], "http://127.0.0.1:1/t/azure");
+        assert_eq!(
+            changes.map()["AZURE_OPENAI_ENDPOINT"],
+            "http://127.0.0.1:1/t/azure"
+        );
         assert_eq!(changes.azure.as_deref(), Some("https://x.openai.azure.com"));
         assert!(changes.openai.is_none() && !changes.map().contains_key("OPENAI_BASE_URL"));
         let both = planned(&[azure, ("OPENAI_BASE_URL", "http://m/v1")], |_| {});
@@ -390,7 +402,13 @@ mod tests {
 
     #[test]
     fn switches_that_silence_the_child_are_named() {
-        let changes = planned(&[("OTEL_SDK_DISABLED", "true"), ("LANGFUSE_SAMPLE_RATE", "0.5")], |_| {});
+        let changes = planned(
+            &[
+                ("OTEL_SDK_DISABLED", "true"),
+                ("LANGFUSE_SAMPLE_RATE", "0.5"),
+            ],
+            |_| {},
+        );
         assert_eq!(changes.silenced, ["OTEL_SDK_DISABLED=true"]);
     }
 }

@@ -224,13 +224,20 @@ mod tests {
 
     #[test]
     fn an_identity_is_read_as_langfuse_reads_it() {
-        let mut found = attributes(&[("user.id", "u"), ("session.id", "s"), ("langfuse.tags", "a, b")]);
+        let mut found = attributes(&[
+            ("user.id", "u"),
+            ("session.id", "s"),
+            ("langfuse.tags", "a, b"),
+        ]);
         set_texts(&mut found, "langfuse.trace.tags", &["x".to_owned()]);
         let identity = Identity::of(&found);
         assert_eq!(identity.user.as_deref(), Some("u"));
         assert_eq!(identity.session.as_deref(), Some("s"));
         assert_eq!(identity.tags, ["x"]);
-        assert_eq!(Identity::of(&attributes(&[("tag.tags", r#"["a","b"]"#)])).tags, ["a", "b"]);
+        assert_eq!(
+            Identity::of(&attributes(&[("tag.tags", r#"["a","b"]"#)])).tags,
+            ["a", "b"]
+        );
     }
 
     #[test]
@@ -269,6 +276,9 @@ mod tests {
         run.note(&Identity::default(), &attributes(&[(CONVERSATION, "c")]));
         let session = Identity::default().or_only(&run).session;
         assert_eq!(session.as_deref(), Some("c"));
-        assert_eq!(Identity::of(&attributes(&[(CONVERSATION, "c")])).session, None);
+        assert_eq!(
+            Identity::of(&attributes(&[(CONVERSATION, "c")])).session,
+            None
+        );
     }
 }

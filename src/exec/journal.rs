@@ -285,7 +285,10 @@ mod tests {
                 journal.append(&end(code)).unwrap();
             }
             let codes = codes(&journal);
-            assert_eq!(codes.iter().map(|(_, code)| *code).collect::<Vec<_>>(), [0, 1, 2]);
+            assert_eq!(
+                codes.iter().map(|(_, code)| *code).collect::<Vec<_>>(),
+                [0, 1, 2]
+            );
             let Record::End(third) = journal.read(codes[2].0).unwrap() else {
                 panic!();
             };
@@ -303,7 +306,9 @@ mod tests {
         assert!(journal.refused().is_some() && journal.has_overflow());
         let codes = codes(&journal);
         assert_eq!(codes.len(), 3);
-        assert!(matches!(journal.read(codes[1].0).unwrap(), Record::End(end) if end.exit_code == Some(1)));
+        assert!(
+            matches!(journal.read(codes[1].0).unwrap(), Record::End(end) if end.exit_code == Some(1))
+        );
     }
 
     #[test]

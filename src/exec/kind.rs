@@ -281,14 +281,38 @@ mod tests {
     #[test]
     fn model_calls_of_each_instrumentation_are_known() {
         for (scope, name, texts) in [
-            ("mlflow.tracing.provider", "Completions", &[("mlflow.spanType", "\"CHAT_MODEL\"")][..]),
-            ("mlflow", "chat gpt-4o-mini", &[("gen_ai.operation.name", "chat")]),
-            ("langfuse-sdk", "OpenAI-generation", &[("langfuse.observation.type", "generation")]),
+            (
+                "mlflow.tracing.provider",
+                "Completions",
+                &[("mlflow.spanType", "\"CHAT_MODEL\"")][..],
+            ),
+            (
+                "mlflow",
+                "chat gpt-4o-mini",
+                &[("gen_ai.operation.name", "chat")],
+            ),
+            (
+                "langfuse-sdk",
+                "OpenAI-generation",
+                &[("langfuse.observation.type", "generation")],
+            ),
             ("x", "ChatCompletion", &[("openinference.span.kind", "LLM")]),
-            ("x", "CreateEmbeddings", &[("openinference.span.kind", "EMBEDDING")]),
-            ("opentelemetry.instrumentation.openai.v1", "openai.chat", &[("gen_ai.operation.name", "chat")]),
+            (
+                "x",
+                "CreateEmbeddings",
+                &[("openinference.span.kind", "EMBEDDING")],
+            ),
+            (
+                "opentelemetry.instrumentation.openai.v1",
+                "openai.chat",
+                &[("gen_ai.operation.name", "chat")],
+            ),
             ("litellm", "litellm_request", &[]),
-            ("ai", "ai.generateText.doGenerate", &[("ai.operationId", "ai.generateText.doGenerate")]),
+            (
+                "ai",
+                "ai.generateText.doGenerate",
+                &[("ai.operationId", "ai.generateText.doGenerate")],
+            ),
             ("langsmith", "ChatOpenAI", &[("langsmith.span.kind", "llm")]),
         ] {
             assert!(is_model_call(&span(name, texts), scope), "{name}");
@@ -298,10 +322,32 @@ mod tests {
     #[test]
     fn the_spans_around_a_call_are_none() {
         for (scope, name, texts) in [
-            ("opentelemetry.instrumentation.httpx", "POST", &[("http.method", "POST")][..]),
-            ("ai", "ai.generateText", &[("ai.operationId", "ai.generateText"), ("gen_ai.request.model", "m")]),
-            ("pydantic-ai", "invoke_agent", &[("gen_ai.operation.name", "invoke_agent"), ("gen_ai.request.model", "m")]),
-            ("langfuse-sdk", "main", &[("langfuse.observation.type", "span")]),
+            (
+                "opentelemetry.instrumentation.httpx",
+                "POST",
+                &[("http.method", "POST")][..],
+            ),
+            (
+                "ai",
+                "ai.generateText",
+                &[
+                    ("ai.operationId", "ai.generateText"),
+                    ("gen_ai.request.model", "m"),
+                ],
+            ),
+            (
+                "pydantic-ai",
+                "invoke_agent",
+                &[
+                    ("gen_ai.operation.name", "invoke_agent"),
+                    ("gen_ai.request.model", "m"),
+                ],
+            ),
+            (
+                "langfuse-sdk",
+                "main",
+                &[("langfuse.observation.type", "span")],
+            ),
             ("x", "chain", &[("openinference.span.kind", "CHAIN")]),
             ("litellm", "raw_gen_ai_request", &[]),
         ] {
@@ -318,7 +364,10 @@ mod tests {
 
     #[test]
     fn content_of_one_family_counts() {
-        let span = span("x", &[("output.value", "b"), ("gen_ai.input.messages", "[]")]);
+        let span = span(
+            "x",
+            &[("output.value", "b"), ("gen_ai.input.messages", "[]")],
+        );
         assert_eq!(content(&span.attributes), (None, Some("b")));
     }
 }

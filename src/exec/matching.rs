@@ -124,7 +124,9 @@ fn is_same_model(span: &SpanKey, call: &CallKey) -> bool {
         .models
         .iter()
         .flat_map(|left| call.models.iter().map(move |right| (left, right)));
-    span.models.is_empty() || call.models.is_empty() || pairs.any(|(left, right)| is_same(left, right))
+    span.models.is_empty()
+        || call.models.is_empty()
+        || pairs.any(|(left, right)| is_same(left, right))
 }
 
 fn bare(model: &str) -> &str {
@@ -186,9 +188,8 @@ fn assign(
     let edges = free.iter().map(|&chain| {
         let attempts = &chains[chain].attempts;
         let (first, last) = (&calls[attempts[0]], &calls[chains[chain].last()]);
-        let fits = (0..spans.len()).filter(|&place| {
-            !is_taken[place] && is_match(&spans[place], place, last, attempts)
-        });
+        let fits = (0..spans.len())
+            .filter(|&place| !is_taken[place] && is_match(&spans[place], place, last, attempts));
         let fits: Vec<usize> = fits.collect();
         let distance = |place: usize| spans[place].start.abs_diff(first.start);
         let mut fits: Vec<(usize, u64)> = innermost(spans, &fits)
@@ -233,7 +234,10 @@ fn absorb_failures(spans: &[SpanKey], calls: &[CallKey], chains: Vec<Chain>) -> 
         };
         let distance = |owner: &&mut Chain| {
             let last = &calls[owner.last()];
-            (last.request != call.request, last.start.abs_diff(call.start))
+            (
+                last.request != call.request,
+                last.start.abs_diff(call.start),
+            )
         };
         match kept.iter_mut().filter(is_owner).min_by_key(distance) {
             Some(owner) => {
@@ -450,10 +454,7 @@ mod tests {
             last.retry = Some(2);
             last
         }];
-        assert_eq!(
-            pairs(&[span(0, 100)], &calls),
-            [(vec![0, 1, 2], Some(0))]
-        );
+        assert_eq!(pairs(&[span(0, 100)], &calls), [(vec![0, 1, 2], Some(0))]);
         assert_eq!(pairs(&[], &calls), [(vec![0, 1, 2], None)]);
         let mut uncounted = calls.clone();
         for call in &mut uncounted {

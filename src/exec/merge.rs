@@ -50,10 +50,22 @@ pub fn fill(span: &mut Span, scope: Scope<'_>, call: &Call<'_>, dialect: Dialect
     let lacks_first_token = !FIRST_TOKEN.iter().any(|key| has(attributes, key));
     for (name, key, is_lacking) in [
         ("model", langfuse::MODEL_NAME, !kind::has_model(attributes)),
-        ("usage", langfuse::USAGE_DETAILS, !kind::has_usage(attributes)),
-        ("cost", langfuse::COST_DETAILS, kind::cost(attributes).is_none()),
+        (
+            "usage",
+            langfuse::USAGE_DETAILS,
+            !kind::has_usage(attributes),
+        ),
+        (
+            "cost",
+            langfuse::COST_DETAILS,
+            kind::cost(attributes).is_none(),
+        ),
         ("parameters", langfuse::MODEL_PARAMETERS, lacks_parameters),
-        ("first token", langfuse::COMPLETION_START_TIME, lacks_first_token),
+        (
+            "first token",
+            langfuse::COMPLETION_START_TIME,
+            lacks_first_token,
+        ),
     ] {
         if is_lacking && let Some(value) = get(call.attributes, key) {
             set(attributes, key, value.clone());
@@ -180,28 +192,48 @@ mod tests {
 
     #[test]
     fn only_what_is_lacking_is_filled_in() {
-        let own = [("input.value", "own"), ("llm.model_name", "own"), ("output.value", "own"), ("llm.token_count.prompt", "3")];
+        let own = [
+            ("input.value", "own"),
+            ("llm.model_name", "own"),
+            ("output.value", "own"),
+            ("llm.token_count.prompt", "3"),
+        ];
         let (span, names) = filled("x", &own, &CALL);
         assert!(names.is_empty(), "{names:?}");
         assert!(!has(&span.attributes, langfuse::OBSERVATION_INPUT));
         let (span, names) = filled("x", &[("gen_ai.request.model", "own")], &CALL);
         assert_eq!(names, ["input", "output", "usage"]);
-        assert_eq!(text(&span.attributes, langfuse::OBSERVATION_INPUT), Some("in"));
-        assert!(has(&span.attributes, langfuse::OBSERVATION_METADATA_ATTEMPTS));
+        assert_eq!(
+            text(&span.attributes, langfuse::OBSERVATION_INPUT),
+            Some("in")
+        );
+        assert!(has(
+            &span.attributes,
+            langfuse::OBSERVATION_METADATA_ATTEMPTS
+        ));
     }
 
     #[test]
     fn the_side_that_is_there_moves_to_the_family_of_the_other() {
         let (span, names) = filled("x", &[("input.value", "own")], &CALL);
         assert_eq!(names, ["output", "model", "usage"]);
-        assert_eq!(text(&span.attributes, langfuse::OBSERVATION_INPUT), Some("own"));
-        assert_eq!(text(&span.attributes, langfuse::OBSERVATION_OUTPUT), Some("out"));
+        assert_eq!(
+            text(&span.attributes, langfuse::OBSERVATION_INPUT),
+            Some("own")
+        );
+        assert_eq!(
+            text(&span.attributes, langfuse::OBSERVATION_OUTPUT),
+            Some("out")
+        );
     }
 
     #[test]
     fn serialised_objects_give_way_to_messages() {
         let own = [("gen_ai.prompt", "{}"), ("gen_ai.completion", "{}")];
         let (span, _) = filled("langsmith", &own, &CALL);
-        assert_eq!(text(&span.attributes, langfuse::OBSERVATION_INPUT), Some("in"));
+        assert_eq!(
+            text(&span.attributes, langfuse::OBSERVATION_INPUT),
+            Some("in")
+        );
     }
 }

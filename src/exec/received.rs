@@ -166,7 +166,10 @@ impl Preparation<'_> {
 }
 
 fn is_input_of_embedding(key: &str) -> bool {
-    kind::is_input(key) || key.ends_with(".embedding.text") || key == "ai.value" || key == "ai.values"
+    kind::is_input(key)
+        || key.ends_with(".embedding.text")
+        || key == "ai.value"
+        || key == "ai.values"
 }
 
 fn holds(key: &str) -> Holds {
@@ -250,12 +253,18 @@ mod tests {
             known: &known,
             prints: &prints,
             privacy: &privacy,
-            urls: &[("http://127.0.0.1:1/t/openai/v1".to_owned(), "https://api.openai.com/v1".to_owned())],
+            urls: &[(
+                "http://127.0.0.1:1/t/openai/v1".to_owned(),
+                "https://api.openai.com/v1".to_owned(),
+            )],
             keeps_environment: false,
         };
         let mut request = request(pairs);
         let (reported, _) = preparation.prepare(&mut request);
-        (request.resource_spans[0].scope_spans[0].spans[0].clone(), reported)
+        (
+            request.resource_spans[0].scope_spans[0].spans[0].clone(),
+            reported,
+        )
     }
 
     #[test]
@@ -263,8 +272,18 @@ mod tests {
         let kind = ("openinference.span.kind", "LLM");
         for (key, value, has_id, has_text) in [
             ("gen_ai.response.id", "chatcmpl-1", true, false),
-            ("output.value", r#"{"id": "chatcmpl-1", "choices": [{"message": {"content": "Hello\n"}}]}"#, true, true),
-            ("gen_ai.completion", r#"{"generations": [{"x": "{\"id\":\"chatcmpl-1\"}"}]}"#, true, false),
+            (
+                "output.value",
+                r#"{"id": "chatcmpl-1", "choices": [{"message": {"content": "Hello\n"}}]}"#,
+                true,
+                true,
+            ),
+            (
+                "gen_ai.completion",
+                r#"{"generations": [{"x": "{\"id\":\"chatcmpl-1\"}"}]}"#,
+                true,
+                false,
+            ),
             ("ai.response.text", "Hello", false, true),
             ("input.value", "Hello", false, false),
             ("output.value", "chatcmpl-12", false, false),

@@ -26,6 +26,8 @@ pub struct Recorder {
     pub keeps_environment: bool,
     /// The trace id that an option named.
     pub named_trace: Option<String>,
+    /// The public key of the run.
+    pub public_key: Option<String>,
     state: Mutex<State>,
 }
 
@@ -42,6 +44,9 @@ struct State {
     /// Public keys, other than the run's, under which spans came.
     foreign_keys: BTreeSet<String>,
     is_refusal_said: bool,
+    /// What is said once the child has ended, since stderr is the child's until then.
+    warnings: Vec<String>,
+    notes: BTreeSet<&'static str>,
 }
 
 /// What arrived.
@@ -61,6 +66,7 @@ impl Recorder {
             urls: Vec::new(),
             keeps_environment: false,
             named_trace: None,
+            public_key: None,
             state: Mutex::new(State {
                 journal,
                 known: KnownCalls::default(),
@@ -70,6 +76,8 @@ impl Recorder {
                 traces: HashSet::new(),
                 foreign_keys: BTreeSet::new(),
                 is_refusal_said: false,
+                warnings: Vec::new(),
+                notes: BTreeSet::new(),
             }),
         }
     }
@@ -110,7 +118,7 @@ impl Recorder {
             request,
             model_calls,
         });
-        self.append(state, &record)?;
+        Self::append(state, &record)?;
         state.counts.spans += count;
         state.counts.redactions += redactions;
         Ok(())
@@ -140,7 +148,7 @@ impl Recorder {
         call.user_agent = call.user_agent.map(|agent| self.console.clean(&agent));
         let state = &mut *self.state();
         state.known.add(call.number, id, &call.text_prints);
-        self.append(state, &Record::Call(Box::new(call)))?;
+        Self::append(state, &Record::Call(Box::new(call)))?;
         state.counts.calls += 1;
         state.counts.redactions += redactions;
         Ok(())
@@ -154,13 +162,13 @@ impl Recorder {
         (filtered.exchange.into_owned(), filtered.redactions)
     }
 
-    fn append(&self, state: &mut State, record: &Record) -> io::Result<()> {
+    fn append(state: &mut State, record: &Record) -> io::Result<()> {
         state.journal.append(record)?;
         if let Some(error) = state.journal.refused()
             && !state.is_refusal_said
         {
             state.is_refusal_said = true;
-            self.console.warn(&format!(
+            state.warnings.push(format!(
                 "the outbox takes nothing ({error}): spans are kept in memory, and a kill would lose them"
             ));
         }
@@ -172,7 +180,28 @@ impl Recorder {
     /// # Errors
     /// If neither disk nor memory takes it.
     pub fn keep(&self, record: &Record) -> io::Result<()> {
-        self.append(&mut self.state(), record)
+        Self::append(&mut self.state(), record)
+    }
+
+    /// Keeps a warning until the child has ended.
+    pub fn warn_later(&self, warning: String) {
+        self.state().warnings.push(warning);
+    }
+
+    /// Keeps a note for `-v`, once.
+    pub fn note_once(&self, note: &'static str) {
+        self.state().notes.insert(note);
+    }
+
+    /// Says what was kept back.
+    pub fn speak(&self) {
+        let state = &mut *self.state();
+        for warning in state.warnings.drain(..) {
+            self.console.warn(&warning);
+        }
+        for note in std::mem::take(&mut state.notes) {
+            self.console.detail(1, || note.to_owned());
+        }
     }
 
     /// Notes that spans came under another public key than the run's; returns whether that is new.

@@ -86,7 +86,10 @@ impl Tree {
         self.nodes.push(node);
         self.places.insert((trace, id), place);
         if self.by_id.contains_key(&id) {
-            let name = format!("{}/{id:016x}", crate::exec::recorder::hex(position.trace_id));
+            let name = format!(
+                "{}/{id:016x}",
+                crate::exec::recorder::hex(position.trace_id)
+            );
             self.nodes[place].new_id = u64::from_be_bytes(ids::first_bytes(name));
         } else {
             self.by_id.insert(id, place);
@@ -177,7 +180,13 @@ mod tests {
     use super::*;
 
     fn add(tree: &mut Tree, trace: u8, id: u8, parent: u8, end: i64) -> Option<usize> {
-        let wide = |id: u8| if id == 0 { Vec::new() } else { vec![0, 0, 0, 0, 0, 0, 0, id] };
+        let wide = |id: u8| {
+            if id == 0 {
+                Vec::new()
+            } else {
+                vec![0, 0, 0, 0, 0, 0, 0, id]
+            }
+        };
         let copy = tree.nodes.len() as u64;
         let position = Position {
             trace_id: &[trace; 16],
@@ -207,7 +216,11 @@ mod tests {
         let mut tree = Tree::default();
         assert_eq!(add(&mut tree, 1, 1, 0, 5), Some(0));
         assert_eq!(add(&mut tree, 1, 1, 0, 5), None);
-        assert_eq!(add(&mut tree, 1, 1, 0, 6), Some(0), "the later one is the whole one");
+        assert_eq!(
+            add(&mut tree, 1, 1, 0, 6),
+            Some(0),
+            "the later one is the whole one"
+        );
         assert_eq!(tree.nodes.len(), 1);
     }
 

@@ -92,7 +92,9 @@ pub fn without_vectors(json: &str) -> Option<String> {
 fn holds_vector(value: &str) -> bool {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
     match value.as_bytes().first() {
-        Some(b'"') => value.len() > SHORTEST_BASE64 && value.trim_matches('"').chars().all(is_base64),
+        Some(b'"') => {
+            value.len() > SHORTEST_BASE64 && value.trim_matches('"').chars().all(is_base64)
+        }
         Some(b'[') => {
             let first = value.trim_start_matches(|c: char| c == '[' || c.is_whitespace());
             first.starts_with(|c: char| c == '-' || c.is_ascii_digit())
@@ -137,9 +139,15 @@ mod tests {
             without_vectors(&json).unwrap(),
             r#"{"data": [{"embedding": null, "index":0},{"embedding":null}],"model":"embedding","vector":null}"#
         );
-        assert_eq!(without_vectors(r#"{"embedding":"short","embeddings":[{"a":1}]}"#), None);
+        assert_eq!(
+            without_vectors(r#"{"embedding":"short","embeddings":[{"a":1}]}"#),
+            None
+        );
         assert_eq!(without_vectors("an embedding"), None);
-        assert_eq!(without_vectors(r#"{"embedding": [1"#), Some(r#"{"embedding": null"#.to_owned()));
+        assert_eq!(
+            without_vectors(r#"{"embedding": [1"#),
+            Some(r#"{"embedding": null"#.to_owned())
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod ci;
 pub mod destination;
+mod exec;
 pub mod keys;
 pub mod model;
 pub mod otel;
@@ -26,6 +27,7 @@ use crate::trace::privacy::Capture;
 use crate::trace::spans::Dialect;
 
 pub use destination::{Destination, Unresolved};
+pub use exec::exec;
 pub use model::{ModelSettings, RequestFiles};
 pub use shard::Shard;
 pub use shown::{Notes, Shown};
@@ -350,6 +352,17 @@ fn tracing(
             .push(Shown::new("tracing", "off", switch.clone()));
         return Ok(Tracing::Off(switch));
     }
+    destination_of(options, sources, sandbox, delivery, notes)
+}
+
+/// Where traces go, whatever turns tracing off.
+fn destination_of(
+    options: &cli::DestinationArgs,
+    sources: &Sources,
+    sandbox: Option<u16>,
+    delivery: &DeliverySettings,
+    notes: &mut Notes,
+) -> Result<Tracing, Failure> {
     match destination::resolve(options, sources, sandbox, notes) {
         Ok(destination) if destination.langfuse.is_none() && delivery.verify.is_some() => {
             Err(Failure::config(

@@ -11,6 +11,11 @@ pub fn random() -> TraceId {
     RandomIdGenerator::default().new_trace_id()
 }
 
+/// A random span id.
+pub fn random_span() -> SpanId {
+    RandomIdGenerator::default().new_span_id()
+}
+
 /// The trace id of a seed: the first 16 bytes of its SHA-256, as the Langfuse SDKs derive it.
 pub fn from_seed(seed: &str) -> TraceId {
     TraceId::from_bytes(first_bytes(seed))

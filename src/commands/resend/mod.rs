@@ -166,6 +166,13 @@ impl Resend<'_> {
                 self.say(EntryLine::new(&entry, State::Left));
                 continue;
             }
+            if entry.is_journal()
+                && let Err(failure) = sender.settle(&mut entry)
+            {
+                self.fail(failure);
+                self.say(EntryLine::new(&entry, State::Failed));
+                continue;
+            }
             let delivered = tokio::select! {
                 delivered = redelivery.deliver(&mut entry) => delivered,
                 signal = interrupt.wait() => {

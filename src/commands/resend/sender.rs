@@ -8,7 +8,9 @@ use crate::app::setup;
 use crate::cli;
 use crate::console::Console;
 use crate::delivery::OtlpClient;
-use crate::failure::Failure;
+use crate::delivery::outbox::Entry;
+use crate::exec;
+use crate::failure::{Failure, Kind};
 use crate::http::Proxies;
 use crate::settings::{self, Destination, Notes, Sources, destination};
 
@@ -52,5 +54,21 @@ impl Sender {
             budget: self.budget,
             console,
         }
+    }
+
+    /// Puts the journal of an `exec` run that was killed together, so that it can be sent.
+    ///
+    /// # Errors
+    /// If it cannot be read, or its entry cannot be written.
+    pub fn settle(&self, entry: &mut Entry) -> Result<(), Failure> {
+        let settled = exec::settle(entry, self.destination.dialect);
+        settled.map(drop).map_err(|error| {
+            let path = entry.path().display();
+            Failure::new(
+                Kind::Delivery,
+                format!("{path} cannot be put together: {error:#}"),
+            )
+            .hint("check the file and the free disk space; langspan resend --discard deletes all entries")
+        })
     }
 }

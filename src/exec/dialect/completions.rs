@@ -37,5 +37,8 @@ pub fn chunk(event: &str) -> String {
 
 fn choices(body: &mut Value) -> impl Iterator<Item = &mut serde_json::Map<String, Value>> {
     let choices = body.get_mut("choices").and_then(Value::as_array_mut);
-    choices.into_iter().flatten().filter_map(Value::as_object_mut)
+    choices
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
 }

@@ -38,7 +38,9 @@ impl Answer {
 
     fn add(&mut self, event: &Value) {
         let delta = &event["delta"];
-        let Some(block) = self.block(event) else { return };
+        let Some(block) = self.block(event) else {
+            return;
+        };
         let (field, piece) = match delta["type"].as_str() {
             Some("text_delta") => ("text", &delta["text"]),
             Some("input_json_delta") => ("partial_json", &delta["partial_json"]),
@@ -92,7 +94,10 @@ impl Fold for Answer {
 
 /// The system prompt becomes the first message; all other fields stay.
 pub fn request(mut request: Request) -> Request {
-    if let Some(system) = request.get::<Value>("system").filter(|system| !system.is_null()) {
+    if let Some(system) = request
+        .get::<Value>("system")
+        .filter(|system| !system.is_null())
+    {
         let mut messages = vec![json!({"role": "system", "content": system})];
         messages.extend(request.messages());
         request.set("messages", &messages);
@@ -104,7 +109,10 @@ pub fn request(mut request: Request) -> Request {
 pub fn response(body: &Value) -> Value {
     let blocks = body["content"].as_array().cloned().unwrap_or_default();
     let joined = |field: &str| {
-        let texts: Vec<&str> = blocks.iter().filter_map(|block| block[field].as_str()).collect();
+        let texts: Vec<&str> = blocks
+            .iter()
+            .filter_map(|block| block[field].as_str())
+            .collect();
         (!texts.is_empty()).then(|| texts.join(""))
     };
     let mut message = Map::new();
@@ -205,7 +213,9 @@ mod tests {
         let mut reader = Api::Messages.reader();
         for event in events {
             let kind = event["type"].as_str().unwrap();
-            reader.push(format!("event: {kind}\ndata: {event}\n\n").as_bytes()).unwrap();
+            reader
+                .push(format!("event: {kind}\ndata: {event}\n\n").as_bytes())
+                .unwrap();
         }
         assert!(reader.is_done());
         assert_eq!(reader.into_body(), whole);
@@ -216,7 +226,8 @@ mod tests {
     #[test]
     fn an_error_in_the_stream_is_told() {
         let mut reader = Api::Messages.reader();
-        let error = reader.push(b"data: {\"type\":\"error\",\"error\":{\"message\":\"Overloaded\"}}\n\n");
+        let error =
+            reader.push(b"data: {\"type\":\"error\",\"error\":{\"message\":\"Overloaded\"}}\n\n");
         assert_eq!(error, Err("Overloaded".to_owned()));
     }
 }

@@ -36,7 +36,8 @@ impl Fold for Answer {
     fn push(&mut self, mut event: Value) -> Result<(), String> {
         let kind = event["type"].as_str().unwrap_or_default().to_owned();
         if kind == "response.output_text.delta" {
-            self.text.push_str(event["delta"].as_str().unwrap_or_default());
+            self.text
+                .push_str(event["delta"].as_str().unwrap_or_default());
         }
         if event["response"].is_object() {
             self.response = event["response"].take();
@@ -115,7 +116,10 @@ pub fn response(body: &Value) -> Value {
         .flatten()
         .collect();
     let joined = |field: &str| {
-        let texts: Vec<&str> = parts.iter().filter_map(|part| part[field].as_str()).collect();
+        let texts: Vec<&str> = parts
+            .iter()
+            .filter_map(|part| part[field].as_str())
+            .collect();
         (!texts.is_empty()).then(|| texts.join(""))
     };
     message.insert("content".to_owned(), joined("text").into());
@@ -198,7 +202,9 @@ mod tests {
         let mut reader = Api::Responses.reader();
         let done = json!({"type": "response.completed", "response": response});
         let delta = json!({"type": "response.output_text.delta", "delta": "Hello"});
-        reader.push(format!("event: x\ndata: {delta}\n\ndata: {done}\n\n").as_bytes()).unwrap();
+        reader
+            .push(format!("event: x\ndata: {delta}\n\ndata: {done}\n\n").as_bytes())
+            .unwrap();
         assert!(reader.is_done());
         assert_eq!(reader.into_body(), whole);
         let completion = Completion::from_body(whole);
@@ -213,7 +219,9 @@ mod tests {
         let mut reader = Api::Responses.reader();
         let created = json!({"type": "response.created", "response": {"id": "resp_1", "model": "m", "output": []}});
         let delta = json!({"type": "response.output_text.delta", "delta": "Hel"});
-        reader.push(format!("data: {created}\n\ndata: {delta}\n\n").as_bytes()).unwrap();
+        reader
+            .push(format!("data: {created}\n\ndata: {delta}\n\n").as_bytes())
+            .unwrap();
         assert!(!reader.is_whole());
         let completion = Completion::from_body(reader.into_body());
         assert_eq!(completion.text().as_deref(), Some("Hel"));

@@ -72,7 +72,7 @@ const SHAPES: [(&str, Tail); 39] = [
 const SHORTEST_OWN: usize = 12;
 
 /// Finds keys of the usual shapes, and the run's own keys of any shape.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KeyFinder {
     own: Vec<Secret>,
     /// For each of the first three bytes, the shapes that have it at that position, one bit each.

@@ -30,7 +30,7 @@ pub enum Capture {
 }
 
 /// The filter for traces and recordings.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Privacy {
     capture: Capture,
     patterns: Vec<Regex>,

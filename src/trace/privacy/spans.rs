@@ -75,12 +75,25 @@ mod tests {
         assert_eq!(fate(Capture::None, "x", Holds::Content), Fate::Dropped);
         assert_eq!(fate(Capture::None, "x", Holds::Other), Fate::Kept);
         assert_eq!(
-            fate(Capture::Truncate(2), r#"[{"role":"assistant","content":"Hello"}]"#, Holds::Content),
+            fate(
+                Capture::Truncate(2),
+                r#"[{"role":"assistant","content":"Hello"}]"#,
+                Holds::Content
+            ),
             changed(r#"[{"role":"assistant","content":"He…"}]"#)
         );
-        assert_eq!(fate(Capture::Truncate(2), "Hello", Holds::Content), changed("He…"));
-        assert_eq!(fate(Capture::Truncate(2), "Hello", Holds::Other), Fate::Kept);
-        assert_eq!(fate(Capture::Full, "ada", Holds::Other), changed("[redacted]"));
+        assert_eq!(
+            fate(Capture::Truncate(2), "Hello", Holds::Content),
+            changed("He…")
+        );
+        assert_eq!(
+            fate(Capture::Truncate(2), "Hello", Holds::Other),
+            Fate::Kept
+        );
+        assert_eq!(
+            fate(Capture::Full, "ada", Holds::Other),
+            changed("[redacted]")
+        );
         assert_eq!(fate(Capture::Full, "ada", Holds::Format), Fate::Kept);
     }
 }

@@ -1,0 +1,3 @@
+//! `langspan exec`: the verb; the run is in `exec`.
+
+pub use crate::exec::run;

@@ -1,0 +1,704 @@
+//! One run of `exec`: the command is started among its changed endpoints, waited for, and what came of it delivered.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::Url;
+use tokio::net::TcpListener;
+use tokio::process::Child;
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::app::clients::Clients;
+use crate::app::delivery_report::{self, Subject};
+use crate::app::embedded_sandbox;
+use crate::app::project_lookup::ProjectLookup;
+use crate::app::signals::SignalListener;
+use crate::app::verify;
+use crate::cli::ExecArgs;
+use crate::console::Console;
+use crate::delivery::outbox::{Entry, EntryMeta};
+use crate::delivery::redelivery::EntryError;
+use crate::delivery::{Delivery, Outcome, Stored};
+use crate::exec::assemble::Summary;
+use crate::exec::deliver::{Requests, assembled};
+use crate::exec::environment::{self, Changes, Plan};
+use crate::exec::identity::Identity;
+use crate::exec::journal::{EndRecord, Journal, Record, RunRecord};
+use crate::exec::listener::{self, Busy, Service, Serving};
+use crate::exec::pass_through::{Langfuse, PassThrough};
+use crate::exec::process::{self, Ended};
+use crate::exec::proxy::{Proxy, Upstream};
+use crate::exec::recorder::{Recorder, hex};
+use crate::exec::report::{self, ExecReport, ReportFile};
+use crate::failure::{Failure, Kind, Verdict};
+use crate::http::Proxies;
+use crate::langfuse::{Readback, Wanted, readback};
+use crate::output::{DeliveryState, TraceReport};
+use crate::sandbox;
+use crate::settings::{self, Settings, Sources};
+use crate::trace::privacy::spans::{Fate, Holds};
+use crate::trace::{TraceContext, ids, spans};
+
+/// The look-up of the project may take this much longer than the delivery.
+const LOOKUP_GRACE: Duration = Duration::from_secs(1);
+/// After this time, a terminal shows what is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The time that an interrupted run may still spend on delivery.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A run that is ready to begin.
+#[derive(Debug)]
+pub struct Run<'a> {
+    options: &'a ExecArgs,
+    console: &'a Console,
+    settings: Settings,
+    clients: Clients,
+    record: RunRecord,
+    /// The port of the sandbox inside this process.
+    sandbox: Option<u16>,
+    lookup: ProjectLookup,
+    failures: Vec<Failure>,
+}
+
+/// What became of the child.
+#[derive(Debug)]
+struct Outcomes {
+    ended: Ended,
+    recorder: Arc<Recorder>,
+    entry: Option<Entry>,
+}
+
+/// Runs the command, and delivers what came of it.
+///
+/// # Errors
+/// If something is wrong before the command is started.
+pub async fn run(
+    options: &ExecArgs,
+    sources: &Sources,
+    console: &Console,
+) -> Result<Verdict, Failure> {
+    let mut run = Run::open(options, sources, console).await?;
+    if options.dry_run {
+        return run.show();
+    }
+    let report = options
+        .report
+        .as_deref()
+        .map(ReportFile::open)
+        .transpose()?;
+    let listener = listener::bind().await.map_err(|error| {
+        Failure::new(
+            Kind::Internal,
+            format!("cannot listen on 127.0.0.1: {error}"),
+        )
+        .hint("another program may hold all ports")
+    })?;
+    let mut signals = Signals::listen()?;
+    let outcomes = run.execute(listener, &mut signals).await?;
+    run.conclude(outcomes, &mut signals, report).await
+}
+
+/// Signals: those that end a run, and the one that only the child heeds.
+#[derive(Debug)]
+struct Signals {
+    listener: SignalListener,
+    _quit: Stream,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = || -> std::io::Result<Self> {
+            Ok(Self {
+                listener: SignalListener::listen()?,
+                _quit: signal(SignalKind::quit())?,
+            })
+        };
+        Ok(listen().map_err(anyhow::Error::from)?)
+    }
+}
+
+impl<'a> Run<'a> {
+    async fn open(
+        options: &'a ExecArgs,
+        sources: &Sources,
+        console: &'a Console,
+    ) -> Result<Self, Failure> {
+        let sandbox = match (options.sandbox, options.dry_run) {
+            (false, _) => None,
+            (true, true) => Some(sandbox::PORT),
+            (true, false) => Some(embedded_sandbox::start(sources).await?),
+        };
+        let mut settings = settings::exec(options, sources, sandbox)?;
+        console.hide(std::mem::take(&mut settings.notes.secrets));
+        let proxies = if options.sandbox {
+            // `resend` would deliver its entries to the user's own Langfuse.
+            settings.delivery.outbox = None;
+            Proxies::Ignored
+        } else {
+            Proxies::FromEnvironment
+        };
+        Ok(Self {
+            clients: Clients::new(&settings, proxies, console)?,
+            record: record(options, &settings),
+            options,
+            console,
+            settings,
+            sandbox,
+            lookup: ProjectLookup::default(),
+            failures: Vec::new(),
+        })
+    }
+
+    /// Shows the variables that the command would get.
+    fn show(&self) -> Result<Verdict, Failure> {
+        let changes = self.changes("http://127.0.0.1:PORT/TOKEN", "TOKEN")?;
+        let mut printer = crate::output::Printer::new(crate::console::OutputFormat::Text);
+        printer.text(&changes.shown());
+        Ok(Verdict::default())
+    }
+
+    fn changes(&self, root: &str, token: &str) -> Result<Changes, Failure> {
+        let trace = self.record.trace_id.as_deref();
+        let trace = trace.unwrap_or(&self.record.own_trace_id);
+        let plan = Plan {
+            root: root.to_owned(),
+            token: token.to_owned(),
+            traceparent: format!("00-{trace}-{}-01", self.record.span_id),
+            identity: self.record.identity.clone(),
+            receives: !self.options.no_receiver,
+            proxies: !self.options.no_proxy,
+            sandbox: self.sandbox.map(|port| format!("http://127.0.0.1:{port}")),
+        };
+        let inherited = |name: &str| {
+            let value = std::env::var_os(name)?;
+            Some(value.to_string_lossy().into_owned())
+        };
+        let changes = environment::plan(&plan, &inherited);
+        for (name, url) in [
+            ("OPENAI_BASE_URL", &changes.openai),
+            ("AZURE_OPENAI_ENDPOINT", &changes.azure),
+            ("ANTHROPIC_BASE_URL", &changes.anthropic),
+        ] {
+            if url
+                .as_ref()
+                .is_some_and(|url| Upstream::parse(url).is_none())
+            {
+                let hint = "set it to the URL of the model endpoint, or use --no-proxy";
+                return Err(Failure::config(format!("{name} is not a URL")).hint(hint));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Runs the command to its end.
+    async fn execute(
+        &mut self,
+        listener: TcpListener,
+        signals: &mut Signals,
+    ) -> Result<Outcomes, Failure> {
+        let port = listener.local_addr().map_err(anyhow::Error::from)?.port();
+        let token = token()?;
+        let root = format!("http://127.0.0.1:{port}/{token}");
+        let changes = self.changes(&root, &token)?;
+        let (journal, entry) = self.journal();
+        let recorder = Arc::new(self.recorder(journal, &changes, &root));
+        self.keep(&recorder, &Record::Run(Box::new(self.record.clone())));
+        let serving = self.serve(listener, &recorder, &changes, token);
+        let ended = match process::start(&self.options.command, &changes) {
+            Ok(child) => {
+                if let Some(api) = &self.clients.api {
+                    self.lookup.start(api);
+                }
+                self.wait(child, signals).await?
+            }
+            Err(error) => self.not_started(&error),
+        };
+        let end = EndRecord {
+            time: Timestamp::now(),
+            exit_code: ended.exit_code(),
+            signal: ended.signal(),
+        };
+        let grace = Duration::from_secs_f64(self.options.grace);
+        self.finish(serving, grace, signals).await;
+        self.keep(&recorder, &Record::End(end));
+        self.warn(&recorder, &changes);
+        Ok(Outcomes {
+            ended,
+            recorder,
+            entry,
+        })
+    }
+
+    async fn wait(&self, mut child: Child, signals: &mut Signals) -> Result<Ended, Failure> {
+        let ended = process::wait(&mut child, &mut signals.listener).await;
+        Ok(ended
+            .map_err(|error| anyhow::Error::new(error).context("cannot wait for the command"))?)
+    }
+
+    /// Serves what is under way; a signal ends the grace.
+    async fn finish(&self, serving: Serving, grace: Duration, signals: &mut Signals) {
+        let cut = serving.cutter();
+        let mut finish = std::pin::pin!(serving.finish(grace));
+        tokio::select! {
+            () = &mut finish => return,
+            _ = signals.listener.wait() => cut.notify_one(),
+        }
+        finish.await;
+    }
+
+    fn not_started(&mut self, error: &std::io::Error) -> Ended {
+        let code = process::code_of(error);
+        let program = self.options.command.first().cloned().unwrap_or_default();
+        let program = program.to_string_lossy();
+        let failure = Failure::new(
+            Kind::Command(code),
+            format!("cannot run `{program}`: {error}"),
+        );
+        let failure = failure.hint("check the name of the command, and its permissions");
+        self.console.error(&failure);
+        self.failures.push(failure);
+        Ended::Exited(code.into())
+    }
+
+    /// Keeps a record of the run itself, as far as that is possible.
+    fn keep(&self, recorder: &Recorder, record: &Record) {
+        if let Err(error) = recorder.keep(record) {
+            recorder.warn_later(format!("the run cannot be recorded: {error}"));
+        }
+    }
+
+    /// The journal: in the outbox, else in a file without a name, else in memory.
+    fn journal(&self) -> (Journal, Option<Entry>) {
+        let exporter = self.clients.exporter.as_ref();
+        let outbox = exporter.and_then(|exporter| exporter.outbox.as_ref().ok());
+        if let Some(outbox) = outbox {
+            let endpoint = self.settings.tracing.destination();
+            let meta = EntryMeta {
+                endpoint: endpoint.map_or_else(String::new, |to| to.target.url.to_string()),
+                public_key: exporter.and_then(|exporter| exporter.public_key.clone()),
+                time: Timestamp::now(),
+                cause: Some("its run did not end, or was killed".to_owned()),
+                ..EntryMeta::default()
+            };
+            let room = outbox.room();
+            if let Ok(entry) = outbox.create_journal(meta)
+                && let Ok(file) = entry.file()
+            {
+                return (Journal::new(Some(file), room), Some(entry));
+            }
+        }
+        (Journal::new(tempfile::tempfile().ok(), u64::MAX), None)
+    }
+
+    fn recorder(&self, journal: Journal, changes: &Changes, root: &str) -> Recorder {
+        let privacy = self.settings.privacy.clone();
+        let mut recorder = Recorder::new(self.console.clone(), privacy, journal);
+        let langfuse = self.settings.tracing.destination();
+        let langfuse = langfuse.and_then(|destination| destination.langfuse.as_ref());
+        let base = langfuse.map(|langfuse| langfuse.base.to_string());
+        let urls = [
+            (format!("{root}/openai/v1"), changes.openai.clone()),
+            (format!("{root}/anthropic"), changes.anthropic.clone()),
+            (format!("{root}/azure"), changes.azure.clone()),
+            (
+                root.to_owned(),
+                base.or_else(|| Some("langspan".to_owned())),
+            ),
+        ];
+        let urls = urls
+            .into_iter()
+            .filter_map(|(url, meant)| Some((url, without_credentials(&meant?))));
+        recorder.urls = urls.collect();
+        recorder.public_key = langfuse.map(|langfuse| langfuse.keys.public.clone());
+        recorder.named_trace.clone_from(&self.record.trace_id);
+        recorder.keeps_environment = std::env::var("OTEL_ENVIRONMENT_NAME").is_ok()
+            || std::env::var("OTEL_RESOURCE_ATTRIBUTES")
+                .is_ok_and(|attributes| attributes.contains("deployment.environment"));
+        recorder
+    }
+
+    fn serve(
+        &self,
+        listener: TcpListener,
+        recorder: &Arc<Recorder>,
+        changes: &Changes,
+        token: String,
+    ) -> Serving {
+        let upstream = |url: &Option<String>| url.as_deref().and_then(Upstream::parse);
+        let langfuse = self.settings.tracing.destination();
+        let langfuse = langfuse.and_then(|destination| destination.langfuse.as_ref());
+        let service = Service {
+            token,
+            recorder: Arc::clone(recorder),
+            proxy: Proxy {
+                http: self.clients.http.clone(),
+                recorder: Arc::clone(recorder),
+            },
+            openai: upstream(&changes.openai),
+            azure: upstream(&changes.azure),
+            anthropic: upstream(&changes.anthropic),
+            receives: !self.options.no_receiver,
+            pass_through: PassThrough {
+                http: self.clients.http.clone(),
+                langfuse: langfuse.map(|langfuse| Langfuse {
+                    base: langfuse.base.clone(),
+                    keys: langfuse.keys.clone(),
+                    ui: langfuse.ui.clone(),
+                }),
+            },
+            busy: Busy::default(),
+        };
+        listener::serve(listener, service)
+    }
+
+    /// Says what was kept back while stderr was the child's.
+    fn warn(&self, recorder: &Recorder, changes: &Changes) {
+        for warning in &self.settings.notes.warnings {
+            self.console.warn(warning);
+        }
+        for switch in &changes.silenced {
+            self.console.warn(&format!(
+                "{switch} silences the command's own spans; its model calls are traced all the same"
+            ));
+        }
+        recorder.speak();
+    }
+
+    /// Puts the run together, delivers it, and says what became of it.
+    async fn conclude(
+        mut self,
+        outcomes: Outcomes,
+        signals: &mut Signals,
+        report: Option<ReportFile>,
+    ) -> Result<Verdict, Failure> {
+        let journal = outcomes.recorder.take_journal();
+        let dialect = self.settings.tracing.dialect();
+        let (summary, requests) = assembled(&journal, outcomes.entry, dialect)?;
+        let mut trace = self.empty_report(&summary);
+        trace.redactions = outcomes.recorder.counts().redactions;
+        let is_sampled = outcomes.ended != Ended::Exited(0)
+            || ids::parse_trace_id(&summary.trace_id)
+                .is_ok_and(|id| ids::is_sampled(id, self.settings.delivery.sample));
+        if is_sampled {
+            self.deliver(requests, &summary, &mut trace, signals)
+                .await?;
+        } else {
+            trace.delivery = DeliveryState::SampledOut;
+            self.console
+                .note("the trace was left out by the sample rate");
+            requests
+                .discard()
+                .map_err(|error| Failure::unwritable("the outbox", &error))?;
+        }
+        self.comment(&summary);
+        Ok(self.end(outcomes.ended, &summary, trace, report))
+    }
+
+    fn empty_report(&self, summary: &Summary) -> TraceReport {
+        let destination = self.settings.tracing.destination();
+        TraceReport {
+            id: summary.trace_id.clone(),
+            url: None,
+            spans: summary.span_ids.len(),
+            endpoint: destination.map(|destination| destination.target.url.to_string()),
+            delivery: DeliveryState::Failed,
+            status: None,
+            verified: None,
+            redactions: 0,
+        }
+    }
+
+    async fn deliver(
+        &mut self,
+        mut requests: Requests,
+        summary: &Summary,
+        trace: &mut TraceReport,
+        signals: &mut Signals,
+    ) -> Result<(), Failure> {
+        let delivery = self.send(&mut requests, signals).await;
+        let delivery = delivery.map_err(|error| {
+            Failure::file(format!("the outbox {error}"))
+                .hint("check the free disk space and the permissions of the outbox")
+        })?;
+        trace.status = delivery.outcome.status();
+        trace.delivery = match &delivery.stored {
+            Stored::NotNeeded => DeliveryState::Accepted,
+            Stored::Kept { .. } => DeliveryState::Spooled,
+            Stored::Lost(_) => DeliveryState::Failed,
+        };
+        trace.url = self.page(trace).await;
+        if trace.delivery != DeliveryState::Accepted {
+            let failure =
+                delivery_report::failure(Subject::Trace, &delivery, &self.settings.tracing, None);
+            self.fail(failure);
+            return Ok(());
+        }
+        self.print_link(trace);
+        if let Some(verified) = self.verify(summary, signals).await {
+            trace.verified = Some(verified.is_ok());
+            match verified {
+                Ok(()) => self.console.note("verified: the trace can be read"),
+                Err(failure) => self.fail(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the requests. After a signal there are a few seconds left for it, after a second one none.
+    async fn send(
+        &self,
+        requests: &mut Requests,
+        signals: &mut Signals,
+    ) -> Result<Delivery, EntryError> {
+        let client = match self
+            .clients
+            .exporter
+            .as_ref()
+            .map(|exporter| &exporter.client)
+        {
+            Some(Ok(client)) => client,
+            Some(Err(outcome)) => return Ok(requests.result(outcome.clone())),
+            None => return Ok(requests.result(Outcome::Unsent("tracing is off".to_owned()))),
+        };
+        let interrupted = {
+            let mut sending =
+                std::pin::pin!(requests.deliver(client, self.settings.delivery.export_timeout));
+            let mut is_noted = !self.console.shows_progress();
+            let mut farewell: Option<Instant> = None;
+            loop {
+                tokio::select! {
+                    delivery = &mut sending => return delivery,
+                    () = sleep(PATIENCE), if !is_noted => {
+                        is_noted = true;
+                        self.console.note("still delivering the trace …");
+                    }
+                    _ = signals.listener.wait() => {
+                        if farewell.is_some() {
+                            break Outcome::Interrupted;
+                        }
+                        farewell = Some(Instant::now() + FAREWELL);
+                    }
+                    () = sleep_until(farewell.unwrap_or_else(Instant::now)), if farewell.is_some() => {
+                        break Outcome::Interrupted;
+                    }
+                }
+            }
+        };
+        Ok(requests.result(interrupted))
+    }
+
+    /// The page of the trace. If the project is not known, an accepted trace gets the page that looks it up.
+    async fn page(&mut self, trace: &TraceReport) -> Option<String> {
+        let destination = self.settings.tracing.destination()?;
+        let ui = &destination.langfuse.as_ref()?.ui;
+        match self.lookup.project(LOOKUP_GRACE).await {
+            Ok(project) => Some(ui.trace_page(Some(&project.id), &trace.id)),
+            Err(why) if trace.delivery == DeliveryState::Accepted => {
+                let why = why.message;
+                self.console.warn(&format!(
+                    "the project is not known, the link may ask you to log in: {why}"
+                ));
+                Some(ui.trace_page(None, &trace.id))
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn print_link(&self, trace: &TraceReport) {
+        let place = trace.url.as_deref().unwrap_or(&trace.id);
+        self.console.note(&format!("trace: {place}"));
+        if self.sandbox.is_some() {
+            self.console.note("open it: langspan sandbox");
+        }
+        let destination = self.settings.tracing.destination();
+        if destination.is_some_and(|destination| destination.is_collector) {
+            self.console.note(
+                "accepted by the collector; Langfuse has the trace once the collector has passed it on",
+            );
+        }
+    }
+
+    /// Waits until the trace can be read, if that was asked for.
+    async fn verify(
+        &self,
+        summary: &Summary,
+        signals: &mut Signals,
+    ) -> Option<Result<(), Failure>> {
+        let (api, wait) = (self.clients.api.as_ref()?, self.settings.delivery.verify?);
+        let wanted = Wanted {
+            trace_id: summary.trace_id.clone(),
+            span_ids: summary
+                .span_ids
+                .iter()
+                .map(|id| format!("{id:016x}"))
+                .collect(),
+            from: summary.start,
+            to: summary.end,
+        };
+        let readback = tokio::select! {
+            readback = readback::wait(api, &wanted, Instant::now() + wait) => readback,
+            signal = signals.listener.wait() => {
+                let message = "interrupted while waiting until the trace can be read";
+                let failure = Failure::new(Kind::Interrupted(signal), message);
+                return Some(Err(failure.hint("the trace was accepted")));
+            }
+        };
+        if let Readback::Missing { found, .. } = &readback {
+            let (count, seconds) = (wanted.span_ids.len(), wait.as_secs_f64());
+            let message = format!(
+                "the trace was accepted, but only {found} of its {count} spans could be read within {seconds} s"
+            );
+            let failure = Failure::new(Kind::NotReadable, message).retryable(true);
+            return Some(Err(failure.hint(
+                "the server may be slow: wait longer with --wait SECS; if that does not help, its worker is not running",
+            )));
+        }
+        let environment = self.record.environment.as_deref();
+        let command = summary.command.as_slice();
+        Some(verify::verdict(readback, command, environment, wait).map(drop))
+    }
+
+    /// The line of counts, and what is remarkable about them.
+    fn comment(&mut self, summary: &Summary) {
+        if summary.received_spans == 0 && summary.calls == 0 {
+            self.console.warn(report::UNSEEN);
+        }
+        self.console.note(&report::counts(summary));
+        self.console.detail(1, || {
+            let filled = summary.filled.iter();
+            let filled: Vec<String> = filled
+                .map(|(name, count)| format!("{name} {count}"))
+                .collect();
+            format!("filled in from the calls: {}", filled.join(", "))
+        });
+        if self.options.expect_calls && summary.generations == 0 {
+            let failure = Failure::new(Kind::Expectation, "the run had no generation");
+            self.fail(failure.hint("see langspan help exec: what keeps a program from being seen"));
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        let best_effort = self.settings.delivery.best_effort;
+        delivery_report::print(&failure, best_effort, self.console);
+        if !delivery_report::is_forgiven(&failure, best_effort) {
+            self.failures.push(failure);
+        }
+    }
+
+    /// The verdict: the child's code wins over every other.
+    fn end(
+        mut self,
+        ended: Ended,
+        summary: &Summary,
+        trace: TraceReport,
+        report: Option<ReportFile>,
+    ) -> Verdict {
+        let deciding = self.verdict(ended).kind();
+        let decides = |failure: &&Failure| Some(failure.kind) == deciding;
+        let deciding = self.failures.iter().find(decides);
+        // Of a child that failed by itself the worst of the other failures is told.
+        let deciding = deciding.or_else(|| self.failures.first());
+        let document = ExecReport::new(
+            Some(ended),
+            Some(summary),
+            Some(trace),
+            deciding,
+            self.console,
+        );
+        if let Some(Err(failure)) = report.map(|report| report.write(&document)) {
+            self.console.error(&failure);
+            self.failures.push(failure);
+        }
+        self.verdict(ended)
+    }
+
+    fn verdict(&self, ended: Ended) -> Verdict {
+        let mut verdict = Verdict::default();
+        for failure in &self.failures {
+            verdict.add(failure.kind);
+        }
+        if ended.code() != 0 {
+            verdict.add(Kind::Command(ended.code()));
+        }
+        verdict
+    }
+}
+
+/// What the options say of a run.
+fn record(options: &ExecArgs, settings: &Settings) -> RunRecord {
+    let trace = settings.trace.of_call();
+    let named: Option<TraceContext> = settings.trace.named.as_ref().map(|found| found.value);
+    let program = options.command.first().cloned().unwrap_or_default();
+    let name = Path::new(&program).file_name().unwrap_or(&program);
+    let redacted = |text: &str, holds| match settings.privacy.attribute(text, holds).0 {
+        Fate::Kept => text.to_owned(),
+        Fate::Changed(text) => text,
+        Fate::Dropped => String::new(),
+    };
+    let name = redacted(&name.to_string_lossy(), Holds::Other);
+    let whole = redacted(&process::command_line(&options.command), Holds::Content);
+    let first = options.command.get(..1).unwrap_or_default();
+    let alone = || redacted(&process::command_line(first), Holds::Other);
+    let command_line = Some(whole)
+        .filter(|line| !line.is_empty())
+        .unwrap_or_else(alone);
+    let settings = &settings.trace;
+    let resource = spans::resource(
+        settings.service.as_deref(),
+        &settings.resource,
+        settings.environment.as_deref(),
+        settings.release.as_deref(),
+    );
+    RunRecord {
+        trace_id: named.map(|context| context.trace_id.to_string()),
+        own_trace_id: ids::random().to_string(),
+        remote_parent: named
+            .and_then(|context| context.remote_parent)
+            .map(|parent| parent.to_string()),
+        span_id: ids::random_span().to_string(),
+        start_time: Timestamp::now(),
+        name: trace.name.unwrap_or(name),
+        command_line,
+        identity: Identity {
+            user: trace.user,
+            session: trace.session,
+            tags: trace.tags,
+        },
+        metadata: trace.metadata,
+        version: trace.version,
+        is_public: trace.public,
+        environment: settings.environment.clone(),
+        release: settings.release.clone(),
+        resource: resource
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect(),
+    }
+}
+
+/// A token that nobody can guess.
+fn token() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    let provider = rustls::crypto::ring::default_provider();
+    provider
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| anyhow::anyhow!("the system has no random numbers"))?;
+    Ok(hex(&bytes))
+}
+
+fn without_credentials(url: &str) -> String {
+    let Ok(mut parsed) = Url::parse(url) else {
+        return url.to_owned();
+    };
+    if parsed.username().is_empty() && parsed.password().is_none() {
+        return url.to_owned();
+    }
+    // Neither fails for an http URL.
+    let _ = parsed.set_username("");
+    let _ = parsed.set_password(None);
+    parsed.to_string()
+}

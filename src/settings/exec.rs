@@ -1,0 +1,77 @@
+//! The settings of `exec`. It asks no model itself, and the switches that silence a child do not concern it.
+
+use super::{
+    CommandDefaults, Notes, Settings, Sources, TraceSettings, Tracing, delivery, destination_of,
+    privacy, tls_files,
+};
+use crate::cli;
+use crate::console::OutputFormat;
+use crate::failure::Failure;
+use crate::secret::Secret;
+use crate::settings::ModelSettings;
+
+/// Keys of model endpoints that the child may hold, and must not be traced.
+const MODEL_KEYS: [&str; 3] = [
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "AZURE_OPENAI_API_KEY",
+];
+
+/// Resolves the settings of a run; `sandbox` is the port of the embedded one.
+///
+/// # Errors
+/// If a setting is missing or malformed.
+pub fn exec(
+    options: &cli::ExecArgs,
+    sources: &Sources,
+    sandbox: Option<u16>,
+) -> Result<Settings, Failure> {
+    let mut notes = Notes::default();
+    let mut delivery = delivery(
+        &options.delivery,
+        &CommandDefaults::BATCH,
+        sources,
+        &mut notes,
+    )?;
+    if options.delivery.sample.is_none() && delivery.sample == 0.0 {
+        // It silences the child. To trace nothing at all there is the option.
+        delivery.sample = 1.0;
+    }
+    let trace = TraceSettings::resolve(&options.trace, sources, &mut notes)?;
+    let tracing: Tracing = destination_of(
+        &options.destination,
+        sources,
+        sandbox,
+        &delivery,
+        &mut notes,
+    )?;
+    for name in MODEL_KEYS {
+        notes.secrets.extend(
+            sources
+                .get(name)
+                .map(|found| Secret::new(found.value.trim())),
+        );
+    }
+    Ok(Settings {
+        privacy: privacy(&options.privacy, &mut notes)?,
+        uploads_media: false,
+        tls: tls_files(&options.destination, sources, sandbox),
+        record: None,
+        model: model(sources)?,
+        trace,
+        tracing,
+        delivery,
+        form: OutputFormat::Text,
+        notes,
+    })
+}
+
+/// The model settings of a run that asks no model: nothing of the environment is in them.
+fn model(sources: &Sources) -> Result<ModelSettings, Failure> {
+    let nowhere = cli::EndpointArgs {
+        model: None,
+        openai_base_url: Some("http://localhost/v1".to_owned()),
+        headers: Vec::new(),
+    };
+    ModelSettings::resolve(&nowhere, sources, None, &mut Notes::default())
+}
