@@ -39,6 +39,9 @@ pub struct Run {
     pub(super) interrupted: Option<Signal>,
     pub(super) is_sandbox: bool,
     is_dry: bool,
+    /// When the command began, for the parent span. `None` with several exchanges: each then has a parent that starts
+    /// 1 ms before its generation.
+    pub command_start: Option<Timestamp>,
     pub(super) verdict: Verdict,
 }
 
@@ -53,6 +56,7 @@ impl Run {
         sources: &Sources,
         console: &Console,
     ) -> Result<Self, Failure> {
+        let command_start = Some(Timestamp::now());
         let setup = Setup::open(options, &CommandDefaults::CALL, sources, console).await?;
         Ok(Self {
             printer: Printer::new(setup.settings.form),
@@ -66,6 +70,7 @@ impl Run {
             interrupted: None,
             is_sandbox: options.sandbox,
             is_dry: options.dry_run,
+            command_start,
             verdict: Verdict::default(),
             settings: setup.settings,
         })
@@ -84,11 +89,11 @@ impl Run {
                 .endpoint
                 .url(&request.model().unwrap_or_default())
                 .to_string();
-            let exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
+            let exchange = self.begin(request);
             self.plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }
-        let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
+        let mut exchange = self.begin(request);
         let is_sampled = self.is_sampled(&context);
         if is_sampled {
             self.start_lookup();
@@ -118,6 +123,12 @@ impl Run {
             self.interrupted = Some(signal);
         }
         self.settle(&exchange, &trace, &context, failure).await
+    }
+
+    fn begin(&self, request: Request) -> Exchange {
+        let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
+        exchange.command_start = self.command_start;
+        exchange
     }
 
     /// Emits a recording again, with its own times and ids.

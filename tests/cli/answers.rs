@@ -229,17 +229,17 @@ impl Case {
         for span in trace.spans() {
             tell_span(&mut told, span, |_| true);
         }
-        told.push_str("\nfor a plain OTLP backend, in place of langfuse.observation.*:\n");
-        tell_span(&mut told, &plain, is_content);
+        told.push_str("\nfor a plain OTLP backend, by the conventions of OpenTelemetry:\n");
+        tell_span(&mut told, &plain, is_convention);
         told
     }
 }
 
-/// What only a plain backend gets.
-fn is_content(key: &str) -> bool {
-    key.starts_with("gen_ai.usage.")
-        || key.ends_with(".messages")
-        || (key.starts_with("gen_ai.request.") && key != "gen_ai.request.model")
+/// Whether the key belongs to the general conventions, which Langfuse does not get.
+fn is_convention(key: &str) -> bool {
+    ["gen_ai.", "server.", "error."]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
 }
 
 fn tell_end(told: &mut String, ended: &Ended) {

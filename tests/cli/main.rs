@@ -54,6 +54,8 @@ mod size;
 mod providers;
 // What the endpoints of this world answer, and the spans that become of it.
 mod answers;
+// The cost that Langfuse computes from the usage on a span.
+mod prices;
 // The two spans as an endpoint receives them.
 mod spans;
 // What is left out of traces and recordings.

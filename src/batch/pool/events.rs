@@ -107,7 +107,7 @@ impl Pool<'_> {
         let (exchange, trace) = (&filtered.exchange, &filtered.trace);
         if settings.delivery.verify.is_some() {
             let session = trace.session.as_deref().unwrap_or_default();
-            let starts = (exchange.start, exchange.start);
+            let starts = (exchange.parent_start(), exchange.start);
             self.trace_count.add(session, context.trace_id, starts);
         }
         let mut spans = Vec::from(spans::spans(exchange, trace, context, self.tools.dialect));
