@@ -68,7 +68,7 @@ impl Run {
             record: setup.record,
             interrupt: None,
             interrupted: None,
-            is_sandbox: options.sandbox,
+            is_sandbox: options.stand_in.sandbox,
             is_dry: options.dry_run,
             command_start,
             verdict: Verdict::default(),

@@ -102,7 +102,7 @@ impl RunReport<'_> {
         };
         let summary = Summary::new(&tally, outcome);
         self.console.note(&summary.to_text(console::columns()));
-        if self.options.run.sandbox && tally.traces.accepted > 0 {
+        if self.options.run.stand_in.sandbox && tally.traces.accepted > 0 {
             self.console.note("open it: langspan sandbox");
         }
         for failure in &failures {

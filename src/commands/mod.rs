@@ -4,11 +4,13 @@ mod batch;
 mod chat;
 mod check;
 mod completions;
+mod help;
 mod replay;
 mod resend;
 mod sandbox;
 mod show;
 
+pub use crate::app::signals::wait_for_readers;
 pub use crate::app::usage_error::say as say_usage;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -28,8 +30,8 @@ pub fn run(cli: Cli) -> Verdict {
         let failure = Failure::from(anyhow::anyhow!("{panic}"));
         Console::new(false, 0).error(&failure);
     }));
-    panic::catch_unwind(AssertUnwindSafe(|| dispatch(cli)))
-        .unwrap_or_else(|_| Kind::Internal.into())
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| dispatch(cli)));
+    ended.unwrap_or_else(|_| Kind::Internal.into())
 }
 
 fn dispatch(cli: Cli) -> Verdict {
@@ -68,6 +70,7 @@ fn dispatch(cli: Cli) -> Verdict {
             report(ended, &Console::new(args.quiet, 0))
         }
         Command::Completions(args) => report(completions::run(&args), &Console::new(false, 0)),
+        Command::Help(args) => report(help::run(&args), &Console::new(false, 0)),
     }
 }
 

@@ -1,6 +1,6 @@
-//! What can befall a delivery: one table, which is also a section of the README. Every fault meets a chat, a replayed
-//! recording and a resend; each time the exit code, the words, what the server received and what waits are looked at,
-//! and in the end every span is stored, once.
+//! Faults of a delivery: one table, which is also `langspan help failures`. Each fault is tried with a chat, a replayed recording
+//! and a resend. The test checks the exit code, the messages, what the server received and what waits in the outbox; in
+//! the end every span is stored once.
 
 // Each fault with what follows from it.
 mod table;
@@ -135,7 +135,7 @@ fn silent() -> (String, Vec<Socket>) {
 }
 
 impl Fault {
-    /// The fault meets a command; a resend to a server without faults then mends it.
+    /// Runs a command against the fault, then a resend against a server without faults.
     fn befalls(&self, verb: Verb) {
         let case = format!("{} ({verb:?})", self.when);
         let memory = Memory::default();
@@ -179,7 +179,7 @@ impl Fault {
         );
     }
 
-    /// The cause and the remedy were said, in one line each, and where the spans wait.
+    /// Asserts that cause, remedy and outbox were printed, in one line each.
     fn assert_said(&self, ended: &Ended, url: &str, case: &str) {
         let line = |label: &str| {
             let found = ended.stderr.lines().find(|line| line.starts_with(label));
@@ -204,7 +204,7 @@ impl Fault {
         assert!(ended.stderr.lines().count() <= 8, "{case}: {ended:#?}");
     }
 
-    /// The row of the README.
+    /// The row of the topic.
     fn row(&self) -> String {
         let remedy = self.remedy.replace("{url}", "…").replace("{origin}", "…");
         let is_mended = self.exit == 0;
@@ -275,7 +275,7 @@ fn every_fault_of_the_table_befalls_a_resend() {
 }
 
 #[test]
-fn what_is_no_answer_of_a_langfuse_proves_no_absence() {
+fn only_an_answer_of_langfuse_proves_absence() {
     let unserved = || html(404);
     let nonsense = || Reply::json(200, &json!({"ok": true}));
     let refused = || Reply::json(403, &json!({"message": "No reading."}));
@@ -317,7 +317,7 @@ fn what_is_no_answer_of_a_langfuse_proves_no_absence() {
 }
 
 #[test]
-fn spans_that_were_taken_beside_rejected_ones_are_not_sent_again() {
+fn spans_accepted_beside_rejected_ones_are_not_sent_again() {
     let memory = Memory::default();
     let partly = Scripted::start({
         let memory = memory.clone();
@@ -364,7 +364,7 @@ fn a_piece_that_arrived_unanswered_beside_a_refused_one_is_not_sent_again() {
 }
 
 #[test]
-fn calls_of_resend_that_have_little_time_deliver_in_the_end_what_went_unanswered() {
+fn repeated_short_resends_deliver_an_unanswered_export() {
     let memory = Memory::default();
     let silent = Scripted::start(|_, _| Reply::Close);
     let (call, _model) = Verb::Chat.call();
@@ -409,38 +409,43 @@ fn a_plain_backend_that_gives_no_answer_gets_the_same_again() {
     assert_eq!(exports[0].body, exports[1].body);
 }
 
-const HEADING: &str = "## What happens when …\n";
-
-/// The section of the README.
-fn section() -> String {
+/// The topic that the table is.
+fn topic() -> String {
     let rows: Vec<String> = FAULTS.iter().map(Fault::row).collect();
     format!(
-        "{HEADING}
-In each of these cases `chat` and `replay` print the answer. Where the exit code is 5, the spans wait in the outbox,
-and `langspan resend` delivers them: nothing is lost, and nothing is stored twice. `resend` itself meets the same
-cases with the same words and codes. What is sent again is sent within `--export-timeout`, with the same ids and times.
+        "# failures: what happens if a delivery fails
 
-| when … | langspan says | and advises | sent again | exit code |
+In each of these cases `chat` and `replay` print the answer. If the exit code is
+5, the spans wait in the outbox, and `langspan resend` delivers them: nothing is
+lost, and nothing is stored twice. `resend` itself reports the same cases with
+the same words and exit codes. Spans are sent again within `--export-timeout`,
+with the same ids and times.
+
+| case | error | hint | sent again | exit code |
 |---|---|---|---|---|
 {}
+An error message continues with the address of the server and its own words.
+
+| | with a tracing SDK, by hand | langspan |
+|---|---|---|
+| wrong or missing key | a log line at most; exit 0 | 3 or 5, and what to change |
+| the process ends early | the batch is lost; exit 0 | spans are on disk before they are sent; `batch --out FILE` rebuilds them from FILE |
+| HTML page or rejected spans | counted as exported | not accepted: 5 |
 ",
         rows.concat()
     )
 }
 
 #[test]
-fn the_section_of_what_happens_when_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(HEADING).unwrap();
-    let (_, after) = rest.split_once("\n## ").unwrap();
-    let expected = format!("{before}{}## {after}", section());
+fn the_topic_of_failures_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/help/failures.md");
     if std::env::var_os("LANGSPAN_UPDATE").is_some() {
-        fs::write(path, expected).unwrap();
+        fs::write(path, topic()).unwrap();
         return;
     }
     assert_eq!(
-        readme, expected,
+        fs::read_to_string(&path).unwrap(),
+        topic(),
         "run LANGSPAN_UPDATE=1 cargo test up_to_date"
     );
 }
