@@ -18,7 +18,7 @@ use super::rate_limiter::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
 use super::stream::{StreamError, StreamReader};
 use crate::console::Console;
-use crate::http::read_body;
+use crate::http::{Backoff, read_body};
 use crate::json::lenient;
 
 /// Receives a response while it arrives.
@@ -137,8 +137,6 @@ const LONGEST_WAIT: Duration = Duration::from_mins(2);
 const MOST_BYTES: usize = 256 << 20;
 /// How long to wait for the end of a response after the last event of its stream.
 const END_WAIT: Duration = Duration::from_millis(250);
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 
 impl Client<'_> {
     /// Requests a completion. `progress` is updated along the way.
@@ -179,6 +177,7 @@ impl Client<'_> {
         deadline: Instant,
     ) -> Result<ModelResponse, ModelError> {
         let mut request = Cow::Borrowed(request);
+        let mut backoff = Backoff::default();
         loop {
             progress.attempts += 1;
             progress.stream = StreamReader::default();
@@ -187,7 +186,7 @@ impl Client<'_> {
                 Err(failed) => failed,
             };
             failed.rejects_stream_options &= request.raw("stream_options").is_some();
-            let next = self.next_attempt(&mut failed, progress, deadline);
+            let next = self.next_attempt(&mut failed, &mut backoff, progress, deadline);
             match next {
                 NextAttempt::None => return Err(failed.error),
                 NextAttempt::WithoutStreamOptions => request.to_mut().remove("stream_options"),
@@ -213,6 +212,7 @@ impl Client<'_> {
     fn next_attempt(
         &self,
         failed: &mut FailedAttempt,
+        backoff: &mut Backoff,
         progress: &Progress,
         deadline: Instant,
     ) -> NextAttempt {
@@ -237,7 +237,8 @@ impl Client<'_> {
             };
         }
         let retries = u32::try_from(progress.retried.len()).unwrap_or(u32::MAX);
-        let wait = failed.wait.unwrap_or_else(|| backoff(retries));
+        let own_wait = backoff.next_wait();
+        let wait = failed.wait.unwrap_or(own_wait);
         let may_retry = error.retryable && !progress.stream.has_content() && retries < self.retries;
         if !may_retry || wait > LONGEST_WAIT || !is_in_time(wait) {
             return NextAttempt::None;
@@ -435,24 +436,4 @@ fn stated_cost(headers: &HeaderMap) -> Option<f64> {
 fn is_event_stream(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default();
     kind.trim().eq_ignore_ascii_case("text/event-stream")
-}
-
-/// The wait before a retry: half a second, doubled up to eight seconds, minus a random part of up to a quarter.
-fn backoff(retries: u32) -> Duration {
-    let full = (FIRST_WAIT * 2_u32.saturating_pow(retries.min(8))).min(LONGEST_BACKOFF);
-    full.mul_f64(1.0 - fastrand::f64() * 0.25)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_eight_seconds() {
-        for retries in 0..12 {
-            let full = 0.5 * f64::from(2_u32.pow(retries.min(4)));
-            let wait = backoff(retries).as_secs_f64();
-            assert!((full * 0.74..=full).contains(&wait), "{retries}: {wait}");
-        }
-    }
 }
