@@ -33,6 +33,7 @@ const ORDER: &[&str] = &[
     "settings",
     "output",
     // What verbs share: services first, then what uses them.
+    "app::confirm",
     "app::signals",
     "app::hints",
     "app::delivery_report",
