@@ -13,6 +13,7 @@ pub mod redeliver;
 pub mod run;
 pub mod setup;
 pub mod signals;
+pub mod span_maker;
 pub mod unanswered;
 pub mod uploads;
 pub mod usage_error;

@@ -14,6 +14,8 @@ use crate::settings::{self, CommandDefaults, Settings, Sources};
 /// A run that is ready to begin.
 #[derive(Debug)]
 pub struct Setup {
+    /// The environment and the env file, read once.
+    pub sources: Sources,
     pub settings: Settings,
     pub clients: Clients,
     /// The file of `--record`.
@@ -33,7 +35,8 @@ impl Setup {
             (true, true) => Some(sandbox::PORT),
             (true, false) => Some(embedded_sandbox::start(&Sources::default()).await?),
         };
-        let mut settings = settings::resolve(options, patience, port)?;
+        let sources = Sources::read(options.destination.env_file.as_deref())?;
+        let mut settings = settings::resolve(options, &sources, patience, port)?;
         console.hide(std::mem::take(&mut settings.notes.secrets));
         for warning in &settings.notes.warnings {
             console.warn(warning);
@@ -55,6 +58,7 @@ impl Setup {
             clients: Clients::new(&settings, proxies, console)?,
             record,
             settings,
+            sources,
         })
     }
 }

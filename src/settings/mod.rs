@@ -24,6 +24,7 @@ use crate::failure::Failure;
 use crate::http::TlsFiles;
 use crate::trace::Privacy;
 use crate::trace::privacy::Capture;
+use crate::trace::spans::Dialect;
 
 pub use destination::{Destination, Unresolved};
 pub use model::ModelSettings;
@@ -56,6 +57,22 @@ pub enum Tracing {
     On(Box<Destination>),
     /// `--best-effort` without the keys for it: the spans wait in the outbox.
     Unreachable(Failure),
+}
+
+impl Tracing {
+    /// The destination, when traces are sent.
+    pub fn destination(&self) -> Option<&Destination> {
+        match self {
+            Self::On(destination) => Some(destination),
+            Self::Off(_) | Self::Unreachable(_) => None,
+        }
+    }
+
+    /// The dialect of the destination; Langfuse's where there is none.
+    pub fn dialect(&self) -> Dialect {
+        self.destination()
+            .map_or(Dialect::Langfuse, |destination| destination.dialect)
+    }
 }
 
 /// How delivery is done.
@@ -108,27 +125,27 @@ const CHECK_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// When a setting is missing or malformed.
 pub fn resolve(
     options: &cli::RunArgs,
+    sources: &Sources,
     patience: &CommandDefaults,
     sandbox: Option<u16>,
 ) -> Result<Settings, Failure> {
-    let sources = Sources::read(options.destination.env_file.as_deref())?;
     let mut notes = Notes::default();
-    let form = form(&options.output, &sources)?;
-    let trace = TraceSettings::resolve(&options.trace, &sources, &mut notes)?;
-    let delivery = delivery(&options.delivery, patience, &sources, &mut notes)?;
+    let form = form(&options.output, sources)?;
+    let trace = TraceSettings::resolve(&options.trace, sources, &mut notes)?;
+    let delivery = delivery(&options.delivery, patience, sources, &mut notes)?;
     let tracing = tracing(
         &options.destination,
-        &sources,
+        sources,
         sandbox,
         &delivery,
         &mut notes,
     )?;
-    let model = ModelSettings::resolve(&options.model.endpoint, &sources, sandbox, &mut notes)?
+    let model = ModelSettings::resolve(&options.model.endpoint, sources, sandbox, &mut notes)?
         .with(&options.model, patience)?;
     Ok(Settings {
         privacy: privacy(&options.privacy, &mut notes)?,
-        uploads_media: uploads_media(&options.privacy, &sources, &mut notes)?,
-        tls: tls_files(&options.destination, &sources, sandbox),
+        uploads_media: uploads_media(&options.privacy, sources, &mut notes)?,
+        tls: tls_files(&options.destination, sources, sandbox),
         record: options.record.clone(),
         model,
         trace,
