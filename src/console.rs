@@ -11,14 +11,14 @@ use indicatif::ProgressBar;
 use crate::failure::Failure;
 use crate::secret::{self, Secret};
 
-/// Stderr, with what decides whether and how something is said there. Clones share their secrets.
+/// Stderr, and the settings that decide whether and how a message is printed. Clones share their secrets.
 #[derive(Clone, Debug)]
 pub struct Console {
     quiet: bool,
     verbosity: u8,
     colour: bool,
     secrets: Arc<OnceLock<Vec<Secret>>>,
-    /// What is drawn on the last line, around which everything else is said.
+    /// The progress line, below which every other message is printed.
     drawing: Arc<OnceLock<ProgressBar>>,
 }
 
@@ -34,7 +34,7 @@ impl Console {
         }
     }
 
-    /// Names the values that must not appear in anything said from now on.
+    /// Adds values that must not appear in any later message.
     pub fn hide(&self, secrets: Vec<Secret>) {
         // A second call finds the first one's secrets in place; there is one set of settings in a process.
         let _ = self.secrets.set(secrets);
@@ -72,7 +72,7 @@ impl Console {
         }
     }
 
-    /// A failure: its cause and its remedy, said even when quiet.
+    /// A failure: its cause and its remedy, printed even with `-q`.
     pub fn error(&self, failure: &Failure) {
         let label = self.label("error:", AnsiColor::Red);
         self.line(&format!("{label} {}", self.clean(&failure.message)));
@@ -99,14 +99,14 @@ impl Console {
         }
     }
 
-    /// A question, whose answer is typed behind it.
+    /// A question, without a line end: the answer is typed behind it.
     pub fn ask(&self, question: &str) {
         let _ = io::stderr()
             .lock()
             .write_all(self.scrub(question).as_bytes());
     }
 
-    /// A workflow command of a CI service, which reads it whatever else is silenced.
+    /// A workflow command of a CI service, printed even with `-q`.
     pub fn annotation(&self, line: &str) {
         self.line(line);
     }
@@ -127,7 +127,7 @@ impl Console {
 
     fn line(&self, line: &str) {
         let line = format!("{}\n", self.scrub(line));
-        // A closed stderr leaves nobody to tell.
+        // A closed stderr cannot be reported anywhere.
         let write = || drop(io::stderr().lock().write_all(line.as_bytes()));
         match self.drawing.get() {
             Some(drawing) => drawing.suspend(write),
@@ -146,7 +146,7 @@ pub fn wants_colour(stream: &impl IsTerminal) -> bool {
         || (stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"))
 }
 
-/// The width to draw in: what `COLUMNS` says, else the terminal's, else eighty.
+/// The width to draw in: `COLUMNS`, else the terminal's, else 80.
 pub fn columns() -> usize {
     const USUAL: usize = 80;
     const NARROWEST: usize = 20;
@@ -158,7 +158,7 @@ pub fn columns() -> usize {
     columns.unwrap_or(USUAL).max(NARROWEST)
 }
 
-/// A server's own words may span lines and hold terminal controls: neither may break the promise of one line.
+/// Escapes a server's text, which may span lines and hold terminal controls, into one line.
 fn one_line(text: &str) -> String {
     const LONGEST: usize = 600;
     let mut line: String = text
@@ -175,7 +175,7 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// What stdout carries.
+/// The output format: what stdout carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutputFormat {
     /// The answer.

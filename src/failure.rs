@@ -1,5 +1,5 @@
-//! What can go wrong, in the terms that users and scripts see: a kind, one line of cause, one of remedy, and the
-//! exit code. Nothing here prints; `console` does.
+//! Errors as users and scripts see them: a kind, one line of cause, one line of remedy, and the exit code. Nothing
+//! is printed here; `console` does that.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ pub enum Signal {
 pub enum Kind {
     /// The command line is wrong; nothing was sent.
     Usage,
-    /// A document that was given is wrong; nothing was sent.
+    /// The input is wrong; nothing was sent.
     Input,
     /// Settings or credentials are missing or malformed, found before a socket was opened.
     Config,
@@ -32,7 +32,7 @@ pub enum Kind {
     Lines,
     /// A signal ended the run.
     Interrupted(Signal),
-    /// What should not happen.
+    /// A bug.
     Internal,
 }
 
@@ -81,7 +81,7 @@ impl Kind {
     }
 }
 
-/// One thing that went wrong: a line of cause, a line of remedy.
+/// One error: a line of cause, a line of remedy.
 #[derive(Debug)]
 pub struct Failure {
     pub kind: Kind,
@@ -89,7 +89,7 @@ pub struct Failure {
     pub message: String,
     /// One line: what to do about it.
     pub hint: Option<String>,
-    /// A command that does it, as a shell reads it: shown behind the hint, unaltered but for secrets.
+    /// A shell command that does it: printed behind the hint, with only secrets removed.
     pub command: Option<String>,
     /// The HTTP status, when a server answered.
     pub status: Option<u16>,
@@ -144,7 +144,7 @@ impl Failure {
         self
     }
 
-    /// The remedy, of those of its parts that there are.
+    /// The remedy, joined from its parts.
     #[must_use]
     pub fn hints(mut self, parts: impl IntoIterator<Item = Option<String>>) -> Self {
         let parts: Vec<String> = parts.into_iter().flatten().collect();
@@ -175,7 +175,7 @@ impl Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::new(Kind::Internal, format!("{error:#}"))
-            .hint("this should not happen: please report it with the command that showed it")
+            .hint("this is a bug: please report it with the command that caused it")
     }
 }
 

@@ -1,16 +1,18 @@
 //! `langspan`: runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 //!
-//! Data flows one way and imports point down: commands · batch · app · output · settings · cli · delivery · langfuse · trace ·
-//! model · http · sandbox · console · failure · secret.
+//! Data flows one way and imports point down: commands · batch · app · output · settings · cli · delivery · langfuse ·
+//! trace · model · http · sandbox · console · failure · `content_type` · json · secret.
 
 mod app;
 mod batch;
 mod cli;
 mod commands;
 mod console;
+mod content_type;
 mod delivery;
 mod failure;
 mod http;
+mod json;
 mod langfuse;
 mod model;
 mod output;

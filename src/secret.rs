@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What stands in the place of a secret.
+/// The replacement of a secret.
 pub const REDACTED: &str = "[redacted]";
 
 /// A key, a token or a header value that holds one.
@@ -47,7 +47,7 @@ impl fmt::Display for Secret {
 
 /// Replaces every occurrence of the given secrets in `text`.
 ///
-/// Values shorter than eight characters are no keys; replacing them would garble ordinary words.
+/// Values shorter than eight characters are not keys; replacing them would garble ordinary words.
 pub fn scrub(text: &str, secrets: &[Secret]) -> String {
     secrets
         .iter()

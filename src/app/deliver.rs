@@ -180,15 +180,11 @@ impl Run {
     }
 
     pub(super) fn dialect(&self) -> Dialect {
-        self.destination()
-            .map_or(Dialect::Langfuse, |destination| destination.dialect)
+        self.settings.tracing.dialect()
     }
 
     fn destination(&self) -> Option<&Destination> {
-        match &self.settings.tracing {
-            Tracing::On(destination) => Some(destination),
-            _ => None,
-        }
+        self.settings.tracing.destination()
     }
 
     /// Appends the recording of an exchange.

@@ -1,9 +1,11 @@
 //! What the verbs share, ordered bottom up: signals, clients, files, the call, the spans, their delivery, the report.
 //! Nothing here knows a verb.
 
+pub mod attachments;
 pub mod clients;
 pub mod deliver;
 pub mod embedded_sandbox;
+pub mod env_file;
 pub mod hints;
 pub mod model_call;
 pub mod project_lookup;

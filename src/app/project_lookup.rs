@@ -26,7 +26,7 @@ impl ProjectLookup {
         }
     }
 
-    /// The project, waited for at most `grace` from now; else one line that says why it is not known.
+    /// The project, waited for at most `grace` from now; otherwise one line with the reason.
     pub async fn project(&mut self, grace: Duration) -> Result<&Project, &str> {
         if let Self::Asked(asked) = self {
             let answer = match timeout(grace, asked).await {

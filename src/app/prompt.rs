@@ -1,4 +1,4 @@
-//! The prompt of `chat`: what the arguments say, then what stands on stdin.
+//! The prompt of `chat`: the arguments, then stdin.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 
 /// Largest prompt or file of requests that is read as a whole, in bytes.
 pub const MOST_INPUT_BYTES: u64 = 100_000_000;
-/// After this long without a word on stdin, stderr says what is waited for.
+/// After this long without data on stdin, a note says that it is being read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the prompt comes from.
@@ -26,7 +26,7 @@ pub enum Prompt {
 }
 
 impl Prompt {
-    /// Decides what is read, before anything is.
+    /// Decides what to read, before reading anything.
     ///
     /// # Errors
     /// When there is neither an argument nor anything on stdin.
@@ -40,9 +40,9 @@ impl Prompt {
         let wants_stdin = words.len() < arguments.len();
         if wants_stdin && no_stdin {
             return Err(Failure::usage(
-                "`-` reads the prompt from stdin, and --no-stdin forbids it",
+                "`-` reads the prompt from stdin, but --no-stdin ignores stdin",
             )
-            .hint("leave one of them out"));
+            .hint("omit one of them"));
         }
         match (arguments.is_empty(), text.trim().is_empty()) {
             (true, _) if no_stdin || io::stdin().is_terminal() => Err(no_prompt()),
@@ -76,7 +76,7 @@ impl Prompt {
 }
 
 fn no_prompt() -> Failure {
-    Failure::usage("there is no prompt")
+    Failure::usage("no prompt")
         .hint("give it as an argument or on stdin, as in: langspan chat \"Hello\"")
 }
 
@@ -92,7 +92,7 @@ fn may_hold_input() -> bool {
 /// Reads all of stdin, without the line end that shells add.
 fn read_stdin(console: &Console) -> Result<String, Failure> {
     let (sender, receiver) = mpsc::channel();
-    // A thread of its own, since a pipe that never speaks must not keep the note from being said.
+    // On a thread of its own: a silent pipe must not delay the note.
     thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = io::stdin()
@@ -113,13 +113,12 @@ fn read_stdin(console: &Console) -> Result<String, Failure> {
     let bytes = match read {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(error)) => {
-            return Err(Failure::file(format!("stdin cannot be read: {error}"))
-                .hint("--no-stdin ignores it"));
+            return Err(Failure::unreadable("stdin", &error).hint("--no-stdin ignores it"));
         }
         Err(_) => return Err(Failure::file("stdin cannot be read").hint("--no-stdin ignores it")),
     };
     if bytes.len() as u64 > MOST_INPUT_BYTES {
-        return Err(Failure::input("stdin holds more than 100 MB").hint("give less of it"));
+        return Err(Failure::input("stdin holds more than 100 MB").hint("send less"));
     }
     let mut text = String::from_utf8(bytes).map_err(|_| {
         Failure::input("stdin is not UTF-8 text").hint("convert it, or --no-stdin ignores it")

@@ -1,4 +1,4 @@
-//! The file of `--record`: one recording a line, also after a disk was full in the middle of one.
+//! The file of `--record`: one recording per line, even after a full disk cut one.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -14,15 +14,14 @@ pub struct RecordFile {
 }
 
 impl RecordFile {
-    /// Opens it before anything is sent, so that nothing is paid for that cannot be kept. A line of an earlier call that
-    /// was not ended is ended here.
+    /// Opens the file before anything is sent: no call is paid for that cannot be recorded. An unterminated line of an
+    /// earlier call is terminated here.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         Self::try_open(path).map_err(|error| {
-            Failure::file(format!("{} cannot be written: {error}", path.display()))
-                .hint("check the path of --record")
+            Failure::unwritable(path.display(), &error).hint("check the path of --record")
         })
     }
 
@@ -31,7 +30,7 @@ impl RecordFile {
         options.append(true).create(true).mode(0o600);
         let mut file = options.open(path)?;
         let is_empty = |metadata: &Metadata| !metadata.is_file() || metadata.len() == 0;
-        // A file that may not be read is believed to be in order.
+        // A file that is write-only is assumed to be intact.
         if !is_empty(&file.metadata()?) && last_byte(path).is_ok_and(|last| last != b'\n') {
             file.write_all(b"\n")?;
         }
@@ -51,8 +50,7 @@ impl RecordFile {
                 // Half a line would spoil the file for replay. If not even this succeeds, the next call ends the line.
                 let _ = self.file.set_len(before.len());
             }
-            Failure::file(format!("the recording cannot be written: {error}"))
-                .hint("is the disk full?")
+            Failure::unwritable("the recording", &error)
         })
     }
 }

@@ -20,7 +20,7 @@ use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::model::{Progress, Request};
 use crate::output::Printer;
 use crate::output::dry_run::DryRun;
-use crate::settings::{CommandDefaults, Settings, Tracing};
+use crate::settings::{CommandDefaults, Settings, Sources, Tracing};
 use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
 
 /// A run of `chat` or `replay`.
@@ -50,9 +50,10 @@ impl Run {
     pub async fn open(
         options: &cli::RunArgs,
         command: &'static str,
+        sources: &Sources,
         console: &Console,
     ) -> Result<Self, Failure> {
-        let setup = Setup::open(options, &CommandDefaults::CALL, console).await?;
+        let setup = Setup::open(options, &CommandDefaults::CALL, sources, console).await?;
         Ok(Self {
             printer: Printer::new(setup.settings.form),
             clients: setup.clients,
@@ -70,7 +71,7 @@ impl Run {
         })
     }
 
-    /// Asks the model, and traces what came of it.
+    /// Asks the model, and traces the exchange.
     ///
     /// # Errors
     /// When signals cannot be listened to.
@@ -137,7 +138,7 @@ impl Run {
         }
         self.start_lookup();
         self.start_upload(&exchange, &context);
-        // A recorded failure is not one of this run: emitting it again is what was asked.
+        // A recorded failure is not a failure of this run.
         self.settle(&exchange, &trace, &context, None).await
     }
 
@@ -155,7 +156,7 @@ impl Run {
         self.verdict
     }
 
-    /// The trace that was named, else the recorded one, else a new one.
+    /// The trace that an option names, else the recorded one, else a new one.
     fn context(&self, recorded: Option<TraceContext>) -> TraceContext {
         let named = self.settings.trace.named.as_ref().map(|found| found.value);
         named
@@ -163,7 +164,7 @@ impl Run {
             .unwrap_or_else(|| TraceContext::root(ids::random()))
     }
 
-    /// Shows what would be done.
+    /// Prints the request and the spans that would be sent.
     fn plan(
         &mut self,
         url: Option<String>,

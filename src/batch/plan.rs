@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use opentelemetry::trace::TraceId;
 
-use crate::app::setup::Setup;
 use crate::batch::input::Input;
 use crate::batch::output::target::OutputTarget;
 use crate::cli::{self, Allowance};
 use crate::console::OutputFormat;
 use crate::failure::Failure;
 use crate::settings::trace::{refuse_keys, warning_of_length};
-use crate::settings::{Settings, Shard};
+use crate::settings::{Settings, Shard, Sources};
 use crate::trace::{Trace, ids};
 
 /// What a run does.
@@ -65,8 +64,12 @@ pub enum Start {
 impl Plan {
     /// # Errors
     /// When options contradict each other or the files that they name.
-    pub fn new(args: &cli::BatchArgs, input: &Input, setup: &Setup) -> Result<Self, Failure> {
-        let settings = &setup.settings;
+    pub fn new(
+        args: &cli::BatchArgs,
+        input: &Input,
+        settings: &Settings,
+        sources: &Sources,
+    ) -> Result<Self, Failure> {
         refuse_named_trace(settings)?;
         let out = OutputTarget::new(args.out.as_deref())?;
         if args.resume && out.resumable().is_none() {
@@ -75,9 +78,7 @@ impl Plan {
         }
         refuse_format(args, &out)?;
         refuse_shared_files(args, settings, &out)?;
-        let shard = args
-            .shard
-            .map(|shard| Shard::resolve(shard, &setup.sources));
+        let shard = args.shard.map(|shard| Shard::resolve(shard, sources));
         let name = run_name(args, input)?;
         let mut plan = Self {
             name: String::new(),

@@ -9,14 +9,18 @@ use crate::batch::plan::Plan;
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
-use crate::settings::CommandDefaults;
+use crate::settings::{CommandDefaults, Sources};
 
 /// # Errors
 /// When the run cannot start. No call was made then.
-pub async fn run(args: &cli::BatchArgs, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(
+    args: &cli::BatchArgs,
+    sources: &Sources,
+    console: &Console,
+) -> Result<Verdict, Failure> {
     let input = Input::open(&args.file)?;
-    let mut setup = Setup::open(&args.run, &CommandDefaults::BATCH, console).await?;
-    let mut plan = Plan::new(args, &input, &setup)?;
+    let mut setup = Setup::open(&args.run, &CommandDefaults::BATCH, sources, console).await?;
+    let mut plan = Plan::new(args, &input, &setup.settings, sources)?;
     if let Some(warning) = plan.warning() {
         console.warn(&warning);
     }

@@ -7,12 +7,17 @@ use crate::app::run::Run;
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
+use crate::settings::Sources;
 
 /// # Errors
 /// When something is wrong before anything was sent.
-pub async fn run(options: &cli::ChatArgs, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(
+    options: &cli::ChatArgs,
+    sources: &Sources,
+    console: &Console,
+) -> Result<Verdict, Failure> {
     let prompt = Prompt::plan(&options.prompt, options.no_stdin)?;
-    let mut run = Run::open(&options.run, "chat", console).await?;
+    let mut run = Run::open(&options.run, "chat", sources, console).await?;
     let model = &run.settings.model;
     model.check_key()?;
     let stream = model.stream.unwrap_or_else(|| io::stdout().is_terminal());

@@ -1,4 +1,4 @@
-//! The verbs. They never import each other; what `chat` and `replay` share is `run`.
+//! The verbs. They never import each other; what they share is in `app`.
 
 mod batch;
 mod chat;
@@ -12,8 +12,8 @@ mod show;
 pub use crate::app::usage_error::say as say_usage;
 
 use std::panic::{self, AssertUnwindSafe};
-use std::path::Path;
 
+use crate::app::env_file;
 use crate::cli::{Cli, Command, DestinationArgs, OutputArgs};
 use crate::console::Console;
 use crate::console::OutputFormat;
@@ -21,7 +21,7 @@ use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{Printer, Report};
 use crate::settings::{self, Sources};
 
-/// Runs a command to its end. A panic is said as any other error, and unwinds first, so that what was under way is
+/// Runs a command to its end. A panic is reported like any other error, and unwinds first, so that spans under way are
 /// kept in the outbox.
 pub fn run(cli: Cli) -> Verdict {
     panic::set_hook(Box::new(|panic| {
@@ -34,97 +34,83 @@ pub fn run(cli: Cli) -> Verdict {
 
 fn dispatch(cli: Cli) -> Verdict {
     match cli.command {
-        Command::Chat(options) => {
-            let console = console(&options.run.output);
-            let ended = block_on(chat::run(&options, &console));
-            let ended = ended.map_err(|failure| with_env_file(failure, &options.run.destination));
-            conclude("chat", ended, &options.run.output, &console)
+        Command::Chat(args) => {
+            let run = async |sources: &_, console: &_| chat::run(&args, sources, console).await;
+            verb("chat", &args.run.destination, &args.run.output, run)
         }
-        Command::Replay(options) => {
-            let console = console(&options.run.output);
-            let ended = block_on(replay::run(&options, &console));
-            let ended = ended.map_err(|failure| with_env_file(failure, &options.run.destination));
-            conclude("replay", ended, &options.run.output, &console)
+        Command::Replay(args) => {
+            let run = async |sources: &_, console: &_| replay::run(&args, sources, console).await;
+            verb("replay", &args.run.destination, &args.run.output, run)
         }
-        Command::Batch(options) => {
-            let console = console(&options.run.output);
-            let ended = block_on(batch::run(&options, &console));
-            let ended = ended.map_err(|failure| with_env_file(failure, &options.run.destination));
-            conclude("batch", ended, &options.run.output, &console)
+        Command::Batch(args) => {
+            let run = async |sources: &_, console: &_| {
+                Box::pin(batch::run(&args, sources, console)).await
+            };
+            verb("batch", &args.run.destination, &args.run.output, run)
         }
-        Command::Check(options) => {
-            let console = console(&options.output);
-            let ended = block_on(check::run(&options, &console));
-            let ended = ended.map_err(|failure| with_env_file(failure, &options.destination));
-            said(ended, &console)
+        Command::Show(args) => {
+            let run = async |sources: &_, console: &_| show::run(&args, sources, console).await;
+            verb("show", &args.destination, &args.output, run)
         }
-        Command::Show(options) => {
-            let console = console(&options.output);
-            let ended = block_on(show::run(&options, &console));
-            let ended = ended.map_err(|failure| with_env_file(failure, &options.destination));
-            conclude("show", ended, &options.output, &console)
+        Command::Resend(args) => {
+            let run = async |sources: &_, console: &_| resend::run(&args, sources, console).await;
+            verb("resend", &args.destination, &args.output, run)
         }
-        Command::Resend(options) => {
-            let console = console(&options.output);
-            let ended = block_on(resend::run(&options, &console));
-            let ended = ended.map_err(|failure| with_env_file(failure, &options.destination));
-            conclude("resend", ended, &options.output, &console)
+        // Its document holds a failure of the settings as a failed stage.
+        Command::Check(args) => {
+            let console = Console::new(args.output.quiet, args.output.verbose);
+            let sources = env_file::sources(args.destination.env_file.as_deref());
+            report(block_on(check::run(&args, sources, &console)), &console)
         }
-        Command::Sandbox(options) => {
-            let console = Console::new(options.quiet, 0);
-            said(block_on(sandbox::run(&options)), &console)
+        Command::Sandbox(args) => {
+            let sources = Sources::default();
+            let ended = block_on(sandbox::run(&args, &sources));
+            report(ended, &Console::new(args.quiet, 0))
         }
-        Command::Completions(options) => said(completions::run(&options), &Console::new(false, 0)),
+        Command::Completions(args) => report(completions::run(&args), &Console::new(false, 0)),
     }
 }
 
-/// One thread does all: a chat waits on the network, and starting more threads costs more than they give.
+/// Runs a verb, and reports why it could not begin: as a document too where one is asked for. A wrong command line is
+/// reported as text alone, since the output format is part of it.
+fn verb(
+    name: &'static str,
+    destination: &DestinationArgs,
+    output: &OutputArgs,
+    run: impl AsyncFnOnce(&Sources, &Console) -> Result<Verdict, Failure>,
+) -> Verdict {
+    let console = Console::new(output.quiet, output.verbose);
+    let env_file = destination.env_file.as_deref();
+    let sources = env_file::sources(env_file);
+    let known = sources.as_ref().cloned().unwrap_or_default();
+    let ended = sources
+        .and_then(|sources| block_on(run(&sources, &console)))
+        .map_err(|failure| env_file::mention_unread(failure, env_file));
+    if let Err(failure) = &ended
+        && failure.kind != Kind::Usage
+    {
+        let form = settings::form(output, &known).unwrap_or_default();
+        if form == OutputFormat::Json {
+            let document = Report::new(name, None, None, Some(failure), &console);
+            Printer::new(form).document(&document);
+        }
+    }
+    report(ended, &console)
+}
+
+/// On one thread: a chat waits for the network, and starting threads would cost more than they save.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| anyhow::Error::new(error).context("the runtime could not be started"))?;
     let ended = runtime.block_on(work);
-    // A name that is still looked up holds a thread for as long as the resolver likes; nobody waits for it any more.
+    // A name look-up may hold its thread for as long as the resolver likes; its result is not needed any more.
     runtime.shutdown_background();
     ended
 }
 
-fn console(output: &OutputArgs) -> Console {
-    Console::new(output.quiet, output.verbose)
-}
-
-/// Mentions the `.env` that lies here: it was not read, and may hold what is missing.
-fn with_env_file(mut failure: Failure, options: &DestinationArgs) -> Failure {
-    if failure.kind == Kind::Config && options.env_file.is_none() && Path::new(".env").is_file() {
-        let hint = failure.hint.take().unwrap_or_default();
-        failure.hint = Some(format!(
-            "{hint}; ./.env is not read unless you say --env-file .env"
-        ));
-    }
-    failure
-}
-
-/// Says why a command could not begin, as a document too where one was asked for. A wrong command line is said as
-/// text alone, since the form of the output is part of it.
-fn conclude(
-    command: &'static str,
-    ended: Result<Verdict, Failure>,
-    output: &OutputArgs,
-    console: &Console,
-) -> Verdict {
-    if let Err(failure) = &ended
-        && failure.kind != Kind::Usage
-    {
-        let form = settings::form(output, &Sources::default()).unwrap_or_default();
-        if form == OutputFormat::Json {
-            Printer::new(form).document(&Report::new(command, None, None, Some(failure), console));
-        }
-    }
-    said(ended, console)
-}
-
-fn said(ended: Result<Verdict, Failure>, console: &Console) -> Verdict {
+fn report(ended: Result<Verdict, Failure>, console: &Console) -> Verdict {
     ended.unwrap_or_else(|failure| {
         console.error(&failure);
         failure.kind.into()

@@ -13,7 +13,7 @@ use crate::settings::Sources;
 
 /// # Errors
 /// When the port is taken, or there is no place for the traces.
-pub async fn run(options: &cli::SandboxArgs) -> Result<Verdict, Failure> {
+pub async fn run(options: &cli::SandboxArgs, sources: &Sources) -> Result<Verdict, Failure> {
     let config = Config {
         model_delay: Duration::from_millis(options.delay),
         langfuse: match options.langfuse {
@@ -21,7 +21,7 @@ pub async fn run(options: &cli::SandboxArgs) -> Result<Verdict, Failure> {
             LangfuseVersion::V4 => sandbox::LangfuseVersion::V4,
         },
         visible_after: Duration::from_millis(options.visible_after),
-        store: store(&Sources::default())?,
+        store: store(sources)?,
     };
     let listener = listen(options.port).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;

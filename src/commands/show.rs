@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::app::signals::SignalListener;
-use crate::app::{clients, unanswered};
+use crate::app::{clients, setup, unanswered};
 use crate::cli;
 use crate::console::OutputFormat;
 use crate::console::{self, Console};
@@ -25,17 +25,17 @@ use crate::trace::ids;
 
 /// # Errors
 /// When the trace cannot be read.
-pub async fn run(options: &cli::ShowArgs, console: &Console) -> Result<Verdict, Failure> {
-    let sources = Sources::read(options.destination.env_file.as_deref())?;
-    let form = settings::text_or_json("show", &options.output, &sources)?;
+pub async fn run(
+    options: &cli::ShowArgs,
+    sources: &Sources,
+    console: &Console,
+) -> Result<Verdict, Failure> {
+    let form = settings::text_or_json("show", &options.output, sources)?;
     let mut notes = Notes::default();
-    let destination = destination::resolve(&options.destination, &sources, None, &mut notes)?;
-    console.hide(std::mem::take(&mut notes.secrets));
-    for warning in &notes.warnings {
-        console.warn(warning);
-    }
+    let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
+    setup::announce(&mut notes, console);
     let trace_id = trace_id(&options.trace, &destination)?;
-    let tls = destination::tls_files(&options.destination, &sources);
+    let tls = destination::tls_files(&options.destination, sources);
     let http = clients::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
     let api = clients::api(&destination, &http, console).ok_or_else(|| {
         Failure::config("a plain OTLP backend cannot be asked for a trace")
@@ -49,7 +49,7 @@ pub async fn run(options: &cli::ShowArgs, console: &Console) -> Result<Verdict, 
     Ok(tell(&trace_id, read, Printer::new(form), console))
 }
 
-/// Says what was read, or why nothing was.
+/// Prints the trace, or the reason why it cannot be read.
 fn tell(
     trace_id: &str,
     read: Result<Vec<Row>, Failure>,
@@ -103,12 +103,12 @@ fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure> {
         .flatten()
         .find_map(|segment| ids::parse_trace_id(segment).ok());
     let id = id.ok_or_else(|| {
-        Failure::usage(format!("{url} names no trace"))
+        Failure::usage(format!("{url} is not the URL of a trace"))
             .hint("the path of a trace's page ends in its id of 32 digits")
     })?;
     if !is_of(&url, destination) {
         return Err(Failure::config(format!(
-            "the trace is of {}, the settings are of another server",
+            "the trace is on {}, but the settings name another server",
             url.host_str().unwrap_or_default()
         ))
         .hint("set LANGFUSE_BASE_URL and the keys of that server"));
@@ -116,7 +116,7 @@ fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure> {
     Ok(id.to_string())
 }
 
-/// Whether a page is of the server that is asked, or of the name that people know it by.
+/// Whether the URL is on the server of the settings, or on the name that its links use.
 fn is_of(url: &Url, destination: &Destination) -> bool {
     let langfuse = destination.langfuse.as_ref();
     langfuse.is_some_and(|langfuse| {
@@ -145,10 +145,10 @@ async fn read(
         } => Err(unread(error, api, notes)),
         Poll::TimeUp { error: None, .. } => Err(Failure::new(
             Kind::NotReadable,
-            format!("the trace {trace_id} is not there"),
+            format!("trace {trace_id} was not found"),
         )
         .retryable(true)
-        .hint("check the id; a trace that was just sent takes seconds: --wait SECS")),
+        .hint("check the id; a new trace takes some seconds to appear: --wait SECS")),
     }
 }
 

@@ -13,12 +13,12 @@ use tokio::time::{Instant, timeout_at};
 use super::completion::Completion;
 use super::endpoint::Endpoint;
 use super::failed::{FailedAttempt, ModelError, ModelErrorKind, ServerError};
-use super::lenient;
-use super::pace::{RateLimiter, Stopped, rate_limit_reset};
+use super::rate_limiter::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
 use super::stream::{Broken, Reader};
 use crate::console::Console;
 use crate::http::read_body;
+use crate::json::lenient;
 
 /// Where an answer goes while it arrives.
 pub trait Sink {

@@ -7,7 +7,7 @@ use http::header::{HeaderMap, LOCATION};
 use serde_json::Value;
 
 use super::endpoint::Endpoint;
-use super::pace::rate_limit_reset;
+use super::rate_limiter::rate_limit_reset;
 use crate::failure::{Failure, Kind};
 use crate::http::{FailedPhase, LONGEST_WAIT, TransportError, retry_after};
 

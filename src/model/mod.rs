@@ -5,12 +5,10 @@
 
 pub mod client;
 pub mod completion;
-pub mod content_type;
 pub mod endpoint;
 pub mod failed;
-pub mod lenient;
-pub mod pace;
 pub mod provider;
+pub mod rate_limiter;
 pub mod request;
 pub mod sse;
 pub mod stream;
@@ -19,7 +17,7 @@ pub mod usage;
 pub use client::{Client, NullSink, Progress, Retried, Sink};
 pub use completion::Completion;
 pub use endpoint::Endpoint;
-pub use pace::{RateLimiter, Stopped};
 pub use provider::Provider;
+pub use rate_limiter::{RateLimiter, Stopped};
 pub use request::Request;
 pub use usage::Usage;

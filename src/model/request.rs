@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::lenient;
+use crate::json::lenient;
 
 /// A chat-completions body: its fields in their order, each as the JSON text that was given.
 #[derive(Clone, Debug, Default)]

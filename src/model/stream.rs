@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::completion::{strip_indexes, text_of_message};
 use super::failed::ServerError;
-use super::lenient;
 use super::sse::Decoder;
+use crate::json::lenient;
 
 /// A streamed answer as far as it was read: bytes in, text out, and the body at any moment.
 #[derive(Debug, Default)]

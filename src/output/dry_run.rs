@@ -19,7 +19,7 @@ pub struct DryRun<'a> {
     schema_version: u32,
     ok: bool,
     command: &'static str,
-    /// Always true: it tells this document from that of a run.
+    /// Always true: it distinguishes this document from that of a run.
     #[serde(rename = "dry_run")]
     is_plan: bool,
     /// None when the model would not be called.

@@ -1,4 +1,4 @@
-//! Writes results to stdout. A closed stdout is no error: the rest of the answer is still read, so that its trace
+//! Writes results to stdout. A closed stdout is not an error: the rest of the answer is still read, so that its trace
 //! is whole.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::model::Sink;
 use crate::trace::Exchange;
 
-/// Stdout, and the form of what is written there.
+/// Stdout, and the output format.
 pub struct Printer {
     form: OutputFormat,
     out: Box<dyn Write>,
@@ -64,7 +64,7 @@ impl Printer {
         self.flush();
     }
 
-    /// Writes what is known once the trace is settled.
+    /// Writes the parts that depend on the delivery of the trace.
     pub fn report(&mut self, report: &Report) {
         match self.form {
             OutputFormat::Json => self.document(report),

@@ -11,7 +11,7 @@ use crate::trace::Exchange;
 /// The version of every JSON document's shape. Fields are only ever added within one.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What is said of one exchange and its trace.
+/// The JSON document about one exchange and its trace.
 #[derive(Debug, Serialize)]
 pub struct Report {
     schema_version: u32,
@@ -47,7 +47,7 @@ pub struct TraceReport {
     pub delivery: DeliveryState,
     /// The HTTP status of the last answer to the export.
     pub status: Option<u16>,
-    /// Whether the trace was read back; none when that was not asked for.
+    /// Whether the trace was read back; none without `--verify`.
     pub verified: Option<bool>,
     /// How many passages were redacted in the trace and the recording.
     pub redactions: usize,
@@ -68,7 +68,7 @@ pub enum DeliveryState {
     SampledOut,
 }
 
-/// A failure as documents say it.
+/// A failure in a JSON document.
 #[derive(Debug, Serialize)]
 pub struct ErrorReport {
     kind: &'static str,
@@ -98,7 +98,7 @@ impl Report {
     }
 }
 
-/// What is known of the answer; nothing when none of it came.
+/// The known parts of the answer; none when nothing of it arrived.
 fn response(exchange: &Exchange) -> Option<Response> {
     exchange.response.as_ref()?;
     let completion = &exchange.completion;

@@ -150,7 +150,7 @@ fn seconds(milliseconds: u64) -> String {
     format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
 }
 
-/// Text that may stand in XML, in an attribute as well; controls that XML forbids are left out.
+/// Text escaped for XML, attributes included, without the control characters that XML forbids.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

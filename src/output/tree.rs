@@ -223,7 +223,7 @@ fn name(row: &Row) -> String {
     name.chars().filter(|c| !c.is_control()).collect()
 }
 
-/// What the trace is filed under: of the rows, the first that says it.
+/// The identity of the trace, from the first row that has each value.
 fn identity(rows: &[Row]) -> Vec<String> {
     let first = |field: &str| rows.iter().find_map(|row| row.text(field));
     let tags = rows
@@ -254,7 +254,7 @@ fn identity(rows: &[Row]) -> Vec<String> {
     }
 }
 
-/// The lines below a span: what it cost, and what went wrong.
+/// The lines below a span: its cost and its error.
 fn facts(row: &Row) -> Vec<String> {
     let mut facts = Vec::new();
     facts.extend(row.text("model").map(str::to_owned));

@@ -5,7 +5,7 @@ use super::sources::Sources;
 /// The variables of one CI service.
 struct Service {
     name: &'static str,
-    /// Set by the service, and by nobody else.
+    /// Set by this service only.
     marker: &'static str,
     commit: &'static str,
     branch: &'static str,
@@ -63,7 +63,7 @@ pub const RELEASE_VARIABLES: [&str; 11] = [
     "DRONE_COMMIT_SHA",
 ];
 
-/// The facts of the CI job as metadata; none outside a known service.
+/// The facts of the CI job as metadata; empty outside a known service.
 pub fn metadata(sources: &Sources) -> Vec<(String, String)> {
     let Some(service) = SERVICES
         .iter()

@@ -27,10 +27,10 @@ use crate::trace::spans::Dialect;
 #[derive(Clone, Debug)]
 pub struct Destination {
     pub target: Target,
-    /// The Langfuse behind the target, which looks projects up and reads traces back; none of a plain OTLP backend.
+    /// The Langfuse behind the target, for look-ups and read-back; none for a plain OTLP backend.
     pub langfuse: Option<Langfuse>,
     pub dialect: Dialect,
-    /// Whether a collector stands in between, so that acceptance is the collector's.
+    /// Whether the target is a collector: then "accepted" means accepted by the collector.
     pub is_collector: bool,
 }
 
@@ -206,7 +206,7 @@ fn cloud() -> Result<Chosen, Failure> {
     })
 }
 
-/// A collector on the command line and no Langfuse anywhere: a plain OTLP backend.
+/// A collector on the command line without any Langfuse: a plain OTLP backend.
 fn plain_collector(options: &cli::DestinationArgs) -> Result<Chosen, Failure> {
     let url = options.otlp_endpoint.as_deref().unwrap_or_default();
     Ok(Chosen::Plain(Sourced::new(

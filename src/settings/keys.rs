@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::langfuse::{Base, Keys};
 use crate::secret::Secret;
 
-/// The key pair: of the `LANGFUSE_` variables, else out of the OTLP header that came with the destination.
+/// The key pair of the `LANGFUSE_` variables, else that of the OTLP header that came with the destination.
 pub fn resolve(
     sources: &Sources,
     header: Option<&str>,
@@ -68,12 +68,12 @@ pub fn resolve(
     Ok(keys)
 }
 
-/// What is wrong when the OTLP header that came with the destination holds no key pair.
+/// The failure when the OTLP header that came with the destination does not hold a key pair.
 fn garbled(origin: &Origin, base: &Base) -> Failure {
     Failure::config(format!(
         "no keys for {base}: the Authorization in {origin} is not `Basic` and the base64 of PUBLIC_KEY:SECRET_KEY"
     ))
-    .hint("make it anew (`base64 -w0` breaks no line), or export LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
+    .hint("encode it again with `base64 -w0`, which does not wrap lines, or export LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
 }
 
 fn missing(has_public: bool, has_secret: bool, base: &Base) -> Failure {
@@ -83,5 +83,5 @@ fn missing(has_public: bool, has_secret: bool, base: &Base) -> Failure {
         _ => "LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are not set",
     };
     Failure::config(format!("no keys for {base}: {what}"))
-        .hint("export the keys of the project's settings page; chat --sandbox needs none")
+        .hint("export the keys of the project's settings page; chat --sandbox needs no keys")
 }

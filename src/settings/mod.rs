@@ -1,9 +1,8 @@
-//! What was typed and what the environment says, resolved to plain values, each with its origin.
+//! Options and environment, resolved to plain values, each with its origin.
 //!
-//! A flag comes before the environment, the environment before the file of `--env-file`, that before a default.
-//! Nothing is sent and nothing is printed here; what was noticed travels in [`Notes`].
+//! An option overrides the environment, the environment the file of `--env-file`, and that a default. Nothing is read,
+//! sent or printed here: warnings and secrets travel in [`Notes`].
 
-pub mod attachments;
 pub mod ci;
 pub mod destination;
 pub mod keys;
@@ -27,7 +26,7 @@ use crate::trace::privacy::Capture;
 use crate::trace::spans::Dialect;
 
 pub use destination::{Destination, Unresolved};
-pub use model::ModelSettings;
+pub use model::{ModelSettings, RequestFiles};
 pub use shard::Shard;
 pub use shown::{Notes, Shown};
 pub use sources::{Origin, Sourced, Sources};
@@ -41,7 +40,7 @@ pub struct Settings {
     pub tracing: Tracing,
     pub delivery: DeliverySettings,
     pub privacy: Privacy,
-    /// Whether images and files are uploaded for the trace to show; else it holds their types and sizes.
+    /// Whether images and files are uploaded so that the trace shows them. Otherwise it holds their types and sizes.
     pub uploads_media: bool,
     pub tls: TlsFiles,
     pub form: OutputFormat,
@@ -60,7 +59,7 @@ pub enum Tracing {
 }
 
 impl Tracing {
-    /// The destination, when traces are sent.
+    /// Where traces go; none when they go nowhere.
     pub fn destination(&self) -> Option<&Destination> {
         match self {
             Self::On(destination) => Some(destination),
@@ -68,7 +67,7 @@ impl Tracing {
         }
     }
 
-    /// The dialect of the destination; Langfuse's where there is none.
+    /// The attributes that the destination reads: Langfuse's, unless it is known to be another.
     pub fn dialect(&self) -> Dialect {
         self.destination()
             .map_or(Dialect::Langfuse, |destination| destination.dialect)
@@ -78,7 +77,7 @@ impl Tracing {
 /// How delivery is done.
 #[derive(Clone, Debug)]
 pub struct DeliverySettings {
-    /// How long to wait until the trace can be read; none when that is not asked for.
+    /// How long `--verify` waits until the trace can be read; none without it.
     pub verify: Option<Duration>,
     pub best_effort: bool,
     pub export_timeout: Duration,
@@ -94,7 +93,7 @@ pub struct OutboxPlace {
     pub max_bytes: u64,
 }
 
-/// What a command takes where no option says otherwise.
+/// Values that differ between commands where no option gives one.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandDefaults {
     /// Further attempts of a model call after the first.
@@ -104,7 +103,7 @@ pub struct CommandDefaults {
 }
 
 impl CommandDefaults {
-    /// Of a command that somebody waits for.
+    /// Of a command that a person or a script waits for.
     pub const CALL: Self = Self {
         retries: 2,
         export_timeout: Duration::from_secs(10),
@@ -125,47 +124,36 @@ const CHECK_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// When a setting is missing or malformed.
 pub fn resolve(
     options: &cli::RunArgs,
+    files: RequestFiles,
+    defaults: &CommandDefaults,
     sources: &Sources,
-    patience: &CommandDefaults,
     sandbox: Option<u16>,
 ) -> Result<Settings, Failure> {
     let mut notes = Notes::default();
-    let form = form(&options.output, sources)?;
-    let trace = TraceSettings::resolve(&options.trace, sources, &mut notes)?;
-    let delivery = delivery(&options.delivery, patience, sources, &mut notes)?;
-    let tracing = tracing(
-        &options.destination,
-        sources,
-        sandbox,
-        &delivery,
-        &mut notes,
-    )?;
-    let model = ModelSettings::resolve(&options.model.endpoint, sources, sandbox, &mut notes)?
-        .with(&options.model, patience)?;
-    Ok(Settings {
-        privacy: privacy(&options.privacy, &mut notes)?,
-        uploads_media: uploads_media(&options.privacy, sources, &mut notes)?,
-        tls: tls_files(&options.destination, sources, sandbox),
-        record: options.record.clone(),
-        model,
-        trace,
-        tracing,
-        delivery,
-        form,
-        notes,
-    })
+    let delivery = delivery(&options.delivery, defaults, sources, &mut notes)?;
+    let groups = Groups {
+        trace: &options.trace,
+        endpoint: &options.model.endpoint,
+        destination: &options.destination,
+        output: &options.output,
+    };
+    let mut settings = groups.resolve(delivery, notes, sources, sandbox)?;
+    settings.model = settings.model.with(&options.model, files, defaults);
+    settings.privacy = privacy(&options.privacy, &mut settings.notes)?;
+    settings.uploads_media = uploads_media(&options.privacy, sources, &mut settings.notes)?;
+    settings.record.clone_from(&options.record);
+    Ok(settings)
 }
 
 /// Resolves the settings of `check`: those of a run, with the canary's own identity where no option gives another.
 ///
 /// # Errors
 /// When a setting is missing or malformed, or tracing is turned off.
-pub fn check(options: &cli::CheckArgs, sandbox: Option<u16>) -> Result<Settings, Failure> {
-    let sources = Sources::read(options.destination.env_file.as_deref())?;
-    let mut notes = Notes::default();
-    let form = form(&options.output, &sources)?;
-    let mut trace = TraceSettings::resolve(&options.trace, &sources, &mut notes)?;
-    trace.be_canary(&sources);
+pub fn check(
+    options: &cli::CheckArgs,
+    sources: &Sources,
+    sandbox: Option<u16>,
+) -> Result<Settings, Failure> {
     let delivery = DeliverySettings {
         verify: None,
         best_effort: false,
@@ -173,33 +161,58 @@ pub fn check(options: &cli::CheckArgs, sandbox: Option<u16>) -> Result<Settings,
         outbox: None,
         sample: 1.0,
     };
-    let tracing = tracing(
-        &options.destination,
-        &sources,
-        sandbox,
-        &delivery,
-        &mut notes,
-    )?;
-    if let Tracing::Off(switch) = &tracing {
+    let groups = Groups {
+        trace: &options.trace,
+        endpoint: &options.endpoint,
+        destination: &options.destination,
+        output: &options.output,
+    };
+    let mut settings = groups.resolve(delivery, Notes::default(), sources, sandbox)?;
+    if let Tracing::Off(switch) = &settings.tracing {
         return Err(Failure::config(format!("tracing is off: {switch}"))
-            .hint("unset it, else nothing can be checked"));
+            .hint("unset it: without tracing there is nothing to check"));
     }
-    let model = ModelSettings::resolve(&options.endpoint, &sources, sandbox, &mut notes)?;
-    Ok(Settings {
-        privacy: Privacy::new(Capture::Full, &[], &notes.secrets).map_err(unusable_pattern)?,
-        uploads_media: false,
-        tls: tls_files(&options.destination, &sources, sandbox),
-        record: None,
-        model,
-        trace,
-        tracing,
-        delivery,
-        form,
-        notes,
-    })
+    settings.trace.be_canary(sources);
+    Ok(settings)
 }
 
-/// What is left out of traces and recordings; known keys are among it, so all secrets have been found before.
+/// The groups of options that every command with a trace of its own takes.
+struct Groups<'a> {
+    trace: &'a cli::TraceArgs,
+    endpoint: &'a cli::EndpointArgs,
+    destination: &'a cli::DestinationArgs,
+    output: &'a cli::OutputArgs,
+}
+
+impl Groups<'_> {
+    /// The settings of a call without any option besides these: full content, no media, no recording.
+    fn resolve(
+        self,
+        delivery: DeliverySettings,
+        mut notes: Notes,
+        sources: &Sources,
+        sandbox: Option<u16>,
+    ) -> Result<Settings, Failure> {
+        let form = form(self.output, sources)?;
+        let trace = TraceSettings::resolve(self.trace, sources, &mut notes)?;
+        let tracing = tracing(self.destination, sources, sandbox, &delivery, &mut notes)?;
+        let model = ModelSettings::resolve(self.endpoint, sources, sandbox, &mut notes)?;
+        Ok(Settings {
+            privacy: Privacy::new(Capture::Full, &[], &notes.secrets).map_err(unusable_pattern)?,
+            uploads_media: false,
+            tls: tls_files(self.destination, sources, sandbox),
+            record: None,
+            model,
+            trace,
+            tracing,
+            delivery,
+            form,
+            notes,
+        })
+    }
+}
+
+/// What traces and recordings leave out. The known keys are part of it, so this comes after all secrets are found.
 fn privacy(options: &cli::PrivacyArgs, notes: &mut Notes) -> Result<Privacy, Failure> {
     if options.capture != Capture::Full {
         let origin = Origin::Flag("--capture");
@@ -251,7 +264,7 @@ fn tls_files(options: &cli::DestinationArgs, sources: &Sources, sandbox: Option<
     }
 }
 
-/// The form of the output of a command that prints no answer.
+/// The output format of a command that prints no answer.
 ///
 /// # Errors
 /// When an option asks for another form than text or JSON.
@@ -263,18 +276,18 @@ pub fn text_or_json(
     match form(options, sources)? {
         OutputFormat::Raw | OutputFormat::Url if options.output.is_some() => {
             Err(Failure::usage(format!("{verb} prints text or json"))
-                .hint("leave -o out, or say -o json"))
+                .hint("omit -o, or use -o json"))
         }
-        // The variable is set for the calls of a script, among which this command stands.
+        // The variable is meant for the calls of a script; this command may be one of its lines.
         OutputFormat::Raw | OutputFormat::Url => Ok(OutputFormat::Text),
         form => Ok(form),
     }
 }
 
-/// The form of the output: the option, else the variable, else text.
+/// The output format: the option, else the variable, else text.
 ///
 /// # Errors
-/// When the variable names no form.
+/// When the variable does not name a format.
 pub fn form(options: &cli::OutputArgs, sources: &Sources) -> Result<OutputFormat, Failure> {
     if options.json {
         return Ok(OutputFormat::Json);
@@ -287,7 +300,7 @@ pub fn form(options: &cli::OutputArgs, sources: &Sources) -> Result<OutputFormat
         .map_or(Ok(OutputFormat::default()), |found| {
             cli::form(found.value.trim()).map_err(|error| {
                 Failure::config(format!(
-                    "{}: `{}` is no output form",
+                    "{}: `{}` is not an output format",
                     found.origin, found.value
                 ))
                 .hint(error)
@@ -298,13 +311,13 @@ pub fn form(options: &cli::OutputArgs, sources: &Sources) -> Result<OutputFormat
 /// The place of the outbox.
 ///
 /// # Errors
-/// When the limit is no number of bytes.
+/// When the limit is not a number.
 pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
     let max_bytes = match sources.get("LANGSPAN_OUTBOX_MAX") {
         None => outbox::DEFAULT_MAX_BYTES,
         Some(found) => found.value.trim().parse().map_err(|_| {
             Failure::config(format!(
-                "{}: `{}` is no number of bytes",
+                "{}: `{}` is not a number of bytes",
                 found.origin, found.value
             ))
             .hint("as in 2147483648")
@@ -355,7 +368,7 @@ fn tracing(
             Err(Failure::config(
                 "--verify needs a Langfuse: a plain OTLP backend cannot be asked for a trace",
             )
-            .hint("leave --verify out, or set LANGFUSE_BASE_URL and the keys"))
+            .hint("omit --verify, or set LANGFUSE_BASE_URL and the keys"))
         }
         Ok(destination) => Ok(Tracing::On(Box::new(destination))),
         Err(Unresolved::NoKeys(failure)) if delivery.best_effort => {
@@ -378,7 +391,7 @@ pub fn off_switch(sources: &Sources) -> Option<Origin> {
 
 fn delivery(
     options: &cli::DeliveryArgs,
-    patience: &CommandDefaults,
+    defaults: &CommandDefaults,
     sources: &Sources,
     notes: &mut Notes,
 ) -> Result<DeliverySettings, Failure> {
@@ -386,7 +399,7 @@ fn delivery(
         (Some(rate), _) => Some(Sourced::new(rate, Origin::Flag("--sample"))),
         (None, Some(found)) => Some(Sourced::new(
             cli::rate(found.value.trim()).map_err(|error| {
-                Failure::config(format!("{}: `{}` is no rate", found.origin, found.value))
+                Failure::config(format!("{}: `{}` is not a rate", found.origin, found.value))
                     .hint(error)
             })?,
             found.origin,
@@ -404,7 +417,7 @@ fn delivery(
         best_effort: options.best_effort || sources.is_on("LANGSPAN_BEST_EFFORT")?,
         export_timeout: options
             .export_timeout
-            .map_or(patience.export_timeout, Duration::from_secs_f64),
+            .map_or(defaults.export_timeout, Duration::from_secs_f64),
         outbox: if options.no_outbox {
             None
         } else {

@@ -1,16 +1,13 @@
 //! Which model is asked, where, and with which changes to a request.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::CommandDefaults;
-use super::attachments;
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Sourced, Sources};
 use crate::cli;
@@ -22,8 +19,17 @@ use crate::secret::Secret;
 
 const OPENAI: &str = "https://api.openai.com/v1";
 const DEFAULT_MODEL: &str = "gpt-4o-mini";
-/// What a call may take that nobody set a limit for.
+/// Time for the completion of `check --with-model`.
 const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// What the files that a call names add to its request.
+#[derive(Debug, Default)]
+pub struct RequestFiles {
+    /// Content parts that go with the last user message.
+    pub attachments: Vec<Box<RawValue>>,
+    /// The field of that name, made of a JSON Schema.
+    pub response_format: Option<Value>,
+}
 
 /// The model side of the settings.
 #[derive(Clone, Debug)]
@@ -33,11 +39,11 @@ pub struct ModelSettings {
     pub missing_key: Option<String>,
     pub name: Sourced<String>,
     pub system: Option<String>,
-    /// Fields of the body that were asked for, with their JSON texts, in the order they are set.
+    /// Fields of the body that options set, with their JSON texts, in the order they are set.
     pub fields: Vec<(String, Box<RawValue>)>,
     /// Content parts that go with the last user message.
     pub attachments: Vec<Box<RawValue>>,
-    /// Whether a stream was asked for or forbidden.
+    /// Whether an option asks for a stream or forbids it.
     pub stream: Option<bool>,
     pub retries: u32,
     pub timeout: Duration,
@@ -84,24 +90,23 @@ impl ModelSettings {
         })
     }
 
-    /// The same, with the changes to requests that were asked for.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
+    /// Adds the changes to requests that the options and their files ask for.
+    #[must_use]
     pub fn with(
         self,
         options: &cli::ModelArgs,
-        patience: &CommandDefaults,
-    ) -> Result<Self, Failure> {
-        Ok(Self {
+        files: RequestFiles,
+        defaults: &CommandDefaults,
+    ) -> Self {
+        Self {
             system: options.system.clone(),
-            fields: fields(options, &self.endpoint)?,
-            attachments: attachments::read(&options.images, &options.files)?,
+            fields: fields(options, files.response_format.as_ref(), &self.endpoint),
+            attachments: files.attachments,
             stream: (options.stream || options.no_stream).then_some(options.stream),
-            retries: options.retries.unwrap_or(patience.retries),
+            retries: options.retries.unwrap_or(defaults.retries),
             timeout: Duration::from_secs_f64(options.timeout),
             ..self
-        })
+        }
     }
 
     /// A chat completion of `prompt`.
@@ -117,7 +122,7 @@ impl ModelSettings {
         request
     }
 
-    /// Makes the changes that were asked for to a body that was given; a missing model is filled in, last.
+    /// Applies the options to a body; a missing model is filled in, last.
     pub fn amend(&self, request: &mut Request) {
         if let Some(system) = &self.system {
             request.set_system(system);
@@ -167,7 +172,7 @@ fn embedded(port: u16) -> Result<Endpoint, Failure> {
     })
 }
 
-/// The endpoint, and the variable of the key that it wants and that is not set.
+/// The endpoint, and the variable of a required key that is not set.
 fn endpoint(
     options: &cli::EndpointArgs,
     sources: &Sources,
@@ -215,7 +220,7 @@ fn endpoint(
         if base.scheme() == "http" && !is_loopback(&base) {
             let host = base.host_str().unwrap_or_default();
             notes.warnings.push(format!(
-                "{key_name} travels unencrypted to {host}: use https"
+                "{key_name} is sent unencrypted to {host}: use https"
             ));
         }
     }
@@ -259,16 +264,16 @@ fn header_of(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
         Err(Failure::usage(format!("--header: {what}")).hint("as in -H 'X-Title: my script'"))
     };
     let Some((name, value)) = text.split_once(':') else {
-        return wrong("NAME:VALUE is wanted, and there is no colon".to_owned());
+        return wrong("expected NAME:VALUE".to_owned());
     };
     let Ok(name) = name.trim().parse::<HeaderName>() else {
-        return wrong("what stands before the colon is no header name".to_owned());
+        return wrong("the text before the colon is not a header name".to_owned());
     };
     if OURS.contains(&name.as_str()) {
-        return wrong(format!("{name} follows from the request and cannot be set"));
+        return wrong(format!("{name} is set by the request itself"));
     }
     let Ok(mut value) = value.trim().parse::<HeaderValue>() else {
-        return wrong(format!("the value of {name} is no header value"));
+        return wrong(format!("the value of {name} is not a valid header value"));
     };
     value.set_sensitive(SECRET.iter().any(|word| name.as_str().contains(word)));
     Ok((name, value))
@@ -297,8 +302,9 @@ fn account_headers(sources: &Sources, surface: &Surface) -> HeaderMap {
 /// The fields that options ask for, `--param` last so that it has the last word.
 fn fields(
     options: &cli::ModelArgs,
+    response_format: Option<&Value>,
     endpoint: &Endpoint,
-) -> Result<Vec<(String, Box<RawValue>)>, Failure> {
+) -> Vec<(String, Box<RawValue>)> {
     let mut fields = Vec::new();
     let mut push = |name: &str, json: String| {
         if let Ok(value) = RawValue::from_string(json) {
@@ -314,50 +320,11 @@ fn fields(
             limit.to_string(),
         );
     }
-    if let Some(file) = &options.schema {
-        push("response_format", response_format(file)?.to_string());
+    if let Some(format) = response_format {
+        push("response_format", format.to_string());
     }
     for parameter in &options.param {
         push(&parameter.name, parameter.json.clone());
     }
-    Ok(fields)
-}
-
-/// A JSON Schema as `response_format`. Strict where the schema allows it: OpenAI wants closed objects for that.
-fn response_format(file: &Path) -> Result<Value, Failure> {
-    let text = fs::read_to_string(file).map_err(|error| {
-        Failure::file(format!("{} cannot be read: {error}", file.display()))
-            .hint("check the path of --schema")
-    })?;
-    let schema: Value = serde_json::from_str(&text).map_err(|error| {
-        Failure::input(format!("{} is no JSON: {error}", file.display()))
-            .hint("--schema takes a JSON Schema")
-    })?;
-    if !schema.is_object() {
-        return Err(
-            Failure::input(format!("{} holds no JSON Schema", file.display()))
-                .hint("a JSON object is wanted"),
-        );
-    }
-    if schema["schema"].is_object() && schema["name"].is_string() {
-        return Ok(json!({"type": "json_schema", "json_schema": schema}));
-    }
-    let stem = file
-        .file_stem()
-        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    let name: String = stem
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '-' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .take(64)
-        .collect();
-    let strict = schema["additionalProperties"] == false;
-    Ok(
-        json!({"type": "json_schema", "json_schema": {"name": name, "strict": strict, "schema": schema}}),
-    )
+    fields
 }

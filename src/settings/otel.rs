@@ -18,13 +18,13 @@ pub const PROTOCOL: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
     "OTEL_EXPORTER_OTLP_PROTOCOL",
 ];
-/// What one attempt of an export may take unless told otherwise (the specification's default).
+/// Time for one export attempt where no variable sets it (the specification's default).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The endpoint of traces: the one for traces as it stands, the general one with `/v1/traces` added.
+/// The endpoint of traces: the variable for traces unchanged, the general one with `/v1/traces` added.
 ///
 /// # Errors
-/// When the variable holds no URL.
+/// When the variable is not a URL.
 pub fn endpoint(sources: &Sources) -> Result<Option<Sourced<Url>>, Failure> {
     let own = sources.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
     let is_own = own.is_some();
@@ -42,7 +42,7 @@ pub fn endpoint(sources: &Sources) -> Result<Option<Sourced<Url>>, Failure> {
     Ok(Some(Sourced::new(url, found.origin)))
 }
 
-/// The headers of exports. What is no header is named in `warnings` and left out.
+/// The headers of exports. An entry that is not a header is left out, with a warning.
 pub fn headers(sources: &Sources, warnings: &mut Vec<String>) -> Sourced<HeaderMap> {
     let mut headers = HeaderMap::new();
     let Some(found) = sources.first(&[
@@ -57,7 +57,7 @@ pub fn headers(sources: &Sources, warnings: &mut Vec<String>) -> Sourced<HeaderM
         }
         let header = item.split_once('=').and_then(|(name, value)| {
             let name: HeaderName = name.trim().parse().ok()?;
-            // Without -w0, `base64` breaks what it writes into lines.
+            // Without -w0, `base64` wraps its output.
             let value = value.replace(['\r', '\n'], "");
             let mut value: HeaderValue = decode(value.trim()).parse().ok()?;
             value.set_sensitive(true);
@@ -68,7 +68,7 @@ pub fn headers(sources: &Sources, warnings: &mut Vec<String>) -> Sourced<HeaderM
                 headers.insert(name, value);
             }
             None => warnings.push(format!(
-                "{}: entry {} is no NAME=VALUE header and is left out",
+                "{}: entry {} is not a NAME=VALUE header and is ignored",
                 found.origin,
                 index + 1
             )),
@@ -96,7 +96,7 @@ pub fn protocol(sources: &Sources) -> Result<Protocol, Sourced<String>> {
     }
 }
 
-/// Whether bodies are compressed: gzip unless told otherwise, none to this machine.
+/// Whether bodies are compressed: by default with gzip, and not at all to this machine.
 pub fn gzip(sources: &Sources, to_loopback: bool, warnings: &mut Vec<String>) -> bool {
     let names = [
         "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
@@ -109,7 +109,7 @@ pub fn gzip(sources: &Sources, to_loopback: bool, warnings: &mut Vec<String>) ->
             "none" => false,
             other => {
                 warnings.push(format!(
-                    "{}: compression `{other}` is not known; gzip or none is",
+                    "{}: unknown compression `{other}`; use gzip or none",
                     found.origin
                 ));
                 !to_loopback
@@ -121,7 +121,7 @@ pub fn gzip(sources: &Sources, to_loopback: bool, warnings: &mut Vec<String>) ->
 /// What one attempt may take.
 ///
 /// # Errors
-/// When the variable holds no number of milliseconds.
+/// When the variable is not a number of milliseconds.
 pub fn attempt_timeout(sources: &Sources) -> Result<Duration, Failure> {
     let Some(found) = sources.first(&[
         "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
@@ -132,7 +132,7 @@ pub fn attempt_timeout(sources: &Sources) -> Result<Duration, Failure> {
     match found.value.trim().parse() {
         Ok(milliseconds) if milliseconds > 0 => Ok(Duration::from_millis(milliseconds)),
         _ => Err(Failure::config(format!(
-            "{}: `{}` is no number of milliseconds",
+            "{}: `{}` is not a number of milliseconds",
             found.origin, found.value
         ))
         .hint("10000 is ten seconds")),
@@ -163,7 +163,7 @@ pub fn resource_attributes(sources: &Sources) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Percent-decodes; what is malformed stays as it is.
+/// Percent-decodes; malformed escapes stay as they are.
 fn decode(value: &str) -> String {
     percent_decode_str(value)
         .decode_utf8()

@@ -1,4 +1,4 @@
-//! Which share of a batch is this machine's, as the job runner tells it.
+//! Which shard of a batch this machine processes, by option or by the job runner's variables.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub struct Shard {
     pub count: u64,
 }
 
-/// Where a job runner tells index and count, and what its first index is.
+/// The variables of a job runner with index and count, and its first index.
 struct Runner {
     index: &'static str,
     count: Option<&'static str>,
@@ -43,7 +43,7 @@ impl Shard {
     }
 
     /// # Errors
-    /// When no job runner tells what `auto` needs, or it tells what cannot be.
+    /// When no job runner sets the variables that `auto` needs, or their values are impossible.
     pub fn resolve(wanted: cli::Shard, sources: &Sources) -> Result<Self, Failure> {
         match wanted {
             cli::Shard::Of { index, count } => Ok(Self { index, count }),
@@ -54,7 +54,7 @@ impl Shard {
                     KUBERNETES.index
                 ))
                 .hint(
-                    "it is set in a Kubernetes Job of completionMode Indexed; else say --shard K/N",
+                    "it is set in a Kubernetes Job of completionMode Indexed; otherwise use --shard K/N",
                 )),
             },
             cli::Shard::AllAuto => {
@@ -69,7 +69,7 @@ impl Shard {
                     "--shard auto: neither GitLab's CI_NODE_INDEX and CI_NODE_TOTAL nor Buildkite's \
                      BUILDKITE_PARALLEL_JOB and BUILDKITE_PARALLEL_JOB_COUNT are set",
                 )
-                .hint("set `parallel` in the job, or say --shard K/N"))
+                .hint("set `parallel` in the job, or use --shard K/N"))
             }
         }
     }
@@ -83,7 +83,7 @@ impl Shard {
             return Ok(shard);
         }
         Err(Failure::config(format!(
-            "--shard: {} is {index}, which is no share of {count}",
+            "--shard: {} is {index}, but there are only {count} shards",
             runner.index
         ))
         .hint("the number of shares must be that of the jobs"))
@@ -95,8 +95,11 @@ fn number(name: &str, sources: &Sources) -> Result<Option<u64>, Failure> {
         return Ok(None);
     };
     let number = found.value.trim().parse().map_err(|_| {
-        Failure::config(format!("{}: `{}` is no number", found.origin, found.value))
-            .hint("--shard K/N says it without the variable")
+        Failure::config(format!(
+            "{}: `{}` is not a number",
+            found.origin, found.value
+        ))
+        .hint("use --shard K/N, which needs no variable")
     })?;
     Ok(Some(number))
 }

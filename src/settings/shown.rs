@@ -1,11 +1,11 @@
-//! What is told of the settings: how `--dry-run` shows each, what was noticed, and what must not be shown.
+//! Notes about the settings: how `--dry-run` shows each, the warnings, and the secrets that must not be shown.
 
 use std::fmt::Display;
 
 use super::sources::Origin;
 use crate::secret::Secret;
 
-/// What was noticed on the way.
+/// Warnings, shown settings and secrets, collected while the settings are resolved.
 #[derive(Debug, Default)]
 pub struct Notes {
     pub warnings: Vec<String>,

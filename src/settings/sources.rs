@@ -60,34 +60,25 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads the env file, if one was named. A `.env` is never read unasked: one in a stranger's folder must not
-    /// redirect keys.
+    /// The environment and the text of an env file.
     ///
     /// # Errors
-    /// When the file cannot be read or a line of it is malformed; its values are not shown.
-    pub fn read(env_file: Option<&Path>) -> Result<Self, Failure> {
-        let Some(file) = env_file else {
-            return Ok(Self::default());
-        };
-        let cannot = |error: &dyn fmt::Display| {
-            Failure::file(format!("{} cannot be read: {error}", file.display()))
-                .hint("check the path of --env-file")
-        };
-        let text = std::fs::read_to_string(file).map_err(|error| cannot(&error))?;
+    /// When an entry is malformed; its value is not shown.
+    pub fn with_env_file(path: &Path, text: &str) -> Result<Self, Failure> {
         let mut variables = HashMap::new();
         for (index, item) in dotenvy::from_read_iter(text.as_bytes()).enumerate() {
             let (name, value) = item.map_err(|_| {
                 Failure::config(format!(
                     "entry {} of {} is malformed",
                     index + 1,
-                    file.display()
+                    path.display()
                 ))
                 .hint("each line is NAME=VALUE; quote a value that holds spaces")
             })?;
             variables.insert(name, value);
         }
         Ok(Self {
-            file: Some(file.to_owned()),
+            file: Some(path.to_owned()),
             variables,
         })
     }
@@ -114,10 +105,10 @@ impl Sources {
         names.iter().find_map(|name| self.get(name))
     }
 
-    /// Whether a variable says yes.
+    /// Whether a variable is set to yes.
     ///
     /// # Errors
-    /// When it says neither yes nor no: a mistyped yes must not mean no.
+    /// When it is neither yes nor no: a mistyped yes must not mean no.
     pub fn is_on(&self, name: &str) -> Result<bool, Failure> {
         let Some(found) = self.get(name) else {
             return Ok(false);
@@ -154,5 +145,5 @@ impl Sources {
 /// A flag whose value is empty.
 pub fn empty_flag(flag: &str) -> Failure {
     Failure::usage(format!("{flag} is empty"))
-        .hint("give a value, or leave the option out; is a variable of the script unset?")
+        .hint("give a value or omit the option; a variable of the script may be unset")
 }

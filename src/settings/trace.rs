@@ -1,4 +1,4 @@
-//! What a trace is filed under and which trace it is.
+//! The identity of a trace: user, session, tags, name, metadata, and its id where an option names one.
 
 use super::ci;
 use super::otel;
@@ -117,7 +117,7 @@ impl TraceSettings {
         shown
     }
 
-    /// Takes the canary's identity, which filters away easily, where no option gives another; and the CI's facts.
+    /// Sets the canary's identity, which a filter can exclude, where no option gives another; adds the CI's facts.
     pub fn be_canary(&mut self, sources: &Sources) {
         const CANARY: &str = "langspan-check";
         let is_flag =
@@ -143,7 +143,7 @@ impl TraceSettings {
         }
     }
 
-    /// What a call is filed under.
+    /// What a call belongs to.
     pub fn of_call(&self) -> trace::Trace {
         trace::Trace {
             name: self.name.clone(),
@@ -156,7 +156,7 @@ impl TraceSettings {
         }
     }
 
-    /// What a recording is filed under: an option before the recording, the recording before a variable.
+    /// What a recording belongs to: an option before the recording, the recording before a variable.
     pub fn of_recording(&self, recording: &Recording) -> trace::Trace {
         let recorded = &recording.trace;
         let pick = |found: &Option<Sourced<String>>, recorded: &Option<String>| match found {
@@ -167,7 +167,7 @@ impl TraceSettings {
         metadata.retain(|(key, _)| self.metadata.iter().all(|(given, _)| given != key));
         metadata.extend(self.metadata.clone());
         trace::Trace {
-            // A recording names its trace even when nobody did; that name is not one that was given.
+            // A recording always names its trace; the default name was not given by an option.
             name: self.name.clone().or_else(|| {
                 recorded
                     .name
@@ -206,7 +206,7 @@ impl TraceSettings {
     }
 }
 
-/// Refuses to file a trace under a key: it would be shown to everyone who sees the trace.
+/// Refuses a key among the values of a trace: everyone who sees the trace would see it.
 ///
 /// # Errors
 /// When a value looks like one.
@@ -214,14 +214,14 @@ pub fn refuse_keys(trace: &trace::Trace) -> Result<(), Failure> {
     values(trace).try_for_each(|(what, value)| refuse_key(what, value))
 }
 
-/// What is said of a value that is longer than Langfuse wants it.
+/// The warning about a value that is longer than Langfuse's SDKs allow.
 pub fn warning_of_length(what: &str, value: &str) -> Option<String> {
     (value.chars().count() > LONGEST).then(|| {
         format!("the {what} is longer than {LONGEST} characters; Langfuse's own SDKs would drop it")
     })
 }
 
-/// What a trace is filed under, with what it is called.
+/// The values of a trace, each with its name for people.
 fn values(trace: &trace::Trace) -> impl Iterator<Item = (&'static str, &str)> {
     let single = [
         ("user", trace.user.as_deref()),
@@ -278,7 +278,7 @@ fn tags(options: &cli::TraceArgs, sources: &Sources) -> Result<Sourced<Vec<Strin
     })
 }
 
-/// The given metadata, and the CI's where no option gives another value.
+/// The metadata of the options, and the CI's where no option gives another value.
 fn metadata(
     options: &cli::TraceArgs,
     sources: &Sources,
@@ -338,8 +338,7 @@ fn named(
     }
     if options.join {
         let found = sources.get("TRACEPARENT").ok_or_else(|| {
-            Failure::usage("--join: TRACEPARENT is not set")
-                .hint("leave --join out to begin a trace")
+            Failure::usage("--join: TRACEPARENT is not set").hint("omit --join to begin a trace")
         })?;
         return Ok(Some(Sourced::new(
             continued(&found.value)?,

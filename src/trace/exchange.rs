@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::model::{Completion, Provider, Request, Retried, lenient};
+use crate::json::lenient;
+use crate::model::{Completion, Provider, Request, Retried};
 
 /// One chat completion that was asked for, answered or not.
 #[derive(Clone, Debug)]

@@ -16,7 +16,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::model::content_type;
+use crate::content_type;
+use crate::json::edit::Edits;
+use crate::json::scan::{string_end, strings_with_prefix, unquote, values_of_key};
 
 /// As lenient as decoders of media are: padding may be missing, and unused bits may be set.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -108,9 +110,9 @@ pub fn find(json: &str) -> Vec<Slot> {
     }
     let mut slots: Vec<Slot> = data_uris(json).collect();
     for key in ["\"input_audio\"", "\"audio\""] {
-        slots.extend(values_of(json, key).filter_map(|at| audio(json, at)));
+        slots.extend(values_of_key(json, key).filter_map(|at| audio(json, at)));
     }
-    slots.extend(values_of(json, "\"file_data\"").filter_map(|at| bare(json, at, None)));
+    slots.extend(values_of_key(json, "\"file_data\"").filter_map(|at| bare(json, at, None)));
     // A data URI in the place of bare base64 was found first, and is told by its own type.
     slots.sort_by_key(|slot| slot.place.start);
     slots.dedup_by_key(|slot| slot.place.start);
@@ -122,7 +124,7 @@ pub fn find(json: &str) -> Vec<Slot> {
 /// # Errors
 /// When what looked like base64 is none.
 pub fn read(json: &str, slot: &Slot) -> Result<Media, String> {
-    let text = unquoted(slot.text(json));
+    let text = unquote(slot.text(json));
     let base64 = match text.split_once(";base64,") {
         Some((_, base64)) if text.starts_with("data:") => base64,
         _ => &text,
@@ -139,15 +141,11 @@ pub fn read(json: &str, slot: &Slot) -> Result<Media, String> {
 
 /// `json` with a text in the place of each slot.
 pub fn replace(json: &str, slots: &[Slot], texts: &[String]) -> String {
-    let mut replaced = String::new();
-    let mut from = 0;
+    let mut edits = Edits::new(json);
     for (slot, text) in slots.iter().zip(texts) {
-        replaced.push_str(&json[from..slot.place.start]);
-        replaced.push_str(&Value::from(text.as_str()).to_string());
-        from = slot.place.end;
+        edits.replace_with_string(slot.place.clone(), text);
     }
-    replaced.push_str(&json[from..]);
-    replaced
+    edits.finish().unwrap_or_else(|| json.to_owned())
 }
 
 /// `json` with type and size in the place of all media.
@@ -167,8 +165,8 @@ pub fn placeholder(json: &str, slot: &Slot) -> String {
 
 /// The strings that are data URIs with base64.
 fn data_uris(json: &str) -> impl Iterator<Item = Slot> {
-    tokens(json, "\"data:").filter_map(|start| {
-        let end = token_end(json, start)?;
+    strings_with_prefix(json, "\"data:").filter_map(|start| {
+        let end = string_end(json, start)?;
         let head = &json.as_bytes()[start + 1..end];
         let head = String::from_utf8_lossy(&head[..head.len().min(LONGEST_HEAD)]);
         let (head, _) = head.strip_prefix("data:")?.split_once(";base64,")?;
@@ -210,7 +208,7 @@ fn bare(json: &str, start: usize, content_type: Option<String>) -> Option<Slot> 
     const LOOKED_AT: usize = 64;
     let end = json[start..]
         .starts_with('"')
-        .then(|| token_end(json, start))
+        .then(|| string_end(json, start))
         .flatten()?;
     let text = &json.as_bytes()[start + 1..end - 1];
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=\\".contains(byte);
@@ -218,46 +216,6 @@ fn bare(json: &str, start: usize, content_type: Option<String>) -> Option<Slot> 
         place: start..end,
         content_type,
     })
-}
-
-/// Where the values of an object's `key` begin; it is given in its quotes.
-fn values_of(json: &str, key: &str) -> impl Iterator<Item = usize> {
-    tokens(json, key).filter_map(move |start| {
-        let rest = json[start + key.len()..].trim_start().strip_prefix(':')?;
-        Some(json.len() - rest.trim_start().len())
-    })
-}
-
-/// Where strings begin with `start`, its opening quote included. A quote within a string stands behind a backslash,
-/// and no letter stands behind a closing one.
-fn tokens(json: &str, start: &str) -> impl Iterator<Item = usize> {
-    json.match_indices(start)
-        .map(|(at, _)| at)
-        .filter(|at| !json[..*at].ends_with('\\'))
-}
-
-/// Where the string that begins at `start` ends, its closing quote included.
-fn token_end(json: &str, start: usize) -> Option<usize> {
-    let mut at = start + 1;
-    loop {
-        at += json[at..].find(['"', '\\'])?;
-        if json.as_bytes()[at] == b'"' {
-            return Some(at + 1);
-        }
-        // What follows a backslash is one character of ASCII.
-        at += 2;
-        json.get(at..)?;
-    }
-}
-
-/// What a JSON string says.
-fn unquoted(token: &str) -> Cow<'_, str> {
-    let plain = &token[1..token.len() - 1];
-    if plain.contains('\\') {
-        serde_json::from_str::<String>(token).map_or(Cow::Borrowed(plain), Cow::Owned)
-    } else {
-        Cow::Borrowed(plain)
-    }
 }
 
 /// Decodes base64 of either alphabet, with line ends in it, or in several padded pieces, as the fragments of a stream

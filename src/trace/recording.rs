@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use super::exchange::{Exchange, ExchangeError};
 use super::{Trace, TraceContext, ids};
-use crate::model::{Completion, Request, lenient};
+use crate::json::lenient;
+use crate::model::{Completion, Request};
 
 /// The JSON form of an exchange. Only `request` must be there on reading.
 #[derive(Clone, Debug, Serialize, Deserialize)]

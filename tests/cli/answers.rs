@@ -14,8 +14,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Langspan, Reply, Scripted};
-use crate::otlp::{attribute, attributes, traces_at};
+use crate::support::harness::{Ended, Langspan, Reply, Scripted};
+use crate::support::otlp::{attribute, attributes, traces_at};
 
 const COMPLETION_START: &str = "langfuse.observation.completion_start_time";
 const GREETING: &str =

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Langspan};
-use crate::otlp::{Servers, attribute};
+use crate::support::harness::{Ended, Langspan};
+use crate::support::otlp::{Servers, attribute};
 
 /// A PNG as far as its first bytes tell.
 pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\n picture";
@@ -162,8 +162,12 @@ fn what_cannot_be_attached_is_said_before_anything_is_sent() {
             2,
             ["application/pdf", "--file attaches"],
         ),
-        (["--image", "notes"], 2, ["notes", "no image type"]),
-        (["--file", "binary"], 2, ["binary", "neither text nor"]),
+        (
+            ["--image", "notes"],
+            2,
+            ["notes", "image type of notes is not known"],
+        ),
+        (["--file", "binary"], 2, ["binary", "not text"]),
         (
             ["--image", "ftp://example.com/a.png"],
             2,
@@ -197,7 +201,7 @@ fn all_attachments_together_may_hold_50_mb() {
     );
     let large = fs::File::create(call.home().join("large.pdf")).unwrap();
     large.set_len(50_000_000).unwrap();
-    refused(&servers, &call.run(), 2, &["large.pdf", "more than 50 MB"]);
+    refused(&servers, &call.run(), 2, &["large.pdf", "exceed 50 MB"]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::harness::{Ended, Langspan, Scripted, dead_url};
-use crate::untouched::Untouched;
+use crate::support::harness::{Ended, Langspan, Scripted, dead_url};
+use crate::support::untouched::Untouched;
 
 const ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

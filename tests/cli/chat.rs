@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::harness::{Langspan, Reply, Scripted, completion};
-use crate::stand_in::Sandbox;
+use crate::support::harness::{Langspan, Reply, Scripted, completion};
+use crate::support::stand_in::Sandbox;
 
 #[test]
 fn an_answer_is_printed_and_its_trace_accepted() {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::support::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, completion, dead_url, forward,
 };
-use crate::stand_in::Sandbox;
+use crate::support::stand_in::Sandbox;
 
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/x-protobuf";

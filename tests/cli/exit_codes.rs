@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::harness::{Ended, Langspan, Reply, Scripted, dead_url, wait_until};
-use crate::stand_in::Sandbox;
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, dead_url, wait_until};
+use crate::support::stand_in::Sandbox;
 
 /// What befalls a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -275,7 +275,7 @@ fn of_several_documents_the_heaviest_fault_decides() {
         if request.json()["model"] == "bad" {
             Reply::json(400, &json!({"error": {"message": "no such model"}}))
         } else {
-            Reply::json(200, &crate::harness::completion("hi"))
+            Reply::json(200, &crate::support::harness::completion("hi"))
         }
     });
     // The second trace is refused.

@@ -9,9 +9,9 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::dice::Dice;
-use crate::harness::{Ended, Langspan, Reply, Scripted, TRACES, completion, files_below};
-use crate::memory::Memory;
+use crate::support::dice::Dice;
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, TRACES, completion, files_below};
+use crate::support::memory::Memory;
 
 const RECORDINGS: usize = 40;
 const KILLS: usize = 30;

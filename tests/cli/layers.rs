@@ -3,12 +3,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::files_below;
+use crate::support::harness::files_below;
 
 /// Top to bottom. A module imports from itself and from those below it.
-const LAYERS: [&str; 15] = [
-    "commands", "batch", "app", "output", "settings", "cli", "delivery", "langfuse", "trace",
-    "model", "http", "sandbox", "console", "failure", "secret",
+const LAYERS: [&str; 17] = [
+    "commands",
+    "batch",
+    "app",
+    "output",
+    "settings",
+    "cli",
+    "delivery",
+    "langfuse",
+    "trace",
+    "model",
+    "http",
+    "sandbox",
+    "console",
+    "failure",
+    "content_type",
+    "json",
+    "secret",
 ];
 const VERBS: [&str; 8] = [
     "batch",

@@ -1,24 +1,8 @@
 //! Runs the built binary and looks at it from outside.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-// A call of the binary, and scripted servers.
-mod harness;
-// What an OTLP endpoint received, decoded.
-mod otlp;
-// What an export request carries, decoded.
-mod export;
-// The stand-in for model and Langfuse, as the other tests use it.
-mod stand_in;
-// A sandbox whose readers are told something else.
-mod readers;
-// A server that must not be spoken to.
-mod untouched;
-// A Langfuse that counts how often it took each span.
-mod memory;
-// Random numbers that are the same in every run.
-mod dice;
-// Certificates, and the servers that show them.
-mod certificates;
+// What the tests share.
+mod support;
 
 // One prompt, one answer, one trace.
 mod chat;

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::attachments::{PDF, PNG, data_uri, image};
-use crate::harness::{
+use crate::support::harness::{
     Langspan, Reply, Request, Scripted, TRACES, completion, dead_url, wait_until,
 };
-use crate::otlp::{Trace, attribute, attribute_json, hex, traces_at};
-use crate::stand_in::Sandbox;
+use crate::support::otlp::{Trace, attribute, attribute_json, hex, traces_at};
+use crate::support::stand_in::Sandbox;
 
 const MEDIA: &str = "/api/public/media";
 const INPUT: &str = "langfuse.observation.input";

@@ -11,10 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::support::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, files_below, forward, wait_until,
 };
-use crate::stand_in::Sandbox;
+use crate::support::stand_in::Sandbox;
 
 const DEFAULT: &str = ".local/state/langspan/outbox";
 

@@ -5,10 +5,10 @@ use std::fs;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Langspan, Reply, Scripted, completion, dead_url};
-use crate::otlp::{Servers, Trace, attribute, attribute_json, attributes, traces_at};
-use crate::stand_in::Sandbox;
-use crate::untouched::Untouched;
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion, dead_url};
+use crate::support::otlp::{Servers, Trace, attribute, attribute_json, attributes, traces_at};
+use crate::support::stand_in::Sandbox;
+use crate::support::untouched::Untouched;
 
 /// Put together here, so that nobody who searches the repository for keys finds one.
 fn github_key() -> String {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Langspan, dead_url};
+use crate::support::harness::{Langspan, dead_url};
 
 const KEYS: &str = include_str!("../../src/trace/attributes.rs");
 

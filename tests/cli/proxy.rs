@@ -10,10 +10,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::certificates::{Authority, Flaw};
-use crate::harness::{Langspan, Reply, Request, Scripted, TRACES, completion, read_request};
-use crate::memory::Memory;
-use crate::untouched::Untouched;
+use crate::support::certificates::{Authority, Flaw};
+use crate::support::harness::{
+    Langspan, Reply, Request, Scripted, TRACES, completion, read_request,
+};
+use crate::support::memory::Memory;
+use crate::support::untouched::Untouched;
 
 /// A forward proxy on loopback: plain requests in their absolute form, and tunnels.
 struct Proxy {

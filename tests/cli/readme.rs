@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::Langspan;
-use crate::stand_in::Sandbox;
+use crate::support::harness::Langspan;
+use crate::support::stand_in::Sandbox;
 
 /// A fenced block: its info string and its text.
 struct Block {

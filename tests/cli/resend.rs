@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::support::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, dead_url, files_below, forward,
     wait_until,
 };
-use crate::stand_in::Sandbox;
+use crate::support::stand_in::Sandbox;
 
 fn refusing() -> Scripted {
     Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "Invalid credentials."})))

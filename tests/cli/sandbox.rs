@@ -10,8 +10,8 @@ mod refusals;
 
 use serde_json::{Value, json};
 
-use crate::harness::Langspan;
-use crate::stand_in::{Answer, Sandbox};
+use crate::support::harness::Langspan;
+use crate::support::stand_in::{Answer, Sandbox};
 
 const TRACES: &str = "/api/public/otel/v1/traces";
 const JSON: (&str, &str) = ("content-type", "application/json");

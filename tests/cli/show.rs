@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::certificates::{Authority, Flaw};
-use crate::harness::{
+use crate::support::certificates::{Authority, Flaw};
+use crate::support::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, dead_url, wait_until,
 };
-use crate::stand_in::Sandbox;
-use crate::untouched::Untouched;
+use crate::support::stand_in::Sandbox;
+use crate::support::untouched::Untouched;
 
 const ID: &str = "2de564082ca19a9b24fd35f84866aae6";
 const VERSIONS: [&str; 2] = ["v3", "v4"];

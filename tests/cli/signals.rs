@@ -5,8 +5,8 @@ use std::process::{Child, Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Langspan, Reply, Scripted, completion, wait_until};
-use crate::stand_in::Sandbox;
+use crate::support::harness::{Langspan, Reply, Scripted, completion, wait_until};
+use crate::support::stand_in::Sandbox;
 
 const SIGNALS: [(&str, i32); 2] = [("INT", 130), ("TERM", 143)];
 
@@ -179,7 +179,7 @@ fn a_signal_while_waiting_for_readability_ends_the_wait() {
     let child = call.spawn();
     wait_until("the trace is looked for", || {
         !langfuse
-            .requests_to(crate::harness::OBSERVATIONS)
+            .requests_to(crate::support::harness::OBSERVATIONS)
             .is_empty()
     });
     send("INT", &child);

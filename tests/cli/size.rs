@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Langspan, Reply, Request, Scripted, dead_url, forward};
-use crate::stand_in::Sandbox;
+use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, dead_url, forward};
+use crate::support::stand_in::Sandbox;
 
 const TOO_LARGE: &str = "<html>413 Request Entity Too Large</html>";
 

@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Ended, Langspan, Reply, Scripted, completion, wait_until};
-use crate::otlp::Servers;
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion, wait_until};
+use crate::support::otlp::Servers;
 
 /// Runs a call with stdin of some other kind than a pipe.
 fn run_with(call: &Langspan, stdin: impl Into<Stdio>) -> Ended {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use serde_json::json;
 
-use crate::certificates::{Authority, Flaw};
-use crate::harness::{Ended, Langspan, Reply, Scripted, completion};
-use crate::memory::Memory;
+use crate::support::certificates::{Authority, Flaw};
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion};
+use crate::support::memory::Memory;
 
 /// A Langfuse over TLS.
 fn langfuse(config: Arc<ServerConfig>) -> Scripted {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Langspan, OBSERVATIONS, Reply, Scripted};
-use crate::readers::{changing, put, stumbling};
-use crate::stand_in::Sandbox;
+use crate::support::harness::{Langspan, OBSERVATIONS, Reply, Scripted};
+use crate::support::readers::{changing, put, stumbling};
+use crate::support::stand_in::Sandbox;
 
 const VERSIONS: [&str; 2] = ["v3", "v4"];
 

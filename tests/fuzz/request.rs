@@ -1,6 +1,6 @@
 //! Bytes that a user might replay: what is a request is sent as it was written, and nothing makes the reader fail.
 #![no_main]
-#![expect(dead_code, unused_imports, reason = "of a program a part is looked at")]
+#![expect(dead_code, unused_imports, reason = "only a part of the program is compiled")]
 
 #[path = "../../src/console.rs"]
 mod console;
@@ -8,6 +8,8 @@ mod console;
 mod failure;
 #[path = "../../src/http/mod.rs"]
 mod http;
+#[path = "../../src/json/mod.rs"]
+mod json;
 #[path = "../../src/model/mod.rs"]
 mod model;
 #[path = "../../src/secret.rs"]

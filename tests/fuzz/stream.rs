@@ -1,6 +1,6 @@
 //! Bytes that a model endpoint might stream: none makes the reader fail, and it does not matter where they are cut.
 #![no_main]
-#![expect(dead_code, unused_imports, reason = "of a program a part is looked at")]
+#![expect(dead_code, unused_imports, reason = "only a part of the program is compiled")]
 
 #[path = "../../src/console.rs"]
 mod console;
@@ -8,6 +8,8 @@ mod console;
 mod failure;
 #[path = "../../src/http/mod.rs"]
 mod http;
+#[path = "../../src/json/mod.rs"]
+mod json;
 #[path = "../../src/model/mod.rs"]
 mod model;
 #[path = "../../src/secret.rs"]
@@ -38,5 +40,5 @@ fuzz_target!(|bytes: &[u8]| {
         .map_or((1, bytes), |(first, rest)| (*first, rest));
     let whole = read([bytes].into_iter());
     assert_eq!(whole, read(bytes.chunks(usize::from(length).max(1))));
-    Completion::from_body(&whole.0).answer();
+    Completion::from_body(whole.0).answer();
 });

@@ -6,18 +6,9 @@
 #![expect(clippy::print_stdout, reason = "how a run went is worth reading")]
 #![expect(dead_code, reason = "the harness serves the other tests as well")]
 
-// Random numbers that are the same in every run.
-#[path = "../cli/dice.rs"]
-mod dice;
-// A call of the binary, and scripted servers.
-#[path = "../cli/harness.rs"]
-mod harness;
-// A Langfuse that counts how often it took each span.
-#[path = "../cli/memory.rs"]
-mod memory;
-// The harness knows it.
-#[path = "../cli/stand_in.rs"]
-mod stand_in;
+// What the tests of the binary share.
+#[path = "../cli/support/mod.rs"]
+mod support;
 
 use std::fs::File;
 use std::process::{Child, Stdio};
@@ -25,11 +16,11 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::dice::Dice;
-use crate::harness::{
+use crate::support::dice::Dice;
+use crate::support::harness::{
     Langspan, OBSERVATIONS, Reply, Request, Scripted, TRACES, completion, files_below,
 };
-use crate::memory::Memory;
+use crate::support::memory::Memory;
 
 const TRACES_TO_SEND: usize = 10_000;
 const PROCESSES: usize = 20;

@@ -12,8 +12,9 @@ use serde_json::value::RawValue;
 
 use crate::app::model_call;
 use crate::batch::input;
+use crate::json::lenient;
 use crate::model::failed::FailedAttempt;
-use crate::model::{Progress, Request, Retried, lenient};
+use crate::model::{Progress, Request, Retried};
 use crate::settings::ModelSettings;
 use crate::trace::ids::SpanIds;
 use crate::trace::{Exchange, ExchangeError, Trace, TraceContext, ids};

@@ -72,9 +72,9 @@ impl Pool<'_> {
             self.stop(StopReason::Model(error.message.clone()));
         }
         let is_traced = self.is_traced(exchange, &call.context);
-        let link = self.channels.links.trace(call.context.trace_id);
+        let trace_url = self.channels.links.trace(call.context.trace_id);
         let line = call.line;
-        match call.to_line(link.filter(|_| is_traced).as_deref()) {
+        match call.to_line(trace_url.filter(|_| is_traced).as_deref()) {
             Ok(text) => {
                 let pending = self.record(call.into(), is_traced);
                 let after_write = if is_traced {

@@ -134,13 +134,13 @@ fn open_acks(path: &Path, out: &Path) -> Result<AckFile, Failure> {
 /// Refuses to resume with another name, model, shard or session.
 fn refuse_changes(earlier: &RunIdentity, now: &RunIdentity, path: &Path) -> Result<(), Failure> {
     let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
-    let changes = [
+    let values = [
         ("run", earlier.name.clone(), now.name.clone()),
         ("model", earlier.model.clone(), now.model.clone()),
         ("shard", or_none(&earlier.shard), or_none(&now.shard)),
         ("session", or_none(&earlier.session), or_none(&now.session)),
     ];
-    let changed = changes.into_iter().find(|(_, earlier, now)| earlier != now);
+    let changed = values.into_iter().find(|(_, earlier, now)| earlier != now);
     let Some((what, earlier, now)) = changed else {
         return Ok(());
     };

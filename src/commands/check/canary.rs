@@ -1,5 +1,5 @@
-//! The trace that `check` sends when no model is asked. It costs nothing: what was asked and answered is made up,
-//! and says so.
+//! The trace that `check` sends without a model call. It costs nothing: question and answer are made up, and
+//! say so.
 
 use jiff::Timestamp;
 use serde_json::json;

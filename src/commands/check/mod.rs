@@ -1,6 +1,6 @@
 //! `langspan check`: proves, stage by stage, that settings, endpoint, keys, export and read-back work.
 //!
-//! A stage that fails says why and what to change; those behind it that cannot run are skipped, and say why too.
+//! A stage that fails names the cause and the remedy; stages that cannot run after it are skipped with the reason.
 
 mod canary;
 mod probes;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::app::clients::Clients;
 use crate::app::model_call::{self, Caller};
 use crate::app::signals::SignalListener;
-use crate::app::{embedded_sandbox, verify};
+use crate::app::{embedded_sandbox, env_file, setup, verify};
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Verdict};
@@ -34,15 +34,19 @@ const STARTING_WAIT: Duration = Duration::from_millis(500);
 
 /// # Errors
 /// When the command line is wrong.
-pub async fn run(options: &cli::CheckArgs, console: &Console) -> Result<Verdict, Failure> {
-    let sources = Sources::read(options.destination.env_file.as_deref());
-    let form = settings::text_or_json(
-        "check",
-        &options.output,
-        sources.as_ref().unwrap_or(&Sources::default()),
-    )?;
+pub async fn run(
+    options: &cli::CheckArgs,
+    sources: Result<Sources, Failure>,
+    console: &Console,
+) -> Result<Verdict, Failure> {
+    let (sources, unread) = match sources {
+        Ok(sources) => (sources, None),
+        Err(failure) => (Sources::default(), Some(failure)),
+    };
+    let form = settings::text_or_json("check", &options.output, &sources)?;
     let mut check = Check {
         options,
+        sources: &sources,
         console: console.clone(),
         deadline: Instant::now() + Duration::from_secs_f64(options.timeout),
         stages: Stages {
@@ -56,8 +60,9 @@ pub async fn run(options: &cli::CheckArgs, console: &Console) -> Result<Verdict,
         trace: None,
     };
     let junit = options.junit.as_ref().map(File::create);
-    let stopped = check.all(junit.as_ref()).await?;
+    let stopped = check.all(unread, junit.as_ref()).await?;
     Ok(check.stages.finish(
+        &sources,
         &stopped,
         options.with_model,
         check.trace.as_ref(),
@@ -68,6 +73,7 @@ pub async fn run(options: &cli::CheckArgs, console: &Console) -> Result<Verdict,
 /// A check under way.
 struct Check<'a> {
     options: &'a cli::CheckArgs,
+    sources: &'a Sources,
     console: Console,
     /// When the time for everything is up.
     deadline: Instant,
@@ -79,12 +85,21 @@ struct Check<'a> {
 type Stopped = String;
 
 impl Check<'_> {
-    /// Runs the stages until one fails that the others need; says why the rest is skipped.
-    async fn all(&mut self, junit: Option<&io::Result<File>>) -> Result<Stopped, Failure> {
+    /// Runs the stages until one fails that the others need; returns why the rest is skipped.
+    async fn all(
+        &mut self,
+        unread: Option<Failure>,
+        junit: Option<&io::Result<File>>,
+    ) -> Result<Stopped, Failure> {
         let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
-        let prepared = match self.prepare(junit).await {
+        let env_file = self.options.destination.env_file.as_deref();
+        let prepared = match unread {
+            Some(failure) => Err(failure),
+            None => self.prepare(junit).await,
+        };
+        let prepared = match prepared {
             Err(failure) if failure.kind == Kind::Usage => return Err(failure),
-            Err(failure) => Err(super::with_env_file(failure, &self.options.destination)),
+            Err(failure) => Err(env_file::mention_unread(failure, env_file)),
             Ok((settings, clients)) => {
                 let detail = describe(&settings);
                 Ok(((settings, clients), detail))
@@ -121,21 +136,16 @@ impl Check<'_> {
     ) -> Result<(Settings, Clients), Failure> {
         if let (Some(path), Some(Err(error))) = (&self.options.junit, junit) {
             return Err(
-                Failure::file(format!("{} cannot be written: {error}", path.display()))
-                    .hint("check the path of --junit"),
+                Failure::unwritable(path.display(), error).hint("check the path of --junit")
             );
         }
         let port = if self.options.sandbox {
-            Some(embedded_sandbox::start(&Sources::default()).await?)
+            Some(embedded_sandbox::start(self.sources).await?)
         } else {
             None
         };
-        let mut settings = settings::check(self.options, port)?;
-        self.console
-            .hide(std::mem::take(&mut settings.notes.secrets));
-        for warning in &settings.notes.warnings {
-            self.console.warn(warning);
-        }
+        let mut settings = settings::check(self.options, self.sources, port)?;
+        setup::announce(&mut settings.notes, &self.console);
         if self.options.with_model {
             settings.model.check_key()?;
         }
@@ -231,7 +241,7 @@ impl Check<'_> {
             status: None,
             verified: None,
         };
-        // What is known of the trace is told when the export is interrupted, too.
+        // So that an interrupted export still reports the trace.
         self.trace = Some(report.clone());
         self.stages.begin("export");
         let exported = self
@@ -274,7 +284,7 @@ impl Check<'_> {
         }
     }
 
-    /// A real completion; what comes of it is traced, a failure too.
+    /// A real completion, traced even when it fails.
     async fn model(&mut self, target: &Target<'_>, context: &TraceContext) -> Exchange {
         self.stages.begin("model");
         let model = &target.settings.model;
@@ -320,7 +330,7 @@ impl Check<'_> {
             return ended;
         }
         let failure = Failure::new(Kind::Delivery, self.no_time());
-        Err(failure.hint("raise --timeout, or look what takes so long with -v"))
+        Err(failure.hint("raise --timeout, or use -v to see what takes so long"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The questions that the stages of `check` ask, each answered by what was found or by why not.
+//! What each stage of `check` asks the server, and how it reads the answer.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::langfuse::{Api, Base};
 use crate::output::{DeliveryState, TraceReport};
 use crate::settings::{Destination, Settings};
 
-/// How a stage ended: what was found and how to say it, or why it failed.
+/// How a stage ended: its finding with a line of detail, or the failure.
 pub type StageOutcome<T> = Result<(T, String), Failure>;
 
-/// What is checked, and with what.
+/// The destination that is checked, and the clients to do it.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     pub settings: &'a Settings,
@@ -75,9 +75,9 @@ pub async fn health(target: &Target<'_>, api: &Api) -> StageOutcome<String> {
         Err(error) => {
             let setting = unanswered::setting(&target.settings.notes, api.base());
             let hint = match error.status {
-                Some(500..) => format!(
-                    "check {setting}: is it the URL of a Langfuse? If so, its log says what it lacks"
-                ),
+                Some(500..) => {
+                    format!("check that {setting} is the URL of a Langfuse; its log may say more")
+                }
                 _ => unanswered::remedy(&error, &setting),
             };
             Err(Failure::new(Kind::Delivery, error.message)
@@ -164,7 +164,7 @@ async fn region_of_keys(target: &Target<'_>, probe_regions: bool) -> Option<Stri
     ))
 }
 
-/// Whether the spans are accepted; `report` takes what the endpoint said.
+/// Whether the spans are accepted; fills `report` with the endpoint's answer.
 pub async fn export(
     target: &Target<'_>,
     spans: Vec<SpanData>,

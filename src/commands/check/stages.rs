@@ -1,4 +1,4 @@
-//! The stages that have ended: said as they end, and told to CI services when all have.
+//! The finished stages: printed one by one, and reported to CI services at the end.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -24,19 +24,19 @@ pub struct Stages {
     pub console: Console,
     pub printer: Printer,
     pub is_quiet: bool,
-    /// The stage that began last, and when.
+    /// The current stage, and when it began.
     pub under_way: (&'static str, Instant),
     pub ended: Vec<Stage>,
     pub verdict: Verdict,
 }
 
 impl Stages {
-    /// Notes that a stage is under way from now on.
+    /// Begins a stage.
     pub fn begin(&mut self, name: &'static str) {
         self.under_way = (name, Instant::now());
     }
 
-    /// Notes how the stage that is under way ended; gives what the next ones need.
+    /// Records the outcome of the current stage; returns its finding for the next ones.
     pub fn land<T>(&mut self, ended: StageOutcome<T>) -> Option<T> {
         let (name, start) = self.under_way;
         let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -62,8 +62,8 @@ impl Stages {
         found
     }
 
-    /// Notes that a signal ended the stage that is under way. That is told on stderr in any form: it says nothing of
-    /// what was checked.
+    /// Records that a signal ended the current stage. Stderr says so in every format: the signal is not a result of
+    /// the check.
     pub fn interrupt(&mut self, signal: Signal) {
         let (name, _) = self.under_way;
         let message = format!("interrupted while the stage `{name}` was under way");
@@ -74,7 +74,7 @@ impl Stages {
         self.land::<()>(Err(failure));
     }
 
-    /// Notes that a stage does not run.
+    /// Records that a stage does not run.
     pub fn skip(&mut self, name: &'static str, why: &str) {
         self.push(Stage {
             name,
@@ -85,7 +85,7 @@ impl Stages {
         });
     }
 
-    /// Says a stage as soon as it has ended.
+    /// Prints a stage as soon as it has ended.
     fn push(&mut self, stage: Stage) {
         if self.are_shown() {
             self.printer.text(&stage.to_text());
@@ -93,14 +93,15 @@ impl Stages {
         self.ended.push(stage);
     }
 
-    /// Whether stdout shows the stages one by one; else stderr says the failures.
+    /// Whether stdout shows the stages one by one; otherwise stderr shows the failures.
     fn are_shown(&self) -> bool {
         self.printer.form() == OutputFormat::Text && !self.is_quiet
     }
 
-    /// Skips what has not run, because of `stopped`, and tells everyone who wants to know.
+    /// Skips the stages that have not run, because of `stopped`, and writes every report.
     pub fn finish(
         mut self,
+        sources: &Sources,
         stopped: &str,
         with_model: bool,
         trace: Option<&TraceReport>,
@@ -118,7 +119,7 @@ impl Stages {
         }
         self.ended
             .sort_by_key(|stage| ORDER.iter().position(|name| *name == stage.name));
-        for failure in [self.write_junit(junit), self.tell_github()]
+        for failure in [self.write_junit(junit), self.tell_github(sources)]
             .into_iter()
             .filter_map(Result::err)
         {
@@ -145,15 +146,11 @@ impl Stages {
         let written = file.map_or(Ok(()), |mut file| {
             file.write_all(to_junit(&self.ended).as_bytes())
         });
-        written.map_err(|error| {
-            Failure::file(format!("the JUnit report cannot be written: {error}"))
-                .hint("is the disk full?")
-        })
+        written.map_err(|error| Failure::unwritable("the JUnit report", &error))
     }
 
     /// Annotations and the step summary of GitHub Actions.
-    fn tell_github(&self) -> Result<(), Failure> {
-        let sources = Sources::default();
+    fn tell_github(&self, sources: &Sources) -> Result<(), Failure> {
         if sources.get("GITHUB_ACTIONS").is_some() {
             for stage in self
                 .ended
@@ -171,7 +168,7 @@ impl Stages {
             let written =
                 file.and_then(|mut file| file.write_all(to_markdown(&self.ended).as_bytes()));
             written.map_err(|error| {
-                Failure::file(format!("GITHUB_STEP_SUMMARY cannot be written: {error}"))
+                Failure::unwritable("GITHUB_STEP_SUMMARY", &error)
                     .hint("it must name a file that can be appended to")
             })?;
         }

@@ -44,15 +44,14 @@ fn documents(name: &str, text: &str) -> Result<Vec<Document>, Failure> {
     }
     if documents.is_empty() {
         return Err(Failure::input(format!("{name} is empty"))
-            .hint("a chat-completions body, a Batch line or a recording is wanted"));
+            .hint("expected a chat-completions body, a Batch line or a recording"));
     }
     Ok(documents)
 }
 
 fn text_of(path: &Path, name: &str) -> Result<String, Failure> {
     let cannot = |error: io::Error| {
-        Failure::file(format!("{name} cannot be read: {error}"))
-            .hint("check the path and its permissions")
+        Failure::unreadable(name, &error).hint("check the path and its permissions")
     };
     let mut bytes = Vec::new();
     let limit = MOST_INPUT_BYTES + 1;
@@ -107,7 +106,7 @@ impl Wrong {
     }
 }
 
-/// The fields that tell the kinds of documents apart.
+/// The fields that distinguish the kinds of documents.
 #[derive(Deserialize)]
 struct Shape<'a> {
     #[serde(borrow)]
@@ -124,9 +123,9 @@ fn document(text: &str) -> Result<Document, Wrong> {
     let shape: Shape<'_> = serde_json::from_str(text).map_err(|error| {
         let is_object = text.trim_start().starts_with('{');
         let what = if is_object {
-            format!("the JSON object is no request: {error}")
+            format!("the JSON object is not a request: {error}")
         } else {
-            "a JSON object is wanted".to_owned()
+            "expected a JSON object".to_owned()
         };
         wrong(what, "a request is a JSON object with `messages`")
     })?;

@@ -7,14 +7,18 @@ use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
 use crate::settings::trace::refuse_keys;
-use crate::settings::{Settings, Tracing};
+use crate::settings::{Settings, Sources, Tracing};
 use input::Document;
 
 /// # Errors
 /// When something is wrong before anything was sent.
-pub async fn run(options: &cli::ReplayArgs, console: &Console) -> Result<Verdict, Failure> {
+pub async fn run(
+    options: &cli::ReplayArgs,
+    sources: &Sources,
+    console: &Console,
+) -> Result<Verdict, Failure> {
     let documents = input::read(&options.file)?;
-    let mut run = Run::open(&options.run, "replay", console).await?;
+    let mut run = Run::open(&options.run, "replay", sources, console).await?;
     check(&documents, options.send, &run.settings)?;
     for document in documents {
         match document {
@@ -72,14 +76,14 @@ fn check(documents: &[Document], send: bool, settings: &Settings) -> Result<(), 
         && !documents.iter().any(asks_model)
     {
         return Err(Failure::config(format!(
-            "tracing is off: {switch}; there is nothing else to do"
+            "tracing is off ({switch}): a recording has nothing else to do"
         ))
         .hint("unset it to emit recordings, or call the model with --send"));
     }
     Ok(())
 }
 
-/// Attachments want a request that is sent, and a user message in it.
+/// Attachments need a request that is sent, with a user message.
 fn check_attachments(document: &Document, send: bool, settings: &Settings) -> Result<(), Failure> {
     if settings.model.attachments.is_empty() {
         return Ok(());
@@ -98,7 +102,7 @@ fn check_attachments(document: &Document, send: bool, settings: &Settings) -> Re
         Ok(())
     } else {
         Err(
-            Failure::input("a request has no user message that --image and --file could attach to")
+            Failure::input("a request has no user message for --image and --file")
                 .hint("leave them out, or add a message with the role user"),
         )
     }

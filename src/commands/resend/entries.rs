@@ -1,11 +1,11 @@
-//! What `resend` says of the entries of the outbox, to people and to programs.
+//! How `resend` shows the entries of the outbox, as text and as JSON.
 
 use serde::Serialize;
 
 use crate::delivery::outbox::Entry;
 use crate::output::ErrorReport;
 
-/// What is said of an entry.
+/// One entry of the outbox.
 #[derive(Debug, Serialize)]
 pub struct EntryLine {
     pub id: String,

@@ -1,10 +1,9 @@
-//! `langspan resend`: delivers what waits in the outbox, to the destination of the present settings.
+//! `langspan resend`: delivers the entries of the outbox to the destination of the current settings.
 
 mod entries;
 mod sender;
 
 use std::io::{self, IsTerminal};
-use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -22,13 +21,16 @@ use sender::Sender;
 
 /// # Errors
 /// When a setting is missing or malformed, or the outbox cannot be read.
-pub async fn run(options: &cli::ResendArgs, console: &Console) -> Result<Verdict, Failure> {
-    let sources = Sources::read(options.destination.env_file.as_deref())?;
-    let form = settings::text_or_json("resend", &options.output, &sources)?;
+pub async fn run(
+    options: &cli::ResendArgs,
+    sources: &Sources,
+    console: &Console,
+) -> Result<Verdict, Failure> {
+    let form = settings::text_or_json("resend", &options.output, sources)?;
     let mut resend = Resend {
         console,
         printer: Printer::new(form),
-        outbox: outbox(&sources)?,
+        outbox: outbox(sources)?,
         older_than: options
             .older_than
             .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
@@ -43,19 +45,20 @@ pub async fn run(options: &cli::ResendArgs, console: &Console) -> Result<Verdict
     } else if options.discard {
         resend.discard(&ids, options.yes)?;
     } else if !ids.is_empty() {
-        let sender = Sender::open(options, &sources, console)?;
+        let sender = Sender::open(options, sources, console)?;
         resend.deliver(&ids, &sender).await?;
     }
     if ids.is_empty() {
         console.note("the outbox is empty");
     } else if !resend.has_met {
-        console
-            .note("nothing to do: what waits is too young, or another call delivers it just now");
+        console.note(
+            "nothing to do: the entries are too recent, or another process is delivering them",
+        );
     }
     Ok(resend.finish())
 }
 
-/// The outbox; none where its folder is not there.
+/// The outbox; none when its folder does not exist.
 fn outbox(sources: &Sources) -> Result<Option<Outbox>, Failure> {
     let place = settings::outbox_place(sources)?;
     let dir = place.dir.map_err(|error| {
@@ -67,13 +70,13 @@ fn outbox(sources: &Sources) -> Result<Option<Outbox>, Failure> {
     }
     if !dir.is_dir() {
         return Err(
-            Failure::file(format!("the outbox {} is no folder", dir.display()))
+            Failure::file(format!("the outbox {} is not a folder", dir.display()))
                 .hint("set LANGSPAN_OUTBOX to a folder"),
         );
     }
     Outbox::open(&dir, place.max_bytes)
         .map(Some)
-        .map_err(|error| unreadable(&dir, &error))
+        .map_err(|error| Failure::unreadable(dir.display(), &error))
 }
 
 /// One call of `resend`.
@@ -81,7 +84,7 @@ struct Resend<'a> {
     console: &'a Console,
     printer: Printer,
     outbox: Option<Outbox>,
-    /// Only what has waited longer.
+    /// Take only entries that are older.
     older_than: Option<SignedDuration>,
     /// Whether there was an entry that is free and has waited long enough.
     has_met: bool,
@@ -97,17 +100,17 @@ impl Resend<'_> {
         };
         outbox
             .ids()
-            .map_err(|error| unreadable(outbox.dir(), &error))
+            .map_err(|error| Failure::unreadable(outbox.dir().display(), &error))
     }
 
-    /// An entry that nobody else works on and that has waited long enough. One at a time: each holds a file open.
+    /// An entry that no other process holds and that has waited long enough. One at a time: each holds a file open.
     fn entry(&mut self, id: &str) -> Result<Option<Entry>, Failure> {
         let Some(outbox) = &self.outbox else {
             return Ok(None);
         };
         let entry = outbox
             .entry(id)
-            .map_err(|error| unreadable(&outbox.dir().join(id), &error))?;
+            .map_err(|error| Failure::unreadable(outbox.dir().join(id).display(), &error))?;
         let is_old = |entry: &Entry| {
             self.older_than
                 .is_none_or(|age| Timestamp::now().duration_since(entry.time()) > age)
@@ -159,7 +162,7 @@ impl Resend<'_> {
             };
             if let Some(other) = redelivery.other_project(&entry) {
                 self.console.note(&format!(
-                    "{id} is of the project of {other} and stays; set its keys to deliver it"
+                    "{id} belongs to the project of {other} and stays; set its keys to deliver it"
                 ));
                 self.say(EntryLine::new(&entry, State::Left));
                 continue;
@@ -218,26 +221,29 @@ impl Resend<'_> {
     }
 }
 
-/// Asks whether the spans may be deleted for good.
+/// Asks whether the entries may be deleted.
 fn is_sure(count: usize, console: &Console) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
-            "--discard would delete {count} entries, and nobody can be asked"
+            "--discard would delete {}, and stdin is not a terminal: cannot ask",
+            plural(count)
         ))
-        .hint("say --yes as well"));
+        .hint("add --yes"));
     }
-    console.ask(&format!("Delete {count} entries for good? [y/N] "));
+    console.ask(&format!("Delete {} permanently? [y/N] ", plural(count)));
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer).map_err(|error| {
-        Failure::file(format!("stdin cannot be read: {error}")).hint("say --yes")
-    })?;
+    io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::unreadable("stdin", &error).hint("use --yes"))?;
     Ok(matches!(
         answer.trim().to_ascii_lowercase().as_str(),
         "y" | "yes"
     ))
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::file(format!("{} cannot be read: {error}", path.display()))
-        .hint("check its permissions")
+fn plural(entries: usize) -> String {
+    match entries {
+        1 => "1 entry".to_owned(),
+        entries => format!("{entries} entries"),
+    }
 }

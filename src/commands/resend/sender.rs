@@ -1,9 +1,10 @@
-//! Delivers entries of the outbox to the destination of the present settings.
+//! Delivers entries of the outbox to the destination of the current settings.
 
 use std::time::Duration;
 
 use crate::app::clients;
 use crate::app::redeliver::Redelivery;
+use crate::app::setup;
 use crate::cli;
 use crate::console::Console;
 use crate::delivery::OtlpClient;
@@ -11,7 +12,7 @@ use crate::failure::Failure;
 use crate::http::Proxies;
 use crate::settings::{self, Destination, Notes, Sources, destination};
 
-/// The destination of the present settings.
+/// The destination of the current settings.
 pub struct Sender {
     wire: OtlpClient,
     destination: Destination,
@@ -26,14 +27,11 @@ impl Sender {
     ) -> Result<Self, Failure> {
         if let Some(switch) = settings::off_switch(sources) {
             return Err(Failure::config(format!("tracing is off: {switch}"))
-                .hint("unset it to deliver what waits"));
+                .hint("unset it to deliver the entries"));
         }
         let mut notes = Notes::default();
         let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
-        console.hide(notes.secrets);
-        for warning in &notes.warnings {
-            console.warn(warning);
-        }
+        setup::announce(&mut notes, console);
         let tls = destination::tls_files(&options.destination, sources);
         let http = clients::client(
             &tls,

@@ -4,7 +4,6 @@
 //! The model gets the request, and stdout the answer, as they are; whatever is written elsewhere is made of what passed
 //! here.
 
-mod json;
 mod keys;
 
 use std::borrow::Cow;
@@ -14,10 +13,10 @@ use regex_lite::Regex;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use self::json::Place;
 use self::keys::Keys;
 use super::{Exchange, Trace};
-use crate::model::{Request, lenient};
+use crate::json::{edit, edit::Scalar, lenient};
+use crate::model::Request;
 use crate::secret::{REDACTED, Secret};
 
 /// How much of the content is kept.
@@ -287,7 +286,7 @@ impl Pass<'_> {
         let changed = self.json("", bare.as_deref().unwrap_or(body), treatment);
         let changed = changed.or(bare)?;
         // Token by token they repeat what was just taken out of the message.
-        Some(json::without(&changed, "logprobs").unwrap_or(changed))
+        Some(edit::nullify(&changed, "logprobs").unwrap_or(changed))
     }
 
     /// The JSON value of a field, if anything in it changes.
@@ -299,17 +298,17 @@ impl Pass<'_> {
         if most.is_none() && self.privacy.is_clean(json) {
             return None;
         }
-        json::rewrite(name, json, |place, text| match place {
-            Place::Number if treatment.has_numbers => self.text(text),
-            Place::Number => None,
-            Place::Name if treatment.is_free => self.text(text),
-            Place::Value(field) if treatment.is_free || !FORMAT.contains(&field) => {
+        edit::rewrite(name, json, |scalar, text| match scalar {
+            Scalar::Number if treatment.has_numbers => self.text(text),
+            Scalar::Number => None,
+            Scalar::Key if treatment.is_free => self.text(text),
+            Scalar::Text(field) if treatment.is_free || !FORMAT.contains(&field) => {
                 let redacted = self.text(text);
                 let most = most.filter(|_| field != NAME);
                 let cut = most.and_then(|most| cut(redacted.as_deref().unwrap_or(text), most));
                 cut.or(redacted)
             }
-            Place::Name | Place::Value(_) => {
+            Scalar::Key | Scalar::Text(_) => {
                 let keys = self.keys(text);
                 self.redact(text, keys)
             }
@@ -332,7 +331,7 @@ impl Pass<'_> {
     fn inner_json(&mut self, text: &str) -> Option<String> {
         let may_hide = text.contains('\\') && text.trim_start().starts_with(['{', '[']);
         let is_json = may_hide && serde_json::from_str::<&RawValue>(text).is_ok();
-        is_json.then(|| json::rewrite("", text, |_, inner| self.text(inner)))?
+        is_json.then(|| edit::rewrite("", text, |_, inner| self.text(inner)))?
     }
 
     fn keys(&self, text: &str) -> Vec<Range<usize>> {

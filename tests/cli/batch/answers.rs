@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::written::{RUN, answer, batch, by_number, echo, id_of, only, prepared, prompt, written};
-use crate::dice::Dice;
-use crate::harness::{Reply, Scripted, completion, dead_url};
-use crate::memory::Memory;
-use crate::otlp::{Servers, Trace, attribute, traces_at};
+use crate::support::batch::written::{
+    RUN, answer, batch, by_number, echo, id_of, only, prepared, prompt, written,
+};
+use crate::support::dice::Dice;
+use crate::support::harness::{Reply, Scripted, completion, dead_url};
+use crate::support::memory::Memory;
+use crate::support::otlp::{Servers, Trace, attribute, traces_at};
 
 /// The keys of an object, sorted.
 #[track_caller]
@@ -239,7 +241,7 @@ fn each_call_tells_the_endpoint_of_its_trace() {
     for asked in servers.asked() {
         let parts: Vec<&str> = asked.header("traceparent").split('-').collect();
         let generation = &traces[parts[1]].generation;
-        assert_eq!(parts[2], crate::otlp::hex(&generation.span_id));
+        assert_eq!(parts[2], crate::support::otlp::hex(&generation.span_id));
     }
     assert_eq!(traces.len(), 2);
 }

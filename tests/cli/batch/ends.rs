@@ -9,10 +9,10 @@ use std::sync::Mutex;
 
 use serde_json::json;
 
-use super::gate::Gate;
-use super::runs::{answer, answers, batch, langfuse, line_of, model, prompts};
-use crate::harness::{Ended, Langspan, Reply, Request, Scripted, TRACES};
-use crate::memory::Memory;
+use crate::support::batch::gate::Gate;
+use crate::support::batch::runs::{answer, answers, batch, langfuse, line_of, model, prompts};
+use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, TRACES};
+use crate::support::memory::Memory;
 
 const OUT: &str = "out.jsonl";
 

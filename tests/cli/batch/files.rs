@@ -14,10 +14,12 @@ use ruzstd::decoding::StreamingDecoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::Value;
 
-use super::written::{answer, batch, by_number, echo, only, prepared, prompt, written};
-use crate::harness::{Ended, Langspan, wait_until};
-use crate::otlp::{Servers, traces_at};
-use crate::untouched::Untouched;
+use crate::support::batch::written::{
+    answer, batch, by_number, echo, only, prepared, prompt, written,
+};
+use crate::support::harness::{Ended, Langspan, wait_until};
+use crate::support::otlp::{Servers, traces_at};
+use crate::support::untouched::Untouched;
 
 /// A call whose servers must not be spoken to, and what it comes to.
 #[track_caller]

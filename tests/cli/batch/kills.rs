@@ -8,12 +8,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::batch::runs::{
+use crate::support::batch::runs::{
     answer, answered, answers, asked, assert_once, batch, id_of, line_of, prompts, trace_ids,
 };
-use crate::dice::Dice;
-use crate::harness::{Langspan, Reply, Request, Scripted, files_below};
-use crate::memory::Memory;
+use crate::support::dice::Dice;
+use crate::support::harness::{Langspan, Reply, Request, Scripted, files_below};
+use crate::support::memory::Memory;
 
 const LINES: usize = 40;
 const KILLS: usize = 50;

@@ -6,9 +6,11 @@ use std::io::Write as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::written::{RUN, answer, batch, by_number, echo, id_of, only, prepared, prompt, written};
-use crate::harness::{Ended, Langspan};
-use crate::otlp::{Servers, Trace, attribute, traces_at};
+use crate::support::batch::written::{
+    RUN, answer, batch, by_number, echo, id_of, only, prepared, prompt, written,
+};
+use crate::support::harness::{Ended, Langspan};
+use crate::support::otlp::{Servers, Trace, attribute, traces_at};
 
 /// Unknown fields, an order of its own, and numbers that no parser would print again.
 const BODY: &str = r#"{"zeta":1.0,"top_p":1e0,"messages":[{"role":"user","content":"Hello","extra":0.10}],"model":"m-9","big":12345678901234567890123,"a":{"z":null,"b":-0}}"#;

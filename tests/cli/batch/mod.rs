@@ -1,8 +1,5 @@
 //! `langspan batch`: many requests, one trace each.
 
-// What a batch wrote, line by line.
-mod written;
-
 // What is asked for each line of the input.
 mod lines;
 // What is written for each line.
@@ -17,10 +14,6 @@ mod pace;
 mod ends;
 // What becomes of the traces.
 mod delivery;
-// A server that holds its answers back.
-mod gate;
-// What several of these tests begin with.
-mod runs;
 
 // SIGKILL at any instant: nothing is paid for again, nothing is missing or twice.
 mod kills;

@@ -6,10 +6,12 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use super::written::{answer, batch, by_number, echo, id_of, only, prepared, prompt, written};
-use crate::harness::{Ended, Langspan, Reply, Scripted, completion, wait_until};
-use crate::otlp::{Servers, traces_at};
-use crate::untouched::Untouched;
+use crate::support::batch::written::{
+    answer, batch, by_number, echo, id_of, only, prepared, prompt, written,
+};
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion, wait_until};
+use crate::support::otlp::{Servers, traces_at};
+use crate::support::untouched::Untouched;
 
 /// Two lines that can be asked, and two that cannot.
 const MIXED: &str =
@@ -312,7 +314,7 @@ fn the_summary_counts_what_happened() {
 
 #[test]
 fn the_time_that_verify_waits_is_no_time_of_the_run() {
-    let sandbox = crate::stand_in::Sandbox::start_with(&["--visible-after", "3000"]);
+    let sandbox = crate::support::stand_in::Sandbox::start_with(&["--visible-after", "3000"]);
     let call = Langspan::new(&["batch", "-", "--verify", "--summary", "s.json"]).at(&sandbox);
     let ended = call.stdin(prompt("a")).run();
     ended.code(0).stderr_has("1 readable");

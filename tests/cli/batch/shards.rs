@@ -7,11 +7,13 @@ use std::process::Child;
 
 use serde_json::{Value, json};
 
-use crate::batch::runs::{answers, asked, batch, id_of, langfuse, model, once, prompts, trace_ids};
-use crate::harness::{Langspan, Reply, Scripted, TRACES};
-use crate::memory::Memory;
-use crate::stand_in::Sandbox;
-use crate::untouched::Untouched;
+use crate::support::batch::runs::{
+    answers, asked, batch, id_of, langfuse, model, once, prompts, trace_ids,
+};
+use crate::support::harness::{Langspan, Reply, Scripted, TRACES};
+use crate::support::memory::Memory;
+use crate::support::stand_in::Sandbox;
+use crate::support::untouched::Untouched;
 
 const KUBERNETES: &str = "JOB_COMPLETION_INDEX";
 const GITLAB: [&str; 2] = ["CI_NODE_INDEX", "CI_NODE_TOTAL"];

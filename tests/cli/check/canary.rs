@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{VERSIONS, assert_whole, check};
-use crate::harness::{Ended, Langspan};
-use crate::stand_in::Sandbox;
+use crate::support::harness::{Ended, Langspan};
+use crate::support::stand_in::Sandbox;
 
 const NAME: &str = "langspan-check";
 

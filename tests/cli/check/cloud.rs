@@ -12,7 +12,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
-use crate::harness::{Langspan, read_request};
+use crate::support::harness::{Langspan, read_request};
 
 /// What the proxy was asked: a tunnel to a host, or within one a request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

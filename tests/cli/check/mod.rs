@@ -9,7 +9,7 @@ mod stages;
 
 use serde_json::Value;
 
-use crate::harness::{Ended, Langspan};
+use crate::support::harness::{Ended, Langspan};
 
 const HEALTH: &str = "/api/public/health";
 const PROJECTS: &str = "/api/public/projects";

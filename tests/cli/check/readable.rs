@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{HEALTH, VERSIONS, assert_fails_at, assert_whole, check, words};
-use crate::harness::{Langspan, OBSERVATIONS, Reply, Scripted, TRACES, forward};
-use crate::readers::{LEGACY, changing, is_reading, put, stumbling, without_a_worker};
-use crate::stand_in::Sandbox;
+use crate::support::harness::{Langspan, OBSERVATIONS, Reply, Scripted, TRACES, forward};
+use crate::support::readers::{LEGACY, changing, is_reading, put, stumbling, without_a_worker};
+use crate::support::stand_in::Sandbox;
 
 fn sandbox(version: &str) -> Arc<Sandbox> {
     Arc::new(Sandbox::start_with(&["--langfuse", version]))
@@ -376,7 +376,7 @@ fn an_interrupted_check_tells_how_far_it_came() {
         let before = server.requests_to(OBSERVATIONS).len();
         let call: Langspan = check(server.url(), &["--wait", "600", "--timeout", "600"]);
         let child = call.spawn();
-        crate::harness::wait_until("the trace is looked for", || {
+        crate::support::harness::wait_until("the trace is looked for", || {
             server.requests_to(OBSERVATIONS).len() > before
         });
         let id = child.id().to_string();

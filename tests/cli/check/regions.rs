@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::cloud::{Answer, Asked, Cloud};
 use super::{HEALTH, PROJECTS, assert_fails_at, check, words};
-use crate::harness::{Ended, Langspan, Scripted};
+use crate::support::harness::{Ended, Langspan, Scripted};
 
 const EU: &str = "cloud.langfuse.com";
 const US: &str = "us.cloud.langfuse.com";
@@ -194,7 +194,7 @@ fn a_server_on_this_machine_never_raises_it() {
     let cloud = cloud_of(US);
     let local = Scripted::start(|request, _| {
         let (status, body) = known_by(US, "127.0.0.1", &request.path);
-        crate::harness::Reply::json(status, &body)
+        crate::support::harness::Reply::json(status, &body)
     });
     let ended = cloud.around(check(local.url(), &[])).run();
     assert_fails_at(&ended, "auth", 3);

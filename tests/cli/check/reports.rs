@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{HEALTH, PROJECTS, STAGES, VERSIONS, assert_fails_at, check, words};
-use crate::harness::{Ended, Langspan, Reply, Scripted, TRACES, dead_url, wait_until};
-use crate::stand_in::Sandbox;
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, TRACES, dead_url, wait_until};
+use crate::support::stand_in::Sandbox;
 
 /// One check for each exit code that is one of its own.
 fn of_every_code(call: impl Fn(&str) -> Langspan) -> Vec<(i32, Ended)> {

@@ -9,12 +9,12 @@ use super::{
     HEALTH, PROJECTS, STAGES, VERSIONS, assert_fails_at, assert_whole, check, stage, statuses,
     words,
 };
-use crate::certificates::{Authority, Flaw};
-use crate::harness::{
+use crate::support::certificates::{Authority, Flaw};
+use crate::support::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, completion, dead_url, forward,
 };
-use crate::stand_in::Sandbox;
-use crate::untouched::Untouched;
+use crate::support::stand_in::Sandbox;
+use crate::support::untouched::Untouched;
 
 fn sandbox(version: &str) -> Arc<Sandbox> {
     Arc::new(Sandbox::start_with(&["--langfuse", version]))
@@ -542,8 +542,9 @@ fn a_server_that_is_still_starting_is_waited_for_before_the_keys_are_tried() {
         let ended = check(server.url(), &["--wait-for-server", "60"]).run();
         assert_whole(&ended, false);
         let requests = server.requests();
-        let with_keys =
-            |request: &crate::harness::Request| !request.header("authorization").is_empty();
+        let with_keys = |request: &crate::support::harness::Request| {
+            !request.header("authorization").is_empty()
+        };
         let first = requests.iter().position(with_keys).unwrap();
         let asked = requests[..first]
             .iter()

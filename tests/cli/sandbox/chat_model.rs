@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::stand_in::{Answer, Sandbox};
+use crate::support::stand_in::{Answer, Sandbox};
 
 const COMPLETIONS: &str = "/v1/chat/completions";
 

@@ -10,7 +10,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::{JSON, PROTOBUF, TRACES, assert_accepted, export, span, text};
-use crate::stand_in::{ALL_FIELDS, Sandbox};
+use crate::support::stand_in::{ALL_FIELDS, Sandbox};
 
 pub const GZIP: (&str, &str) = ("content-encoding", "gzip");
 

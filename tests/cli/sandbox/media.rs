@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{JSON, send, span, text};
-use crate::stand_in::{Answer, Sandbox};
+use crate::support::stand_in::{Answer, Sandbox};
 
 const MEDIA: &str = "/api/public/media";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n picture";

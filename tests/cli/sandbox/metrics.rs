@@ -4,7 +4,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{ids, send, span, text};
-use crate::stand_in::{Answer, Sandbox};
+use crate::support::stand_in::{Answer, Sandbox};
 
 const FROM: &str = "2026-09-21T00:00:00.000Z";
 const TO: &str = "2026-09-23T00:00:00.000Z";

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{send, span, text};
-use crate::stand_in::Sandbox;
+use crate::support::stand_in::Sandbox;
 
 const TRACE: &str = "5b8efff798038103d269b633813fc60c";
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{JSON, TRACES, assert_accepted, ids, send, span, text};
-use crate::stand_in::{ALL_FIELDS, Sandbox};
+use crate::support::stand_in::{ALL_FIELDS, Sandbox};
 
 const OBSERVATIONS: &str = "/api/public/v2/observations";
 

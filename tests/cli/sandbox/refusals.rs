@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::ingest::{GZIP, gzip};
 use super::{JSON, PROTOBUF, TRACES, assert_accepted, export, span};
-use crate::stand_in::{Answer, Sandbox};
+use crate::support::stand_in::{Answer, Sandbox};
 
 fn basic(pair: &str) -> String {
     format!("Basic {}", STANDARD.encode(pair))

@@ -1,0 +1,132 @@
+//! How traces are grouped, and back pressure.
+
+use std::io::{BufRead as _, BufReader};
+
+use super::{
+    LONG_ONES, accepted, assert_whole, batch, before, out, remembering, sizes, talkative_before,
+    twice, waiting,
+};
+use crate::support::batch::gate::{Gate, lines, numbers, settled, trace_ids};
+use crate::support::harness::{Langspan, Reply, Scripted, wait_until};
+use crate::support::memory::Memory;
+use crate::support::otlp::traces_at;
+
+/// The call with time for exports that are held up for long.
+fn patient(call: Langspan) -> Langspan {
+    call.env("OTEL_EXPORTER_OTLP_TIMEOUT", "600000")
+        .arg("--export-timeout")
+        .arg("600")
+}
+
+#[test]
+fn a_slow_langfuse_slows_the_run_down_and_nothing_is_dropped() {
+    const COUNT: usize = 500;
+    let (gate, memory) = (Gate::default(), Memory::default());
+    let servers = talkative_before(remembering(&memory, {
+        let gate = gate.clone();
+        move |_, _| {
+            gate.wait();
+            None
+        }
+    }));
+    let call = patient(batch(&servers, COUNT, &["-O", "out.jsonl", "-j", "8"]));
+    let child = call.spawn();
+    wait_until("the run is at work", || servers.model.count() > 3);
+    let asked = settled(&servers.model);
+    // Four exports are under way and one waits; behind it calls, and answers that are being written.
+    assert!(asked <= 5 * LONG_ONES + 3 * 8, "{asked}");
+    gate.open();
+    let ended = call.ended(&child.wait_with_output().unwrap());
+    ended.code(0);
+    assert_eq!(servers.model.count(), COUNT);
+    assert_whole(&memory, &trace_ids(&out(&ended)));
+}
+
+#[test]
+fn traces_go_together_in_requests_of_at_most_512_spans() {
+    const COUNT: usize = 600;
+    let (gate, memory) = (Gate::default(), Memory::default());
+    let servers = before(remembering(&memory, {
+        let gate = gate.clone();
+        move |_, _| {
+            gate.wait();
+            None
+        }
+    }));
+    let call = patient(batch(&servers, COUNT, &["-O", "out.jsonl", "-j", "64"]));
+    let child = call.spawn();
+    wait_until("all is asked", || servers.model.count() == COUNT);
+    gate.open();
+    call.ended(&child.wait_with_output().unwrap()).code(0);
+    // Four may have begun before many traces were there.
+    let exports = servers.langfuse.exports().len();
+    assert!(exports <= 4 + (2 * COUNT).div_ceil(512), "{exports}");
+    let sizes = sizes(&servers.langfuse);
+    assert_eq!(sizes.iter().sum::<usize>(), 2 * COUNT);
+    assert!(sizes.iter().all(|size| *size <= 512), "{sizes:?}");
+}
+
+#[test]
+fn traces_go_together_in_requests_of_at_most_two_mebibytes() {
+    const COUNT: usize = 80;
+    let (gate, memory) = (Gate::default(), Memory::default());
+    let servers = talkative_before(remembering(&memory, {
+        let gate = gate.clone();
+        move |_, _| {
+            gate.wait();
+            None
+        }
+    }));
+    // Tags are on both spans of a trace.
+    let tag = "t".repeat(190);
+    let mut call = patient(batch(&servers, COUNT, &["-O", "out.jsonl", "-j", "100"]));
+    for number in 0..30 {
+        call = call.arg("-t").arg(&format!("{number}{tag}"));
+    }
+    let child = call.spawn();
+    wait_until("all is asked", || servers.model.count() == COUNT);
+    gate.open();
+    let ended = call.ended(&child.wait_with_output().unwrap());
+    ended.code(0);
+    let exports = servers.langfuse.exports();
+    let bytes: Vec<usize> = exports.iter().map(|request| request.body.len()).collect();
+    assert!(bytes.iter().all(|bytes| *bytes <= 2 << 20), "{bytes:?}");
+    assert!(bytes.iter().sum::<usize>() > 4 << 20, "{bytes:?}");
+    assert_whole(&memory, &trace_ids(&out(&ended)));
+}
+
+#[test]
+fn an_output_line_does_not_wait_for_its_trace() {
+    let gate = Gate::default();
+    let langfuse = Scripted::langfuse({
+        let gate = gate.clone();
+        move |_, _| {
+            gate.wait();
+            accepted()
+        }
+    });
+    let servers = before(langfuse);
+    let call = patient(batch(&servers, 20, &["-j", "4"]));
+    let mut child = call.spawn();
+    let printed: Vec<String> = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .take(20)
+        .map(Result::unwrap)
+        .collect();
+    // Nothing was accepted until now.
+    gate.open();
+    assert_eq!(numbers(&lines(&printed.join("\n"))).len(), 20);
+    call.ended(&child.wait_with_output().unwrap()).code(0);
+    assert_eq!(traces_at(&servers.langfuse).len(), 20);
+}
+
+#[test]
+fn a_langfuse_that_says_nothing_at_all_holds_up_no_line() {
+    let servers = before(Scripted::always(Reply::Hang));
+    let ended = batch(&servers, 20, &["-j", "4", "--export-timeout", "0.5"]).run();
+    ended.code(5);
+    let lines = lines(&ended.stdout);
+    assert_eq!(lines.len(), 20);
+    // They may have arrived: whether they did is asked before they are sent again.
+    assert_eq!(waiting(&ended), twice(&trace_ids(&lines)));
+}

@@ -1,0 +1,130 @@
+//! What becomes of the traces of a batch: that each arrives once or waits, that nobody waits for them, and that a
+//! Langfuse that is slow or full slows the run down.
+
+// How traces are grouped, and back pressure.
+mod exports;
+// A Langfuse that refuses or loses exports.
+mod refused;
+// Sampling, tracing switched off, and other backends.
+mod untraced;
+// What `--verify` counts.
+mod verify;
+// What a signal leaves behind.
+mod signals;
+
+use serde_json::{Value, json};
+
+use crate::support::batch::gate::{lines_in, prompts};
+use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, TRACES, completion};
+use crate::support::memory::Memory;
+use crate::support::otlp::Servers;
+use crate::support::stand_in::Sandbox;
+
+/// A batch over `count` prompts that goes to these servers.
+fn batch(servers: &Servers, count: usize, arguments: &[&str]) -> Langspan {
+    let call = servers.call(&[&["batch", "in.jsonl"], arguments].concat());
+    call.file("in.jsonl", prompts(count));
+    call
+}
+
+/// A model that answers at once, before this Langfuse.
+fn before(langfuse: Scripted) -> Servers {
+    Servers {
+        model: Scripted::model("hi"),
+        langfuse,
+    }
+}
+
+/// A model with long answers before this Langfuse: few traces fill an export.
+fn talkative_before(langfuse: Scripted) -> Servers {
+    let text = "x".repeat(30_000);
+    let model = Scripted::start(move |_, _| Reply::json(200, &completion(&text)));
+    Servers { model, langfuse }
+}
+
+/// More traces of long answers do not fit into one export.
+const LONG_ONES: usize = (2 << 20) / 60_000;
+
+fn accepted() -> Reply {
+    Reply::json(200, &json!({}))
+}
+
+/// A Langfuse with a memory; `reply` may answer an export in its place, knowing how many came before.
+fn remembering(
+    memory: &Memory,
+    reply: impl Fn(&Request, usize) -> Option<Reply> + Send + Sync + 'static,
+) -> Scripted {
+    let memory = memory.clone();
+    Scripted::start(move |request, count| {
+        let instead = (request.path == TRACES)
+            .then(|| reply(request, count))
+            .flatten();
+        instead.unwrap_or_else(|| memory.answer(request))
+    })
+}
+
+/// Asserts that the memory holds the two spans of each of these traces once, and nothing else.
+#[track_caller]
+fn assert_whole(memory: &Memory, traces: &[String]) {
+    let counts = memory.all_counts();
+    assert_eq!(counts.len(), traces.len());
+    for trace in traces {
+        assert_eq!(
+            counts.get(trace).map(Vec::as_slice),
+            Some(&[1, 1][..]),
+            "{trace}"
+        );
+    }
+}
+
+/// The trace ids of the spans that wait in the outbox, once for each span, sorted.
+fn waiting(ended: &Ended) -> Vec<String> {
+    let kept = ended.kept();
+    let groups = kept
+        .iter()
+        .flat_map(|export| export["resourceSpans"].as_array().unwrap());
+    let scopes = groups.flat_map(|group| group["scopeSpans"].as_array().unwrap());
+    let spans = scopes.flat_map(|scope| scope["spans"].as_array().unwrap());
+    let mut ids: Vec<String> = spans
+        .map(|span| span["traceId"].as_str().unwrap().to_owned())
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Each of them twice, sorted.
+fn twice(ids: &[String]) -> Vec<String> {
+    let mut twice = [ids, ids].concat();
+    twice.sort_unstable();
+    twice
+}
+
+fn out(ended: &Ended) -> Vec<Value> {
+    lines_in(&ended.home().join("out.jsonl"))
+}
+
+/// The spans of each export.
+fn sizes(langfuse: &Scripted) -> Vec<usize> {
+    use prost::Message as _;
+    type Export = opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    let exports = langfuse.exports();
+    exports
+        .iter()
+        .map(|request| {
+            let export = Export::decode(request.body.as_slice()).unwrap();
+            let groups = export.resource_spans.iter();
+            groups
+                .flat_map(|group| &group.scope_spans)
+                .map(|scope| scope.spans.len())
+                .sum()
+        })
+        .collect()
+}
+
+fn at_sandbox(sandbox: &Sandbox, langfuse: &str, count: usize, arguments: &[&str]) -> Langspan {
+    let call = Langspan::new(&[&["batch", "in.jsonl"], arguments].concat())
+        .at(sandbox)
+        .langfuse_at(langfuse);
+    call.file("in.jsonl", prompts(count));
+    call
+}

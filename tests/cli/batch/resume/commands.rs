@@ -1,0 +1,221 @@
+//! Two runs of one output, and the commands that a run prints.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use super::{ACKS, OUT, RESUME, RETRY, again, assert_answered, failing_once, named};
+use crate::support::batch::runs::{
+    answer, answers, asked, assert_once, batch, langfuse, line_of, model, once, prompt, prompts,
+    trace_ids,
+};
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, TRACES, wait_until};
+use crate::support::memory::Memory;
+use crate::support::stand_in::Sandbox;
+use crate::support::untouched::Untouched;
+
+#[test]
+fn two_runs_do_not_share_an_output() {
+    let hanging = Scripted::always(Reply::Hang);
+    let langfuse = langfuse(&Memory::default());
+    let call = batch(
+        &prompts(3),
+        &hanging,
+        &langfuse,
+        &[&RESUME[..], &["--run", "r"]].concat(),
+    );
+    let mut first = call.spawn();
+    wait_until("the first run asks", || !hanging.requests().is_empty());
+    let before = fs::read(call.home().join(ACKS)).unwrap();
+    let silent = Untouched::start();
+    for other in ["--resume", "--overwrite", "--ordered"] {
+        let arguments = ["in.jsonl", "--out", OUT, "--run", "r", other];
+        again(&call, silent.url(), silent.url(), &arguments)
+            .run()
+            .code(6)
+            .stderr_has("another run")
+            .stderr_has(OUT);
+        assert_eq!(fs::read(call.home().join(ACKS)).unwrap(), before);
+    }
+    silent.assert_untouched();
+    first.kill().unwrap();
+    first.wait_with_output().unwrap();
+    // A killed run holds nothing.
+    let model = model();
+    let arguments = [&["in.jsonl"][..], &RESUME].concat();
+    again(&call, model.url(), langfuse.url(), &arguments)
+        .run()
+        .code(0);
+    assert_eq!(answers(&call.home().join(OUT)).len(), 3);
+}
+
+/// Runs a command as a shell does, in the home of an earlier call.
+fn shell(call: &Langspan, command: &str, model: &str, langfuse: &str) -> Ended {
+    let binary = Path::new(env!("CARGO_BIN_EXE_langspan"));
+    let path = format!("{}:/usr/bin:/bin", binary.parent().unwrap().display());
+    let env = again(call, model, langfuse, &[]);
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .env_clear()
+        .envs(
+            env.command()
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .env("PATH", path)
+        .current_dir(call.home())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    call.ended(&output)
+}
+
+#[test]
+fn the_command_that_is_printed_after_a_signal_continues() {
+    for (arguments, input) in [
+        (
+            &[
+                "batch",
+                "in put's.jsonl",
+                "--out",
+                OUT,
+                "--overwrite",
+                "-j",
+                "2",
+            ][..],
+            "in put's.jsonl",
+        ),
+        (
+            &["batch", "--out", OUT, "-j", "2", "--", "-in.jsonl"],
+            "-in.jsonl",
+        ),
+    ] {
+        let (memory, model) = (Memory::default(), model());
+        let langfuse = langfuse(&memory);
+        // Two lines are answered once the signal was sent; what follows never is.
+        let gate = Arc::new(Mutex::new(()));
+        let first = Scripted::start({
+            let gate = Arc::clone(&gate);
+            move |request, _| {
+                drop(gate.lock().unwrap());
+                answer(line_of(request))
+            }
+        });
+        let held = gate.lock().unwrap();
+        let call = Langspan::new(arguments)
+            .model_at(first.url())
+            .langfuse_at(langfuse.url());
+        call.file(input, prompts(5));
+        let mut child = call.spawn();
+        wait_until("two lines are asked", || first.requests().len() == 2);
+        let sent = Command::new("kill")
+            .args(["-s", "INT", &child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        // The run says so once it has the signal.
+        let mut said = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        while !said.contains("stopping") {
+            assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+        }
+        drop(held);
+        stderr.read_to_string(&mut said).unwrap();
+        let mut ended = call.ended(&child.wait_with_output().unwrap());
+        ended.stderr = said;
+        ended.code(130);
+        assert_eq!(first.requests().len(), 2);
+        let out = call.home().join(OUT);
+        assert_once(&memory, trace_ids(&out).values());
+        assert_eq!(answers(&out).len(), 2);
+
+        let command = named(&ended, "continue with: ");
+        shell(&call, &command, model.url(), langfuse.url()).code(0);
+        assert_eq!(asked(&model), once(3..=5), "{command}");
+        assert_eq!(answers(&out).len(), 5);
+        assert_once(&memory, trace_ids(&out).values());
+    }
+}
+
+#[test]
+fn the_command_that_is_printed_after_failures_redoes_them() {
+    let (memory, model) = (Memory::default(), failing_once(&[2]));
+    let langfuse = langfuse(&memory);
+    let call = batch(&prompts(3), &model, &langfuse, &["--out", OUT]);
+    let ended = call.run();
+    ended.code(8);
+    let command = named(&ended, "then: ");
+    shell(&call, &command, model.url(), langfuse.url()).code(0);
+    assert_answered(&call.home().join(OUT), 3);
+}
+
+#[test]
+fn a_run_that_is_written_over_begins_anew() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let call = batch(
+        &prompts(3),
+        &model,
+        &langfuse,
+        &["--out", OUT, "--run", "r", "--overwrite"],
+    );
+    call.run().code(0);
+    call.file("in.jsonl", prompt(1));
+    call.run().code(0);
+    assert_eq!(answers(&call.home().join(OUT)).len(), 1);
+    let acks = fs::read_to_string(call.home().join(ACKS)).unwrap();
+    assert_eq!(acks.lines().count(), 2, "{acks}");
+}
+
+#[test]
+fn verify_is_not_content_with_other_traces_of_the_session() {
+    let (memory, model) = (Memory::default(), failing_once(&[2]));
+    let healthy = langfuse(&memory);
+    let call = batch(&prompts(3), &model, &healthy, &["--out", OUT, "--run", "r"]);
+    call.run().code(8);
+    // The failure's trace stays; that of the redo does not arrive.
+    let forgetful = Scripted::start({
+        let memory = memory.clone();
+        move |request, _| match request.path.as_str() {
+            TRACES => Reply::json(200, &json!({})),
+            _ => memory.answer(request),
+        }
+    });
+    let verified = [&RETRY[..], &["--verify", "--wait", "1"]].concat();
+    again(&call, model.url(), forgetful.url(), &verified)
+        .run()
+        .code(7)
+        .stderr_has("3 of 4 traces");
+    let arguments = [&RETRY[..4], &["--verify", "--wait", "1"]].concat();
+    again(&call, model.url(), forgetful.url(), &arguments)
+        .run()
+        .code(7)
+        .stderr_has("2 of 3 traces");
+
+    // Nor do the traces of others who use the same session.
+    let shared = ["in.jsonl", "--session", "r", "--verify", "--wait", "1"];
+    again(&call, model.url(), forgetful.url(), &shared)
+        .run()
+        .code(7)
+        .stderr_has("0 of 3 traces");
+}
+
+#[test]
+fn verify_counts_the_traces_of_every_part_of_a_run() {
+    let (model, sandbox) = (model(), Sandbox::start());
+    let call = Langspan::new(&["batch", "in.jsonl", "--out", OUT, "--resume", "--verify"])
+        .model_at(model.url())
+        .langfuse_at(sandbox.url());
+    call.file("in.jsonl", prompts(3));
+    call.run().code(0);
+    call.file("in.jsonl", prompts(5));
+    let ended = call.clone().arg("-o").arg("json").run();
+    ended.code(0);
+    assert_eq!(ended.json()["traces"]["verified"], 5);
+    for id in trace_ids(&call.home().join(OUT)).values() {
+        assert_eq!(sandbox.observations(id).len(), 2);
+    }
+}

@@ -1,0 +1,148 @@
+//! What a continued run does not believe.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+
+use serde_json::{Value, json};
+
+use super::{
+    ACKS, OUT, RESUME, RETRY, again, assert_answered, cut_to_lines, failing, failing_once, spooled,
+    unacknowledged,
+};
+use crate::support::batch::runs::{
+    answers, asked, assert_once, batch, id_of, langfuse, model, prompts, trace_ids,
+};
+use crate::support::harness::{Langspan, Reply, Scripted, files_below};
+use crate::support::memory::Memory;
+
+#[test]
+fn failed_lines_behind_the_limit_stay_in_the_output() {
+    let (memory, model) = (Memory::default(), failing(&[1, 2, 3, 4, 5], 9));
+    let langfuse = langfuse(&memory);
+    let call = batch(&prompts(5), &model, &langfuse, &RESUME);
+    call.run().code(8);
+    let limited = [&RETRY[..], &["--limit", "2"]].concat();
+    again(&call, model.url(), langfuse.url(), &limited)
+        .run()
+        .code(8);
+    assert_eq!(answers(&call.home().join(OUT)).len(), 5);
+    let asked_twice: BTreeMap<u64, usize> = [(1, 2), (2, 2), (3, 1), (4, 1), (5, 1)].into();
+    assert_eq!(asked(&model), asked_twice);
+}
+
+#[test]
+fn acks_of_lines_that_are_not_in_the_output_are_not_believed() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let call = batch(&prompts(3), &model, &langfuse, &RESUME);
+    call.run().code(0);
+    fs::remove_file(call.home().join(OUT)).unwrap();
+
+    // Asked again, answered, but not delivered: nowhere, since there is no outbox either.
+    let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
+    let unkept = [&["in.jsonl"][..], &RESUME, &["--no-outbox"]].concat();
+    again(&call, model.url(), refusing.url(), &unkept)
+        .run()
+        .code(5);
+    let before = langfuse.exports().len();
+    let arguments = [&["in.jsonl"][..], &RESUME].concat();
+    again(&call, model.url(), langfuse.url(), &arguments)
+        .run()
+        .code(0);
+    assert!(langfuse.exports().len() > before, "they are delivered now");
+}
+
+#[test]
+fn a_run_without_tracing_leaves_what_is_undelivered_to_one_with_it() {
+    let (memory, model) = (Memory::default(), model());
+    let call = unacknowledged(&Memory::default(), &model, 3);
+    let langfuse = langfuse(&memory);
+    let arguments = [&["in.jsonl"][..], &RESUME].concat();
+    again(&call, model.url(), langfuse.url(), &arguments)
+        .env("LANGFUSE_TRACING_ENABLED", "false")
+        .run()
+        .code(0);
+    assert!(memory.all_counts().is_empty());
+    again(&call, model.url(), langfuse.url(), &arguments)
+        .run()
+        .code(0);
+    assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+}
+
+#[test]
+fn an_entry_of_the_outbox_that_was_not_noted_is_not_sent_beside_what_is_rebuilt() {
+    let (memory, model) = (Memory::default(), model());
+    let (call, ended) = spooled(&model);
+    cut_to_lines(&call.home().join(ACKS), 1);
+    let langfuse = langfuse(&memory);
+    let arguments = [&["in.jsonl"][..], &RESUME].concat();
+    again(&call, model.url(), langfuse.url(), &arguments)
+        .run()
+        .code(0);
+    Langspan::new(&["resend"])
+        .langfuse_at(langfuse.url())
+        .after(&ended)
+        .run()
+        .code(0);
+    assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+}
+
+#[test]
+fn of_lines_that_share_a_trace_each_is_delivered_from_where_its_spans_are() {
+    for in_entry in [2, 1] {
+        let (memory, model) = (Memory::default(), model());
+        let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
+        let input = prompts(2).replace("{\"prompt", "{\"custom_id\":\"twice\",\"prompt");
+        let arguments = [&RESUME[..], &["--run", "r"]].concat();
+        let call = batch(&input, &model, &refusing, &arguments);
+        let ended = call.run();
+        ended.code(5);
+        // A kill came before the entry was noted, and before the spans of all lines were in it.
+        cut_to_lines(&call.home().join(ACKS), 1);
+        let mut entries = files_below(&ended.outbox());
+        entries.retain(|file| file.extension().is_some_and(|suffix| suffix == "jsonl"));
+        // The lines went together or each by itself: one entry is made of what there is.
+        let kept = ended.kept();
+        let spans = |request: &Value| {
+            let spans = &request["resourceSpans"][0]["scopeSpans"][0]["spans"];
+            spans.as_array().unwrap().clone()
+        };
+        let mut spans: Vec<Value> = kept.iter().flat_map(spans).collect();
+        assert_eq!(spans.len(), 4);
+        spans.truncate(2 * in_entry);
+        let mut request = kept[0].clone();
+        request["resourceSpans"][0]["scopeSpans"][0]["spans"] = json!(spans);
+        for entry in &entries[1..] {
+            fs::remove_file(entry).unwrap();
+        }
+
+        let langfuse = langfuse(&memory);
+        let arguments = [&["in.jsonl"][..], &RESUME].concat();
+        again(&call, model.url(), langfuse.url(), &arguments)
+            .run()
+            .code(0);
+        Langspan::new(&["resend"])
+            .langfuse_at(langfuse.url())
+            .after(&ended)
+            .run()
+            .code(0);
+        assert_eq!(memory.counts(&id_of("r/twice")), [1; 4], "{in_entry}");
+    }
+}
+
+#[test]
+fn an_output_behind_a_link_is_rewritten_where_it_is() {
+    let (memory, model) = (Memory::default(), failing_once(&[2]));
+    let langfuse = langfuse(&memory);
+    let call = batch(&prompts(3), &model, &langfuse, &RESUME);
+    fs::create_dir(call.home().join("real")).unwrap();
+    let real = call.home().join("real/out");
+    File::create(&real).unwrap();
+    std::os::unix::fs::symlink(&real, call.home().join(OUT)).unwrap();
+    call.run().code(8);
+    again(&call, model.url(), langfuse.url(), &RETRY)
+        .run()
+        .code(0);
+    assert!(call.home().join(OUT).is_symlink());
+    assert_answered(&real, 3);
+}

@@ -1,0 +1,305 @@
+//! Continuing after a kill.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use super::{ACKS, OUT, RESUME, again, cut_to_lines, failing_once};
+use crate::support::batch::runs::{
+    answer, answers, asked, assert_once, batch, langfuse, line_of, model, once, prompts, text,
+    trace_ids,
+};
+use crate::support::harness::{Langspan, Scripted};
+use crate::support::memory::Memory;
+use crate::support::untouched::Untouched;
+
+/// Cuts the end of a file off.
+fn cut_by(path: &Path, bytes: u64) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() - bytes)
+        .unwrap();
+}
+
+#[test]
+fn half_a_last_line_of_the_output_is_repaired() {
+    for name in ["out.jsonl", "out.jsonl.gz", "out.jsonl.zst"] {
+        let (memory, model) = (Memory::default(), model());
+        let langfuse = langfuse(&memory);
+        let call = batch(
+            &prompts(6),
+            &model,
+            &langfuse,
+            &["--out", name, "--resume", "--run", "r", "-j", "1"],
+        );
+        call.run().code(0);
+        let out = call.home().join(name);
+        let whole = trace_ids(&out);
+        cut_by(&out, 60);
+        call.run().code(0);
+        assert_eq!(trace_ids(&out), whole, "{name}");
+        let asked = asked(&model);
+        let again: Vec<u64> = (1..=6).filter(|line| asked[line] == 2).collect();
+        // A packed file may have held several lines in the piece that was cut.
+        assert_eq!(again.last(), Some(&6), "{name}: {asked:?}");
+        assert!(asked.values().sum::<usize>() <= 8, "{name}: {asked:?}");
+        if name == OUT {
+            assert_eq!(again, [6]);
+        }
+    }
+}
+
+#[test]
+fn half_a_last_line_of_the_acks_is_dropped() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let call = batch(
+        &prompts(6),
+        &model,
+        &langfuse,
+        &[&RESUME[..], &["--run", "r"]].concat(),
+    );
+    call.run().code(0);
+    let acks = call.home().join(ACKS);
+    cut_by(&acks, 3);
+    for _ in 0..2 {
+        call.run().code(0);
+        assert_eq!(asked(&model), once(1..=6));
+        assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+        let text = fs::read_to_string(&acks).unwrap();
+        for line in text.lines() {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {text}"));
+        }
+    }
+}
+
+#[test]
+fn acks_are_begun_before_the_first_request() {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let home: Arc<Mutex<Option<PathBuf>>> = Arc::default();
+    let model = Scripted::start({
+        let (seen, home) = (Arc::clone(&seen), Arc::clone(&home));
+        move |request, _| {
+            let home = home.lock().unwrap().clone().unwrap();
+            let acks = fs::read_to_string(home.join(ACKS)).unwrap_or_default();
+            seen.lock().unwrap().push(acks);
+            answer(line_of(request))
+        }
+    });
+    let langfuse = langfuse(&Memory::default());
+    let arguments = [
+        "--out", OUT, "--run", "r", "-m", "m1", "--shard", "1/2", "-j", "1",
+    ];
+    let call = batch(&prompts(2), &model, &langfuse, &arguments);
+    *home.lock().unwrap() = Some(call.home().to_owned());
+    call.run().code(0);
+    let first = seen.lock().unwrap()[0].clone();
+    let first = first
+        .lines()
+        .next()
+        .unwrap_or_else(|| panic!("the acks are empty"));
+    let run: Value = serde_json::from_str(first).unwrap();
+    assert_eq!(run["run"], "r");
+    assert_eq!(run["model"], "m1");
+    assert_eq!(run["shard"], "1/2");
+}
+
+#[test]
+fn the_name_of_the_run_is_taken_from_the_acks() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    // Named by its file and the time, and named by hand.
+    for further in [&[][..], &["--run", "nightly"]] {
+        let call = batch(
+            &prompts(4),
+            &model,
+            &langfuse,
+            &[&["--out", OUT], further].concat(),
+        );
+        call.run().code(0);
+        let out = call.home().join(OUT);
+        let before = trace_ids(&out);
+        cut_to_lines(&out, 2);
+        let arguments = [&["in.jsonl"][..], &RESUME].concat();
+        again(&call, model.url(), langfuse.url(), &arguments)
+            .run()
+            .code(0);
+        assert_eq!(trace_ids(&out), before);
+    }
+}
+
+#[test]
+fn without_acks_the_name_must_be_said() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let call = batch(
+        &prompts(4),
+        &model,
+        &langfuse,
+        &["--out", OUT, "--run", "r"],
+    );
+    call.run().code(0);
+    let (out, acks) = (call.home().join(OUT), call.home().join(ACKS));
+    fs::remove_file(&acks).unwrap();
+
+    let silent = Untouched::start();
+    let nameless = ["in.jsonl", "--out", OUT, "--resume"];
+    again(&call, silent.url(), silent.url(), &nameless)
+        .run()
+        .code(2)
+        .stderr_has(ACKS)
+        .stderr_has("--run");
+    let misnamed = [&nameless[..], &["--run", "other"]].concat();
+    again(&call, silent.url(), silent.url(), &misnamed)
+        .run()
+        .code(2)
+        .stderr_has("other");
+    silent.assert_untouched();
+
+    // That refusal must not have left a file that makes the right name look wrong.
+    let named = [&nameless[..], &["--run", "r"]].concat();
+    again(&call, model.url(), langfuse.url(), &named)
+        .run()
+        .code(0);
+    assert_eq!(asked(&model), once(1..=4));
+    assert_once(&memory, trace_ids(&out).values());
+    assert!(acks.exists());
+}
+
+/// The share that the test below begins with.
+const SAME: &[&str] = &["--shard", "1/1"];
+
+#[test]
+fn a_run_that_was_another_is_not_continued() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let begun = ["--out", OUT, "--run", "r", "-m", "m1", "--shard", "1/1"];
+    let call = batch(&prompts(4), &model, &langfuse, &begun);
+    call.run().code(0);
+    let of = |run: &'static str, model: &'static str, shard: &'static [&'static str]| {
+        let given = [
+            "in.jsonl", "--out", OUT, "--resume", "--run", run, "-m", model,
+        ];
+        [&given, shard].concat()
+    };
+    let silent = Untouched::start();
+    let kept = || {
+        let read = |name: &str| fs::read_to_string(call.home().join(name)).unwrap();
+        (read(OUT), read(ACKS))
+    };
+    let before = kept();
+    let refused = |arguments: &[&str], says: &[&str]| {
+        let ended = again(&call, silent.url(), silent.url(), arguments).run();
+        ended.code(2);
+        for words in says {
+            ended.stderr_has(words);
+        }
+        assert_eq!(kept(), before);
+    };
+    refused(&of("other", "m1", SAME), &["run", "r ", "other"]);
+    refused(&of("r", "m2", SAME), &["model", "m1", "m2"]);
+    refused(
+        &of("r", "m1", &["--shard", "2/2"]),
+        &["shard", "1/1", "2/2"],
+    );
+    refused(&of("r", "m1", &[]), &["shard", "1/1"]);
+    let moved = &["--shard", "1/1", "-S", "B"];
+    refused(&of("r", "m1", moved), &["session", "was r and is B now"]);
+
+    let changed = prompts(4).replace("line 3", "line three");
+    call.file("in.jsonl", changed);
+    refused(&of("r", "m1", SAME), &["line 3"]);
+    call.file("in.jsonl", format!("\n{}", prompts(4)));
+    refused(&of("r", "m1", SAME), &["line"]);
+    call.file("in.jsonl", prompts(3));
+    refused(&of("r", "m1", SAME), &["1 line"]);
+    silent.assert_untouched();
+
+    // Appended lines are asked; so is what stands behind a last line that had no end.
+    call.file("in.jsonl", prompts(6));
+    again(&call, model.url(), langfuse.url(), &of("r", "m1", SAME))
+        .run()
+        .code(0);
+    assert_eq!(asked(&model), once(1..=6));
+    assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+}
+
+#[test]
+fn a_foreign_file_is_not_touched() {
+    let silent = Untouched::start();
+    for content in [
+        "a note\nwithout an end",
+        "{\"a\":1}\n{\"b\":2}",
+        "no line at all",
+    ] {
+        let call = Langspan::new(&["batch", "in.jsonl", "--out", OUT, "--resume", "--run", "r"])
+            .model_at(silent.url())
+            .langfuse_at(silent.url());
+        call.file("in.jsonl", prompts(1));
+        let out = call.file(OUT, content);
+        call.run().code(2).stderr_has(OUT);
+        assert_eq!(fs::read_to_string(out).unwrap(), content);
+    }
+    silent.assert_untouched();
+}
+
+#[test]
+fn resume_needs_a_regular_file() {
+    let silent = Untouched::start();
+    for out in [&[][..], &["--out", "-"], &["--out", "/dev/null"]] {
+        let call = Langspan::new(&[&["batch", "in.jsonl", "--resume"], out].concat())
+            .model_at(silent.url())
+            .langfuse_at(silent.url());
+        call.file("in.jsonl", prompts(1));
+        call.run().code(2).stderr_has("--out");
+    }
+    silent.assert_untouched();
+}
+
+#[test]
+fn a_finished_run_asks_nothing() {
+    let (memory, model) = (Memory::default(), failing_once(&[2]));
+    let langfuse = langfuse(&memory);
+    let call = batch(&prompts(3), &model, &langfuse, &["--out", OUT, "--resume"]);
+    call.run().code(8);
+    let before = text(&call.home().join(OUT));
+    let requests = model.requests().len();
+    for (allowed, code) in [("0", 8), ("1", 0), ("40%", 0), ("30%", 8)] {
+        let resumed = [
+            "in.jsonl",
+            "--out",
+            OUT,
+            "--resume",
+            "--allow-errors",
+            allowed,
+        ];
+        again(&call, model.url(), langfuse.url(), &resumed)
+            .run()
+            .code(code);
+        assert_eq!(model.requests().len(), requests);
+        assert_eq!(text(&call.home().join(OUT)), before);
+    }
+    assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+}
+
+#[test]
+fn stdin_can_be_continued() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let call = Langspan::new(&["batch", "-", "--out", OUT, "--resume", "-j", "1"])
+        .model_at(model.url())
+        .langfuse_at(langfuse.url());
+    call.clone().stdin(prompts(3)).run().code(0);
+    let out = call.home().join(OUT);
+    cut_to_lines(&out, 2);
+    call.clone().stdin(prompts(5)).run().code(0);
+    let mut expected = once(1..=5);
+    expected.insert(3, 2);
+    assert_eq!(asked(&model), expected);
+    assert_eq!(answers(&out).len(), 5);
+    call.stdin(prompts(5).replace("line 1", "line one"))
+        .run()
+        .code(2)
+        .stderr_has("line 1 of stdin");
+}

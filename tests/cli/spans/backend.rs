@@ -1,0 +1,146 @@
+//! What a plain OTLP backend receives.
+
+use serde_json::json;
+
+use super::answer;
+use crate::support::harness::{Langspan, Reply, Scripted};
+use crate::support::otlp::{attribute_json, attributes, traces_at};
+
+/// A call whose spans go to a collector that is no Langfuse.
+fn call_to_a_collector(model: &Scripted, collector: &Scripted, arguments: &[&str]) -> Langspan {
+    Langspan::new(arguments)
+        .model_at(&format!("{}/v1", model.url()))
+        .env(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            &format!("{}/v1/traces", collector.url()),
+        )
+}
+
+#[test]
+fn a_plain_otlp_backend_gets_the_general_conventions() {
+    let model = Scripted::model("Hi there");
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    let arguments = [
+        "chat",
+        "-uu1",
+        "-Ss1",
+        "-ta",
+        "--system",
+        "Be brief.",
+        "--temperature",
+        "0.5",
+        "-p",
+        "seed:=7",
+        "Hello",
+    ];
+    call_to_a_collector(&model, &collector, &arguments)
+        .run()
+        .code(0);
+    let trace = traces_at(&collector).pop().unwrap();
+    let parent = attributes(&trace.parent.attributes);
+    for (key, value) in [
+        ("user.id", "u1"),
+        ("session.id", "s1"),
+        ("input.value", "Hello"),
+        ("output.value", "Hi there"),
+    ] {
+        assert_eq!(
+            parent.get(key).map(String::as_str),
+            Some(value),
+            "{parent:#?}"
+        );
+    }
+    let generation = attributes(&trace.generation.attributes);
+    for (key, value) in [
+        ("user.id", "u1"),
+        ("session.id", "s1"),
+        ("gen_ai.operation.name", "chat"),
+        ("gen_ai.provider.name", "openai"),
+        ("gen_ai.request.model", "gpt-4o-mini"),
+        ("gen_ai.request.seed", "(int) 7"),
+        ("gen_ai.request.temperature", "(double) 0.5"),
+        ("gen_ai.response.finish_reasons", "[stop]"),
+        ("gen_ai.response.id", "chatcmpl-1"),
+        ("gen_ai.response.model", "gpt-4o-mini-2024-07-18"),
+        // Inclusive here, as the conventions want them.
+        ("gen_ai.usage.input_tokens", "(int) 23"),
+        ("gen_ai.usage.output_tokens", "(int) 35"),
+    ] {
+        assert_eq!(
+            generation.get(key).map(String::as_str),
+            Some(value),
+            "{generation:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_plain_otlp_backend_gets_the_messages_in_parts() {
+    let model = Scripted::model("Hi there");
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    let arguments = ["chat", "--system", "Be brief.", "Hello"];
+    call_to_a_collector(&model, &collector, &arguments)
+        .run()
+        .code(0);
+    let trace = traces_at(&collector).pop().unwrap();
+    let generation = attributes(&trace.generation.attributes);
+    for key in ["langfuse.observation.input", "langfuse.observation.output"] {
+        assert!(!generation.contains_key(key), "{generation:#?}");
+    }
+    assert_eq!(
+        attribute_json(&trace.generation, "gen_ai.input.messages"),
+        json!([{"role": "system", "parts": [{"type": "text", "content": "Be brief."}]},
+               {"role": "user", "parts": [{"type": "text", "content": "Hello"}]}])
+    );
+    assert_eq!(
+        attribute_json(&trace.generation, "gen_ai.output.messages"),
+        json!([{"role": "assistant", "parts": [{"type": "text", "content": "Hi there"}], "finish_reason": "stop"}])
+    );
+}
+
+#[test]
+fn a_plain_otlp_backend_gets_tools_and_tool_calls() {
+    let call = json!({"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{\"city\":\"Paris\"}"}});
+    let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
+    let model = Scripted::always(Reply::json(200, &answer(&message, "tool_calls")));
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    let tools = json!([{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]);
+    let tools = format!("tools:={tools}");
+    let arguments = ["chat", "--no-stream", "-p", tools.as_str(), "Weather?"];
+    call_to_a_collector(&model, &collector, &arguments)
+        .run()
+        .code(0);
+    let trace = traces_at(&collector).pop().unwrap();
+    assert_eq!(
+        attribute_json(&trace.generation, "gen_ai.tool.definitions"),
+        json!([{"type": "function", "name": "get_weather", "parameters": {"type": "object"}}])
+    );
+    assert_eq!(
+        attribute_json(&trace.generation, "gen_ai.output.messages"),
+        json!([{"role": "assistant", "finish_reason": "tool_call",
+                "parts": [{"type": "tool_call", "id": "c1", "name": "get_weather", "arguments": {"city": "Paris"}}]}])
+    );
+    let generation = attributes(&trace.generation.attributes);
+    assert!(!generation.contains_key("error.type"));
+}
+
+#[test]
+fn a_plain_otlp_backend_is_told_why_a_call_failed() {
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    let refused = json!({"error": {"message": "No credit", "code": "insufficient_quota"}});
+    for (reply, name, value) in [
+        (Reply::json(429, &refused), "error.type", "429"),
+        (Reply::Close, "error.type", "_OTHER"),
+    ] {
+        let model = Scripted::always(reply);
+        let arguments = ["chat", "--stream", "--retries", "0", "Hello"];
+        call_to_a_collector(&model, &collector, &arguments).run();
+        let trace = traces_at(&collector).pop().unwrap();
+        let generation = attributes(&trace.generation.attributes);
+        assert_eq!(
+            generation.get(name).map(String::as_str),
+            Some(value),
+            "{generation:#?}"
+        );
+    }
+}

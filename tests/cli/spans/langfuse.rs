@@ -1,0 +1,552 @@
+//! Every attribute that Langfuse receives.
+
+use opentelemetry_proto::tonic::trace::v1::Status;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use serde_json::json;
+
+use super::{COMPLETION_START, answer, assert_table};
+use crate::support::harness::{Reply, completion};
+use crate::support::otlp::{Servers, Trace, attribute, attribute_json, attributes};
+
+#[test]
+fn a_plain_chat_gives_a_bare_parent_and_a_full_generation() {
+    let servers = Servers::answering("Hi there");
+    servers.call(&["chat", "Hello"]).run().code(0);
+    let trace = servers.trace();
+    assert_table(
+        &trace.parent,
+        &servers.model,
+        "chat-completion SPAN_KIND_INTERNAL
+        input.value = Hello
+        langfuse.observation.type = span
+        output.value = Hi there",
+    );
+    assert_table(
+        &trace.generation,
+        &servers.model,
+        r#"chat gpt-4o-mini SPAN_KIND_CLIENT
+        gen_ai.operation.name = chat
+        gen_ai.provider.name = openai
+        gen_ai.request.model = gpt-4o-mini
+        gen_ai.response.finish_reasons = [stop]
+        gen_ai.response.id = chatcmpl-1
+        gen_ai.response.model = gpt-4o-mini-2024-07-18
+        langfuse.observation.input = [{"role":"user","content":"Hello"}]
+        langfuse.observation.metadata.attempts = (int) 1
+        langfuse.observation.model.name = gpt-4o-mini-2024-07-18
+        langfuse.observation.output = {"role":"assistant","content":"Hi there"}
+        langfuse.observation.type = generation
+        langfuse.observation.usage_details = {"input":20,"input_cached_tokens":3,"output":30,"output_reasoning_tokens":5,"total":58}
+        server.address = 127.0.0.1
+        server.port = THE MODEL'S"#,
+    );
+}
+
+#[test]
+fn who_and_what_for_stands_on_both_spans() {
+    let servers = Servers::answering("Hi there");
+    let call = servers.call(&[
+        "chat",
+        "-uu1",
+        "-Ss1",
+        "-ta",
+        "-tb",
+        "-nmy run",
+        "--metadata",
+        "k=v",
+    ]);
+    let call = call.arg("--trace-version").arg("v1").arg("--public");
+    let call = call.arg("--system").arg("Be brief.");
+    call.arg("--temperature").arg("0.2").arg("Hello").run();
+    let trace = servers.trace();
+    assert_table(
+        &trace.parent,
+        &servers.model,
+        "my run SPAN_KIND_INTERNAL
+        input.value = Hello
+        langfuse.observation.type = span
+        langfuse.session.id = s1
+        langfuse.tags = [a, b]
+        langfuse.trace.metadata.k = v
+        langfuse.trace.name = my run
+        langfuse.trace.public = (bool) true
+        langfuse.user.id = u1
+        langfuse.version = v1
+        output.value = Hi there",
+    );
+    assert_table(
+        &trace.generation,
+        &servers.model,
+        r#"chat gpt-4o-mini SPAN_KIND_CLIENT
+        gen_ai.operation.name = chat
+        gen_ai.provider.name = openai
+        gen_ai.request.model = gpt-4o-mini
+        gen_ai.response.finish_reasons = [stop]
+        gen_ai.response.id = chatcmpl-1
+        gen_ai.response.model = gpt-4o-mini-2024-07-18
+        langfuse.observation.input = [{"role":"system","content":"Be brief."},{"role":"user","content":"Hello"}]
+        langfuse.observation.metadata.attempts = (int) 1
+        langfuse.observation.model.name = gpt-4o-mini-2024-07-18
+        langfuse.observation.model.parameters = {"temperature":0.2}
+        langfuse.observation.output = {"role":"assistant","content":"Hi there"}
+        langfuse.observation.type = generation
+        langfuse.observation.usage_details = {"input":20,"input_cached_tokens":3,"output":30,"output_reasoning_tokens":5,"total":58}
+        langfuse.session.id = s1
+        langfuse.tags = [a, b]
+        langfuse.trace.metadata.k = v
+        langfuse.trace.name = my run
+        langfuse.trace.public = (bool) true
+        langfuse.user.id = u1
+        langfuse.version = v1
+        server.address = 127.0.0.1
+        server.port = THE MODEL'S"#,
+    );
+}
+
+#[test]
+fn what_is_empty_is_not_sent() {
+    let servers = Servers::answering("Hi there");
+    let call = servers.call(&["chat", "Hello"]).env("LANGSPAN_TAGS", "");
+    call.env("LANGSPAN_USER", "")
+        .env("LANGSPAN_SESSION", "")
+        .env("LANGFUSE_TRACING_ENVIRONMENT", "")
+        .env("LANGFUSE_RELEASE", "")
+        .run()
+        .code(0);
+    let trace = servers.trace();
+    assert_table(
+        &trace.parent,
+        &servers.model,
+        "chat-completion SPAN_KIND_INTERNAL
+        input.value = Hello
+        langfuse.observation.type = span
+        output.value = Hi there",
+    );
+    for key in ["langfuse.environment", "langfuse.release"] {
+        assert!(!trace.resource.contains_key(key), "{:?}", trace.resource);
+    }
+}
+
+#[test]
+fn environment_and_release_stand_on_the_resource() {
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["chat", "--environment", "test", "--release", "r1", "Hello"]);
+    call.env("OTEL_SERVICE_NAME", "nightly")
+        .env("OTEL_RESOURCE_ATTRIBUTES", "team=search")
+        .run();
+    let resource: Vec<_> = servers.trace().resource.into_iter().collect();
+    let pairs = [
+        ("langfuse.environment", "test"),
+        ("langfuse.release", "r1"),
+        ("service.name", "nightly"),
+        ("team", "search"),
+    ];
+    assert_eq!(
+        resource,
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned()))
+    );
+}
+
+#[test]
+fn tools_stand_beside_the_messages_and_tool_calls_are_the_answer() {
+    let calls = json!([{"id": "c1", "type": "function", "function": {"name": "clock", "arguments": "{\"zone\":\"UTC\"}"}}]);
+    let message = json!({"role": "assistant", "content": null, "tool_calls": calls, "extra": [1]});
+    let servers = Servers::replying(Reply::json(200, &answer(&message, "tool_calls")));
+    let tools = r#"[{"type":"function","function":{"name":"clock","parameters":{}}}]"#;
+    let call = servers.call(&["chat", "-p", &format!("tools:={tools}"), "Time?"]);
+    call.run().code(0);
+    let Trace {
+        parent, generation, ..
+    } = servers.trace();
+    assert_eq!(attribute_json(&parent, "output.value"), calls);
+    let input = attribute(&generation, "langfuse.observation.input").unwrap();
+    assert_eq!(
+        input,
+        format!(r#"{{"tools":{tools},"messages":[{{"role":"user","content":"Time?"}}]}}"#)
+    );
+    let output = attribute(&generation, "langfuse.observation.output").unwrap();
+    assert_eq!(output, message.to_string());
+    assert_eq!(
+        attribute(&generation, "gen_ai.response.finish_reasons").unwrap(),
+        "[tool_calls]"
+    );
+}
+
+#[test]
+fn several_choices_are_an_array_of_messages() {
+    let mut body = completion("one");
+    body["choices"].as_array_mut().unwrap().push(json!(
+        {"index": 1, "message": {"role": "assistant", "content": "two"}, "finish_reason": "length"}
+    ));
+    let servers = Servers::replying(Reply::json(200, &body));
+    servers.call(&["chat", "-p", "n:=2", "Hello"]).run().code(0);
+    let generation = servers.trace().generation;
+    assert_eq!(
+        attribute_json(&generation, "langfuse.observation.output"),
+        json!([{"role": "assistant", "content": "one"}, {"role": "assistant", "content": "two"}])
+    );
+    assert_eq!(
+        attribute_json(&generation, "langfuse.observation.model.parameters"),
+        json!({"n": 2})
+    );
+    assert_eq!(
+        attribute(&generation, "gen_ai.response.finish_reasons").unwrap(),
+        "[stop, length]"
+    );
+}
+
+#[test]
+fn a_refusal_is_kept_as_it_was_received() {
+    let message = json!({"role": "assistant", "content": null, "refusal": "I cannot."});
+    let servers = Servers::replying(Reply::json(200, &answer(&message, "stop")));
+    servers.call(&["chat", "Hello"]).run().code(0);
+    let generation = servers.trace().generation;
+    assert_eq!(
+        attribute_json(&generation, "langfuse.observation.output"),
+        message
+    );
+}
+
+#[test]
+fn a_failed_call_is_a_trace_with_error_and_explicit_zeros() {
+    let servers = Servers::replying(Reply::json(
+        400,
+        &json!({"error": {"message": "no such field: foo", "type": "invalid_request_error", "param": null, "code": null}}),
+    ));
+    let call = servers.call(&["chat", "-u", "u1", "Hello"]);
+    call.run().code(4);
+    let trace = servers.trace();
+    for span in trace.spans() {
+        let status = span.status.as_ref().unwrap();
+        assert_eq!(status.code(), StatusCode::Error);
+        assert!(status.message.contains("no such field: foo"), "{status:?}");
+    }
+    assert_table(
+        &trace.parent,
+        &servers.model,
+        "chat-completion SPAN_KIND_INTERNAL
+        input.value = Hello
+        langfuse.observation.type = span
+        langfuse.user.id = u1",
+    );
+    assert_table(
+        &trace.generation,
+        &servers.model,
+        r#"chat gpt-4o-mini SPAN_KIND_CLIENT
+        gen_ai.operation.name = chat
+        gen_ai.provider.name = openai
+        gen_ai.request.model = gpt-4o-mini
+        langfuse.observation.input = [{"role":"user","content":"Hello"}]
+        langfuse.observation.metadata.attempts = (int) 1
+        langfuse.observation.model.name = gpt-4o-mini
+        langfuse.observation.type = generation
+        langfuse.observation.usage_details = {"input":0,"output":0,"total":0}
+        langfuse.user.id = u1
+        server.address = 127.0.0.1
+        server.port = THE MODEL'S"#,
+    );
+}
+
+#[test]
+fn a_call_that_went_well_has_no_status() {
+    let servers = Servers::answering("hi");
+    servers.call(&["chat", "Hello"]).run();
+    for span in servers.trace().spans() {
+        let code = span.status.as_ref().map_or(StatusCode::Unset, Status::code);
+        assert_eq!(code, StatusCode::Unset);
+    }
+}
+
+/// What [`completion`] answers, in pieces.
+fn streamed_answer() -> Reply {
+    let chunk = |delta: &str, rest: &str| {
+        format!(
+            r#"{{"id":"chatcmpl-1","object":"chat.completion.chunk","model":"gpt-4o-mini-2024-07-18","choices":[{{"index":0,"delta":{delta},{rest}}}],"usage":null}}"#
+        )
+    };
+    let usage = completion("")["usage"].to_string();
+    Reply::events(&[
+        &chunk(
+            r#"{"role":"assistant","content":""}"#,
+            r#""finish_reason":null"#,
+        ),
+        &chunk(r#"{"content":"Hi "}"#, r#""finish_reason":null"#),
+        &chunk(r#"{"content":"there"}"#, r#""finish_reason":null"#),
+        &chunk("{}", r#""finish_reason":"stop""#),
+        &format!(
+            r#"{{"id":"chatcmpl-1","model":"gpt-4o-mini-2024-07-18","choices":[],"usage":{usage}}}"#
+        ),
+        "[DONE]",
+    ])
+}
+
+#[test]
+fn a_streamed_answer_gives_the_same_generation_and_its_first_moment() {
+    let servers = Servers::replying(streamed_answer());
+    servers
+        .call(&["chat", "--stream", "Hello"])
+        .run()
+        .code(0)
+        .stdout("Hi there\n");
+    let trace = servers.trace();
+    assert_eq!(
+        attribute(&trace.parent, "output.value").unwrap(),
+        "Hi there"
+    );
+    let mut generation = trace.generation;
+    // Whether `stream` is a model parameter is not promised.
+    generation
+        .attributes
+        .retain(|pair| pair.key != "langfuse.observation.model.parameters");
+    assert_table(
+        &generation,
+        &servers.model,
+        r#"chat gpt-4o-mini SPAN_KIND_CLIENT
+        gen_ai.operation.name = chat
+        gen_ai.provider.name = openai
+        gen_ai.request.model = gpt-4o-mini
+        gen_ai.response.finish_reasons = [stop]
+        gen_ai.response.id = chatcmpl-1
+        gen_ai.response.model = gpt-4o-mini-2024-07-18
+        langfuse.observation.completion_start_time = A TIME
+        langfuse.observation.input = [{"role":"user","content":"Hello"}]
+        langfuse.observation.metadata.attempts = (int) 1
+        langfuse.observation.model.name = gpt-4o-mini-2024-07-18
+        langfuse.observation.output = {"role":"assistant","content":"Hi there"}
+        langfuse.observation.type = generation
+        langfuse.observation.usage_details = {"input":20,"input_cached_tokens":3,"output":30,"output_reasoning_tokens":5,"total":58}
+        server.address = 127.0.0.1
+        server.port = THE MODEL'S"#,
+    );
+    let start = attribute(&generation, COMPLETION_START).unwrap();
+    let start: jiff::Timestamp = start.trim_matches('"').parse().unwrap();
+    let start = u64::try_from(start.as_nanosecond()).unwrap();
+    // Langfuse keeps milliseconds; whether more is sent is not promised.
+    assert!(
+        start / 1_000_000 >= generation.start_time_unix_nano / 1_000_000
+            && start <= generation.end_time_unix_nano,
+        "{start} lies outside of {generation:?}"
+    );
+}
+
+#[test]
+fn streamed_tool_calls_are_put_together() {
+    let chunk = |delta: &str| format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#);
+    let servers = Servers::replying(Reply::events(&[
+        &chunk(
+            r#"{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"c1","type":"function","function":{"name":"clock","arguments":""}}]}"#,
+        ),
+        &chunk(r#"{"tool_calls":[{"index":0,"function":{"arguments":"{\"zone\":"}}]}"#),
+        &chunk(
+            r#"{"tool_calls":[{"index":1,"id":"c2","type":"function","function":{"name":"date","arguments":"{}"}}]}"#,
+        ),
+        &chunk(r#"{"tool_calls":[{"index":0,"function":{"arguments":"\"UTC\"}"}}]}"#),
+        r#"{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
+        "[DONE]",
+    ]));
+    servers.call(&["chat", "--stream", "Time?"]).run().code(0);
+    let output = attribute_json(&servers.trace().generation, "langfuse.observation.output");
+    assert_eq!(output["role"], "assistant");
+    let calls: Vec<_> = output["tool_calls"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| {
+            (
+                &call["id"],
+                &call["function"]["name"],
+                &call["function"]["arguments"],
+            )
+        })
+        .collect();
+    assert_eq!(
+        calls,
+        [
+            (&json!("c1"), &json!("clock"), &json!("{\"zone\":\"UTC\"}")),
+            (&json!("c2"), &json!("date"), &json!("{}"))
+        ]
+    );
+}
+
+#[test]
+fn usage_is_split_into_exclusive_buckets_without_zeros() {
+    let cases = [
+        (
+            json!({"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}),
+            json!({"input": 7, "output": 2, "total": 9}),
+        ),
+        (
+            json!({"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7,
+                   "prompt_tokens_details": null, "completion_tokens_details": {"reasoning_tokens": null}}),
+            json!({"input": 7, "total": 7}),
+        ),
+        (
+            json!({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12,
+                   "prompt_tokens_details": {"cached_tokens": 7}, "completion_tokens_details": {"reasoning_tokens": 5}}),
+            json!({"input_cached_tokens": 7, "output_reasoning_tokens": 5, "total": 12}),
+        ),
+    ];
+    for (usage, expected) in cases {
+        let mut body = completion("hi");
+        body["usage"] = usage;
+        let servers = Servers::replying(Reply::json(200, &body));
+        servers.call(&["chat", "Hello"]).run().code(0);
+        let generation = servers.trace().generation;
+        assert_eq!(
+            attribute_json(&generation, "langfuse.observation.usage_details"),
+            expected
+        );
+    }
+}
+
+#[test]
+fn audio_tokens_have_buckets_of_their_own() {
+    let mut body = completion("hi");
+    body["usage"] = json!({"prompt_tokens": 30, "completion_tokens": 20, "total_tokens": 50,
+        "prompt_tokens_details": {"audio_tokens": 10, "text_tokens": 20},
+        "completion_tokens_details": {"audio_tokens": 5, "text_tokens": 15}});
+    let servers = Servers::replying(Reply::json(200, &body));
+    servers.call(&["chat", "Hello"]).run().code(0);
+    let generation = servers.trace().generation;
+    let usage = attribute_json(&generation, "langfuse.observation.usage_details");
+    assert_eq!(
+        (&usage["input"], &usage["output"], &usage["total"]),
+        (&json!(20), &json!(15), &json!(50))
+    );
+    let buckets: i64 = usage
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(bucket, _)| *bucket != "total")
+        .map(|(_, tokens)| tokens.as_i64().unwrap())
+        .sum();
+    assert_eq!(buckets, 50, "{usage}");
+}
+
+#[test]
+fn an_answer_without_usage_gives_no_usage() {
+    let mut body = completion("hi");
+    body.as_object_mut().unwrap().remove("usage");
+    let servers = Servers::replying(Reply::json(200, &body));
+    servers.call(&["chat", "Hello"]).run().code(0);
+    let generation = servers.trace().generation;
+    assert_eq!(
+        attribute(&generation, "langfuse.observation.usage_details"),
+        None
+    );
+}
+
+#[test]
+fn a_cost_is_sent_only_when_the_provider_states_it() {
+    let mut body = completion("hi");
+    body["usage"]["cost"] = json!(0.00125);
+    let servers = Servers::replying(Reply::json(200, &body));
+    servers.call(&["chat", "Hello"]).run().code(0);
+    let generation = servers.trace().generation;
+    assert_eq!(
+        attribute_json(&generation, "langfuse.observation.cost_details"),
+        json!({"total": 0.00125})
+    );
+}
+
+#[test]
+fn the_service_tier_of_the_answer_is_a_model_parameter() {
+    let mut body = completion("hi");
+    body["service_tier"] = "priority".into();
+    let servers = Servers::replying(Reply::json(200, &body));
+    servers
+        .call(&["chat", "-p", "service_tier=auto", "-p", "seed:=7", "Hello"])
+        .run();
+    let generation = servers.trace().generation;
+    assert_eq!(
+        attribute_json(&generation, "langfuse.observation.model.parameters"),
+        json!({"service_tier": "priority", "seed": 7})
+    );
+}
+
+#[test]
+fn the_parents_input_is_the_last_user_messages_text() {
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["replay", "body.json"]);
+    let body = json!({"model": "m", "messages": [
+        {"role": "user", "content": "earlier"},
+        {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "image_url", "image_url": {"url": "http://127.0.0.1/i.png"}}, {"type": "text", "text": "two"}]},
+        {"role": "assistant", "content": "so far"},
+    ]});
+    call.file("body.json", body.to_string());
+    call.run().code(0);
+    let trace = servers.trace();
+    assert_eq!(attribute(&trace.parent, "input.value").unwrap(), "one\ntwo");
+    assert_eq!(
+        attribute_json(&trace.generation, "langfuse.observation.input"),
+        body["messages"]
+    );
+    assert_eq!(trace.generation.name, "chat m");
+}
+
+#[test]
+fn a_model_that_does_not_name_itself_is_the_asked_one() {
+    let servers = Servers::replying(Reply::json(
+        200,
+        &json!({"choices": [{"message": {"role": "assistant", "content": "hi"}}]}),
+    ));
+    servers
+        .call(&["chat", "-m", "llama", "Hello"])
+        .run()
+        .code(0);
+    assert_table(
+        &servers.trace().generation,
+        &servers.model,
+        r#"chat llama SPAN_KIND_CLIENT
+        gen_ai.operation.name = chat
+        gen_ai.provider.name = openai
+        gen_ai.request.model = llama
+        langfuse.observation.input = [{"role":"user","content":"Hello"}]
+        langfuse.observation.metadata.attempts = (int) 1
+        langfuse.observation.model.name = llama
+        langfuse.observation.output = {"role":"assistant","content":"hi"}
+        langfuse.observation.type = generation
+        server.address = 127.0.0.1
+        server.port = THE MODEL'S"#,
+    );
+}
+
+#[test]
+fn metadata_may_hold_anything_and_a_key_counts_once() {
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["chat", "--metadata", "k=first", "--metadata", "k=last"]);
+    let call = call.arg("--metadata").arg("a.b==x, \"y\"\n=z");
+    call.arg("--metadata").arg("empty=").arg("Hello").run();
+    for span in servers.trace().spans() {
+        let value = |key: &str| attribute(span, &format!("langfuse.trace.metadata.{key}"));
+        assert_eq!(value("k").unwrap(), "last");
+        assert_eq!(value("a.b").unwrap(), "=x, \"y\"\n=z");
+        assert_eq!(value("empty").unwrap(), "");
+    }
+}
+
+#[test]
+fn langfuse_does_not_get_the_messages_twice() {
+    let servers = Servers::answering("hi");
+    servers.call(&["chat", "-uu1", "-Ss1", "Hello"]).run();
+    for span in servers.trace().spans() {
+        for (key, _) in attributes(&span.attributes) {
+            let is_plain = ["user.id", "session.id"].contains(&key.as_str())
+                || key.starts_with("gen_ai.usage.")
+                || key.ends_with(".messages");
+            assert!(!is_plain, "{key} is for plain backends");
+        }
+    }
+}
+
+#[test]
+fn the_parent_has_neither_model_nor_usage() {
+    let servers = Servers::answering("hi");
+    servers.call(&["chat", "Hello"]).run();
+    let parent = servers.trace().parent;
+    assert_eq!(parent.kind(), SpanKind::Internal);
+    for (key, _) in attributes(&parent.attributes) {
+        assert!(!key.contains("model") && !key.contains("usage"), "{key}");
+    }
+}
