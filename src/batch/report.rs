@@ -222,7 +222,7 @@ impl RunReport<'_> {
         let count = counted(traces.spooled, "trace");
         let message = format!("{count} of the earlier run {are} still in the outbox{place}");
         Failure::new(Kind::Delivery, message)
-            .hint("to send them, use langspan resend, or")
+            .hint("to send them: langspan resend; or resume the run")
             .command(self.resume_command(&[]))
     }
 

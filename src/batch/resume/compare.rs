@@ -80,7 +80,7 @@ impl Comparison {
         }
         if found < previous.answered.len() {
             let missing = counted(previous.answered.len() - found, "answered line");
-            let message = format!("{missing} missing from {}", input.name);
+            let message = format!("{} lacks {missing}", input.name);
             return Err(Failure::input(message).hint(CHANGED));
         }
         Ok(comparison)

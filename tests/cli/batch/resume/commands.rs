@@ -147,7 +147,7 @@ fn the_command_that_is_printed_after_failures_redoes_them() {
     let call = batch(&prompts(3), &model, &langfuse, &["--out", OUT]);
     let ended = call.run();
     ended.code(8);
-    let command = named(&ended, "then: ");
+    let command = named(&ended, "to retry them: ");
     shell(&call, &command, model.url(), langfuse.url()).code(0);
     assert_answered(&call.home().join(OUT), 3);
 }
