@@ -1,13 +1,15 @@
-//! The type of a file's content: told by its first bytes, then by the suffix of its name.
+//! The media type of a file: by its first bytes, then by the suffix of its name.
+//!
+//! Knows the types that models accept. Nothing here reads files.
 
 use std::path::Path;
 
-/// What nothing is known of.
+/// The type of unrecognised content.
 pub const UNKNOWN: &str = "application/octet-stream";
 const ZIP: &str = "application/zip";
 
-/// How the bytes of a type begin: where the mark stands, the mark, the type.
-const MARKS: &[(usize, &[u8], &str)] = &[
+/// Signatures: their offset, their bytes, the type.
+const SIGNATURES: &[(usize, &[u8], &str)] = &[
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
     (0, b"\xff\xd8\xff", "image/jpeg"),
     (0, b"GIF87a", "image/gif"),
@@ -35,7 +37,7 @@ const MARKS: &[(usize, &[u8], &str)] = &[
     (0, b"{\\rtf", "application/rtf"),
 ];
 
-/// The types of names, where the bytes do not tell, or only tell that they are packed.
+/// Types by file-name suffix, for content without a signature of its own.
 const SUFFIXES: &[(&str, &str)] = &[
     ("png", "image/png"),
     ("jpg", "image/jpeg"),
@@ -77,10 +79,13 @@ const SUFFIXES: &[(&str, &str)] = &[
     ("parquet", "application/vnd.apache.parquet"),
 ];
 
-/// The type that the bytes themselves show.
+/// The type by the signature of the bytes.
 pub fn of_bytes(bytes: &[u8]) -> Option<&'static str> {
-    let begins =
-        |at: usize, mark: &[u8]| bytes.get(at..).is_some_and(|bytes| bytes.starts_with(mark));
+    let begins = |at: usize, signature: &[u8]| {
+        bytes
+            .get(at..)
+            .is_some_and(|bytes| bytes.starts_with(signature))
+    };
     if begins(0, b"RIFF") {
         return match bytes.get(8..12) {
             Some(b"WEBP") => Some("image/webp"),
@@ -88,14 +93,14 @@ pub fn of_bytes(bytes: &[u8]) -> Option<&'static str> {
             _ => None,
         };
     }
-    MARKS
+    SIGNATURES
         .iter()
-        .find(|(at, mark, _)| begins(*at, mark))
+        .find(|(at, signature, _)| begins(*at, signature))
         .map(|(_, _, content_type)| *content_type)
 }
 
-/// The type of a file: what its bytes show, else what its name says. Packed documents all begin alike, so that the
-/// name decides between them.
+/// The type of a file: by its signature, else by its name. Container formats share a signature, so for them the name
+/// decides.
 pub fn of_file(path: &Path, bytes: &[u8]) -> Option<&'static str> {
     let is_container = |found: &str| matches!(found, ZIP | "application/msword");
     match of_bytes(bytes) {
@@ -131,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_documents_are_told_apart_by_their_names() {
+    fn containers_are_distinguished_by_name() {
         let word = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
         assert_eq!(of("a.docx", b"PK\x03\x04"), Some(word));
         assert_eq!(of("a.bin", b"PK\x03\x04"), Some("application/zip"));

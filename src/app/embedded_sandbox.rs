@@ -1,5 +1,4 @@
-//! The sandbox's place on this machine: the port that it listens on and the folder of its traces, whether it has a
-//! process of its own or runs inside a call.
+//! The sandbox's port and folder on this machine, for a sandbox with a process of its own and for one inside a call.
 
 use std::fs::DirBuilder;
 use std::net::Ipv4Addr;
@@ -16,7 +15,7 @@ use crate::settings::{self, Sources};
 /// Starts a sandbox inside this process; returns its port.
 ///
 /// # Errors
-/// When there is no place for its traces.
+/// If its traces cannot be stored.
 pub async fn start(sources: &Sources) -> Result<u16, Failure> {
     let config = Config {
         model_delay: Duration::ZERO,
@@ -26,21 +25,19 @@ pub async fn start(sources: &Sources) -> Result<u16, Failure> {
     };
     let listener = listen(0).await?;
     let port = listener.local_addr().map_err(anyhow::Error::from)?.port();
-    // It ends with the runtime; while it runs, its requests show what goes wrong.
+    // It ends with the runtime. If it fails, requests to it fail, which is reported there.
     tokio::spawn(sandbox::serve(listener, config));
     Ok(port)
 }
 
-/// The folder of the sandbox's traces, made if it is not there.
+/// The folder of the sandbox's traces, created if it does not exist.
 ///
 /// # Errors
-/// When neither `XDG_STATE_HOME` nor `HOME` is set, or nothing can be written there.
+/// If neither `XDG_STATE_HOME` nor `HOME` is set, or the folder cannot be written.
 pub fn store(sources: &Sources) -> Result<PathBuf, Failure> {
     let state = settings::state_dir(sources).map_err(|error| {
-        Failure::config(format!(
-            "there is no place for the sandbox's traces: {error}"
-        ))
-        .hint("set XDG_STATE_HOME to a folder")
+        Failure::config(format!("no folder for the sandbox's traces: {error}"))
+            .hint("set XDG_STATE_HOME to a folder")
     })?;
     let store = state.join("sandbox");
     let probed = DirBuilder::new()
@@ -51,9 +48,9 @@ pub fn store(sources: &Sources) -> Result<PathBuf, Failure> {
     probed.map_err(|error| {
         let dir = store.display();
         Failure::file(format!(
-            "the sandbox's traces cannot be kept in {dir}: {error}"
+            "cannot store the sandbox's traces in {dir}: {error}"
         ))
-        .hint("set XDG_STATE_HOME to a folder that can be written")
+        .hint("set XDG_STATE_HOME to a writable folder")
     })?;
     Ok(store)
 }
@@ -61,7 +58,7 @@ pub fn store(sources: &Sources) -> Result<PathBuf, Failure> {
 /// Listens on loopback only.
 ///
 /// # Errors
-/// When the port is taken.
+/// If the port is in use.
 pub async fn listen(port: u16) -> Result<TcpListener, Failure> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
@@ -70,6 +67,6 @@ pub async fn listen(port: u16) -> Result<TcpListener, Failure> {
                 Kind::Internal,
                 format!("the sandbox cannot listen on 127.0.0.1:{port}: {error}"),
             )
-            .hint("is one running already? --port N takes another port")
+            .hint("is a sandbox running already? --port N uses another port")
         })
 }

@@ -10,15 +10,15 @@ use crate::settings::Sources;
 /// The environment, and the variables of the env file where one was named.
 ///
 /// # Errors
-/// When the file cannot be read or an entry is malformed.
+/// When a variable is not UTF-8, or the file cannot be read or has a malformed entry.
 pub fn sources(env_file: Option<&Path>) -> Result<Sources, Failure> {
     let Some(path) = env_file else {
-        return Ok(Sources::default());
+        return Sources::of_environment();
     };
-    let text = fs::read_to_string(path).map_err(|error| {
+    let content = fs::read(path).map_err(|error| {
         Failure::unreadable(path.display(), &error).hint("check the path of --env-file")
     })?;
-    Sources::with_env_file(path, &text)
+    Sources::with_env_file(path, &content)
 }
 
 /// Adds to a failure of the settings that a `.env` in this folder was not read, which may hold what is missing.

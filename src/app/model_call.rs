@@ -1,4 +1,6 @@
-//! One model call, as far as it came: what `chat`, `replay` and `check --with-model` trace.
+//! One model call that fills an exchange, complete or not.
+//!
+//! Building the request and delivering the trace are done elsewhere.
 
 use jiff::Timestamp;
 
@@ -10,7 +12,7 @@ use crate::trace::exchange::Server;
 use crate::trace::ids::SpanIds;
 use crate::trace::{Exchange, ExchangeError, TraceContext};
 
-/// An exchange that has just begun.
+/// Starts an exchange.
 pub fn begin(model: &ModelSettings, request: Request, start: Timestamp) -> Exchange {
     let endpoint = &model.endpoint;
     let mut exchange = Exchange::new(request, start, start);
@@ -22,21 +24,21 @@ pub fn begin(model: &ModelSettings, request: Request, start: Timestamp) -> Excha
     exchange
 }
 
-/// Who asks.
+/// What a call needs from its run.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
     pub http: &'a reqwest::Client,
     pub model: &'a ModelSettings,
     pub console: &'a Console,
-    /// The pace of the pool that the call is one of.
-    pub pace: Option<&'a RateLimiter>,
+    /// Shared by the calls of a pool.
+    pub rate_limiter: Option<&'a RateLimiter>,
 }
 
-/// Asks the model and completes `exchange`; `context` is passed on to it when the call is traced. `interrupt`
-/// ends the call; `progress` tells what happened on the way.
+/// Calls the model and completes `exchange`. The model endpoint gets `context` in `traceparent`, if the call is traced.
+/// `interrupt` ends the call; `progress` is updated along the way.
 ///
 /// # Errors
-/// When there is no whole answer; the exchange then holds what there is.
+/// If there is no complete response. The exchange then has the part received.
 pub async fn complete(
     exchange: &mut Exchange,
     context: Option<&TraceContext>,
@@ -54,26 +56,26 @@ pub async fn complete(
         retries: caller.model.retries,
         timeout: caller.model.timeout,
         console: caller.console,
-        pace: caller.pace,
+        rate_limiter: caller.rate_limiter,
     };
-    let ended = tokio::select! {
-        ended = client.complete(&exchange.request, traceparent.as_deref(), sink, progress) => Ok(ended),
+    let result = tokio::select! {
+        result = client.complete(&exchange.request, traceparent.as_deref(), sink, progress) => Ok(result),
         signal = interrupt => Err(signal),
     };
     exchange.end = Timestamp::now().max(exchange.start);
     exchange.attempts = Some(progress.attempts);
     exchange.retried = std::mem::take(&mut progress.retried);
     exchange.completion_start = progress.first_token;
-    let failure = match ended {
-        Ok(Ok(answer)) => {
-            exchange.set_response(answer.body, answer.completion);
-            exchange.status = Some(answer.status);
-            exchange.cost = answer.cost;
+    let failure = match result {
+        Ok(Ok(response)) => {
+            exchange.set_response(response.body, response.completion);
+            exchange.status = Some(response.status);
+            exchange.cost = response.cost;
             return Ok(());
         }
         Ok(Err(error)) => Failure::from(error),
         Err(signal) => Failure::new(Kind::Interrupted(signal), "interrupted")
-            .hint("what was received is in the trace"),
+            .hint("the part received is in the trace"),
     };
     if let Some(partial) = progress.take_partial() {
         exchange.set_response(partial.to_string(), Completion::from_body(partial));

@@ -12,6 +12,7 @@ use crate::app::project_lookup::ProjectLookup;
 use crate::app::record_file::RecordFile;
 use crate::app::setup::Setup;
 use crate::app::signals::SignalListener;
+use crate::app::span_maker::SpanMaker;
 use crate::app::uploads::Upload;
 use crate::cli;
 use crate::console::Console;
@@ -20,8 +21,8 @@ use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::model::{Progress, Request};
 use crate::output::Printer;
 use crate::output::dry_run::DryRun;
-use crate::settings::{CommandDefaults, Settings, Sources, Tracing};
-use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
+use crate::settings::{CommandDefaults, Settings, Sources};
+use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
 
 /// A run of `chat` or `replay`.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ impl Run {
             http: &self.clients.http,
             model: &self.settings.model,
             console: &self.console,
-            pace: None,
+            rate_limiter: None,
         };
         let interrupt = SignalListener::listen_once(&mut self.interrupt)?;
         let is_traced = is_sampled && self.clients.exporter.is_some();
@@ -173,12 +174,11 @@ impl Run {
         context: &TraceContext,
     ) {
         let planned = self.clients.uploads.planned(exchange);
-        let filtered = self.settings.privacy.filter(&planned, trace);
-        let spans = spans::spans(&filtered.exchange, &filtered.trace, context, self.dialect());
-        let endpoint = match &self.settings.tracing {
-            Tracing::On(destination) => Some(destination.target.url.to_string()),
-            _ => None,
-        };
+        let maker = SpanMaker::new(&self.settings);
+        let filtered = maker.filter(&planned, trace);
+        let spans = maker.spans(&filtered, context);
+        let destination = self.settings.tracing.destination();
+        let endpoint = destination.map(|destination| destination.target.url.to_string());
         let request = url.map(|url| (url, &exchange.request));
         let plan = DryRun::new(
             self.command,

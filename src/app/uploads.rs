@@ -1,7 +1,7 @@
-//! Base64 content of requests and answers: uploaded beside the call that it belongs to, and out of its trace.
+//! Uploads the base64 content of requests and responses to Langfuse, and replaces it with references in the trace.
 //!
-//! One [`Uploads`] serves a whole run, and bounds how much content is decoded at a time; an [`Upload`] is the content
-//! of one body. Nothing here delays a call, and a failed upload is a warning.
+//! One [`Uploads`] serves a whole run and limits how much content is decoded at a time; an [`Upload`] is the content of
+//! one body. Uploads never delay a call, and a failed upload is only a warning.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,44 +19,44 @@ use crate::trace::ids::SpanIds;
 use crate::trace::media::{self, Slot};
 use crate::trace::{Exchange, TraceContext};
 
-/// How many contents are decoded and on their way at a time.
-const AT_ONCE: usize = 4;
+/// The number of concurrent uploads.
+const CONCURRENCY: usize = 4;
 
-/// Where the content of a run goes. Clones share the bound.
+/// The uploads of a run. Clones share the limit.
 #[derive(Clone, Debug)]
 pub struct Uploads {
-    /// None where nothing is uploaded.
+    /// `None` if nothing is uploaded.
     api: Option<Api>,
     permits: Arc<Semaphore>,
     console: Console,
 }
 
-/// The content of one body, under way.
+/// The pending upload of the content of one body.
 #[derive(Debug)]
 pub struct Upload(JoinHandle<Body>);
 
-/// A body that holds base64 content, and what becomes of it.
+/// A body with base64 content, and its uploads.
 #[derive(Debug)]
 struct Body {
     json: Arc<str>,
     slots: Vec<Slot>,
-    /// For each slot the one that holds the same content first.
+    /// For each slot, the index of the first slot with the same content.
     firsts: Vec<usize>,
-    /// What stands for the content of a first slot in the trace, or why it was not uploaded.
+    /// For each first slot, the text that replaces it, or why it was not uploaded.
     tasks: JoinSet<(usize, Result<String, String>)>,
 }
 
 impl Uploads {
-    /// With an `api` content is uploaded there, without it only left out of the traces.
+    /// With an `api`, content is uploaded there. Without one, it is only removed from traces.
     pub fn new(api: Option<Api>, console: Console) -> Self {
         Self {
             api,
-            permits: Arc::new(Semaphore::new(AT_ONCE)),
+            permits: Arc::new(Semaphore::new(CONCURRENCY)),
             console,
         }
     }
 
-    /// Whether an exchange may hold content: a search that is done in no time.
+    /// Whether an exchange may have content. A cheap search.
     pub fn may_be_in(exchange: &Exchange) -> bool {
         let mut fields = exchange.request.fields();
         let response = exchange.response.as_ref();
@@ -64,7 +64,7 @@ impl Uploads {
             || response.is_some_and(|response| media::may_be_in(response.get()))
     }
 
-    /// Begins with the content of a request; none when it holds none.
+    /// Starts to upload the content of a request; `None` if it has none.
     pub fn begin(&self, request: &Request, owner: &Owner) -> Option<Upload> {
         let is_there = request
             .fields()
@@ -72,9 +72,9 @@ impl Uploads {
         is_there.then(|| self.start(request.to_json(), owner, Field::Input))
     }
 
-    /// The exchange as it may be traced: its content is uploaded, and references stand for it. What is not there by
-    /// the deadline leaves its type and size; so does what could not be uploaded, and a warning says why. `begun` is
-    /// what was begun of the request, which begins now where it was not.
+    /// Replaces the content of an exchange with references to the uploads. Content that could not be uploaded by the
+    /// deadline becomes a placeholder with type and size, with a warning. `begun` is the upload of the request, if it
+    /// was already started.
     pub async fn traced<'a>(
         &self,
         exchange: &'a Exchange,
@@ -83,7 +83,8 @@ impl Uploads {
         deadline: Instant,
     ) -> Cow<'a, Exchange> {
         let request = begun.or_else(|| self.begin(&exchange.request, owner));
-        let answer = answer_with_media(exchange).map(|json| self.start(json, owner, Field::Output));
+        let answer =
+            response_with_media(exchange).map(|json| self.start(json, owner, Field::Output));
         let mut failures = Failures::default();
         let request = match request {
             Some(upload) => upload.finish(deadline, &mut failures).await,
@@ -93,25 +94,25 @@ impl Uploads {
             Some(upload) => upload.finish(deadline, &mut failures).await,
             None => None,
         };
-        failures.say(&self.console);
+        failures.warn(&self.console);
         if failures.is_broken {
             return outlined(exchange);
         }
         with_texts(exchange, request.as_deref(), answer.as_deref())
     }
 
-    /// The exchange as it would be traced if everything went well; nothing is uploaded.
+    /// The exchange as if all uploads had succeeded. Nothing is uploaded.
     pub fn planned<'a>(&self, exchange: &'a Exchange) -> Cow<'a, Exchange> {
         rewritten(exchange, |json, slot| match media::read(json, slot) {
             Ok(media) if self.api.is_some() && !media.bytes.is_empty() => media.reference(),
             Ok(media) => media.placeholder(),
-            Err(outline) => outline,
+            Err(placeholder) => placeholder,
         })
     }
 
     fn start(&self, json: String, owner: &Owner, field: Field) -> Upload {
         let (uploads, owner) = (self.clone(), owner.clone());
-        // On a thread of its own: megabytes are searched while the call is on its way.
+        // On a thread of its own, so that a search of megabytes does not delay the call.
         Upload(spawn_blocking(move || uploads.body(json, &owner, field)))
     }
 
@@ -141,7 +142,7 @@ impl Uploads {
     }
 }
 
-/// The observation that an exchange becomes.
+/// The observation of an exchange, to which uploads belong.
 pub fn owner(context: &TraceContext, exchange: &Exchange) -> Owner {
     let ids = SpanIds::derive(context.trace_id, exchange.start.as_nanosecond());
     Owner {
@@ -150,12 +151,12 @@ pub fn owner(context: &TraceContext, exchange: &Exchange) -> Owner {
     }
 }
 
-/// The exchange with type and size in the place of its content.
+/// Replaces the content of an exchange with placeholders.
 pub fn outlined(exchange: &Exchange) -> Cow<'_, Exchange> {
     rewritten(exchange, media::placeholder)
 }
 
-/// What stands for the content of a slot once it is uploaded; an error says why it is not.
+/// Uploads the content of a slot. Returns the text that replaces it, or why it was not uploaded.
 async fn upload(
     api: &Api,
     json: Arc<str>,
@@ -167,7 +168,7 @@ async fn upload(
     let media = match read {
         Ok(Ok(media)) if media.bytes.is_empty() => return Ok(media.placeholder()),
         Ok(Ok(media)) => media,
-        Ok(Err(outline)) => return Ok(outline),
+        Ok(Err(placeholder)) => return Ok(placeholder),
         Err(_) => return Err("it could not be decoded".to_owned()),
     };
     let content_type = media.content_type.clone();
@@ -178,7 +179,7 @@ async fn upload(
 }
 
 impl Upload {
-    /// The body with a text in the place of each content; none when it turned out to hold none.
+    /// The body with its content replaced; `None` if it has none.
     async fn finish(self, deadline: Instant, failures: &mut Failures) -> Option<String> {
         let Ok(mut body) = self.0.await else {
             failures.is_broken = true;
@@ -193,7 +194,7 @@ impl Upload {
                     texts.insert(index, text);
                 }
                 Ok((_, Err(why))) => failures.add(1, &why),
-                Err(_) => failures.add(1, "the upload was lost"),
+                Err(_) => failures.add(1, "the upload ended unexpectedly"),
             }
         }
         failures.add(pending, "the upload took longer than --export-timeout");
@@ -213,12 +214,12 @@ impl Upload {
     }
 }
 
-/// What could not be uploaded.
+/// The uploads that failed.
 #[derive(Debug, Default)]
 struct Failures {
     count: usize,
     first: Option<String>,
-    /// It is not known what content there is.
+    /// Whether the search for content failed.
     is_broken: bool,
 }
 
@@ -230,27 +231,27 @@ impl Failures {
         }
     }
 
-    fn say(&self, console: &Console) {
+    fn warn(&self, console: &Console) {
         if let Some(why) = &self.first {
             let what = match self.count {
                 1 => "an image or file was".to_owned(),
                 count => format!("{count} images or files were"),
             };
             console.warn(&format!(
-                "{what} not uploaded, the trace holds type and size instead: {why}"
+                "{what} not uploaded; the trace has type and size instead: {why}"
             ));
         }
     }
 }
 
-/// For each slot the first one with the same text.
+/// For each slot, the index of the first one with the same text.
 fn firsts(json: &str, slots: &[Slot]) -> Vec<usize> {
     let mut known: HashMap<&str, usize> = HashMap::new();
     let mut first = |(index, slot): (usize, &Slot)| *known.entry(slot.text(json)).or_insert(index);
     slots.iter().enumerate().map(&mut first).collect()
 }
 
-/// The exchange with what `text` says in the place of each content.
+/// Replaces each slot of an exchange with the result of `text`.
 fn rewritten(exchange: &Exchange, text: impl Fn(&str, &Slot) -> String) -> Cow<'_, Exchange> {
     let rewrite = |json: String| {
         let slots = media::find(&json);
@@ -264,12 +265,12 @@ fn rewritten(exchange: &Exchange, text: impl Fn(&str, &Slot) -> String) -> Cow<'
     let request = is_asked
         .then(|| exchange.request.to_json())
         .and_then(rewrite);
-    let answer = answer_with_media(exchange).and_then(rewrite);
+    let answer = response_with_media(exchange).and_then(rewrite);
     with_texts(exchange, request.as_deref(), answer.as_deref())
 }
 
-/// The answer as JSON, when it may hold content.
-fn answer_with_media(exchange: &Exchange) -> Option<String> {
+/// The response, if it may have content.
+fn response_with_media(exchange: &Exchange) -> Option<String> {
     let response = exchange.response.as_ref()?.get();
     media::may_be_in(response).then(|| response.to_owned())
 }
@@ -283,7 +284,7 @@ fn with_texts<'a>(
         return Cow::Borrowed(exchange);
     }
     let mut rewritten = exchange.clone();
-    // Both were JSON before, and strings have taken the place of strings.
+    // Both are still JSON, since only strings were replaced with strings.
     if let Some(request) = request.and_then(|json| serde_json::from_str(json).ok()) {
         rewritten.request = request;
     }

@@ -5,50 +5,67 @@
 //! answer. Langfuse is asked before anything is sent, since a second copy of a trace doubles its cost.
 
 use crate::app::redeliver::Redelivery;
+use crate::app::setup::Setup;
+use crate::batch::input::Input;
+use crate::batch::plan::Plan;
 use crate::batch::pool::trace_sender::TraceSender;
 use crate::batch::redeliver_failed::redeliver_failed;
 use crate::batch::resume::acks::Ack;
-use crate::batch::{Batch, stats::TraceStats};
+use crate::batch::resume::compare::Comparison;
+use crate::batch::stats::TraceStats;
+use crate::console::Console;
 use crate::delivery::Outbox;
 use crate::failure::{Failure, Kind};
 use crate::settings::OutboxPlace;
 
-/// Catches up with the earlier run of `batch`.
-///
-/// # Errors
-/// When a file of the run cannot be read or written.
-pub async fn run(batch: &mut Batch<'_>) -> Result<(), Failure> {
-    let clients = &batch.setup.clients;
-    let traces = &mut batch.traces;
-    traces.state.forget_unwritten()?;
-    let outbox = open_outbox(batch.setup.settings.delivery.outbox.as_ref());
-    if let Some(outbox) = &outbox {
-        traces.state.find_entries(outbox);
-    }
-    let console = batch.console;
-    batch
-        .comparison
-        .find_arrived(&mut traces.state, clients.api.as_ref(), console)
-        .await;
-    let destination = batch.setup.settings.tracing.destination();
-    if let (Some(wire), Some(destination)) = (&clients.wire, destination) {
-        let redelivery = Redelivery {
-            wire,
-            destination,
-            budget: batch.setup.settings.delivery.export_timeout,
-            console,
-        };
-        match &outbox {
-            Some(outbox) => deliver_entries(outbox, &redelivery, traces).await?,
-            // With --no-outbox they stay where they are.
-            None => traces.stats.spooled += traces.state.spooled(),
+/// What the catch-up works on.
+pub struct CatchUp<'b, 'a> {
+    pub plan: &'b Plan,
+    pub setup: &'b Setup,
+    pub console: &'b Console,
+    pub input: &'b Input,
+    pub comparison: &'b Comparison,
+    pub traces: &'b mut TraceSender<'a>,
+}
+
+impl<'b> CatchUp<'b, '_> {
+    /// Catches up with the earlier run.
+    ///
+    /// # Errors
+    /// When a file of the run cannot be read or written.
+    pub async fn run(self) -> Result<(), Failure> {
+        let state = &mut self.traces.state;
+        state.forget_unwritten()?;
+        let outbox = open_outbox(self.setup.settings.delivery.outbox.as_ref());
+        if let Some(outbox) = &outbox {
+            state.find_entries(outbox);
         }
+        let api = self.setup.clients.api.as_ref();
+        self.comparison.find_arrived(state, api, self.console).await;
+        match (&outbox, self.redelivery()) {
+            (Some(outbox), Some(redelivery)) => {
+                deliver_entries(outbox, &redelivery, self.traces).await?;
+            }
+            // With --no-outbox they stay where they are.
+            (None, Some(_)) => self.traces.stats.spooled += self.traces.state.spooled(),
+            (_, None) => {}
+        }
+        if let (true, Some(out)) = (self.plan.retries_errors(), self.plan.out.resumable()) {
+            redeliver_failed(self.input, self.plan, self.traces).await?;
+            self.traces.state.redo_failed(out, self.comparison.last)?;
+        }
+        Ok(())
     }
-    if let (true, Some(out)) = (batch.plan.retries_errors(), batch.plan.out.resumable()) {
-        redeliver_failed(&batch.input, batch.plan, traces).await?;
-        traces.state.redo_failed(out, batch.comparison.last)?;
+
+    /// Where entries of the outbox go; `None` when nothing can be sent.
+    fn redelivery(&self) -> Option<Redelivery<'b>> {
+        Some(Redelivery {
+            wire: self.setup.clients.wire.as_ref()?,
+            destination: self.setup.settings.tracing.destination()?,
+            budget: self.setup.settings.delivery.export_timeout,
+            console: self.console,
+        })
     }
-    Ok(())
 }
 
 fn open_outbox(place: Option<&OutboxPlace>) -> Option<Outbox> {

@@ -1,7 +1,7 @@
 //! The engine of `langspan batch`: opens a run, catches up with an earlier one, works through the lines, reports.
 //!
-//! Bottom up: `compression`, `stats`, `verify`, `links`, `resume_command` · `input` · `output` · `plan` · `resume` ·
-//! `pool` · `redeliver_failed`, `catch_up`, `summary`, `report`, `dry_run` · this file.
+//! Bottom up: `compression`, `stats`, `progress`, `summary`, `verify`, `links`, `resume_command`; then `input`, `output`,
+//! `plan`, `dry_run`, `resume`; then `pool`, `redeliver_failed`, `catch_up`, `report`; then this file.
 
 mod catch_up;
 pub mod compression;
@@ -27,6 +27,7 @@ use std::rc::Rc;
 use crate::app::record_file::RecordFile;
 use crate::app::setup::Setup;
 use crate::app::signals::SignalListener;
+use crate::batch::catch_up::CatchUp;
 use crate::batch::input::{Input, validate};
 use crate::batch::links::Links;
 use crate::batch::output::writer::Writer;
@@ -102,8 +103,16 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// When a file cannot be read or written, or at a signal.
     pub async fn catch_up(&mut self, signals: &mut SignalListener) -> Result<(), Failure> {
+        let catch_up = CatchUp {
+            plan: self.plan,
+            setup: self.setup,
+            console: self.console,
+            input: &self.input,
+            comparison: &self.comparison,
+            traces: &mut self.traces,
+        };
         tokio::select! {
-            result = catch_up::run(self) => result,
+            result = catch_up.run() => result,
             signal = signals.wait() => Err(interrupted(signal)),
         }
     }

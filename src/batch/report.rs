@@ -10,7 +10,7 @@ use crate::batch::output::target::OutputTarget;
 use crate::batch::plan::Plan;
 use crate::batch::pool::{RunResult, StopReason};
 use crate::batch::resume_command;
-use crate::batch::summary::{RunOutcome, Summary};
+use crate::batch::summary::{RunOutcome, RunSummary};
 use crate::batch::verify::CountResult;
 use crate::cli::Allowance;
 use crate::console::{self, Console, OutputFormat, counted};
@@ -80,7 +80,7 @@ impl RunReport<'_> {
         verdict
     }
 
-    fn summary(&self, verified: Option<u64>, deciding: Option<&Failure>) -> Summary {
+    fn summary(&self, verified: Option<u64>, deciding: Option<&Failure>) -> RunSummary {
         let result = &self.result;
         let outcome = RunOutcome {
             duration: result.duration,
@@ -91,7 +91,7 @@ impl RunReport<'_> {
             redactions: result.redactions,
             error: deciding.map(|failure| ErrorReport::new(failure, self.console)),
         };
-        Summary::new(&result.stats, outcome)
+        RunSummary::new(&result.stats, outcome)
     }
 
     /// Everything that went wrong before the traces are verified.
@@ -106,7 +106,7 @@ impl RunReport<'_> {
     }
 
     /// Writes the summary as JSON: to stdout with `-o json`, and to the file of `--summary`.
-    fn write(&mut self, summary: &Summary) -> Option<Failure> {
+    fn write(&mut self, summary: &RunSummary) -> Option<Failure> {
         let mut failure = None;
         if self.settings.form == OutputFormat::Json && self.plan.out != OutputTarget::Stdout {
             let mut printer = Printer::new(OutputFormat::Json);
@@ -319,7 +319,7 @@ fn traces_were(count: u64) -> String {
 }
 
 /// Replaces the content of the file by the summary.
-fn rewrite(file: &mut File, summary: &Summary) -> io::Result<()> {
+fn rewrite(file: &mut File, summary: &RunSummary) -> io::Result<()> {
     let text = serde_json::to_string(summary).map_err(io::Error::other)?;
     // Pipes and devices have no length.
     if file.metadata()?.is_file() {

@@ -12,7 +12,7 @@ use crate::output::report::{ErrorReport, SCHEMA_VERSION};
 
 /// The summary of a run.
 #[derive(Debug, Serialize)]
-pub struct Summary {
+pub struct RunSummary {
     schema_version: u32,
     ok: bool,
     command: &'static str,
@@ -78,7 +78,7 @@ pub struct RunOutcome {
     pub error: Option<ErrorReport>,
 }
 
-impl Summary {
+impl RunSummary {
     pub fn new(stats: &Stats, outcome: RunOutcome) -> Self {
         let seconds = outcome.duration.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

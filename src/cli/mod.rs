@@ -239,7 +239,7 @@ pub struct SandboxArgs {
     pub delay: u64,
     /// The Langfuse version whose API is served
     #[arg(long, value_name = "VERSION", default_value = "v4")]
-    pub langfuse: LangfuseVersion,
+    pub langfuse: LangfuseVersionArg,
     /// How long a trace stays unreadable after it was accepted, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub visible_after: u64,
@@ -249,7 +249,7 @@ pub struct SandboxArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LangfuseVersion {
+pub enum LangfuseVersionArg {
     V3,
     V4,
 }

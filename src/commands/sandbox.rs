@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use crate::app::embedded_sandbox::{listen, store};
 use crate::app::signals::SignalListener;
-use crate::cli::{self, LangfuseVersion};
+use crate::cli::{self, LangfuseVersionArg};
 use crate::console::OutputFormat;
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;
-use crate::sandbox::{self, Config};
+use crate::sandbox::{self, Config, LangfuseVersion};
 use crate::settings::Sources;
 
 /// # Errors
-/// When the port is taken, or there is no place for the traces.
+/// If the port is in use, or the traces cannot be stored.
 pub async fn run(options: &cli::SandboxArgs, sources: &Sources) -> Result<Verdict, Failure> {
     let config = Config {
         model_delay: Duration::from_millis(options.delay),
         langfuse: match options.langfuse {
-            LangfuseVersion::V3 => sandbox::LangfuseVersion::V3,
-            LangfuseVersion::V4 => sandbox::LangfuseVersion::V4,
+            LangfuseVersionArg::V3 => LangfuseVersion::V3,
+            LangfuseVersionArg::V4 => LangfuseVersion::V4,
         },
         visible_after: Duration::from_millis(options.visible_after),
         store: store(sources)?,
@@ -31,7 +31,7 @@ pub async fn run(options: &cli::SandboxArgs, sources: &Sources) -> Result<Verdic
     }
     tokio::select! {
         served = sandbox::serve(listener, config) => served.map_err(anyhow::Error::from)?,
-        // Stopped as one stops a server: that is no failure.
+        // The usual way to stop a server, so not a failure.
         _ = interrupt.wait() => {}
     }
     Ok(Verdict::default())

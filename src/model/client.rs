@@ -1,5 +1,6 @@
-//! Asks an endpoint for a completion: attempts, waits, streams. What fails is a value, since a failed call is
-//! traced as well.
+//! Calls an endpoint for a completion: attempts, waits between them, streams.
+//!
+//! A failure is a value, because a failed call is traced too.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,20 +16,20 @@ use super::endpoint::Endpoint;
 use super::failed::{FailedAttempt, ModelError, ModelErrorKind, ServerError};
 use super::rate_limiter::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
-use super::stream::{Broken, Reader};
+use super::stream::{StreamError, StreamReader};
 use crate::console::Console;
 use crate::http::read_body;
 use crate::json::lenient;
 
-/// Where an answer goes while it arrives.
+/// Receives a response while it arrives.
 pub trait Sink {
-    /// More text of the first choice of a stream.
+    /// The next piece of text of the first choice of a stream.
     fn text(&mut self, text: &str);
-    /// The provider's bytes, of a stream as they arrive.
+    /// The body's bytes as received; of a stream, piece by piece.
     fn raw(&mut self, bytes: &[u8]);
 }
 
-/// A sink for answers that nobody watches while they arrive.
+/// A sink that discards everything.
 #[derive(Debug)]
 pub struct NullSink;
 
@@ -37,68 +38,68 @@ impl Sink for NullSink {
     fn raw(&mut self, _: &[u8]) {}
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    /// The body as received; of a stream, the body that it amounts to.
+pub struct ModelResponse {
+    /// The body as received; of a stream, the equivalent unstreamed body.
     pub body: String,
     pub completion: Completion,
     /// The HTTP status.
     pub status: u16,
-    /// US dollars, when the endpoint stated them in a header.
+    /// US dollars, if the endpoint stated them in a header.
     pub cost: Option<f64>,
 }
 
-/// An attempt that was followed by another.
+/// A failed attempt that was followed by another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retried {
-    /// The HTTP status; none when there was no answer.
+pub struct RetriedAttempt {
+    /// The HTTP status; `None` if there was no response.
     pub status: Option<u16>,
-    /// How long it was waited before the next.
+    /// The wait before the next attempt.
     pub wait: Duration,
 }
 
-/// What is known of a call at any moment, so that an interrupted one can be traced too.
+/// The state of a call, kept outside of it so that an interrupted call can be traced too.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Requests made, the present one included.
+    /// Requests sent, including the current one.
     pub attempts: u32,
-    /// The attempts that were followed by another.
-    pub retried: Vec<Retried>,
+    /// The attempts that were followed by another, in order.
+    pub retried: Vec<RetriedAttempt>,
     /// When the first chunk of a streamed answer arrived.
     pub first_token: Option<Timestamp>,
-    /// What the provider calls the last request that it answered (`x-request-id`).
+    /// The provider's id of the last request that it answered (`x-request-id`).
     pub request_id: Option<String>,
-    /// The last answer that was no success.
-    refused: Option<Refusal>,
-    /// Why there is no whole answer.
-    pub fault: Option<ModelErrorKind>,
-    /// Why another attempt was not made, although it was due: the call has no outcome.
-    pub halt: Option<Stopped>,
-    stream: Reader,
-    /// The body of an answer that holds an error beside its choices.
-    faulty: Option<Value>,
+    /// The last response with an error status.
+    error_response: Option<ErrorResponse>,
+    /// Why there is no complete response.
+    pub error_kind: Option<ModelErrorKind>,
+    /// Why a due attempt was not made. The call then has no outcome.
+    pub stopped: Option<Stopped>,
+    stream: StreamReader,
+    /// The body of a response that holds an error beside its choices.
+    body_with_error: Option<Value>,
 }
 
-/// An HTTP answer that was no success.
+/// A response with an HTTP error status.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub struct ErrorResponse {
     pub status: u16,
     /// The body as received, without the credentials of the call.
     pub body: String,
 }
 
 impl Progress {
-    /// The answer that the call ended with, when that is one without success.
-    pub fn refusal(&self) -> Option<&Refusal> {
-        let is_last = self.fault.is_some_and(ModelErrorKind::is_refusal);
-        self.refused.as_ref().filter(|_| is_last)
+    /// The response that ended the call, if it has an error status.
+    pub fn error_response(&self) -> Option<&ErrorResponse> {
+        let is_last = self.error_kind.is_some_and(ModelErrorKind::is_http_error);
+        self.error_response.as_ref().filter(|_| is_last)
     }
 
-    /// What was received of an answer that is not whole, as a body.
+    /// The received part of an incomplete response, as a body.
     pub fn take_partial(&mut self) -> Option<Value> {
         let streamed = std::mem::take(&mut self.stream);
-        self.faulty
+        self.body_with_error
             .take()
             .or_else(|| streamed.has_content().then(|| streamed.into_body()))
     }
@@ -109,52 +110,52 @@ impl Progress {
 pub struct Client<'a> {
     pub http: &'a reqwest::Client,
     pub endpoint: &'a Endpoint,
-    /// Further attempts after the first.
+    /// Most further attempts after the first.
     pub retries: u32,
     /// Bounds all attempts and the whole stream.
     pub timeout: Duration,
-    /// The pace of the pool that this call is one of.
-    pub pace: Option<&'a RateLimiter>,
+    /// Shared by the calls of a pool.
+    pub rate_limiter: Option<&'a RateLimiter>,
     pub console: &'a Console,
 }
 
-/// The longest wait that a server may ask for; beyond it the call fails at once, as in the official SDK.
+/// The longest wait that a server may ask for. The call fails at once if it asks for more, as in the official SDK.
 const LONGEST_WAIT: Duration = Duration::from_mins(2);
-/// The most that is read of an answer.
+/// The size limit of a response.
 const MOST_BYTES: usize = 256 << 20;
-/// How long the end of a response is waited for once the stream in it has said its last.
-const FAREWELL: Duration = Duration::from_millis(250);
+/// How long to wait for the end of a response after the last event of its stream.
+const END_WAIT: Duration = Duration::from_millis(250);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 
 impl Client<'_> {
-    /// Asks for a completion of `request`. `progress` tells afterwards what happened on the way.
+    /// Requests a completion. `progress` is updated along the way.
     ///
     /// # Errors
-    /// When no attempt brought a whole answer.
+    /// If no attempt brought a complete response.
     pub async fn complete(
         &self,
         request: &Request,
         traceparent: Option<&str>,
         sink: &mut dyn Sink,
         progress: &mut Progress,
-    ) -> Result<Answer, ModelError> {
+    ) -> Result<ModelResponse, ModelError> {
         let deadline = Instant::now() + self.timeout;
         let attempts = self.attempts(request, traceparent, sink, progress, deadline);
-        let ended = timeout_at(deadline, attempts).await;
-        let ended = ended.unwrap_or_else(|_| {
+        let result = timeout_at(deadline, attempts).await;
+        let result = result.unwrap_or_else(|_| {
             Err(ModelError {
-                fault: ModelErrorKind::Timeout,
+                kind: ModelErrorKind::Timeout,
                 message: format!(
-                    "the model gave no whole answer within {} s",
+                    "the model did not complete its answer within {} s",
                     self.timeout.as_secs_f64()
                 ),
-                hint: "raise --timeout, or ask for less".to_owned(),
+                hint: "raise --timeout, or request less output".to_owned(),
                 status: None,
                 retryable: true,
             })
         });
-        ended.inspect_err(|error| progress.fault = Some(error.fault))
+        result.inspect_err(|error| progress.error_kind = Some(error.kind))
     }
 
     async fn attempts(
@@ -164,39 +165,39 @@ impl Client<'_> {
         sink: &mut dyn Sink,
         progress: &mut Progress,
         deadline: Instant,
-    ) -> Result<Answer, ModelError> {
+    ) -> Result<ModelResponse, ModelError> {
         let mut request = Cow::Borrowed(request);
         let mut retries = 0;
         loop {
             progress.attempts += 1;
-            progress.stream = Reader::default();
+            progress.stream = StreamReader::default();
             let FailedAttempt {
                 mut error,
                 wait,
                 pause,
-                names_stream_options,
+                rejects_stream_options,
             } = match self.attempt(&request, traceparent, sink, progress).await {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
-            if names_stream_options && request.raw("stream_options").is_some() {
+            if rejects_stream_options && request.raw("stream_options").is_some() {
                 self.console.detail(1, || {
-                    "the endpoint knows no stream_options: asking without".to_owned()
+                    "the endpoint does not support stream_options: retrying without".to_owned()
                 });
                 request.to_mut().remove("stream_options");
-                if !self.has_turn(progress).await {
+                if !self.may_proceed(progress).await {
                     return Err(error);
                 }
                 progress.attempts -= 1;
                 continue;
             }
-            if let (Some(pace), Some(pause)) = (self.pace, pause) {
+            if let (Some(rate_limiter), Some(pause)) = (self.rate_limiter, pause) {
                 if pause > self.timeout {
-                    error.fault = ModelErrorKind::LongPause;
+                    error.kind = ModelErrorKind::LongPause;
                     return Err(error);
                 }
-                self.pause_all(pace, pause, &error);
-                if Instant::now() + pause >= deadline || !self.has_turn(progress).await {
+                self.pause_all(rate_limiter, pause, &error);
+                if Instant::now() + pause >= deadline || !self.may_proceed(progress).await {
                     return Err(error);
                 }
                 progress.attempts -= 1;
@@ -212,11 +213,11 @@ impl Client<'_> {
                 format!("retrying in {} ms: {}", wait.as_millis(), error.message)
             });
             tokio::time::sleep(wait).await;
-            if !self.has_turn(progress).await {
+            if !self.may_proceed(progress).await {
                 return Err(error);
             }
-            // Only now: a call that ends during the wait is not repeated.
-            progress.retried.push(Retried {
+            // Only now: a call that ends during the wait was not retried.
+            progress.retried.push(RetriedAttempt {
                 status: error.status,
                 wait,
             });
@@ -224,20 +225,24 @@ impl Client<'_> {
         }
     }
 
-    /// Lets the whole pool wait, as the endpoint asks.
-    fn pause_all(&self, pace: &RateLimiter, pause: Duration, error: &ModelError) {
+    /// Pauses the whole pool, as the endpoint asks.
+    fn pause_all(&self, rate_limiter: &RateLimiter, pause: Duration, error: &ModelError) {
         self.console.detail(1, || {
-            format!("all wait {} ms: {}", pause.as_millis(), error.message)
+            format!(
+                "pausing all calls for {} ms: {}",
+                pause.as_millis(),
+                error.message
+            )
         });
-        pace.pause(pause);
+        rate_limiter.pause(pause);
     }
 
-    /// Waits for the pool's next turn; says whether there is one.
-    async fn has_turn(&self, progress: &mut Progress) -> bool {
-        if let Some(pace) = self.pace {
-            progress.halt = pace.turn().await.err();
+    /// Waits for the rate limiter. False if it stopped the call.
+    async fn may_proceed(&self, progress: &mut Progress) -> bool {
+        if let Some(rate_limiter) = self.rate_limiter {
+            progress.stopped = rate_limiter.acquire().await.err();
         }
-        progress.halt.is_none()
+        progress.stopped.is_none()
     }
 
     async fn attempt(
@@ -246,7 +251,7 @@ impl Client<'_> {
         traceparent: Option<&str>,
         sink: &mut dyn Sink,
         progress: &mut Progress,
-    ) -> Result<Answer, FailedAttempt> {
+    ) -> Result<ModelResponse, FailedAttempt> {
         let url = self.endpoint.url(&request.model().unwrap_or_default());
         let mut headers = self.endpoint.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -259,7 +264,7 @@ impl Client<'_> {
         self.console
             .detail(2, || format!("> {headers:?}\n> {body}"));
         let response = self.http.post(url).headers(headers).body(body).send().await;
-        let response = response.map_err(|error| self.no_answer(error))?;
+        let response = response.map_err(|error| self.no_response(error))?;
         self.console
             .detail(1, || format!("< {}", response.status()));
         self.console
@@ -268,10 +273,12 @@ impl Client<'_> {
         progress.request_id =
             request_id.and_then(|id| Some(self.endpoint.scrub(id.to_str().ok()?)));
         if !response.status().is_success() {
-            return Err(self.refused(response, progress).await);
+            return Err(self.http_error(response, progress).await);
         }
-        if let (Some(pace), Some(reset)) = (self.pace, rate_limit_reset(response.headers())) {
-            pace.pause(reset);
+        if let (Some(rate_limiter), Some(reset)) =
+            (self.rate_limiter, rate_limit_reset(response.headers()))
+        {
+            rate_limiter.pause(reset);
         }
         let content_type = response
             .headers()
@@ -289,12 +296,12 @@ impl Client<'_> {
         response: Response,
         sink: &mut dyn Sink,
         progress: &mut Progress,
-    ) -> Result<Answer, FailedAttempt> {
+    ) -> Result<ModelResponse, FailedAttempt> {
         let status = response.status();
         let cost = stated_cost(response.headers());
         let bytes = read_body(response, MOST_BYTES)
             .await
-            .map_err(|error| self.no_answer(error))?;
+            .map_err(|error| self.no_response(error))?;
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&bytes)));
         let text = String::from_utf8_lossy(&bytes);
@@ -302,7 +309,7 @@ impl Client<'_> {
             return Err(FailedAttempt::no_completion(self.endpoint, status, &text));
         };
         if let Some(error) = ServerError::of(&body) {
-            progress.faulty = Some(body).filter(|body| body["choices"].is_array());
+            progress.body_with_error = Some(body).filter(|body| body["choices"].is_array());
             return Err(FailedAttempt::error_in_answer(
                 self.endpoint,
                 &error,
@@ -313,7 +320,7 @@ impl Client<'_> {
             return Err(FailedAttempt::no_completion(self.endpoint, status, &text));
         }
         sink.raw(&bytes);
-        Ok(Answer {
+        Ok(ModelResponse {
             completion: Completion::from_body(body),
             body: text.into_owned(),
             status: status.as_u16(),
@@ -326,23 +333,23 @@ impl Client<'_> {
         mut response: Response,
         sink: &mut dyn Sink,
         progress: &mut Progress,
-    ) -> Result<Answer, FailedAttempt> {
+    ) -> Result<ModelResponse, FailedAttempt> {
         let status = response.status();
         let mut received = 0;
-        // Behind the last event comes the end of the response, after which the connection serves the next call. Some
-        // servers leave it out, or drop the connection.
-        let mut farewell = None;
+        // Once the response ends, its connection can serve the next call. Some servers never end it, or drop the
+        // connection.
+        let mut end = None;
         while received < MOST_BYTES {
             let chunk = response.chunk();
-            let read = match farewell {
+            let read = match end {
                 None => chunk.await,
-                Some(end) => timeout_at(end, chunk).await.unwrap_or(Ok(None)),
+                Some(deadline) => timeout_at(deadline, chunk).await.unwrap_or(Ok(None)),
             };
             let bytes = match read {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => break,
                 Err(_) if progress.stream.is_whole() => break,
-                Err(error) => return Err(self.no_answer(error)),
+                Err(error) => return Err(self.no_response(error)),
             };
             received += bytes.len();
             self.console
@@ -353,48 +360,48 @@ impl Client<'_> {
             if progress.stream.has_content() {
                 progress.first_token.get_or_insert(now);
             }
-            read.map_err(|broken| match broken {
-                Broken::Error(error) => {
+            read.map_err(|error| match error {
+                StreamError::Reported(error) => {
                     FailedAttempt::error_in_answer(self.endpoint, &error, status)
                 }
-                Broken::Garbled => FailedAttempt::garbled_stream(status),
+                StreamError::InvalidChunk => FailedAttempt::garbled_stream(status),
             })?;
             if progress.stream.is_done() {
-                farewell.get_or_insert(Instant::now() + FAREWELL);
+                end.get_or_insert(Instant::now() + END_WAIT);
             }
         }
         if !progress.stream.is_whole() {
             return Err(FailedAttempt::cut_stream(status));
         }
         let body = std::mem::take(&mut progress.stream).into_body();
-        Ok(Answer {
+        Ok(ModelResponse {
             body: body.to_string(),
             completion: Completion::from_body(body),
             status: status.as_u16(),
-            // The headers came before the answer, and cannot know what it costs.
+            // The headers came before the tokens, so they cannot state the cost.
             cost: None,
         })
     }
 
-    async fn refused(&self, response: Response, progress: &mut Progress) -> FailedAttempt {
+    async fn http_error(&self, response: Response, progress: &mut Progress) -> FailedAttempt {
         let status = response.status();
         let headers = response.headers().clone();
         let body = read_body(response, MOST_BYTES).await.unwrap_or_default();
         let body = String::from_utf8_lossy(&body);
         self.console.detail(2, || format!("< {body}"));
-        progress.refused = Some(Refusal {
+        progress.error_response = Some(ErrorResponse {
             status: status.as_u16(),
             body: self.endpoint.scrub(&body),
         });
-        FailedAttempt::refused(self.endpoint, status, &headers, &body)
+        FailedAttempt::http_error(self.endpoint, status, &headers, &body)
     }
 
-    fn no_answer(&self, error: reqwest::Error) -> FailedAttempt {
-        FailedAttempt::no_answer(self.endpoint, &error.into())
+    fn no_response(&self, error: reqwest::Error) -> FailedAttempt {
+        FailedAttempt::no_response(self.endpoint, &error.into())
     }
 }
 
-/// What a `LiteLLM` proxy says that the call cost, in US dollars.
+/// The cost that a `LiteLLM` proxy states, in US dollars.
 fn stated_cost(headers: &HeaderMap) -> Option<f64> {
     let stated = headers.get("x-litellm-response-cost")?.to_str().ok()?;
     let cost: f64 = stated.trim().parse().ok()?;
@@ -407,7 +414,7 @@ fn is_event_stream(content_type: &str) -> bool {
     kind.trim().eq_ignore_ascii_case("text/event-stream")
 }
 
-/// Half a second, doubling up to eight, less up to a quarter.
+/// The wait before a retry: half a second, doubled up to eight seconds, minus a random part of up to a quarter.
 fn backoff(retries: u32) -> Duration {
     let full = (FIRST_WAIT * 2_u32.saturating_pow(retries.min(8))).min(LONGEST_BACKOFF);
     full.mul_f64(1.0 - fastrand::f64() * 0.25)

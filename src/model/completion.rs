@@ -1,7 +1,7 @@
-//! What a chat completion answered, read leniently from its body: a missing field is absent, never an error.
+//! Reads a chat completion from its body, leniently: a missing field is `None`, never an error.
 //!
-//! Streamed or not, the same answer makes the same completion, although servers fill a whole message with fields that
-//! say nothing and leave them out of a stream.
+//! The same response gives the same completion, streamed or not, although servers fill an unstreamed message with empty
+//! fields and leave them out of a stream.
 
 use serde_json::Value;
 
@@ -12,14 +12,14 @@ use super::usage::Usage;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Completion {
     pub id: Option<String>,
-    /// The model that answered, which may be more exact than the one that was asked.
+    /// The model that answered. Its name may be more specific than the requested one.
     pub model: Option<String>,
-    /// The message of each choice as received, but for fields that say nothing.
+    /// The message of each choice as received, without its empty fields.
     pub messages: Vec<Value>,
-    /// Why each message ended, none of one that did not; then the reasons of choices without a message.
+    /// The finish reason of each message, `None` if it has none; then the reasons of choices without a message.
     pub finish_reasons: Vec<Option<String>>,
     pub usage: Option<Usage>,
-    /// US dollars, only when the provider stated them (`usage.cost`).
+    /// US dollars, only if the provider stated them (`usage.cost`).
     pub cost: Option<f64>,
     pub service_tier: Option<String>,
 }
@@ -37,16 +37,16 @@ impl Completion {
             Some(Value::Array(choices)) => choices,
             _ => Vec::new(),
         };
-        let (told_of, silent): (Vec<Value>, Vec<Value>) = choices
+        let (with_message, without): (Vec<Value>, Vec<Value>) = choices
             .into_iter()
             .partition(|choice| !choice["message"].is_null());
-        let reasons = told_of.iter().chain(&silent);
+        let reasons = with_message.iter().chain(&without);
         let finish_reasons = reasons
             .map(|choice| text(&choice["finish_reason"]))
             .collect();
-        let messages = told_of
+        let messages = with_message
             .into_iter()
-            .map(|mut choice| told(choice["message"].take()));
+            .map(|mut choice| without_empty_fields(choice["message"].take()));
         Self {
             id: text(&body["id"]),
             model: text(&body["model"]),
@@ -58,7 +58,7 @@ impl Completion {
         }
     }
 
-    /// The text of all choices, in order, a blank line between them; `None` when no choice has text.
+    /// The text of all choices, in order, separated by a blank line; `None` if no choice has text.
     pub fn text(&self) -> Option<String> {
         let texts: Vec<String> = self.messages.iter().filter_map(text_of_message).collect();
         (!texts.is_empty()).then(|| texts.join("\n\n"))
@@ -69,7 +69,7 @@ impl Completion {
         self.messages.iter().flat_map(tool_calls_of).collect()
     }
 
-    /// What stands for the answer where one text is wanted: each choice's text, else its tool calls as JSON.
+    /// The response as one text: for each choice its text, else its tool calls as JSON.
     pub fn answer(&self) -> String {
         let answers: Vec<String> = self
             .messages
@@ -85,7 +85,7 @@ impl Completion {
     }
 }
 
-/// A message's, or a delta's, text: its content, else its refusal, else what it says aloud. Empty text counts as none.
+/// The text of a message or delta: its content, else its refusal, else its audio transcript. `None` if empty.
 pub fn text_of_message(message: &Value) -> Option<String> {
     [
         &message["content"],
@@ -97,12 +97,12 @@ pub fn text_of_message(message: &Value) -> Option<String> {
     .find(|text| !text.is_empty())
 }
 
-/// A message without what says nothing: empty fields, the place of a tool call in its list, and an empty content beside
-/// something else, which is null. Who speaks goes without saying in some streams.
-fn told(mut message: Value) -> Value {
+/// Removes empty fields and the index of tool calls. An empty content beside other fields becomes null; a missing role,
+/// as in some streams, becomes `assistant`.
+fn without_empty_fields(mut message: Value) -> Value {
     strip_indexes(&mut message);
     if let Some(fields) = message.as_object_mut() {
-        fields.retain(|key, value| key == "content" || !says_nothing(value));
+        fields.retain(|key, value| key == "content" || !is_empty(value));
         if !fields.contains_key("role") {
             fields.shift_insert(0, "role".to_owned(), "assistant".into());
         }
@@ -116,7 +116,7 @@ fn told(mut message: Value) -> Value {
     message
 }
 
-fn says_nothing(value: &Value) -> bool {
+fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
@@ -125,7 +125,7 @@ fn says_nothing(value: &Value) -> bool {
     }
 }
 
-/// Removes the index of tool calls, which orders the fragments of a stream; some servers leave it in whole messages.
+/// Removes the index of tool calls, which orders the fragments of a stream. Some servers leave it in unstreamed messages.
 pub fn strip_indexes(message: &mut Value) {
     let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
     for call in calls.into_iter().flatten().filter_map(Value::as_object_mut) {
@@ -171,22 +171,23 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_left_out() {
+    fn empty_fields_are_removed() {
         let whole = json!({"content": "a", "role": "assistant", "refusal": null, "annotations": [], "tool_calls": []});
         assert_eq!(
             choices(&[whole]).messages,
             [json!({"role": "assistant", "content": "a"})]
         );
         let call = json!({"id": "c", "index": 0, "function": {"name": "f"}});
-        let empty = json!({"role": "assistant", "content": "", "tool_calls": [call], "odd": {}});
+        let with_call =
+            json!({"role": "assistant", "content": "", "tool_calls": [call], "odd": {}});
         assert_eq!(
-            choices(&[empty]).messages,
+            choices(&[with_call]).messages,
             [
                 json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c", "function": {"name": "f"}}], "odd": {}})
             ]
         );
-        let silent = json!({"role": "assistant", "content": ""});
-        assert_eq!(choices(std::slice::from_ref(&silent)).messages, [silent]);
+        let empty = json!({"role": "assistant", "content": ""});
+        assert_eq!(choices(std::slice::from_ref(&empty)).messages, [empty]);
     }
 
     #[test]
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_body_is_an_empty_completion() {
+    fn a_body_of_another_shape_is_an_empty_completion() {
         assert_eq!(
             Completion::from_body(json!({"detail": "x"})),
             Completion::default()

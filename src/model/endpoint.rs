@@ -1,4 +1,6 @@
-//! Where chat completions are asked for, and with which credentials.
+//! The endpoint of chat completions: its URLs, headers and credentials.
+//!
+//! Resolving settings into an endpoint is done in `settings`.
 
 use anyhow::Context;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -7,14 +9,14 @@ use reqwest::Url;
 use super::provider::Provider;
 use crate::secret::{Secret, scrub};
 
-/// How the path of a request is made, and how the key is sent.
+/// The API flavour: determines the path of a request and the header of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Surface {
-    /// `{base}/chat/completions`, the key as a bearer token.
+    /// `{base}/chat/completions`, with the key as a bearer token.
     OpenAi,
-    /// Azure's v1 surface: `{resource}/openai/v1/chat/completions`, the key as `api-key`.
+    /// Azure's v1 API: `{resource}/openai/v1/chat/completions`, with the key as `api-key`.
     AzureV1,
-    /// Azure's classic deployments: the model is part of the path, the API version a query parameter.
+    /// Azure's deployments API: the model is part of the path, and the API version is a query parameter.
     AzureDeployment { api_version: String },
 }
 
@@ -24,13 +26,13 @@ pub struct Endpoint {
     pub base: Url,
     pub surface: Surface,
     pub key: Option<Secret>,
-    /// Headers that were asked for, sent with every request.
+    /// Additional headers, sent with every request.
     pub headers: HeaderMap,
     pub provider: Provider,
 }
 
 impl Endpoint {
-    /// The URL that `model` is asked at.
+    /// The URL of a request to `model`.
     pub fn url(&self, model: &str) -> Url {
         let mut url = self.base.clone();
         let surplus = self.surplus_segments();
@@ -51,7 +53,7 @@ impl Endpoint {
             path.extend(["chat", "completions"]);
         }
         if surplus > 0 {
-            // The version of another surface.
+            // Its API version belongs to another API.
             url.set_query(None);
         }
         if let Surface::AzureDeployment { api_version } = &self.surface {
@@ -62,8 +64,8 @@ impl Endpoint {
         url
     }
 
-    /// How many path segments at the end are Azure's own: the portal shows the URLs of requests, and what completes
-    /// a resource's URL begins with `openai`.
+    /// How many trailing path segments to drop from an Azure URL. The portal shows request URLs; everything from
+    /// `openai` on is added again.
     fn surplus_segments(&self) -> usize {
         let given = self.base.path_segments();
         let given: Vec<&str> = given.map_or_else(Vec::new, |all| {
@@ -75,7 +77,7 @@ impl Endpoint {
         }
     }
 
-    /// The headers of a request, the credentials among them. A header that was asked for wins.
+    /// The headers of a request, including the credentials. An additional header overrides the key.
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Some(key) = &self.key {
@@ -83,7 +85,7 @@ impl Endpoint {
                 Surface::OpenAi => (AUTHORIZATION, format!("Bearer {}", key.expose())),
                 _ => (HeaderName::from_static("api-key"), key.expose().to_owned()),
             };
-            // `settings` lets no key pass that is no legal header value.
+            // `settings` has checked that the key is a valid header value.
             if let Ok(mut value) = HeaderValue::from_str(&value) {
                 value.set_sensitive(true);
                 headers.insert(name, value);
@@ -93,7 +95,7 @@ impl Endpoint {
         headers
     }
 
-    /// The variable that the key is read from.
+    /// The environment variable of the key.
     pub fn key_variable(&self) -> &'static str {
         match self.surface {
             Surface::OpenAi => "OPENAI_API_KEY",
@@ -101,13 +103,13 @@ impl Endpoint {
         }
     }
 
-    /// The host's name, or its address without the brackets that IPv6 has in URLs.
+    /// The host name or address, without the brackets of IPv6 in URLs.
     pub fn address(&self) -> &str {
         let host = self.base.host_str().unwrap_or_default();
         host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// Host and port, for people.
+    /// Host and port, for messages.
     pub fn place(&self) -> String {
         let host = self.base.host_str().unwrap_or_default();
         self.base
@@ -115,12 +117,12 @@ impl Endpoint {
             .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// `text` without the endpoint's credentials: servers quote keys; traces and messages must not.
+    /// Removes the endpoint's credentials from `text`. Servers quote keys in errors; traces and messages must not.
     pub fn scrub(&self, text: &str) -> String {
         scrub(text, &self.secrets().collect::<Vec<Secret>>())
     }
 
-    /// The key, and what is secret in the headers that were asked for.
+    /// The key and the secrets in the additional headers.
     pub fn secrets(&self) -> impl Iterator<Item = Secret> {
         let headers = self.headers.values().filter(|value| value.is_sensitive());
         let headers = headers.filter_map(|value| value.to_str().ok());
@@ -129,14 +131,14 @@ impl Endpoint {
     }
 }
 
-/// Checks that a key can be sent as a header at all.
+/// Checks that a key can be sent in a header.
 ///
 /// # Errors
-/// When it holds what no header may hold.
+/// If it contains characters that a header must not contain.
 pub fn check_key(key: &Secret) -> anyhow::Result<()> {
     HeaderValue::from_str(key.expose())
         .map(|_| ())
-        .context("the key holds characters that no HTTP header may hold")
+        .context("the key contains characters that are not allowed in an HTTP header")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Why an attempt brought no answer, in the server's own words and with what to do about it.
+//! Why an attempt failed, in the server's own words, and a hint to fix it.
 
 use std::time::Duration;
 
@@ -11,37 +11,37 @@ use super::rate_limiter::rate_limit_reset;
 use crate::failure::{Failure, Kind};
 use crate::http::{FailedPhase, LONGEST_WAIT, TransportError, retry_after};
 
-/// What kind of trouble there was.
+/// The class of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelErrorKind {
     NoConnection,
     BrokenOff,
     Timeout,
-    /// An HTTP status that is no success.
-    Refused,
-    /// The account has nothing left: no request of it will be answered.
+    /// An HTTP error status.
+    HttpError,
+    /// The account has no credit left, so every request would fail.
     NoQuota,
-    /// The key is not valid: no request with it will be answered.
+    /// The key is invalid, so every request with it would fail.
     BadKey,
-    /// The endpoint wants to be left alone for longer than the call may take.
+    /// The endpoint asked for a pause longer than the timeout of a call.
     LongPause,
-    /// A success that is no chat completion.
+    /// A success status with a body that is not a chat completion.
     NoCompletion,
-    /// An error object in an answer whose status was a success.
+    /// A success status with an error object in the body.
     ErrorInAnswer,
     CutStream,
-    /// A stream of which a chunk cannot be read.
+    /// A stream with a chunk that is not JSON.
     GarbledStream,
 }
 
 impl ModelErrorKind {
-    /// Its name in documents.
+    /// Its name in JSON output.
     pub fn code(self) -> &'static str {
         match self {
             Self::NoConnection => "no_connection",
             Self::BrokenOff => "broken_off",
             Self::Timeout => "timeout",
-            Self::Refused => "refused",
+            Self::HttpError => "refused",
             Self::NoQuota => "insufficient_quota",
             Self::BadKey => "bad_key",
             Self::LongPause => "rate_limited",
@@ -52,11 +52,11 @@ impl ModelErrorKind {
         }
     }
 
-    /// Whether the endpoint answered with a status that is no success.
-    pub fn is_refusal(self) -> bool {
+    /// Whether the endpoint answered with an HTTP error status.
+    pub fn is_http_error(self) -> bool {
         matches!(
             self,
-            Self::Refused | Self::NoQuota | Self::BadKey | Self::LongPause
+            Self::HttpError | Self::NoQuota | Self::BadKey | Self::LongPause
         )
     }
 
@@ -66,10 +66,10 @@ impl ModelErrorKind {
     }
 }
 
-/// Why there is no whole answer.
+/// Why there is no complete response.
 #[derive(Clone, Debug)]
 pub struct ModelError {
-    pub fault: ModelErrorKind,
+    pub kind: ModelErrorKind,
     /// One line, with the HTTP status and the server's own words.
     pub message: String,
     pub hint: String,
@@ -81,12 +81,12 @@ pub struct ModelError {
 #[derive(Clone, Debug)]
 pub struct FailedAttempt {
     pub error: ModelError,
-    /// How long the server asked to wait before the next.
+    /// The wait before the next attempt that the server asked for.
     pub wait: Option<Duration>,
-    /// How long the server wants to be left alone by everyone: it said so with a wait or by its limits.
+    /// How long all calls to the server should pause, from its `retry-after` or its rate-limit headers.
     pub pause: Option<Duration>,
-    /// Whether the refusal names `stream_options`, a field that older servers do not know.
-    pub names_stream_options: bool,
+    /// Whether the error names `stream_options`, a field that older servers do not know.
+    pub rejects_stream_options: bool,
 }
 
 impl From<ModelError> for Failure {
@@ -104,16 +104,16 @@ impl From<ModelError> for FailedAttempt {
             error,
             wait: None,
             pause: None,
-            names_stream_options: false,
+            rejects_stream_options: false,
         }
     }
 }
 
 impl FailedAttempt {
-    /// No answer came, or not all of it.
-    pub fn no_answer(endpoint: &Endpoint, error: &TransportError) -> Self {
+    /// A transport failure: no response, or an incomplete one.
+    pub fn no_response(endpoint: &Endpoint, error: &TransportError) -> Self {
         let place = endpoint.place();
-        let (fault, what, hint) = match error.breakdown {
+        let (kind, what, hint) = match error.breakdown {
             FailedPhase::Connect => (
                 ModelErrorKind::NoConnection,
                 format!("no connection to the model endpoint {place}"),
@@ -121,12 +121,12 @@ impl FailedAttempt {
             ),
             FailedPhase::AfterSending => (
                 ModelErrorKind::BrokenOff,
-                format!("the answer of the model endpoint {place} broke off"),
+                format!("the response of the model endpoint {place} was cut off"),
                 "run the command again; --retries N makes more attempts",
             ),
         };
         ModelError {
-            fault,
+            kind,
             message: format!("{what}: {}", error.message),
             hint: error.remedy().unwrap_or(hint).to_owned(),
             status: None,
@@ -135,44 +135,44 @@ impl FailedAttempt {
         .into()
     }
 
-    /// An HTTP status that is no success.
-    pub fn refused(
+    /// An HTTP error status.
+    pub fn http_error(
         endpoint: &Endpoint,
         status: StatusCode,
         headers: &HeaderMap,
         body: &str,
     ) -> Self {
-        // Scrubbed before it is cut: a secret that is cut is no longer recognised.
+        // Scrub before truncating: a truncated secret is no longer recognised.
         let body = &endpoint.scrub(body);
         let error = serde_json::from_str(body)
             .ok()
             .and_then(|body: Value| ServerError::of(&body));
-        let words = match &error {
+        let detail = match &error {
             Some(error) => error.message.clone(),
             None if is_html(body) => "an HTML page".to_owned(),
             None => body.trim().chars().take(300).collect(),
         };
         let is_quota = error.as_ref().is_some_and(ServerError::is_quota);
-        let colon = if words.is_empty() { "" } else { ": " };
-        let asked_to = headers
+        let colon = if detail.is_empty() { "" } else { ": " };
+        let should_retry = headers
             .get("x-should-retry")
             .and_then(|value| value.to_str().ok());
-        let retryable = match asked_to {
+        let retryable = match should_retry {
             _ if is_quota => false,
             Some("true") => true,
             Some("false") => false,
             _ => matches!(status.as_u16(), 408 | 409 | 429 | 500..),
         };
-        let fault = match status.as_u16() {
+        let kind = match status.as_u16() {
             _ if is_quota => ModelErrorKind::NoQuota,
             401 => ModelErrorKind::BadKey,
-            _ => ModelErrorKind::Refused,
+            _ => ModelErrorKind::HttpError,
         };
-        let wait = wait_asked_for(headers);
+        let wait = requested_wait(headers);
         let is_busy = retryable && matches!(status.as_u16(), 429 | 503);
         let error = ModelError {
-            fault,
-            message: format!("the model endpoint answered {status}{colon}{words}"),
+            kind,
+            message: format!("the model endpoint answered {status}{colon}{detail}"),
             hint: hint(endpoint, status, is_quota, headers),
             status: Some(status.as_u16()),
             retryable,
@@ -183,12 +183,12 @@ impl FailedAttempt {
                 .or_else(|| rate_limit_reset(headers))
                 .filter(|wait| is_busy && !wait.is_zero()),
             wait,
-            names_stream_options: matches!(status.as_u16(), 400 | 422)
+            rejects_stream_options: matches!(status.as_u16(), 400 | 422)
                 && body.contains("stream_options"),
         }
     }
 
-    /// A success that is no chat completion.
+    /// A success status with a body that is not a chat completion.
     pub fn no_completion(endpoint: &Endpoint, status: StatusCode, body: &str) -> Self {
         let what = if body.trim().is_empty() {
             "an empty body".to_owned()
@@ -201,10 +201,10 @@ impl FailedAttempt {
             )
         };
         let message = format!(
-            "the model endpoint answered {status} with {what}, which is no chat completion"
+            "the model endpoint answered {status} with {what}, which is not a chat completion"
         );
         ModelError {
-            fault: ModelErrorKind::NoCompletion,
+            kind: ModelErrorKind::NoCompletion,
             message,
             hint: format!("check the base URL {}; most end in /v1", endpoint.base),
             status: Some(status.as_u16()),
@@ -213,39 +213,39 @@ impl FailedAttempt {
         .into()
     }
 
-    /// An error object in an answer or a stream whose status was a success.
+    /// An error object in a response or stream with a success status.
     pub fn error_in_answer(endpoint: &Endpoint, error: &ServerError, status: StatusCode) -> Self {
         ModelError {
-            fault: ModelErrorKind::ErrorInAnswer,
+            kind: ModelErrorKind::ErrorInAnswer,
             message: endpoint.scrub(&format!(
                 "the model endpoint reported an error: {}",
                 error.message
             )),
-            hint: "change the request as the endpoint says, or run it again".to_owned(),
+            hint: "change the request as the endpoint says, or run the command again".to_owned(),
             status: Some(status.as_u16()),
             retryable: false,
         }
         .into()
     }
 
-    /// A stream of which a chunk cannot be read, so that a piece of the answer is missing.
+    /// A stream with a chunk that is not JSON, so that a part of the response is missing.
     pub fn garbled_stream(status: StatusCode) -> Self {
         ModelError {
-            fault: ModelErrorKind::GarbledStream,
-            message: "a chunk of the model's stream is no JSON".to_owned(),
-            hint: "what was received is in the trace; -vvv shows the stream".to_owned(),
+            kind: ModelErrorKind::GarbledStream,
+            message: "a chunk of the model's stream is not JSON".to_owned(),
+            hint: "the part received is in the trace; -vvv shows the stream".to_owned(),
             status: Some(status.as_u16()),
             retryable: false,
         }
         .into()
     }
 
-    /// A stream that ended before its answer did.
+    /// A stream that ended before its response was complete.
     pub fn cut_stream(status: StatusCode) -> Self {
         ModelError {
-            fault: ModelErrorKind::CutStream,
+            kind: ModelErrorKind::CutStream,
             message: "the model's stream ended before the answer was complete".to_owned(),
-            hint: "what was received is in the trace; run the command again".to_owned(),
+            hint: "the part received is in the trace; run the command again".to_owned(),
             status: Some(status.as_u16()),
             retryable: true,
         }
@@ -253,27 +253,27 @@ impl FailedAttempt {
     }
 }
 
-/// What to do about a status.
+/// A hint for an HTTP status.
 fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &HeaderMap) -> String {
     let (key, place, base) = (endpoint.key_variable(), endpoint.place(), &endpoint.base);
     match status.as_u16() {
         300..=399 => {
             let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-            let location = location.unwrap_or("(it does not say where)");
-            format!(
-                "redirects are not followed; set OPENAI_BASE_URL to where it points: {location}"
-            )
+            let location = location.unwrap_or("(no Location header)");
+            format!("redirects are not followed; set OPENAI_BASE_URL to the target: {location}")
         }
-        401 | 403 if endpoint.key.is_none() => format!("set {key} to a key of {place}"),
-        401 | 403 => format!("check that {key} is a valid key of {place}"),
-        404 => format!("check the model's name, and the base URL {base}"),
+        401 | 403 if endpoint.key.is_none() => format!("set {key} to a key for {place}"),
+        401 | 403 => format!("check that {key} is a valid key for {place}"),
+        404 => format!("check the model name and the base URL {base}"),
         405 => {
-            format!("check the base URL {base}: the path must end where /chat/completions follows")
+            format!("check the base URL {base}: /chat/completions is added to its path")
         }
         429 if is_quota => {
             "the account has no quota left: add credit, or use another key".to_owned()
         }
-        408 | 429 | 500.. => "wait and run it again; --retries N makes more attempts".to_owned(),
+        408 | 429 | 500.. => {
+            "wait, then run the command again; --retries N makes more attempts".to_owned()
+        }
         _ => "change the request as the endpoint says; --dry-run shows it".to_owned(),
     }
 }
@@ -282,7 +282,7 @@ fn is_html(body: &str) -> bool {
     body.trim_start().starts_with('<')
 }
 
-/// A server's own words.
+/// An error as the server described it.
 #[derive(Clone, Debug)]
 pub struct ServerError {
     message: String,
@@ -290,14 +290,14 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    /// The error of a body, in any of the shapes that compatible servers use.
+    /// Reads the error from a body, in any of the shapes that compatible servers use.
     pub fn of(body: &Value) -> Option<Self> {
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
-        // Gemini puts its error into a list; a router may name the choice that an error befell.
+        // Gemini wraps its error in an array; a router may put the error in the choice that failed.
         let body = body.get(0).unwrap_or(body);
         let of_choice = || {
             let choices = body["choices"].as_array().into_iter().flatten();
@@ -311,7 +311,7 @@ impl ServerError {
             Value::Object(object) if !object.is_empty() => Some(Self {
                 message: text(&error["message"]).map_or_else(
                     || error.to_string(),
-                    |message| message + &upstream_words(error),
+                    |message| message + &upstream_message(error),
                 ),
                 codes: [&error["code"], &error["type"]]
                     .into_iter()
@@ -336,14 +336,14 @@ impl ServerError {
         }
     }
 
-    /// A 429 that no waiting heals.
+    /// Whether the account is out of credit: a 429 that waiting does not fix.
     fn is_quota(&self) -> bool {
         self.codes.iter().any(|code| code == "insufficient_quota")
     }
 }
 
-/// What the provider behind a router said; the router's own message only says that it said something.
-fn upstream_words(error: &Value) -> String {
+/// The message of the provider behind a router. The router's own message only says that there was one.
+fn upstream_message(error: &Value) -> String {
     let raw = error["metadata"]["raw"].as_str().unwrap_or_default();
     if raw.is_empty() || is_html(raw) {
         return String::new();
@@ -351,8 +351,8 @@ fn upstream_words(error: &Value) -> String {
     format!(": {}", raw.chars().take(300).collect::<String>())
 }
 
-/// The wait that the server asks for: `retry-after-ms`, else `retry-after`.
-fn wait_asked_for(headers: &HeaderMap) -> Option<Duration> {
+/// The wait that the server asked for: `retry-after-ms`, else `retry-after`.
+fn requested_wait(headers: &HeaderMap) -> Option<Duration> {
     let milliseconds = headers
         .get("retry-after-ms")
         .and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
@@ -402,16 +402,16 @@ mod tests {
                 .collect()
         };
         assert_eq!(
-            wait_asked_for(&headers(&[("retry-after-ms", "30"), ("retry-after", "9")])),
+            requested_wait(&headers(&[("retry-after-ms", "30"), ("retry-after", "9")])),
             Some(Duration::from_millis(30))
         );
         assert_eq!(
-            wait_asked_for(&headers(&[("retry-after", "1.5")])),
+            requested_wait(&headers(&[("retry-after", "1.5")])),
             Some(Duration::from_millis(1500))
         );
-        assert_eq!(wait_asked_for(&headers(&[("retry-after", "-1")])), None);
+        assert_eq!(requested_wait(&headers(&[("retry-after", "-1")])), None);
         assert_eq!(
-            wait_asked_for(&headers(&[(
+            requested_wait(&headers(&[(
                 "retry-after",
                 "Thu, 01 Jan 1970 00:00:00 GMT"
             )])),

@@ -1,7 +1,6 @@
-//! An OpenAI-compatible chat endpoint: requests and answers as values, then the wire.
+//! An OpenAI-compatible chat endpoint: requests and responses as values, and the client that exchanges them.
 //!
-//! All is pure but `client`, which does the I/O. Nothing here knows of
-//! traces.
+//! Only `client` does I/O, and `rate_limiter` waits; the rest are pure functions. Nothing here knows about traces.
 
 pub mod client;
 pub mod completion;
@@ -14,7 +13,7 @@ pub mod sse;
 pub mod stream;
 pub mod usage;
 
-pub use client::{Client, NullSink, Progress, Retried, Sink};
+pub use client::{Client, NullSink, Progress, RetriedAttempt, Sink};
 pub use completion::Completion;
 pub use endpoint::Endpoint;
 pub use provider::Provider;

@@ -1,4 +1,4 @@
-//! Who is behind an endpoint, as far as its host name tells.
+//! The provider behind an endpoint, recognised by its host name.
 
 use reqwest::Url;
 
@@ -12,7 +12,8 @@ impl Provider {
     const AZURE_AI: Self = Self("azure.ai.inference");
     const OLLAMA: Self = Self("ollama");
 
-    /// Hosts, or what they end in after a dot or, where it begins with one, a hyphen; and their providers.
+    /// Hosts and their providers. A host matches if it is equal or ends with a dot and the name; a name that begins with
+    /// a hyphen matches any host that ends with it.
     const BY_HOST: [(&str, Self); 20] = [
         ("api.openai.com", Self::OPENAI),
         ("openai.azure.com", Self::AZURE),
@@ -36,10 +37,10 @@ impl Provider {
         ("api.moonshot.cn", Self("moonshot_ai")),
     ];
     const BEDROCK: Self = Self("aws.bedrock");
-    /// The port that an Ollama listens on unless told otherwise.
+    /// Ollama's default port.
     const OLLAMA_PORT: u16 = 11434;
 
-    /// The provider behind `url`; `openai` where none is recognised, since that is the protocol spoken.
+    /// The provider behind `url`; `openai` if none is recognised, because the protocol is OpenAI's.
     pub fn of(url: &Url) -> Self {
         let host = url.host_str().unwrap_or_default();
         let is = |end: &str| {
@@ -48,10 +49,10 @@ impl Provider {
         };
         let is_openai_surface = url.path().starts_with("/openai/");
         match Self::BY_HOST.iter().find(|(end, _)| is(end)) {
-            // A resource of Azure's AI services has OpenAI's surface beside its own.
+            // A resource of Azure's AI services offers OpenAI's API beside its own.
             Some((_, Self::AZURE_AI)) if is_openai_surface => Self::AZURE,
             Some((_, provider)) => *provider,
-            // Other hosts of Amazon's are their tenants'.
+            // Other hosts under amazonaws.com belong to AWS customers.
             None if host.starts_with("bedrock-") && host.ends_with(".amazonaws.com") => {
                 Self::BEDROCK
             }
@@ -64,7 +65,7 @@ impl Provider {
         self.0
     }
 
-    /// The name that the provider gives to the limit of output tokens.
+    /// The provider's name of the field that limits output tokens.
     pub fn max_tokens_field(self, url: &Url) -> &'static str {
         if self == Self::AZURE || url.host_str() == Some("api.openai.com") {
             "max_completion_tokens"
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_tell_their_provider() {
+    fn providers_are_recognised_by_host() {
         let provider = |url: &str| Provider::of(&Url::parse(url).unwrap()).name();
         assert_eq!(provider("https://api.openai.com/v1"), "openai");
         assert_eq!(

@@ -1,6 +1,7 @@
-//! The pace of many calls to one endpoint: how often they may begin, and the pauses that the endpoint asks for.
+//! The rate limiter that the calls of a pool share: the rate at which requests start, and the pauses that the endpoint
+//! asks for.
 //!
-//! An endpoint that asks one call to wait means all of them, so the pool waits as one.
+//! An endpoint that asks one call to wait counts all of them, so the whole pool pauses.
 
 use std::sync::Mutex as Cell;
 use std::time::Duration;
@@ -11,47 +12,47 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::http::LONGEST_WAIT;
 
-/// When the calls of a pool may go.
+/// Decides when the next request of a pool may start.
 #[derive(Debug)]
 pub struct RateLimiter {
     /// The least time between two requests.
     interval: Option<Duration>,
-    /// When the last request went. Whoever waits for the next turn holds it, so that turns come in order.
+    /// When the last request started. The next caller holds this lock while it waits, so that callers go in order.
     last: Mutex<Option<Instant>>,
-    /// Until when no request may go.
+    /// The end of the current pause.
     paused: Cell<Option<Instant>>,
-    /// A pause that lasts longer is not waited for.
-    patience: Duration,
+    /// The longest pause to wait for.
+    max_pause: Duration,
     is_closed: watch::Sender<bool>,
 }
 
-/// Why a request may not go.
+/// Why a request may not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// The pool ends.
+    /// The limiter was closed.
     Closed,
-    /// The endpoint wants to be left alone for so long.
+    /// The pause, of which this much is left, is longer than the limiter waits.
     LongPause(Duration),
 }
 
 impl RateLimiter {
-    /// At most `per_minute` requests a minute, evenly spread; none sets no limit. Pauses are waited for as long as
-    /// `patience` lasts.
-    pub fn new(per_minute: Option<u32>, patience: Duration) -> Self {
+    /// At most `per_minute` requests a minute, evenly spaced; `None` means no limit. A pause longer than `max_pause` is
+    /// an error instead of a wait.
+    pub fn new(per_minute: Option<u32>, max_pause: Duration) -> Self {
         Self {
             interval: per_minute.map(|count| Duration::from_mins(1) / count.max(1)),
             last: Mutex::default(),
             paused: Cell::default(),
-            patience,
+            max_pause,
             is_closed: watch::Sender::default(),
         }
     }
 
-    /// Waits until one more request may go.
+    /// Waits until one more request may start.
     ///
     /// # Errors
-    /// When it never may.
-    pub async fn turn(&self) -> Result<(), Stopped> {
+    /// If the limiter is closed or a pause is too long.
+    pub async fn acquire(&self) -> Result<(), Stopped> {
         if self.interval.is_none() && self.pause_end().is_none() {
             return Ok(());
         }
@@ -59,21 +60,21 @@ impl RateLimiter {
         tokio::select! {
             biased;
             _ = is_closed.wait_for(|is_closed| *is_closed) => Err(Stopped::Closed),
-            turn = self.next_turn() => turn,
+            acquired = self.next_slot() => acquired,
         }
     }
 
-    async fn next_turn(&self) -> Result<(), Stopped> {
+    async fn next_slot(&self) -> Result<(), Stopped> {
         let mut last = self.last.lock().await;
         loop {
-            if let Some(left) = self.pause_left().filter(|left| *left > self.patience) {
+            if let Some(left) = self.pause_left().filter(|left| *left > self.max_pause) {
                 return Err(Stopped::LongPause(left));
             }
-            let turn = last
+            let next = last
                 .zip(self.interval)
                 .map(|(last, interval)| last + interval);
             let now = Instant::now();
-            match turn.max(self.pause_end()) {
+            match next.max(self.pause_end()) {
                 Some(at) if at > now => sleep_until(at).await,
                 _ => {
                     *last = Some(now);
@@ -83,12 +84,12 @@ impl RateLimiter {
         }
     }
 
-    /// Nobody waits any longer: whatever has no turn by now gets none.
+    /// Refuses all further requests, including those that wait.
     pub fn close(&self) {
         self.is_closed.send_replace(true);
     }
 
-    /// No request goes before `wait` has passed.
+    /// Starts no request before `wait` has passed. A longer pause that is in force stays.
     pub fn pause(&self, wait: Duration) {
         let end = Instant::now() + wait;
         if let Ok(mut paused) = self.paused.lock() {
@@ -96,7 +97,7 @@ impl RateLimiter {
         }
     }
 
-    /// How much longer nothing goes.
+    /// The rest of the current pause.
     pub fn pause_left(&self) -> Option<Duration> {
         self.pause_end().map(|end| end - Instant::now())
     }
@@ -107,8 +108,8 @@ impl RateLimiter {
     }
 }
 
-/// How long an endpoint that counts requests and tokens, and has none left, wants to be left alone
-/// (`x-ratelimit-remaining-…` and `x-ratelimit-reset-…`).
+/// The time until the limit of requests or tokens resets, if one is used up (`x-ratelimit-remaining-…` and
+/// `x-ratelimit-reset-…`, as OpenAI documents them).
 pub fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: String| headers.get(name)?.to_str().ok();
     let resets = ["requests", "tokens"].into_iter().filter_map(|what| {
@@ -119,7 +120,7 @@ pub fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
     resets.max().map(|reset| reset.min(LONGEST_WAIT))
 }
 
-/// Reads the time until a reset: `1s`, `6m0s`, `20ms`, `1h2m3.5s`, or plain seconds.
+/// Parses the time until a reset: `1s`, `6m0s`, `20ms`, `1h2m3.5s`, or plain seconds.
 fn reset(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     if let Ok(seconds) = rest.parse::<f64>() {
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_used_up_is_waited_for() {
+    fn only_a_used_up_limit_pauses() {
         let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
             let pairs = pairs.iter();
             pairs
@@ -192,40 +193,43 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn turns_are_spread_evenly_and_wait_for_a_pause() {
-        let pace = RateLimiter::new(Some(60), Duration::from_mins(1));
+    async fn requests_are_evenly_spaced_and_wait_for_a_pause() {
+        let limiter = RateLimiter::new(Some(60), Duration::from_mins(1));
         let start = Instant::now();
         for _ in 0..3 {
-            assert_eq!(pace.turn().await, Ok(()));
+            assert_eq!(limiter.acquire().await, Ok(()));
         }
         assert_eq!(start.elapsed().as_secs(), 2);
-        pace.pause(Duration::from_secs(10));
-        assert_eq!(pace.turn().await, Ok(()));
+        limiter.pause(Duration::from_secs(10));
+        assert_eq!(limiter.acquire().await, Ok(()));
         assert_eq!(start.elapsed().as_secs(), 12);
-        assert_eq!(pace.turn().await, Ok(()));
+        assert_eq!(limiter.acquire().await, Ok(()));
         assert_eq!(start.elapsed().as_secs(), 13);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_ever() {
-        let pace = RateLimiter::new(None, Duration::from_mins(1));
-        pace.pause(Duration::from_mins(1));
+    async fn closing_or_a_long_pause_ends_the_wait() {
+        let limiter = RateLimiter::new(None, Duration::from_mins(1));
+        limiter.pause(Duration::from_mins(1));
         let closing = async {
             sleep_until(Instant::now() + Duration::from_secs(5)).await;
-            pace.close();
+            limiter.close();
         };
-        assert_eq!(tokio::join!(pace.turn(), closing).0, Err(Stopped::Closed));
+        assert_eq!(
+            tokio::join!(limiter.acquire(), closing).0,
+            Err(Stopped::Closed)
+        );
 
-        let pace = RateLimiter::new(None, Duration::from_mins(1));
+        let limiter = RateLimiter::new(None, Duration::from_mins(1));
         let start = Instant::now();
-        pace.pause(Duration::from_secs(30));
+        limiter.pause(Duration::from_secs(30));
         let extending = async {
             sleep_until(start + Duration::from_secs(10)).await;
-            pace.pause(Duration::from_mins(2));
+            limiter.pause(Duration::from_mins(2));
         };
         let left = Duration::from_secs(100);
         assert_eq!(
-            tokio::join!(pace.turn(), extending).0,
+            tokio::join!(limiter.acquire(), extending).0,
             Err(Stopped::LongPause(left))
         );
         assert_eq!(start.elapsed().as_secs(), 30);

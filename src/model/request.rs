@@ -1,7 +1,7 @@
 //! The body of a chat-completions request, kept as it was written.
 //!
 //! A replayed body must reach the endpoint unchanged: order, unknown fields and the text of numbers. So each field
-//! is kept as its own JSON text and only looked into, never re-written.
+//! is kept as its own JSON text, and is parsed only to be read.
 
 use std::fmt;
 
@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 
 use crate::json::lenient;
 
-/// A chat-completions body: its fields in their order, each as the JSON text that was given.
+/// A chat-completions body: its fields in order, each as the JSON text it was given as.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     fields: Vec<(String, Box<RawValue>)>,
 }
 
-/// Fields that are no parameters of the model: they have a place of their own in a trace, or say how the answer
-/// travels, which is not what was asked.
-const NO_PARAMETERS: [&str; 6] = [
+/// Fields that are not model parameters: they have an attribute of their own in a trace, or only control how the
+/// response is sent.
+const NOT_PARAMETERS: [&str; 6] = [
     "model",
     "messages",
     "tools",
@@ -30,7 +30,7 @@ const NO_PARAMETERS: [&str; 6] = [
 ];
 
 impl Request {
-    /// One instruction, with a system message before it when there is one.
+    /// A prompt, after an optional system message.
     pub fn chat(model: &str, system: Option<&str>, prompt: &str) -> Self {
         let mut messages = Vec::with_capacity(2);
         if let Some(system) = system {
@@ -43,23 +43,23 @@ impl Request {
         request
     }
 
-    /// Checks what every chat completion must have.
+    /// Checks that the body has a `messages` array.
     ///
     /// # Errors
-    /// One line that says what is wrong with the body.
+    /// One line that says what is wrong.
     pub fn validate(&self) -> Result<(), String> {
         let Some(messages) = self.raw("messages") else {
-            return Err("`messages` is missing: no chat-completions body".to_owned());
+            return Err("not a chat-completions body: `messages` is missing".to_owned());
         };
         match lenient::parse(messages.get()) {
             Ok(Value::Array(_)) => Ok(()),
             Ok(other) => Err(format!("`messages` is {}, not an array", kind_of(&other))),
-            Err(error) => Err(format!("`messages` cannot be read: {error}")),
+            Err(error) => Err(format!("`messages` is not valid JSON: {error}")),
         }
     }
 
-    /// The field `name` as a `T`, when it is there and is one. Of a repeated field the last counts, as in JSON
-    /// readers.
+    /// The field `name` as a `T`; `None` if it is absent or of another type. The last of repeated fields counts, as in
+    /// JSON parsers.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         self.raw(name)
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
@@ -71,15 +71,15 @@ impl Request {
         found.map(|(_, value)| &**value)
     }
 
-    /// Sets a field: in its place when it is there, else last.
+    /// Sets a field: in place if it exists, else at the end.
     pub fn set<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
-        // Strings, numbers and JSON values always serialise; a map key that is no string does not occur.
+        // Strings, numbers and JSON values always serialise; only a map with other keys would not.
         if let Ok(raw) = to_raw_value(value) {
             self.set_raw(name, raw);
         }
     }
 
-    /// Sets a field to a JSON text.
+    /// Sets a field to a JSON text: in place if it exists, else at the end.
     pub fn set_raw(&mut self, name: &str, value: Box<RawValue>) {
         match self.fields.iter_mut().rev().find(|(key, _)| key == name) {
             Some((_, place)) => *place = value,
@@ -91,7 +91,7 @@ impl Request {
         self.fields.retain(|(key, _)| key != name);
     }
 
-    /// Puts `text` in the place of the system message, or before all messages when there is none.
+    /// Replaces the system message with `text`, or inserts it before all messages.
     pub fn set_system(&mut self, text: &str) {
         let mut messages: Vec<Box<RawValue>> = self.get("messages").unwrap_or_default();
         let has_system = messages.first().is_some_and(|message| {
@@ -109,21 +109,20 @@ impl Request {
         self.set("messages", &messages);
     }
 
-    /// Whether there is a user message that parts can be attached to.
+    /// Whether there is a user message to attach parts to.
     pub fn has_user_message(&self) -> bool {
         self.messages()
             .iter()
             .any(|message| message["role"] == "user")
     }
 
-    /// Adds content parts to the last user message, behind what it says already; the other messages stay as they were
-    /// written.
+    /// Appends content parts to the last user message. The other messages keep their text.
     pub fn attach(&mut self, parts: &[Box<RawValue>]) {
         if parts.is_empty() {
             return;
         }
         let mut messages: Vec<Box<RawValue>> = self.get("messages").unwrap_or_default();
-        // A message is an object of fields as well.
+        // A message is an object with fields too, so the same type reads it.
         let fields = |message: &RawValue| serde_json::from_str::<Self>(message.get()).ok();
         let last = messages
             .iter()
@@ -153,7 +152,7 @@ impl Request {
         self.set("messages", &messages);
     }
 
-    /// Asks for a stream with usage at its end, or for a whole answer.
+    /// Requests a stream that ends with the usage, or an unstreamed response.
     pub fn set_stream(&mut self, stream: bool) {
         self.set("stream", &stream);
         if !stream {
@@ -188,14 +187,13 @@ impl Request {
         text_of(&last["content"])
     }
 
-    /// What was asked of the model beside the messages, as the text of a JSON object, with `extra` fields last.
-    /// `None` when nothing was.
+    /// The model parameters as the text of a JSON object, followed by `extra` fields. `None` if there are none.
     pub fn parameters(&self, extra: &[(&str, &str)]) -> Option<String> {
         let mut parameters = Self {
             fields: self
                 .fields
                 .iter()
-                .filter(|(key, _)| !NO_PARAMETERS.contains(&key.as_str()))
+                .filter(|(key, _)| !NOT_PARAMETERS.contains(&key.as_str()))
                 .cloned()
                 .collect(),
         };
@@ -205,7 +203,7 @@ impl Request {
         (!parameters.fields.is_empty()).then(|| parameters.to_json())
     }
 
-    /// The fields in their order.
+    /// The fields in order.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.fields
             .iter()
@@ -214,7 +212,7 @@ impl Request {
 
     /// The body as it is sent.
     pub fn to_json(&self) -> String {
-        // Texts always serialise.
+        // Raw JSON always serialises.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -234,7 +232,7 @@ pub fn text_of(content: &Value) -> Option<String> {
     }
 }
 
-/// What a JSON value is, in words for a message.
+/// The type of a JSON value, for messages.
 pub fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -289,13 +287,13 @@ impl Serialize for Request {
 /// Checks the `url` of an OpenAI Batch line.
 ///
 /// # Errors
-/// When it names another endpoint than chat completions.
+/// If it names another endpoint than chat completions.
 pub fn check_batch_url(url: Option<&Value>) -> Result<(), String> {
     match url {
         None | Some(Value::Null) => Ok(()),
         Some(Value::String(url)) if url.ends_with("/chat/completions") => Ok(()),
         Some(url) => Err(format!(
-            "the Batch line asks for {url}, not for chat completions"
+            "the Batch line is for {url}, not for chat completions"
         )),
     }
 }
@@ -325,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_what_was_sent_beside_the_messages() {
+    fn parameters_exclude_messages_tools_and_stream_options() {
         let request = parse(
             r#"{"model":"m","temperature":0.30,"messages":[],"stream":true,"stream_options":{},"tools":[],"tool_choice":"auto"}"#,
         );
@@ -340,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_text_takes_the_place_of_the_old_one() {
+    fn a_system_text_replaces_the_old_one() {
         let mut request = parse(r#"{"messages":[{"role":"user","content":"q"}]}"#);
         request.set_system("one");
         request.set_system("two");
@@ -354,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_attached_to_the_last_user_message_and_nothing_else_changes() {
+    fn parts_are_attached_to_the_last_user_message_only() {
         let part = RawValue::from_string(r#"{"type":"image_url"}"#.to_owned()).unwrap();
         let attached = |text: &str| {
             let mut request = parse(text);
@@ -398,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_character_is_sent_as_it_is_and_does_not_hide_the_text() {
+    fn half_a_surrogate_pair_is_sent_unchanged_and_read_leniently() {
         let text = r#"{"messages":[{"role":"user","content":"cut \ud83d"}]}"#;
         let request = parse(text);
         assert_eq!(request.to_json(), text);
@@ -406,7 +404,7 @@ mod tests {
         assert_eq!(request.last_user_text().as_deref(), Some("cut \u{fffd}"));
     }
 
-    /// JSON texts of all kinds, as other programs write them.
+    /// JSON values in the notations that other programs use.
     fn any_value() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
             prop::sample::select(vec![
@@ -464,7 +462,7 @@ mod tests {
                 .map(|(space, key, value)| format!("{space}{}{space}:{space}{value}{space}", Value::from(key.as_str())))
                 .collect();
             let request = parse(&format!("{{{}}}", written.join(",")));
-            // Repeated fields too, in their places.
+            // Repeated fields too.
             let sent: Vec<(String, String)> = parse(&request.to_json())
                 .fields()
                 .map(|(key, value)| (key.to_owned(), value.get().to_owned()))
@@ -475,7 +473,7 @@ mod tests {
         }
 
         #[test]
-        fn no_body_makes_it_fail(messages in any_value(), tools in any_value()) {
+        fn no_body_makes_it_panic(messages in any_value(), tools in any_value()) {
             let mut request = parse(&format!(r#"{{"messages":{messages},"tools":{tools}}}"#));
             let _ = request.validate();
             request.last_user_text();
@@ -486,7 +484,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_fail(text in any::<String>(), json in r#"[{}\[\]:,"a0\\\\. -]{0,40}"#) {
+        fn no_text_makes_it_panic(text in any::<String>(), json in r#"[{}\[\]:,"a0\\\\. -]{0,40}"#) {
             for text in [text, json] {
                 let _ = serde_json::from_str::<Request>(&text).map(|request| request.to_json());
             }

@@ -1,26 +1,26 @@
-//! Server-sent events, cut anywhere: bytes in, the data of whole events out.
+//! Decodes server-sent events: bytes in, cut anywhere, and the data of complete events out.
 //!
 //! Follows the WHATWG HTML standard, section 9.2.6: lines end in LF, CR or CRLF, comments and unknown fields are
-//! passed over, the `data` lines of an event are joined by a newline, an event without its blank line is dropped.
+//! ignored, the `data` lines of an event are joined by a newline, an event without its blank line is dropped.
 
-/// What a line holds beyond this is dropped: a server must not fill our memory.
+/// The rest of a longer line is dropped, so that a server cannot fill the memory.
 const LONGEST_LINE: usize = 64 << 20;
 
 /// A decoder of one event stream.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// The bytes of the line that has not ended yet.
+    /// The bytes of the current line.
     line: Vec<u8>,
-    /// The data lines of the event that has not ended yet.
+    /// The data lines of the current event.
     data: Option<String>,
-    /// The last byte was a CR: an LF that follows belongs to the same line end.
+    /// Whether the last byte was a CR. An LF that follows belongs to the same line end.
     after_cr: bool,
     /// Whether any line has been read; only the first may start with a byte order mark.
     started: bool,
 }
 
 impl Decoder {
-    /// Takes the next bytes; returns the data of each event that they complete.
+    /// Consumes the next bytes. Returns the data of each event that they complete.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut events = Vec::new();
         for &byte in bytes {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_read_by_the_standard() {
+    fn events_are_decoded_as_the_standard_says() {
         assert_eq!(decode([STREAM.as_bytes()]), ["a", "é\n2", "", "[DONE]"]);
     }
 
@@ -93,7 +93,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_fail(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             decode([bytes.as_slice()]);
         }
     }

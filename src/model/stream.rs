@@ -1,6 +1,6 @@
-//! The chunks of a streamed answer, put together into the body that the same answer would have had unstreamed.
+//! Assembles the chunks of a streamed response into the body that it would have had unstreamed.
 //!
-//! So a trace, a recording and the output are made of one shape, whichever way the answer came.
+//! So traces, recordings and output handle one shape only. The result is not the bytes of any real response.
 
 use serde_json::{Map, Value, json};
 
@@ -9,29 +9,29 @@ use super::failed::ServerError;
 use super::sse::Decoder;
 use crate::json::lenient;
 
-/// A streamed answer as far as it was read: bytes in, text out, and the body at any moment.
+/// A streamed response: consumes bytes, reports text, and gives the body received so far.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct StreamReader {
     decoder: Decoder,
     assembly: Assembly,
     is_done: bool,
 }
 
-/// Why a stream cannot be read on.
+/// Why the rest of a stream cannot be used.
 #[derive(Debug)]
-pub enum Broken {
+pub enum StreamError {
     /// The server reported an error.
-    Error(ServerError),
-    /// A chunk is no JSON.
-    Garbled,
+    Reported(ServerError),
+    /// A chunk is not JSON.
+    InvalidChunk,
 }
 
-impl Reader {
-    /// Takes the next bytes; `on_text` gets the text that each chunk adds to the first choice.
+impl StreamReader {
+    /// Consumes the next bytes. `on_text` receives the text that each chunk adds to the first choice.
     ///
     /// # Errors
-    /// When the rest of the stream cannot be the rest of the answer; what came before is kept.
-    pub fn push(&mut self, bytes: &[u8], mut on_text: impl FnMut(&str)) -> Result<(), Broken> {
+    /// If the rest of the stream is not the rest of the response. The part received before is kept.
+    pub fn push(&mut self, bytes: &[u8], mut on_text: impl FnMut(&str)) -> Result<(), StreamError> {
         for event in self.decoder.push(bytes) {
             if event.starts_with("[DONE]") {
                 self.is_done = true;
@@ -39,8 +39,10 @@ impl Reader {
             }
             let chunk = match lenient::parse(&event) {
                 Ok(chunk) => chunk,
-                Err(_) if event.trim_start().starts_with('{') => return Err(Broken::Garbled),
-                // A server's private notice; the rest of the stream tells what counts.
+                Err(_) if event.trim_start().starts_with('{') => {
+                    return Err(StreamError::InvalidChunk);
+                }
+                // A notice of the server's own, not a chunk.
                 Err(_) => continue,
             };
             let error = ServerError::of(&chunk);
@@ -48,34 +50,34 @@ impl Reader {
                 on_text(&text);
             }
             if let Some(error) = error {
-                return Err(Broken::Error(error));
+                return Err(StreamError::Reported(error));
             }
         }
         Ok(())
     }
 
-    /// Whether the stream has said that nothing follows.
+    /// Whether the stream has sent its end marker.
     pub fn is_done(&self) -> bool {
         self.is_done
     }
 
-    /// Whether any choice has begun: from then on a repeated request would show its answer twice.
+    /// Whether any choice has begun. From then on, a retry would print text twice.
     pub fn has_content(&self) -> bool {
         self.assembly.has_content()
     }
 
-    /// Whether the answer is whole, should nothing more come.
+    /// Whether the response is complete if the stream ends here.
     pub fn is_whole(&self) -> bool {
         self.is_done || self.assembly.has_finished()
     }
 
-    /// The body that the answer amounts to, as far as it was received.
+    /// The body, as far as it was received.
     pub fn into_body(self) -> Value {
         self.assembly.into_body()
     }
 }
 
-/// A `chat.completion` body in the making.
+/// A `chat.completion` body under construction.
 #[derive(Clone, Debug, Default)]
 struct Assembly {
     body: Map<String, Value>,
@@ -84,7 +86,7 @@ struct Assembly {
 }
 
 impl Assembly {
-    /// Takes one `chat.completion.chunk`; returns the text that it adds to the first choice.
+    /// Adds one `chat.completion.chunk`. Returns the text that it adds to the first choice.
     fn push(&mut self, chunk: Value) -> Option<String> {
         let Value::Object(chunk) = chunk else {
             return None;
@@ -97,7 +99,7 @@ impl Assembly {
                         text = self.push_choice(choice).or(text);
                     }
                 }
-                // Padding against traffic analysis, of no meaning to a reader.
+                // `obfuscation` is padding against traffic analysis.
                 ("object" | "obfuscation", _) => {}
                 (_, value) => overwrite(&mut self.body, key, value),
             }
@@ -109,7 +111,7 @@ impl Assembly {
         !self.choices.is_empty()
     }
 
-    /// Whether every choice said why it ended.
+    /// Whether every choice has a finish reason.
     fn has_finished(&self) -> bool {
         let finished = |choice: &Map<String, Value>| {
             let reason = choice.get("finish_reason").and_then(Value::as_str);
@@ -119,7 +121,7 @@ impl Assembly {
     }
 
     fn into_body(mut self) -> Value {
-        // Groq states the usage in a field of its own.
+        // Groq puts the usage in a field of its own.
         if !self.body.contains_key("usage")
             && let Some(usage) = self
                 .body
@@ -149,7 +151,7 @@ impl Assembly {
     }
 
     fn push_choice(&mut self, choice: Value) -> Option<String> {
-        // More choices than any request asks for are a broken stream, not a reason to allocate.
+        // A higher index means a broken stream; do not allocate for it.
         const MOST_CHOICES: usize = 1024;
         let Value::Object(mut choice) = choice else {
             return None;
@@ -186,11 +188,11 @@ impl Assembly {
     }
 }
 
-/// Later values replace earlier ones, but nothing replaces something: Azure's first chunk has an empty model, all
-/// chunks but the last a null usage.
+/// Sets a field unless the new value is empty and an old one exists: Azure's first chunk has an empty model, and all
+/// chunks but the last have a null usage.
 fn overwrite(object: &mut Map<String, Value>, key: String, value: Value) {
-    let is_nothing = value.is_null() || value.as_str() == Some("");
-    if !is_nothing || !object.contains_key(&key) {
+    let is_empty = value.is_null() || value.as_str() == Some("");
+    if !is_empty || !object.contains_key(&key) {
         if value.is_null() && key == "usage" {
             return;
         }
@@ -198,10 +200,10 @@ fn overwrite(object: &mut Map<String, Value>, key: String, value: Value) {
     }
 }
 
-/// What names things and comes whole; some servers repeat it in every fragment.
+/// Fields that are not split into fragments. Some servers repeat them in every fragment.
 const NAMES: [&str; 7] = ["id", "index", "type", "role", "name", "format", "channel"];
 
-/// Adds a fragment to what is known: texts are joined, lists matched by `index` or appended, objects merged.
+/// Adds a fragment to the value so far: joins strings, merges objects, matches array items by `index` or appends them.
 fn merge(known: &mut Value, fragment: Value) {
     match (known, fragment) {
         (Value::Object(known), Value::Object(fragment)) => {
@@ -229,14 +231,14 @@ fn merge(known: &mut Value, fragment: Value) {
             }
         }
         (Value::String(known), Value::String(fragment)) => known.push_str(&fragment),
-        // A content that is sometimes text, sometimes parts: all of it is parts.
+        // Content that comes both as text and as parts becomes parts.
         (known @ Value::Array(_), Value::String(text)) => merge(known, parts_of(&text)),
         (known @ Value::String(_), Value::Array(fragments)) => {
             *known = parts_of(known.as_str().unwrap_or_default());
             merge(known, Value::Array(fragments));
         }
         (known @ Value::Null, Value::Array(fragments)) => {
-            // Through the rule above, since one fragment may hold several pieces of one item.
+            // Merged item by item, since one fragment may hold several pieces of one item.
             *known = Value::Array(Vec::new());
             merge(known, Value::Array(fragments));
         }
@@ -245,7 +247,7 @@ fn merge(known: &mut Value, fragment: Value) {
     }
 }
 
-/// Whether a part of a content goes on in the next fragment.
+/// Whether `fragment` continues a content part.
 fn is_continued(part: &Value, fragment: &Value) -> bool {
     matches!(part["type"].as_str(), Some("text" | "thinking")) && part["type"] == fragment["type"]
 }
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_usage_are_put_together() {
+    fn text_and_usage_are_assembled() {
         let body = assemble(&[
             json!({"id": "", "model": "", "choices": [], "prompt_filter_results": []}),
             json!({"id": "c1", "model": "m", "usage": null, "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hel"}, "finish_reason": null}]}),
@@ -361,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_in_every_fragment_is_not_joined() {
+    fn fields_repeated_in_every_fragment_are_not_joined() {
         let detail = |text: &str| {
             json!({"choices": [{"index": 0, "delta": {"role": "assistant", "channel": "analysis", "reasoning_details":
                 [{"type": "reasoning.text", "text": text, "format": "v1", "index": 0}]}}]})
@@ -374,9 +376,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_whole_when_every_choice_is() {
+    fn a_response_is_complete_when_every_choice_is() {
         let is_whole = |events: &[&str]| {
-            let mut reader = Reader::default();
+            let mut reader = StreamReader::default();
             for event in events {
                 reader
                     .push(format!("data: {event}\n\n").as_bytes(), |_| ())
@@ -397,15 +399,18 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_that_cannot_be_read_is_not_passed_over() {
-        let mut reader = Reader::default();
+    fn a_malformed_chunk_is_an_error() {
+        let mut reader = StreamReader::default();
         reader.push(b"data: a notice\n\n", |_| ()).unwrap();
         let broken = reader.push(b"data: {\"choices\": [\n\n", |_| ());
-        assert!(matches!(broken, Err(Broken::Garbled)), "{broken:?}");
+        assert!(
+            matches!(broken, Err(StreamError::InvalidChunk)),
+            "{broken:?}"
+        );
     }
 
     #[test]
-    fn foreign_chunks_are_passed_over() {
+    fn chunks_of_other_shapes_are_ignored() {
         let mut assembly = Assembly::default();
         for chunk in [
             json!(1),
@@ -417,8 +422,8 @@ mod tests {
         assert!(!assembly.has_content());
     }
 
-    /// A stream with all that may stand between its pieces: comments, fields of no meaning, three kinds of line ends,
-    /// data on several lines, notices.
+    /// A stream with everything that may separate its pieces: comments, unknown fields, three kinds of line ends, data
+    /// on several lines, notices.
     const STREAM: &str = concat!(
         "\u{feff}: PROCESSING\r\n\r\ndata: {\"id\":\"\",\"model\":\"\",\"choices\":[],\"prompt_filter_results\":[]}\r\n\r\n",
         "event: chunk\rid: 1\rdata: {\"id\":\"c\",\"model\":\"m\",\rdata: \"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"né\"}}]}\r\r",
@@ -428,9 +433,9 @@ mod tests {
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\r\n\r\ndata: [DONE]\n\n",
     );
 
-    /// What a stream in these pieces amounts to: its body, the text that was shown on the way, whether it is whole.
+    /// Reads a stream in these pieces: its body, the text reported on the way, whether it is complete.
     fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Value, String, bool) {
-        let mut reader = Reader::default();
+        let mut reader = StreamReader::default();
         let mut shown = String::new();
         for piece in pieces {
             reader.push(piece, |text| shown.push_str(text)).unwrap();
@@ -455,7 +460,7 @@ mod tests {
         assert_eq!(body["usage"]["total_tokens"], 5);
     }
 
-    /// Cuts `text` at every place of `cuts`, each a share of its characters in thousandths.
+    /// Cuts `text` at each offset of `cuts`, given in thousandths of its length.
     fn pieces<'a>(text: &'a str, cuts: &[usize]) -> Vec<&'a str> {
         let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
         let mut cuts: Vec<usize> = cuts
@@ -469,9 +474,9 @@ mod tests {
             .collect()
     }
 
-    /// One choice of an answer: what is told in it, and where its stream is cut.
+    /// One choice of a response, and the offsets at which its stream is cut.
     #[derive(Clone, Debug)]
-    struct Told {
+    struct TestMessage {
         content: Option<String>,
         reasoning: Option<String>,
         /// Names and arguments.
@@ -479,7 +484,7 @@ mod tests {
         cuts: Vec<usize>,
     }
 
-    impl Told {
+    impl TestMessage {
         /// As a whole message.
         fn message(&self) -> Value {
             let mut message =
@@ -517,11 +522,11 @@ mod tests {
         }
     }
 
-    fn any_told() -> impl Strategy<Value = Told> {
+    fn any_message() -> impl Strategy<Value = TestMessage> {
         let text = || prop::option::of("[a-zé😀\n\"\\\\ ]{1,20}");
         let calls = prop::collection::vec(("[a-z]{1,8}", "[{}:\"a-zé😀]{0,20}"), 0..4);
         let cuts = prop::collection::vec(0..1000_usize, 0..6);
-        (text(), text(), calls, cuts).prop_map(|(content, reasoning, calls, cuts)| Told {
+        (text(), text(), calls, cuts).prop_map(|(content, reasoning, calls, cuts)| TestMessage {
             content,
             reasoning,
             calls,
@@ -532,19 +537,19 @@ mod tests {
     const USAGE: &str = r#"{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}"#;
 
     /// The answer of these choices as a whole body.
-    fn whole(choices: &[Told]) -> Value {
+    fn whole(choices: &[TestMessage]) -> Value {
         let usage: Value = serde_json::from_str(USAGE).unwrap();
-        let choices = choices.iter().enumerate().map(|(index, told)| {
-            json!({"index": index, "message": told.message(), "finish_reason": "stop"})
+        let choices = choices.iter().enumerate().map(|(index, message)| {
+            json!({"index": index, "message": message.message(), "finish_reason": "stop"})
         });
         json!({"id": "c", "model": "m", "choices": choices.collect::<Vec<_>>(), "usage": usage})
     }
 
     /// The same answer as a stream, its choices in `turns`.
-    fn streamed(choices: &[Told], turns: &[usize]) -> String {
+    fn streamed(choices: &[TestMessage], turns: &[usize]) -> String {
         let mut waiting: Vec<_> = choices
             .iter()
-            .map(|told| told.deltas().into_iter())
+            .map(|message| message.deltas().into_iter())
             .collect();
         let everyone = (0..choices.len()).cycle().take(choices.len() * 100);
         let mut events = Vec::new();
@@ -569,7 +574,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_chunking_gives_the_same_answer(cuts in prop::collection::vec(0..STREAM.len(), 0..20)) {
+        fn any_chunking_gives_the_same_response(cuts in prop::collection::vec(0..STREAM.len(), 0..20)) {
             let mut cuts = cuts;
             cuts.extend([0, STREAM.len()]);
             cuts.sort_unstable();
@@ -578,8 +583,8 @@ mod tests {
         }
 
         #[test]
-        fn any_answer_is_the_same_streamed_or_not(
-            choices in prop::collection::vec(any_told(), 1..4),
+        fn any_response_is_the_same_streamed_or_not(
+            choices in prop::collection::vec(any_message(), 1..4),
             turns in prop::collection::vec(0..3_usize, 0..60),
         ) {
             let (body, _, is_whole) = read([streamed(&choices, &turns).as_bytes()]);
@@ -588,15 +593,15 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_fail(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let mut reader = Reader::default();
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut reader = StreamReader::default();
             let _ = reader.push(&bytes, |_| ());
             Completion::from_body(reader.into_body());
         }
 
         #[test]
-        fn no_json_makes_it_fail(chunks in prop::collection::vec(any_json(), 0..8)) {
-            let mut reader = Reader::default();
+        fn no_json_makes_it_panic(chunks in prop::collection::vec(any_json(), 0..8)) {
+            let mut reader = StreamReader::default();
             for chunk in chunks {
                 let chunk = format!("data: {}\n\n", json!({"choices": chunk, "usage": chunk}));
                 let _ = reader.push(chunk.as_bytes(), |_| ());

@@ -206,7 +206,7 @@ fn json(value: &Attribute) -> Value {
 
 /// A JSON text without the line ends between its tokens, and with type and size in the place of base64 content.
 fn one_line(value: &RawValue) -> String {
-    media::outlined(value.get())
+    media::with_placeholders(value.get())
         .split(['\n', '\r'])
         .map(str::trim)
         .collect()

@@ -1,7 +1,7 @@
-//! Who may use the Langfuse interface, with the refusals that a Langfuse 4.16 gives.
+//! Authentication for the Langfuse interface, with the refusals of a Langfuse 4.16.
 //!
-//! It decides on the `Authorization` header alone; what a refusal looks like on the wire is here
-//! too, because clients tell the causes apart by their text.
+//! Only the `Authorization` header counts. The text of each refusal is here too, because clients tell the causes apart
+//! by it.
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{StatusCode, header};
 use serde_json::json;
 
-use super::server::json_response;
+use super::response::json_response;
 use super::{PUBLIC_KEY, SECRET_KEY};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -25,15 +25,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct Authorized;
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AuthError {
     status: StatusCode,
     message: String,
 }
 
 impl<S: Sync> FromRequestParts<S> for Authorized {
-    type Rejection = Refusal;
+    type Rejection = AuthError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthError> {
         let header = parts
             .headers
             .get(header::AUTHORIZATION)
@@ -42,13 +42,13 @@ impl<S: Sync> FromRequestParts<S> for Authorized {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for AuthError {
     fn into_response(self) -> Response {
         json_response(self.status, &json!({"message": self.message}))
     }
 }
 
-fn authorize(header: Option<&str>) -> Result<Authorized, Refusal> {
+fn authorize(header: Option<&str>) -> Result<Authorized, AuthError> {
     let header = header.ok_or_else(|| unauthorized("No authorization header"))?;
     if let Some(credentials) = header.strip_prefix("Basic ") {
         basic(credentials)
@@ -59,8 +59,8 @@ fn authorize(header: Option<&str>) -> Result<Authorized, Refusal> {
     }
 }
 
-/// The secret key decides; an unknown public key beside it is let through, as Langfuse does.
-fn basic(credentials: &str) -> Result<Authorized, Refusal> {
+/// The secret key decides; the public key is not checked, as in Langfuse.
+fn basic(credentials: &str) -> Result<Authorized, AuthError> {
     let decoded = BASE64
         .decode(credentials.trim())
         .map_err(|_| wrong("Invalid character"))?;
@@ -74,11 +74,11 @@ fn basic(credentials: &str) -> Result<Authorized, Refusal> {
     }
 }
 
-/// A public key alone may write scores, which nothing here takes.
-fn bearer(key: &str) -> Refusal {
+/// A public key alone may only write scores, which the sandbox does not have.
+fn bearer(key: &str) -> AuthError {
     if key == PUBLIC_KEY {
         let message = "Access denied - insufficient permissions for this endpoint".to_owned();
-        return Refusal {
+        return AuthError {
             status: StatusCode::FORBIDDEN,
             message,
         };
@@ -86,14 +86,14 @@ fn bearer(key: &str) -> Refusal {
     wrong("Invalid public key")
 }
 
-fn wrong(cause: &str) -> Refusal {
+fn wrong(cause: &str) -> AuthError {
     unauthorized(&format!(
         "{cause}. Confirm that you've configured the correct host."
     ))
 }
 
-fn unauthorized(message: &str) -> Refusal {
-    Refusal {
+fn unauthorized(message: &str) -> AuthError {
+    AuthError {
         status: StatusCode::UNAUTHORIZED,
         message: message.to_owned(),
     }

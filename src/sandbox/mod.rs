@@ -1,9 +1,8 @@
 //! An OpenAI-compatible chat model and the part of Langfuse that langspan uses, both on loopback,
-//! with a web page of the traces: a place to try everything without a key or a network, and the
+//! with web pages for the traces: a way to try everything without a key or a network, and the
 //! double that the tests run against.
 //!
-//! It stands for itself: nothing here knows the rest of the crate, which meets it over HTTP like
-//! any other server.
+//! It is independent: nothing here uses the rest of the crate, which talks to it over HTTP like to any other server.
 
 mod auth;
 mod hex;
@@ -13,6 +12,7 @@ mod model;
 mod observation;
 mod page;
 mod reading;
+mod response;
 mod server;
 mod store;
 mod time;
@@ -24,16 +24,16 @@ use std::time::Duration;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 
-/// The port that links to the page of a trace name.
+/// The default port.
 pub const PORT: u16 = 4390;
 /// The one project, and its id in every URL.
 pub const PROJECT_ID: &str = "sandbox";
 /// The public half of the one key pair.
 pub const PUBLIC_KEY: &str = "pk-lf-sandbox";
-/// The secret half, which alone decides about access, as at Langfuse.
+/// The secret half; as in Langfuse, it alone decides about access.
 pub const SECRET_KEY: &str = "sk-lf-sandbox";
 
-/// The Langfuse generation to stand for: their read interfaces exclude each other.
+/// The emulated Langfuse version: each has read interfaces that the other lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LangfuseVersion {
     /// Reads through `/api/public/v2/observations` only.
@@ -42,16 +42,16 @@ pub enum LangfuseVersion {
     V3,
 }
 
-/// How the sandbox behaves, and where it keeps its traces.
+/// How the sandbox behaves, and where it stores its traces.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How long the model thinks before the first byte of its answer.
+    /// The time before the first byte of the model's answer.
     pub model_delay: Duration,
-    /// Which Langfuse to stand for.
+    /// The emulated Langfuse version.
     pub langfuse: LangfuseVersion,
     /// How long an accepted observation stays invisible to the read interfaces.
     pub visible_after: Duration,
-    /// The folder of the traces; made when the first one arrives.
+    /// The folder of the traces, created when the first one arrives.
     pub store: PathBuf,
 }
 

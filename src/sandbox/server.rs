@@ -1,15 +1,16 @@
-//! The routes: which path is answered by what, and with which status. What an answer says is
-//! decided elsewhere.
+//! The routes: which handler answers which path, and with which status. The content of the answers is decided in other
+//! modules.
 
 use std::io;
+use std::iter;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::sse::{Event, Sse};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
 use http::{HeaderMap, StatusCode, Uri, header};
@@ -17,22 +18,26 @@ use serde_json::{Value, json};
 
 use super::auth::Authorized;
 use super::observation::Observation;
-use super::reading::{legacy, metrics, observations, traces};
-use super::store::Store;
+use super::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
+use super::response::{StoreError, disk, html_response, json_response};
+use super::store::TraceStore;
 use super::{Config, LangfuseVersion, PROJECT_ID, ingest, media, model, page, time};
 
-/// What every handler knows.
+/// The parameters of a query.
+type Parameters = Vec<(String, String)>;
+
+/// The state of every handler.
 #[derive(Debug, Clone)]
 struct Sandbox {
     config: Arc<Config>,
-    store: Store,
+    store: TraceStore,
 }
 
 pub fn router(config: Config) -> Router {
     let version = config.langfuse;
     let media = media::routes(config.store.join("media"));
     let sandbox = Sandbox {
-        store: Store::new(config.store.clone()),
+        store: TraceStore::new(config.store.clone()),
         config: Arc::new(config),
     };
     Router::new()
@@ -78,7 +83,7 @@ fn langfuse(version: LangfuseVersion, media: Router<Sandbox>) -> Router<Sandbox>
     })
 }
 
-/// Read interfaces that end with v4.
+/// Read interfaces that v4 does not have.
 const LEGACY_PATHS: &[&str] = &[
     "/api/public/traces",
     "/api/public/traces/{id}",
@@ -123,7 +128,7 @@ async fn ingest_traces(
     _: Authorized,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let spans = match ingest::spans(&headers, &body) {
         Err(refusal) => {
             return Ok(json_response(
@@ -167,71 +172,34 @@ async fn projects(_: Authorized) -> Response {
 async fn list_observations(
     State(sandbox): State<Sandbox>,
     _: Authorized,
-    Query(parameters): Query<Vec<(String, String)>>,
-) -> Result<Response, Failure> {
-    let query = match observations::Query::read(parameters) {
-        Err(body) => return Ok(json_response(StatusCode::BAD_REQUEST, &body)),
-        Ok(query) => query,
-    };
-    let visible = sandbox.visible();
-    let answer = sandbox.with_store(move |store| {
-        let observations = match &query.trace_id {
-            Some(id) => store.trace(id)?,
-            None => store.traces()?.flatten().collect(),
-        };
-        Ok(query.answer(observations.into_iter().filter(visible)))
-    });
-    Ok(json_response(StatusCode::OK, &answer.await?))
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, StoreError> {
+    sandbox.answer(ObservationsQuery::read(parameters)).await
 }
 
 /// Metrics, under the path of either version.
 async fn measure(
     State(sandbox): State<Sandbox>,
     _: Authorized,
-    Query(parameters): Query<Vec<(String, String)>>,
-) -> Result<Response, Failure> {
-    let query = match metrics::Query::read(&parameters, sandbox.config.langfuse) {
-        Err(body) => return Ok(json_response(StatusCode::BAD_REQUEST, &body)),
-        Ok(query) => query,
-    };
-    let visible = sandbox.visible();
-    let answer =
-        sandbox.with_store(move |store| Ok(query.answer(visible_traces(store, &visible)?)));
-    Ok(json_response(StatusCode::OK, &answer.await?))
-}
-
-/// Every trace, with what may be read of it yet.
-fn visible_traces(
-    store: &Store,
-    visible: impl Fn(&Observation) -> bool,
-) -> io::Result<impl Iterator<Item = Vec<Observation>>> {
-    let readable = move |mut trace: Vec<Observation>| {
-        trace.retain(&visible);
-        trace
-    };
-    Ok(store.traces()?.map(readable))
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, StoreError> {
+    let query = MetricsQuery::read(&parameters, sandbox.config.langfuse);
+    sandbox.answer(query).await
 }
 
 async fn list_traces(
     State(sandbox): State<Sandbox>,
     _: Authorized,
-    Query(parameters): Query<Vec<(String, String)>>,
-) -> Result<Response, Failure> {
-    let query = match traces::Query::read(&parameters) {
-        Err(body) => return Ok(json_response(StatusCode::BAD_REQUEST, &body)),
-        Ok(query) => query,
-    };
-    let visible = sandbox.visible();
-    let answer =
-        sandbox.with_store(move |store| Ok(query.answer(visible_traces(store, &visible)?)));
-    Ok(json_response(StatusCode::OK, &answer.await?))
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, StoreError> {
+    sandbox.answer(TracesQuery::read(parameters)).await
 }
 
 async fn legacy_trace(
     State(sandbox): State<Sandbox>,
     _: Authorized,
     Path(id): Path<String>,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let message = format!("Trace {id} not found within authorized project");
     let mut observations = sandbox.with_store(move |store| store.trace(&id)).await?;
     observations.retain(sandbox.visible());
@@ -250,39 +218,38 @@ async fn gone_in_v4() -> Response {
     json_response(StatusCode::NOT_FOUND, &json!({"message": message}))
 }
 
-async fn traces_page(State(sandbox): State<Sandbox>) -> Result<Response, Failure> {
+async fn traces_page(State(sandbox): State<Sandbox>) -> Result<Response, StoreError> {
     let traces: Vec<_> = sandbox
         .with_store(|store| Ok(store.traces()?.take(page::LISTED_TRACES).collect()))
         .await?;
-    Ok(html(StatusCode::OK, page::traces(&traces)))
+    Ok(html_response(StatusCode::OK, page::traces(&traces)))
 }
 
 async fn trace_page(
     State(sandbox): State<Sandbox>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let Ok(Path(id)) = id else {
-        return Ok(html(StatusCode::NOT_FOUND, page::no_such_page()));
+        return Ok(html_response(StatusCode::NOT_FOUND, page::no_such_page()));
     };
     let wanted = id.clone();
     let observations = sandbox
         .with_store(move |store| store.trace(&wanted))
         .await?;
     Ok(match page::trace(&id, &observations) {
-        Some(page) => html(StatusCode::OK, page),
-        None => html(StatusCode::NOT_FOUND, page::no_such_trace(&id)),
+        Some(page) => html_response(StatusCode::OK, page),
+        None => html_response(StatusCode::NOT_FOUND, page::no_such_trace(&id)),
     })
 }
 
-/// Langfuse's web server takes a trailing slash away by redirect and answers every unknown path
-/// with a page.
+/// Langfuse's web server redirects to the path without a trailing slash, and answers an unknown path with a page.
 async fn not_found(uri: Uri) -> Response {
     let path = uri.path();
     let Some(plain) = path
         .strip_suffix('/')
         .filter(|plain| !plain.is_empty() && !plain.starts_with("//"))
     else {
-        return html(StatusCode::NOT_FOUND, page::no_such_page());
+        return html_response(StatusCode::NOT_FOUND, page::no_such_page());
     };
     let target = uri
         .query()
@@ -296,53 +263,41 @@ async fn not_found(uri: Uri) -> Response {
 }
 
 impl Sandbox {
-    /// Whether an observation may be read through an interface yet.
+    /// Whether the read interfaces return an observation yet.
     fn visible(&self) -> impl Fn(&Observation) -> bool + Send + use<> {
         let delay = i64::try_from(self.config.visible_after.as_millis()).unwrap_or(i64::MAX);
         let now = time::now();
         move |observation| observation.arrived.saturating_add(delay) <= now
     }
 
-    /// Disk work, aside from the thread that answers.
+    /// The answer to a query, or the refusal of one that cannot be answered.
+    async fn answer(
+        &self,
+        query: Result<impl ReadQuery + Send + 'static, Value>,
+    ) -> Result<Response, StoreError> {
+        let query = match query {
+            Err(body) => return Ok(json_response(StatusCode::BAD_REQUEST, &body)),
+            Ok(query) => query,
+        };
+        let visible = self.visible();
+        let readable = move |mut trace: Vec<Observation>| {
+            trace.retain(&visible);
+            trace
+        };
+        let answer = self.with_store(move |store| {
+            Ok(match query.trace_id() {
+                Some(id) => query.answer(iter::once(store.trace(id)?).map(readable)),
+                None => query.answer(store.traces()?.map(readable)),
+            })
+        });
+        Ok(json_response(StatusCode::OK, &answer.await?))
+    }
+
     async fn with_store<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> io::Result<T> + Send + 'static,
-    ) -> Result<T, Failure> {
+        work: impl FnOnce(&TraceStore) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let store = self.store.clone();
-        let done = tokio::task::spawn_blocking(move || work(&store)).await;
-        done.map_err(io::Error::other).flatten().map_err(Failure)
+        disk(move || work(&store)).await
     }
-}
-
-/// The store could not be read or written.
-#[derive(Debug)]
-struct Failure(io::Error);
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let body = json!({"message": "Internal Server Error", "error": self.0.to_string()});
-        json_response(StatusCode::INTERNAL_SERVER_ERROR, &body)
-    }
-}
-
-pub fn json_response(status: StatusCode, body: &Value) -> Response {
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/json; charset=utf-8")],
-        Body::from(body.to_string()),
-    )
-        .into_response()
-}
-
-/// A page runs no script and loads nothing but media of this server, whatever the traces hold.
-fn html(status: StatusCode, page: String) -> Response {
-    let headers = [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'",
-        ),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    (status, headers, Html(page)).into_response()
 }

@@ -1,7 +1,6 @@
-//! Where the traces lie: one append-only file of JSON lines per trace, readable by its owner only.
+//! The stored traces: one append-only file of JSON lines for each trace, readable only by its owner.
 //!
-//! Nothing is held in memory: every read looks at the disk, so that the rows of another process
-//! show at once.
+//! Nothing is cached: every read reads the files, so that the rows of another process are seen at once.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -16,11 +15,11 @@ use super::hex::hex;
 use super::observation::Observation;
 
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct TraceStore {
     folder: PathBuf,
 }
 
-impl Store {
+impl TraceStore {
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
@@ -41,7 +40,7 @@ impl Store {
             .try_for_each(|(trace_id, lines)| append(&self.path(trace_id), &lines))
     }
 
-    /// The observations of one trace; none when there is no such trace.
+    /// The observations of one trace; empty if there is no such trace.
     pub fn trace(&self, trace_id: &str) -> io::Result<Vec<Observation>> {
         let observations = read(&self.path(trace_id))?;
         Ok(observations
@@ -50,7 +49,7 @@ impl Store {
             .collect())
     }
 
-    /// Every trace, that which was written last first.
+    /// All traces, the one written last first.
     pub fn traces(&self) -> io::Result<impl Iterator<Item = Vec<Observation>> + use<>> {
         let mut files = self.files()?;
         files.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
@@ -79,9 +78,8 @@ impl Store {
     }
 }
 
-/// A trace id may be any text: what is not plainly a hex id goes by its digest, so that no id
-/// leaves the folder, is too long for a file name, or meets another one on a disk that ignores
-/// case.
+/// The file name of a trace. An id may be any text, so one that is not plain hex is replaced by its digest: it cannot
+/// leave the folder, be too long for a file name, or collide with another one where the file system ignores case.
 fn file_stem(trace_id: &str) -> String {
     let plain = (1..=64).contains(&trace_id.len())
         && trace_id
@@ -102,7 +100,7 @@ fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
         .open(path)?;
     file.lock()?;
     if !ends_in_newline(&mut file)? {
-        // A writer died in the middle of a line: keep it from swallowing the next.
+        // A writer died in the middle of a line: begin a new one.
         file.write_all(b"\n")?;
     }
     file.write_all(lines)
@@ -118,7 +116,7 @@ fn ends_in_newline(file: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// What of the file can be read: half-written and foreign lines are passed over.
+/// The rows of the file; half-written and foreign lines are skipped.
 fn read(path: &Path) -> io::Result<Vec<Observation>> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -130,8 +128,7 @@ fn read(path: &Path) -> io::Result<Vec<Observation>> {
     Ok(latest(rows))
 }
 
-/// A span that was sent twice is one row, the last one. (A real server may show both for a while,
-/// until it merges them.)
+/// A span that was sent twice is one row: the last one. (A real server may return both until it merges them.)
 fn latest(rows: impl Iterator<Item = Observation>) -> Vec<Observation> {
     let mut places = std::collections::HashMap::new();
     let mut kept: Vec<Observation> = Vec::new();

@@ -1,4 +1,4 @@
-//! Times as Langfuse keeps and shows them: whole milliseconds since 1970, written as UTC.
+//! Times as Langfuse stores and shows them: whole milliseconds since 1970, written as UTC.
 
 use jiff::Timestamp;
 
@@ -38,7 +38,7 @@ pub fn seconds(start: Millis, end: Millis) -> f64 {
 }
 
 fn timestamp(millis: Millis) -> Timestamp {
-    // A time that no calendar holds is shown as the last one that it does.
+    // A time beyond the calendar's range is shown as its last one.
     Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
 }
 

@@ -48,6 +48,22 @@ const SERVICES: [Service; 4] = [
     },
 ];
 
+/// The variables that name CI jobs, and releases by their commits.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    let jobs = SERVICES.iter().flat_map(|service| {
+        let job_url = service.job_url.unwrap_or("GITHUB_SERVER_URL");
+        [
+            service.marker,
+            service.commit,
+            service.branch,
+            job_url,
+            service.actor,
+        ]
+    });
+    let others = ["GITHUB_REPOSITORY", "GITHUB_RUN_ID"];
+    jobs.chain(others).chain(RELEASE_VARIABLES)
+}
+
 /// The commit variables that the Langfuse SDK takes for a release, in its order.
 pub const RELEASE_VARIABLES: [&str; 11] = [
     "LANGFUSE_RELEASE",

@@ -323,8 +323,8 @@ pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
             .hint("as in 2147483648")
         })?,
     };
-    let dir = match sources.get("LANGSPAN_OUTBOX") {
-        Some(found) => Ok(PathBuf::from(found.value)),
+    let dir = match sources.path("LANGSPAN_OUTBOX") {
+        Some(dir) => Ok(dir),
         None => state_dir(sources).map(|dir| dir.join("outbox")),
     };
     Ok(OutboxPlace { dir, max_bytes })
@@ -335,14 +335,9 @@ pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
 /// # Errors
 /// When neither `XDG_STATE_HOME` nor `HOME` is set.
 pub fn state_dir(sources: &Sources) -> Result<PathBuf, String> {
-    let home = || {
-        sources
-            .get("HOME")
-            .map(|found| PathBuf::from(found.value).join(".local/state"))
-    };
+    let home = || sources.path("HOME").map(|home| home.join(".local/state"));
     let state = sources
-        .get("XDG_STATE_HOME")
-        .map(|found| PathBuf::from(found.value))
+        .path("XDG_STATE_HOME")
         .filter(|path| path.is_absolute());
     let state = state
         .or_else(home)

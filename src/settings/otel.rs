@@ -143,9 +143,7 @@ pub fn attempt_timeout(sources: &Sources) -> Result<Duration, Failure> {
 pub fn certificate(sources: &Sources, what: &str) -> Option<PathBuf> {
     let own = format!("OTEL_EXPORTER_OTLP_TRACES_{what}");
     let general = format!("OTEL_EXPORTER_OTLP_{what}");
-    sources
-        .first(&[&own, &general])
-        .map(|found| PathBuf::from(found.value))
+    sources.path(&own).or_else(|| sources.path(&general))
 }
 
 /// `OTEL_RESOURCE_ATTRIBUTES`, percent-decoded.

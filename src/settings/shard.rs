@@ -36,6 +36,14 @@ const BUILDKITE: Runner = Runner {
     first: 0,
 };
 
+/// The variables of every job runner.
+pub fn variables() -> impl Iterator<Item = &'static str> {
+    let runners = [KUBERNETES, GITLAB, BUILDKITE];
+    runners
+        .into_iter()
+        .flat_map(|runner| [Some(runner.index), runner.count].into_iter().flatten())
+}
+
 impl Shard {
     /// Whether the line of this number, from 1 on, is of this share.
     pub fn holds(self, line: u64) -> bool {

@@ -1,10 +1,33 @@
 //! Where values come from besides the command line: the environment, then the file of `--env-file`.
+//!
+//! A variable that is set but is not UTF-8 is an error, never "unset": an unreadable `LANGFUSE_BASE_URL` must not send
+//! keys to the default host. Paths are taken as bytes.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::{ci, shard};
 use crate::failure::Failure;
+
+/// The names of variables that langspan reads begin with one of these, or are among [`NAMES`] or those of CI services.
+const PREFIXES: [&str; 5] = [
+    "LANGFUSE_",
+    "LANGSPAN_",
+    "OPENAI_",
+    "AZURE_OPENAI_",
+    "OTEL_EXPORTER_OTLP_",
+];
+const NAMES: [&str; 5] = [
+    "TRACEPARENT",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SDK_DISABLED",
+    "OTEL_SERVICE_NAME",
+    "NO_PROXY",
+];
+/// The names of variables with a path end in one of these. A path need not be UTF-8.
+const PATH_SUFFIXES: [&str; 3] = ["_OUTBOX", "_CERTIFICATE", "_CLIENT_KEY"];
 
 /// Which source a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +83,32 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The environment and the text of an env file.
+    /// The environment.
     ///
     /// # Errors
-    /// When an entry is malformed; its value is not shown.
-    pub fn with_env_file(path: &Path, text: &str) -> Result<Self, Failure> {
+    /// When a variable that langspan reads is not UTF-8.
+    pub fn of_environment() -> Result<Self, Failure> {
+        let mut variables = std::env::vars_os();
+        match variables.find(|(name, value)| value.to_str().is_none() && is_read_as_text(name)) {
+            Some((name, _)) => Err(not_text(&name.to_string_lossy())),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// The environment and the content of an env file, which may begin with a byte order mark.
+    ///
+    /// # Errors
+    /// When a variable is not UTF-8 or an entry of the file is malformed; no value is shown.
+    pub fn with_env_file(path: &Path, content: &[u8]) -> Result<Self, Failure> {
+        let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+        let text = std::str::from_utf8(content).map_err(|error| {
+            let before = String::from_utf8_lossy(&content[..error.valid_up_to()]);
+            let line = before.lines().last().unwrap_or_default();
+            let name = line.split('=').next().unwrap_or_default();
+            let name = name.trim().trim_start_matches("export ").trim();
+            not_text(&format!("{name} in {}", path.display()))
+        })?;
+        Self::of_environment()?;
         let mut variables = HashMap::new();
         for (index, item) in dotenvy::from_read_iter(text.as_bytes()).enumerate() {
             let (name, value) = item.map_err(|_| {
@@ -98,6 +142,13 @@ impl Sources {
                 file,
             },
         ))
+    }
+
+    /// The path in a variable, of any bytes; an empty one counts as unset.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        let set = std::env::var_os(name).filter(|value| !value.is_empty());
+        let path = set.map(PathBuf::from);
+        path.or_else(|| self.get(name).map(|found| PathBuf::from(found.value)))
     }
 
     /// The first of several variables that is set.
@@ -140,6 +191,24 @@ impl Sources {
             None => Ok(self.first(names)),
         }
     }
+}
+
+/// Whether langspan reads the variable `name` as text.
+fn is_read_as_text(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else {
+        return false;
+    };
+    let is_path = PATH_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
+    let is_known = PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || NAMES.contains(&name)
+        || ci::variables()
+            .chain(shard::variables())
+            .any(|known| known == name);
+    is_known && !is_path
+}
+
+fn not_text(variable: &str) -> Failure {
+    Failure::config(format!("{variable} is not UTF-8 text")).hint("set it again, or unset it")
 }
 
 /// A flag whose value is empty.

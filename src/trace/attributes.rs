@@ -1,4 +1,4 @@
-//! The attribute keys that are sent, by who reads them.
+//! The attribute keys of spans, grouped by the convention that defines them.
 
 /// Keys that Langfuse maps (<https://langfuse.com/integrations/native/opentelemetry>).
 pub mod langfuse {
@@ -13,17 +13,17 @@ pub mod langfuse {
     pub const ENVIRONMENT: &str = "langfuse.environment";
     /// On the resource.
     pub const RELEASE: &str = "langfuse.release";
-    /// Marks the root of what this program sends when its parent lies elsewhere.
+    /// Marks the root span of this program when its parent is remote.
     pub const IS_APP_ROOT: &str = "langfuse.internal.is_app_root";
 
     pub const OBSERVATION_TYPE: &str = "langfuse.observation.type";
     pub const OBSERVATION_INPUT: &str = "langfuse.observation.input";
     pub const OBSERVATION_OUTPUT: &str = "langfuse.observation.output";
     pub const OBSERVATION_METADATA_ATTEMPTS: &str = "langfuse.observation.metadata.attempts";
-    /// Of each attempt in its order, null where there was no answer. Only of a call that took more than one.
+    /// JSON array: the HTTP status of each attempt in order, null without a response. Only with several attempts.
     pub const OBSERVATION_METADATA_ATTEMPT_STATUSES: &str =
         "langfuse.observation.metadata.attempt_statuses";
-    /// Milliseconds before each further attempt.
+    /// JSON array: milliseconds waited before each further attempt.
     pub const OBSERVATION_METADATA_ATTEMPT_WAITS: &str =
         "langfuse.observation.metadata.attempt_waits_ms";
     pub const MODEL_NAME: &str = "langfuse.observation.model.name";
@@ -67,7 +67,7 @@ pub mod otel {
     pub const TOOL_DEFINITIONS: &str = "gen_ai.tool.definitions";
 }
 
-/// Keys of OpenInference, which Langfuse reads too.
+/// Keys of the OpenInference conventions, which Langfuse also reads.
 pub mod openinference {
     pub const INPUT_VALUE: &str = "input.value";
     pub const OUTPUT_VALUE: &str = "output.value";

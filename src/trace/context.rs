@@ -1,10 +1,10 @@
-//! Which trace an exchange belongs to, and the W3C header that passes it on.
+//! The trace context of an exchange, and the W3C `traceparent` header.
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
 use super::ids;
 
-/// A trace, and the span elsewhere that is its parent, if one is.
+/// A trace id, and the remote parent span if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     pub trace_id: TraceId,
@@ -12,7 +12,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// A trace that begins here.
+    /// A trace without a remote parent.
     pub fn root(trace_id: TraceId) -> Self {
         Self {
             trace_id,
@@ -23,13 +23,13 @@ impl TraceContext {
     /// Reads a `traceparent` (W3C Trace Context, section 3.2).
     ///
     /// # Errors
-    /// One line that says what is wrong with it.
+    /// One line that says what is wrong.
     pub fn from_traceparent(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let wrong = |what: &str| format!("`{text}` is no traceparent: {what}");
+        let wrong = |what: &str| format!("`{text}` is not a traceparent: {what}");
         let parts: Vec<&str> = text.split('-').collect();
         let [version, trace_id, span_id, flags, rest @ ..] = parts.as_slice() else {
-            return Err(wrong("VERSION-TRACE_ID-SPAN_ID-FLAGS is wanted"));
+            return Err(wrong("expected VERSION-TRACE_ID-SPAN_ID-FLAGS"));
         };
         let is_hex = |text: &str, digits: usize| {
             text.len() == digits
@@ -38,7 +38,7 @@ impl TraceContext {
                     .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         };
         if !is_hex(version, 2) || *version == "ff" {
-            return Err(wrong("the version is wrong"));
+            return Err(wrong("invalid version"));
         }
         if *version == "00" && !rest.is_empty() {
             return Err(wrong("version 00 has four parts"));
@@ -65,7 +65,7 @@ impl TraceContext {
         }
     }
 
-    /// The header that makes `span` the parent of what the receiver does.
+    /// The header that makes `span` the parent of the receiver's spans.
     pub fn traceparent(&self, span: SpanId) -> String {
         format!("00-{}-{span}-01", self.trace_id)
     }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_wrong_traceparent_says_what_is_wrong() {
         for (text, what) in [
-            ("", "is wanted"),
+            ("", "expected VERSION"),
             (
                 "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
                 "version",

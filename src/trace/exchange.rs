@@ -1,38 +1,40 @@
-//! One request, what became of it, and when.
+//! One request, its outcome, and its times.
+//!
+//! Values only: `model` makes the call, `recording` has the JSON form.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::json::lenient;
-use crate::model::{Completion, Provider, Request, Retried};
+use crate::model::{Completion, Provider, Request, RetriedAttempt};
 
-/// One chat completion that was asked for, answered or not.
+/// One requested chat completion, answered or not.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     pub request: Request,
-    /// The body of the answer, whole or as far as it came.
+    /// The body of the response, complete or as far as it was received.
     pub response: Option<Box<RawValue>>,
-    /// What the body says.
+    /// The parsed body.
     pub completion: Completion,
     pub error: Option<ExchangeError>,
     pub start: Timestamp,
     pub end: Timestamp,
-    /// When the first chunk of a streamed answer arrived.
+    /// When the first chunk of a streamed response arrived.
     pub completion_start: Option<Timestamp>,
-    /// How many requests it took; unknown of a recording.
+    /// The number of requests; `None` for a recording.
     pub attempts: Option<u32>,
-    /// The attempts before the last one, in their order.
-    pub retried: Vec<Retried>,
-    /// The HTTP status of a whole answer; unknown of a recording.
+    /// The attempts before the last one, in order.
+    pub retried: Vec<RetriedAttempt>,
+    /// The HTTP status of a complete response; `None` for a recording.
     pub status: Option<u16>,
-    /// US dollars, when the provider stated them beside the body.
+    /// US dollars, if the provider stated them outside of the body.
     pub cost: Option<f64>,
-    /// Who was asked; unknown of a recording.
+    /// The model endpoint; `None` for a recording.
     pub server: Option<Server>,
 }
 
-/// Why an exchange has no whole answer.
+/// Why an exchange has no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExchangeError {
     /// `model` or `interrupted`.
@@ -40,12 +42,12 @@ pub struct ExchangeError {
     pub kind: String,
     #[serde(default)]
     pub message: String,
-    /// The HTTP status, when the endpoint answered.
+    /// The HTTP status, if the endpoint answered.
     #[serde(default)]
     pub status: Option<u16>,
 }
 
-/// The model endpoint as a span names it.
+/// The model endpoint, for span attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     pub provider: Provider,
@@ -54,7 +56,7 @@ pub struct Server {
 }
 
 impl Exchange {
-    /// An exchange of which nothing more is known yet.
+    /// An exchange without an outcome.
     pub fn new(request: Request, start: Timestamp, end: Timestamp) -> Self {
         Self {
             request,
@@ -72,7 +74,7 @@ impl Exchange {
         }
     }
 
-    /// The model that answered, else the one that was asked.
+    /// The model that answered, else the requested one.
     pub fn model(&self) -> String {
         self.completion
             .model
@@ -81,7 +83,7 @@ impl Exchange {
             .unwrap_or_default()
     }
 
-    /// The model that was asked.
+    /// The requested model.
     pub fn asked_model(&self) -> String {
         self.request
             .model()
@@ -89,18 +91,18 @@ impl Exchange {
             .unwrap_or_default()
     }
 
-    /// From the first request to the last byte of the answer, in milliseconds.
+    /// Milliseconds from the first request to the last byte of the response.
     pub fn latency_ms(&self) -> i64 {
         self.end.as_millisecond() - self.start.as_millisecond()
     }
 
-    /// From the first request to the first chunk of a streamed answer, in milliseconds.
+    /// Milliseconds from the first request to the first chunk of a streamed response.
     pub fn time_to_first_token_ms(&self) -> Option<i64> {
         self.completion_start
             .map(|first| first.as_millisecond() - self.start.as_millisecond())
     }
 
-    /// The HTTP status of each attempt in its order, none where there was no answer; empty when there was only one.
+    /// The HTTP status of each attempt in order, `None` if it had no response. Empty if there was only one attempt.
     pub fn attempt_statuses(&self) -> Vec<Option<u16>> {
         if self.retried.is_empty() {
             return Vec::new();
@@ -113,7 +115,7 @@ impl Exchange {
         statuses.chain([last]).collect()
     }
 
-    /// How long it was waited before each further attempt, in milliseconds.
+    /// Milliseconds waited before each further attempt.
     pub fn attempt_waits_ms(&self) -> Vec<u64> {
         let waits = self.retried.iter().map(|attempt| attempt.wait.as_millis());
         waits
@@ -121,14 +123,14 @@ impl Exchange {
             .collect()
     }
 
-    /// Takes `body` as the answer, and what it says.
+    /// Sets the response body and parses it.
     pub fn set_body(&mut self, body: impl Into<String>) {
         let body = body.into();
         let parsed = lenient::parse(&body).unwrap_or_default();
         self.set_response(body, Completion::from_body(parsed));
     }
 
-    /// Takes `body`, which says `completion`, as the answer.
+    /// Sets the response body, which parses to `completion`.
     pub fn set_response(&mut self, body: impl Into<String>, completion: Completion) {
         self.completion = completion;
         self.response = RawValue::from_string(body.into()).ok();

@@ -1,11 +1,13 @@
-//! Chat messages in the form of the OpenTelemetry GenAI conventions, for backends that are no Langfuse.
+//! Converts chat messages to the form of the OpenTelemetry GenAI conventions.
+//!
+//! Langfuse gets the messages as they were sent; other backends get this form.
 
 use serde_json::{Map, Value, json};
 
 use crate::model::Completion;
 use crate::model::request::text_of;
 
-/// `gen_ai.input.messages`: each message a role and parts.
+/// `gen_ai.input.messages`: a role and parts for each message.
 pub fn input_messages(messages: &[Value]) -> Value {
     messages
         .iter()
@@ -19,8 +21,8 @@ pub fn input_messages(messages: &[Value]) -> Value {
         .collect()
 }
 
-/// `gen_ai.output.messages`: one message a choice, with the reason that it ended; what gave none in a call that
-/// `has_failed` ended by the error.
+/// `gen_ai.output.messages`: a message for each choice, with its finish reason. Without one, the reason is `error` if the
+/// call `has_failed`.
 pub fn output_messages(completion: &Completion, has_failed: bool) -> Value {
     completion
         .messages
@@ -40,7 +42,7 @@ pub fn output_messages(completion: &Completion, has_failed: bool) -> Value {
         .collect()
 }
 
-/// `gen_ai.tool.definitions`: what the model may call, each with its fields beside its type; `None` without tools.
+/// `gen_ai.tool.definitions`: each tool with its fields next to its type; `None` without tools.
 pub fn tool_definitions(tools: &[Value], functions: &[Value]) -> Option<Value> {
     let tools = tools.iter().map(|tool| {
         let kind = tool["type"].as_str().unwrap_or("function");
@@ -64,7 +66,7 @@ fn definition(kind: &str, fields: &Map<String, Value>) -> Value {
 
 fn parts(message: &Value) -> Vec<Value> {
     let mut parts = Vec::new();
-    // Some servers give the same text under both names.
+    // Some servers send the same text under both names.
     let reasoning = [&message["reasoning"], &message["reasoning_content"]];
     let mut reasoning = reasoning.into_iter().filter_map(Value::as_str);
     if let Some(text) = reasoning.find(|text| !text.is_empty()) {
@@ -83,8 +85,8 @@ fn parts(message: &Value) -> Vec<Value> {
         Value::Array(items) => parts.extend(items.iter().map(part)),
         _ => {}
     }
-    for said in [&message["refusal"], &message["audio"]["transcript"]] {
-        if let Some(text) = said.as_str().filter(|text| !text.is_empty()) {
+    for text in [&message["refusal"], &message["audio"]["transcript"]] {
+        if let Some(text) = text.as_str().filter(|text| !text.is_empty()) {
             parts.push(json!({"type": "text", "content": text}));
         }
     }
@@ -99,13 +101,13 @@ fn parts(message: &Value) -> Vec<Value> {
     parts
 }
 
-/// A function is called with arguments, a custom tool with an input.
+/// A tool call. A function has arguments, a custom tool has an input.
 fn tool_call(id: &Value, called: &Value) -> Value {
     let given = called.get("arguments").unwrap_or(&called["input"]);
     json!({"type": "tool_call", "id": id, "name": called["name"], "arguments": arguments(given)})
 }
 
-/// One part of a message's content; what has no form in the conventions stays as it is.
+/// One part of a message's content. A part that the conventions do not define stays unchanged.
 fn part(item: &Value) -> Value {
     match item["type"].as_str() {
         Some("text") => json!({"type": "text", "content": item["text"]}),
@@ -117,7 +119,7 @@ fn part(item: &Value) -> Value {
     }
 }
 
-/// Tool arguments travel as JSON text; the conventions want the value.
+/// Tool arguments are sent as JSON text; the conventions require the value.
 fn arguments(arguments: &Value) -> Value {
     arguments
         .as_str()
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_spoken_is_text() {
+    fn an_audio_transcript_is_text() {
         let message = json!({"role": "assistant", "content": null, "audio": {"id": "a", "data": "UklGRg==", "transcript": "Hi"}});
         assert_eq!(
             input_messages(&[message]),
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn tools_are_defined_flat() {
+    fn tool_definitions_are_flat() {
         let tools = [
             json!({"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true}}),
             json!({"type": "custom", "custom": {"name": "sql"}}),
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_its_finish_reason() {
+    fn an_output_message_has_its_finish_reason() {
         for (received, expected) in [
             ("stop", "stop"),
             ("tool_calls", "tool_call"),

@@ -1,4 +1,4 @@
-//! Trace and span ids: random, or derived so that the same thing gets the same id again.
+//! Trace and span ids: random, or derived so that the same input gives the same id.
 
 use opentelemetry::trace::{SpanId, SpanKind, TraceId};
 use opentelemetry_sdk::trace::{
@@ -6,7 +6,7 @@ use opentelemetry_sdk::trace::{
 };
 use sha2::{Digest, Sha256};
 
-/// A trace id of its own.
+/// A random trace id.
 pub fn random() -> TraceId {
     RandomIdGenerator::default().new_trace_id()
 }
@@ -16,7 +16,7 @@ pub fn from_seed(seed: &str) -> TraceId {
     TraceId::from_bytes(first_bytes(seed))
 }
 
-/// Whether a trace is among the share `rate`: the decision that OpenTelemetry's ratio sampler takes.
+/// Whether a trace is sampled at `rate` (0 to 1): the decision of OpenTelemetry's ratio sampler.
 pub fn is_sampled(trace_id: TraceId, rate: f64) -> bool {
     let sampler = Sampler::TraceIdRatioBased(rate);
     let result = sampler.should_sample(None, trace_id, "", &SpanKind::Internal, &[], &[]);
@@ -26,15 +26,15 @@ pub fn is_sampled(trace_id: TraceId, rate: f64) -> bool {
 /// Reads a trace id of 32 hexadecimal digits.
 ///
 /// # Errors
-/// One line that says what is wrong with it.
+/// One line that says what is wrong.
 pub fn parse_trace_id(text: &str) -> Result<TraceId, String> {
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(format!(
-            "`{text}` is no trace id: 32 hexadecimal digits are wanted"
+            "`{text}` is not a trace id: expected 32 hexadecimal digits"
         ));
     }
     match TraceId::from_hex(text) {
-        Ok(TraceId::INVALID) | Err(_) => Err("a trace id of zeros is not valid".to_owned()),
+        Ok(TraceId::INVALID) | Err(_) => Err("a trace id must not be all zeros".to_owned()),
         Ok(id) => Ok(id),
     }
 }
@@ -47,8 +47,8 @@ pub struct SpanIds {
 }
 
 impl SpanIds {
-    /// Derived from the trace and the start of the exchange, so that a recording re-emitted has the same ids and
-    /// a new run has others.
+    /// Derives the ids from the trace id and the start of the generation, in nanoseconds since the epoch. So a re-emitted
+    /// recording has the same ids, and a new run has others.
     pub fn derive(trace: TraceId, start_nanos: i128) -> Self {
         let stem = Sha256::new_with_prefix(format!("{trace}/{start_nanos}/"));
         let id =

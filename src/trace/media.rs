@@ -1,8 +1,8 @@
-//! Base64 content in JSON bodies, and what stands for it in a trace. Pure functions over the text of the body, which
-//! may hold megabytes of it: the text is searched, not parsed.
+//! Finds base64 content in JSON bodies, and replaces it with references or placeholders. Pure functions; a body may hold
+//! megabytes of content, so its text is searched, not parsed.
 //!
-//! Found are whole strings that are data URIs, wherever they stand, and what OpenAI's bodies hold as bare base64: the
-//! `data` of `input_audio` and of an answer's `audio`, and `file_data`.
+//! Finds strings that are data URIs, in any field, and the fields of OpenAI's bodies with bare base64: `data` of
+//! `input_audio` and of a response's `audio`, and `file_data`. Uploading is done elsewhere.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -20,29 +20,29 @@ use crate::content_type;
 use crate::json::edit::Edits;
 use crate::json::scan::{string_end, strings_with_prefix, unquote, values_of_key};
 
-/// As lenient as decoders of media are: padding may be missing, and unused bits may be set.
+/// As lenient as media decoders: padding may be missing, and unused bits may be set.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true),
 );
-/// How far the head of a data URI is looked for: its type and parameters.
-const LONGEST_HEAD: usize = 256;
+/// The longest head of a data URI: its type and parameters.
+const MAX_HEAD: usize = 256;
 
 /// A JSON string that holds base64 content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Where it stands in the text, quotes included.
-    place: Range<usize>,
-    /// The type that stands beside the content; its bytes tell when none does.
+    /// The range of the string, including its quotes.
+    range: Range<usize>,
+    /// The stated type. If there is none, the bytes are examined.
     content_type: Option<String>,
 }
 
 impl Slot {
-    /// The string as it is written.
+    /// The string as written, with its quotes.
     pub fn text<'a>(&self, json: &'a str) -> &'a str {
-        &json[self.place.clone()]
+        &json[self.range.clone()]
     }
 }
 
@@ -71,31 +71,30 @@ impl Media {
         BASE64_STANDARD.encode(self.digest)
     }
 
-    /// The id that a Langfuse gives it: the first 132 bits of its hash, so that the same content is stored once.
+    /// The id in Langfuse: the first 132 bits of the hash, so that the same content is stored once.
     pub fn id(&self) -> String {
         const LENGTH: usize = 22;
         let hash = self.sha256().replace('+', "-").replace('/', "_");
         hash[..LENGTH].to_owned()
     }
 
-    /// What stands for it in a trace, and what Langfuse shows it in the place of.
+    /// The reference in a trace, which Langfuse replaces with the content.
     pub fn reference(&self) -> String {
         reference(&self.content_type, &self.id())
     }
 
-    /// What stands for it in a trace that does not have it.
+    /// The placeholder in a trace without the content.
     pub fn placeholder(&self) -> String {
         format!("[{}, {} bytes]", self.content_type, self.bytes.len())
     }
 }
 
-/// What stands for the content that a Langfuse keeps as `id`.
+/// The reference to content that Langfuse stores as `id`.
 pub fn reference(content_type: &str, id: &str) -> String {
     format!("@@@langfuseMedia:type={content_type}|id={id}|source=base64_data_uri@@@")
 }
 
-/// Whether a body may hold media at all. Every form of it has `data` in its name, so that a body without costs one
-/// search.
+/// Whether a body may contain media. Every form has `data` in its name, so most bodies cost only one search.
 pub fn may_be_in(json: &str) -> bool {
     json.contains("data")
         && ["base64,", "input_audio", "file_data", "\"audio\""]
@@ -103,7 +102,7 @@ pub fn may_be_in(json: &str) -> bool {
             .any(|mark| json.contains(mark))
 }
 
-/// Where a JSON text holds base64 content, in its order.
+/// The strings with base64 content in a JSON text, in order.
 pub fn find(json: &str) -> Vec<Slot> {
     if !may_be_in(json) {
         return Vec::new();
@@ -113,16 +112,16 @@ pub fn find(json: &str) -> Vec<Slot> {
         slots.extend(values_of_key(json, key).filter_map(|at| audio(json, at)));
     }
     slots.extend(values_of_key(json, "\"file_data\"").filter_map(|at| bare(json, at, None)));
-    // A data URI in the place of bare base64 was found first, and is told by its own type.
-    slots.sort_by_key(|slot| slot.place.start);
-    slots.dedup_by_key(|slot| slot.place.start);
+    // A data URI in a field for bare base64 was found as a data URI first; that slot, with its own type, stays.
+    slots.sort_by_key(|slot| slot.range.start);
+    slots.dedup_by_key(|slot| slot.range.start);
     slots
 }
 
-/// The content of a slot; an error says what stands for it, when it cannot be decoded.
+/// Decodes the content of a slot.
 ///
 /// # Errors
-/// When what looked like base64 is none.
+/// If the string is not base64. The error is a placeholder.
 pub fn read(json: &str, slot: &Slot) -> Result<Media, String> {
     let text = unquote(slot.text(json));
     let base64 = match text.split_once(";base64,") {
@@ -135,21 +134,21 @@ pub fn read(json: &str, slot: &Slot) -> Result<Media, String> {
         .ok_or_else(|| {
             let content_type = stated.unwrap_or(content_type::UNKNOWN);
             let length = base64.len();
-            format!("[{content_type}, {length} characters that are no base64]")
+            format!("[{content_type}, {length} characters, not base64]")
         })
 }
 
-/// `json` with a text in the place of each slot.
+/// Replaces each slot in `json` with a text.
 pub fn replace(json: &str, slots: &[Slot], texts: &[String]) -> String {
     let mut edits = Edits::new(json);
     for (slot, text) in slots.iter().zip(texts) {
-        edits.replace_with_string(slot.place.clone(), text);
+        edits.replace_with_string(slot.range.clone(), text);
     }
     edits.finish().unwrap_or_else(|| json.to_owned())
 }
 
-/// `json` with type and size in the place of all media.
-pub fn outlined(json: &str) -> Cow<'_, str> {
+/// Replaces all media in `json` with placeholders.
+pub fn with_placeholders(json: &str) -> Cow<'_, str> {
     let slots = find(json);
     if slots.is_empty() {
         return Cow::Borrowed(json);
@@ -158,29 +157,29 @@ pub fn outlined(json: &str) -> Cow<'_, str> {
     Cow::Owned(replace(json, &slots, &texts))
 }
 
-/// What stands for a slot in a trace that does not have its content.
+/// The placeholder for a slot.
 pub fn placeholder(json: &str, slot: &Slot) -> String {
-    read(json, slot).map_or_else(|outline| outline, |media| media.placeholder())
+    read(json, slot).map_or_else(|placeholder| placeholder, |media| media.placeholder())
 }
 
-/// The strings that are data URIs with base64.
+/// The strings that are base64 data URIs.
 fn data_uris(json: &str) -> impl Iterator<Item = Slot> {
     strings_with_prefix(json, "\"data:").filter_map(|start| {
         let end = string_end(json, start)?;
         let head = &json.as_bytes()[start + 1..end];
-        let head = String::from_utf8_lossy(&head[..head.len().min(LONGEST_HEAD)]);
+        let head = String::from_utf8_lossy(&head[..head.len().min(MAX_HEAD)]);
         let (head, _) = head.strip_prefix("data:")?.split_once(";base64,")?;
-        // Some writers of JSON escape the slash.
+        // Some JSON writers escape the slash.
         let head = head.replace("\\/", "/");
         let content_type = head.split(';').next().unwrap_or_default();
         Some(Slot {
-            place: start..end,
+            range: start..end,
             content_type: is_content_type(content_type).then(|| content_type.to_ascii_lowercase()),
         })
     })
 }
 
-/// What an object with bare base64 holds beside its type.
+/// An object with bare base64 and its format.
 #[derive(Deserialize)]
 struct Audio<'a> {
     #[serde(borrow)]
@@ -193,33 +192,33 @@ struct Audio<'a> {
 fn audio(json: &str, at: usize) -> Option<Slot> {
     let mut values = serde_json::Deserializer::from_str(&json[at..]).into_iter::<Audio<'_>>();
     let Audio { data, format } = values.next()?.ok()?;
-    // Both point into the same text, so the distance is the offset.
+    // Both point into the same text, so their distance is the offset.
     let start = data?.get().as_ptr() as usize - json.as_ptr() as usize;
     let format = format.as_str().filter(|format| is_word(format));
-    // Samples without a head have no type of their own.
+    // Raw PCM samples have no media type.
     let content_type = format
         .filter(|format| !format.starts_with("pcm"))
         .map(|format| format!("audio/{}", format.to_ascii_lowercase()));
     bare(json, start, content_type)
 }
 
-/// The string at `start`, if it can be base64 alone: other servers take a URL in the same place.
+/// The string at `start`, if it can be bare base64. Some servers accept a URL in the same field.
 fn bare(json: &str, start: usize, content_type: Option<String>) -> Option<Slot> {
-    const LOOKED_AT: usize = 64;
+    const EXAMINED: usize = 64;
     let end = json[start..]
         .starts_with('"')
         .then(|| string_end(json, start))
         .flatten()?;
     let text = &json.as_bytes()[start + 1..end - 1];
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=\\".contains(byte);
-    (!text.is_empty() && text.iter().take(LOOKED_AT).all(fits)).then_some(Slot {
-        place: start..end,
+    (!text.is_empty() && text.iter().take(EXAMINED).all(fits)).then_some(Slot {
+        range: start..end,
         content_type,
     })
 }
 
-/// Decodes base64 of either alphabet, with line ends in it, or in several padded pieces, as the fragments of a stream
-/// add up to.
+/// Decodes base64 of either alphabet. It may contain line breaks and consist of several padded pieces, as assembled from
+/// the fragments of a stream.
 fn decode(text: &str) -> Option<Vec<u8>> {
     if let Ok(bytes) = BASE64.decode(text) {
         return Some(bytes);
@@ -245,7 +244,7 @@ fn is_content_type(text: &str) -> bool {
         .is_some_and(|(kind, name)| is_word(kind) && is_word(name))
 }
 
-/// A name without what would end it in a reference.
+/// Whether the text is a name without characters that would end it in a reference.
 fn is_word(text: &str) -> bool {
     (1..=100).contains(&text.len())
         && text
@@ -260,7 +259,7 @@ mod tests {
 
     use super::*;
 
-    /// The smallest PNG head that is one.
+    /// The signature of a PNG.
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
     fn media(json: &str) -> Vec<(String, Vec<u8>)> {
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_media_is_left() {
+    fn other_strings_are_left_alone() {
         for json in [
             json!({"content": "the data:image/png;base64,AAAA of a page"}),
             json!({"content": r#"{"url":"data:image/png;base64,AAAA"}"#}),
@@ -371,21 +370,21 @@ mod tests {
         ] {
             let text = json.to_string();
             assert_eq!(find(&text), [], "{text}");
-            assert_eq!(outlined(&text), text);
+            assert_eq!(with_placeholders(&text), text);
         }
     }
 
     #[test]
-    fn what_is_no_base64_leaves_an_outline() {
+    fn invalid_base64_becomes_a_placeholder() {
         let json = r#"{"url":"data:image/png;base64,***"}"#;
         assert_eq!(
-            outlined(json),
-            r#"{"url":"[image/png, 3 characters that are no base64]"}"#
+            with_placeholders(json),
+            r#"{"url":"[image/png, 3 characters, not base64]"}"#
         );
     }
 
     #[test]
-    fn texts_take_the_places_and_nothing_else_changes() {
+    fn only_the_slots_are_replaced() {
         let json = r#"{"n":1.0,"a":"data:a/b;base64,SGk=", "é":["data:c/d;base64,SGk="],"z":1e5}"#;
         let texts = ["one \"x\"".to_owned(), "two".to_owned()];
         assert_eq!(
@@ -398,10 +397,10 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic_or_breaks_the_json(text in "\\PC*", tail in "[\"\\\\a{}:, ]{0,12}") {
             for start in ["\"data:a/b;base64,", "\"input_audio\":", "\"audio\":{\"data\":\"", "\"file_data\":\""] {
-                outlined(&format!("{start}{text}{tail}"));
+                with_placeholders(&format!("{start}{text}{tail}"));
             }
             let json = json!({&text: {"input_audio": {"data": &tail}}, "url": format!("data:{text};base64,{tail}"), "file_data": &text});
-            let outlined = outlined(&json.to_string()).into_owned();
+            let outlined = with_placeholders(&json.to_string()).into_owned();
             prop_assert!(serde_json::from_str::<Value>(&outlined).is_ok(), "{}", outlined);
         }
     }

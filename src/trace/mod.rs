@@ -1,8 +1,8 @@
-//! One exchange and one trace make two spans: values and pure functions, no I/O.
+//! Turns one exchange and its trace attributes into two spans. Values and pure functions, no I/O.
 //!
-//! `exchange` is what happened, `Trace` what it is filed under, `ids` and `context` which trace it is, `spans`
-//! how both look as OpenTelemetry spans, `recording` how they lie in a file, `media` what stands for megabytes,
-//! `privacy` what is left out of either.
+//! `exchange` holds a request and its outcome, `Trace` the trace's name, user, session and tags, `ids` and `context` the
+//! ids; `spans` builds OpenTelemetry spans, `recording` the JSON form, `media` replaces base64 content, `privacy` removes
+//! what must not be stored.
 
 pub mod attributes;
 pub mod context;
@@ -19,10 +19,10 @@ pub use exchange::{Exchange, ExchangeError};
 pub use privacy::Privacy;
 pub use recording::Recording;
 
-/// The name of a trace, and of its parent span, that was given none.
+/// The default name of a trace and its parent span.
 pub const DEFAULT_NAME: &str = "chat-completion";
 
-/// What a trace is filed under.
+/// The attributes of a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     pub name: Option<String>,
@@ -30,15 +30,16 @@ pub struct Trace {
     /// Groups traces; carries no history.
     pub session: Option<String>,
     pub tags: Vec<String>,
-    /// In the order they were given.
+    /// In the given order.
     pub metadata: Vec<(String, String)>,
-    /// The version of the application that is traced.
+    /// The version of the traced application.
     pub version: Option<String>,
     /// Whether anyone with the link may read the trace.
     pub public: bool,
 }
 
 impl Trace {
+    /// The name, or the default name.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or(DEFAULT_NAME)
     }

@@ -12,7 +12,7 @@ use super::{Trace, TraceContext, ids};
 use crate::json::lenient;
 use crate::model::{Completion, Request};
 
-/// The JSON form of an exchange. Only `request` must be there on reading.
+/// The JSON form of an exchange. Only `request` is required when reading.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recording {
     pub request: Request,
@@ -20,7 +20,7 @@ pub struct Recording {
     pub response: Option<Box<RawValue>>,
     #[serde(default)]
     pub error: Option<ExchangeError>,
-    /// What the provider stated beside the body; US dollars.
+    /// US dollars, if the provider stated them outside of the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
     #[serde(default)]
@@ -33,7 +33,7 @@ pub struct Recording {
     pub trace: RecordedTrace,
 }
 
-/// What the exchange was filed under.
+/// The attributes of the trace.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RecordedTrace {
     #[serde(default)]
@@ -75,10 +75,10 @@ impl Recording {
         }
     }
 
-    /// The recorded exchange, to be emitted again.
+    /// The recorded exchange.
     ///
     /// # Errors
-    /// One line that says what is missing.
+    /// One line that says what is missing or wrong.
     pub fn exchange(&self) -> Result<Exchange, String> {
         if self.response.is_none() && self.error.is_none() {
             return Err("the recording has neither `response` nor `error`".to_owned());
@@ -87,12 +87,11 @@ impl Recording {
             return Err("the recording lacks `start_time` or `end_time`".to_owned());
         };
         if end < start {
-            return Err("the recording's `end_time` lies before its `start_time`".to_owned());
+            return Err("the recording's `end_time` is before its `start_time`".to_owned());
         }
         if start < Timestamp::UNIX_EPOCH || end > latest() {
             return Err(
-                "the recording's times lie outside of what a span can hold: 1970 to 2554"
-                    .to_owned(),
+                "the recording's times are outside of the range of spans: 1970 to 2554".to_owned(),
             );
         }
         if self
@@ -100,7 +99,7 @@ impl Recording {
             .is_some_and(|first| !(start..=end).contains(&first))
         {
             return Err(
-                "the recording's `completion_start_time` lies outside of its call".to_owned(),
+                "the recording's `completion_start_time` is not between its `start_time` and `end_time`".to_owned(),
             );
         }
         let mut exchange = Exchange::new(self.request.clone(), start, end);
@@ -108,8 +107,9 @@ impl Recording {
         exchange.cost = self.cost;
         exchange.completion_start = self.completion_start_time;
         if let Some(response) = &self.response {
-            let body = lenient::parse(response.get())
-                .map_err(|error| format!("the recording's `response` cannot be read: {error}"))?;
+            let body = lenient::parse(response.get()).map_err(|error| {
+                format!("the recording's `response` is not valid JSON: {error}")
+            })?;
             exchange.set_response(response.get(), Completion::from_body(body));
         }
         Ok(exchange)
@@ -118,7 +118,7 @@ impl Recording {
     /// The recorded trace id, if one was recorded.
     ///
     /// # Errors
-    /// When it is no trace id.
+    /// If it is not a trace id.
     pub fn trace_id(&self) -> Result<Option<TraceId>, String> {
         self.trace
             .id
@@ -127,7 +127,7 @@ impl Recording {
             .transpose()
     }
 
-    /// The recorded metadata as strings: what is no string is kept as its JSON text.
+    /// The recorded metadata as strings. Other values become their JSON text.
     pub fn metadata(&self) -> Vec<(String, String)> {
         let text = |value: &Value| {
             value
@@ -141,9 +141,9 @@ impl Recording {
             .collect()
     }
 
-    /// The recording on one line.
+    /// The recording as one line of JSON.
     pub fn to_line(&self) -> String {
-        // Values that came out of JSON go back into it. A body that spans lines is put on one.
+        // Values that were parsed from JSON always serialise. A raw body may contain line breaks.
         let value = serde_json::to_string(self).unwrap_or_default();
         if value.contains(['\n', '\r']) {
             return strip_line_ends(&value);
@@ -152,12 +152,12 @@ impl Recording {
     }
 }
 
-/// The last moment that OTLP can name: nanoseconds in 64 bits.
+/// The latest time that OTLP can express: nanoseconds in 64 bits.
 fn latest() -> Timestamp {
     Timestamp::from_nanosecond(u64::MAX.into()).unwrap_or(Timestamp::MAX)
 }
 
-/// Line ends in JSON text stand between tokens only; within strings they are escaped.
+/// Removes line breaks. In JSON text they occur between tokens only, since strings escape them.
 fn strip_line_ends(json: &str) -> String {
     json.chars().filter(|c| !matches!(c, '\n' | '\r')).collect()
 }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn any_offset_is_understood() {
+    fn any_utc_offset_is_accepted() {
         let line = LINE.replace("2026-01-02T03:04:06Z", "2026-01-02T08:34:06+05:30");
         let recording: Recording = serde_json::from_str(&line).unwrap();
         assert_eq!(
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_emitted_again_says_why() {
+    fn an_incomplete_recording_says_why() {
         let edit = |change: fn(&mut Recording)| {
             let mut recording: Recording = serde_json::from_str(LINE).unwrap();
             change(&mut recording);

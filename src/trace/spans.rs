@@ -1,5 +1,6 @@
-//! The two spans of an exchange: a parent that carries the identity, a generation that carries the
-//! call. A pure function, so that the same exchange gives the same spans whenever it is emitted.
+//! Builds the two spans of an exchange: a parent and a generation.
+//!
+//! Pure functions: the same exchange gives the same spans, whenever it is emitted.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -17,7 +18,7 @@ use super::ids::SpanIds;
 use super::{Trace, TraceContext, genai};
 use crate::model::{Request, Usage};
 
-/// Who reads the spans.
+/// The reader of the spans, which determines their attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// Langfuse, directly or behind a collector.
@@ -59,7 +60,7 @@ pub fn spans(
             name: trace.name().to_owned(),
             attributes: parent,
         }
-        .of(exchange),
+        .into_data(exchange),
         Span {
             context: context.span(ids.generation),
             parent: ids.parent,
@@ -68,12 +69,12 @@ pub fn spans(
             name: format!("chat {}", exchange.asked_model()),
             attributes: generation,
         }
-        .of(exchange),
+        .into_data(exchange),
     ]
 }
 
-/// What produced the spans: the service, and what Langfuse reads from the resource. A service that was not named is
-/// this program, unless `extra` names one.
+/// The resource of the spans: the service, the environment and the release. The service defaults to this program, and
+/// `extra` attributes may override it.
 pub fn resource(
     service: Option<&str>,
     extra: &[(String, String)],
@@ -99,7 +100,7 @@ pub fn resource(
         .build()
 }
 
-/// What differs between the two spans.
+/// The parts that differ between the two spans.
 struct Span {
     context: SpanContext,
     parent: SpanId,
@@ -110,7 +111,7 @@ struct Span {
 }
 
 impl Span {
-    fn of(self, exchange: &Exchange) -> SpanData {
+    fn into_data(self, exchange: &Exchange) -> SpanData {
         SpanData {
             span_context: self.context,
             parent_span_id: self.parent,
@@ -134,7 +135,7 @@ impl Span {
     }
 }
 
-/// On both spans, because Langfuse v4 reads each row by itself.
+/// The attributes of the trace. On both spans, because Langfuse v4 reads each span separately.
 fn identity(trace: &Trace, dialect: Dialect) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
     attributes.text(langfuse::USER_ID, trace.user.clone());
@@ -154,7 +155,7 @@ fn identity(trace: &Trace, dialect: Dialect) -> Vec<KeyValue> {
     attributes.0
 }
 
-/// The parent carries no model and no usage, else Langfuse would count both twice.
+/// The parent has no model and no usage, or Langfuse would count both twice.
 fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
     attributes.text(langfuse::OBSERVATION_TYPE, Some("span"));
@@ -224,7 +225,7 @@ fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.0
 }
 
-/// What became of each attempt and how long it was waited between them, when there was more than one.
+/// The status of each attempt and the waits between them, if there were several.
 fn retries(exchange: &Exchange) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
     if exchange.retried.is_empty() {
@@ -241,8 +242,8 @@ fn retries(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.0
 }
 
-/// The usage as Langfuse takes it. Of a call that failed or used nothing explicit zeros, because the server otherwise
-/// counts and prices the messages by itself.
+/// The usage for Langfuse. Explicit zeros for a call that failed or used nothing, because the server otherwise counts
+/// and prices the messages itself.
 fn usage_details(exchange: &Exchange) -> Option<String> {
     let buckets = match (&exchange.completion.usage, &exchange.error) {
         (Some(usage), _) => usage.buckets(),
@@ -269,7 +270,7 @@ fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.0
 }
 
-/// The messages as they were sent, with the tools before them when there are any; `None` when there is neither.
+/// The messages as sent, after the tools if there are any; `None` if there is neither.
 fn langfuse_input(exchange: &Exchange) -> Option<String> {
     let raw = |name: &str| {
         exchange
@@ -310,7 +311,7 @@ fn genai_content(exchange: &Exchange) -> Vec<KeyValue> {
         genai_usage(&mut attributes, usage);
     }
     if let Some(error) = &exchange.error {
-        // The conventions' word for what has no name of its own.
+        // The conventions' value for an error without a name.
         let cause = error
             .status
             .map_or_else(|| "_OTHER".to_owned(), |status| status.to_string());
@@ -353,8 +354,8 @@ fn genai_usage(attributes: &mut Attributes, usage: &Usage) {
     );
 }
 
-/// Attributes in the making: what is absent or empty is not sent, since Langfuse shows every attribute and turns an
-/// empty list into a bogus tag.
+/// Collects attributes and drops absent and empty ones. Langfuse shows every attribute, and makes a bogus tag of an empty
+/// list.
 #[derive(Default)]
 struct Attributes(Vec<KeyValue>);
 

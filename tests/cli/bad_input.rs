@@ -152,7 +152,7 @@ fn a_traceparent_is_what_the_w3c_says() {
         for call in refusals {
             let ended = assert_refused(&call, 2);
             // An empty variable is one that is not set.
-            let is_unset = wrong.is_empty() && !ended.stderr.contains("no traceparent");
+            let is_unset = wrong.is_empty() && !ended.stderr.contains("not a traceparent");
             ended.stderr_has(if is_unset {
                 "TRACEPARENT is not set"
             } else {

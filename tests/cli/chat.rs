@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::harness::{Langspan, Reply, Scripted, completion};
+use crate::support::harness::{Langspan, Reply, Scripted};
 use crate::support::stand_in::Sandbox;
 
 #[test]
@@ -44,5 +44,4 @@ fn what_is_refused_waits_in_the_outbox() {
         .stderr_has("401 Unauthorized: Invalid credentials.")
         .stderr_has("langspan resend");
     assert_eq!(ended.kept().len(), 1);
-    let _ = completion("");
 }

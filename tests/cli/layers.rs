@@ -1,191 +1,247 @@
-//! The architecture: imports point down, the verbs know nothing of each other, and every file says what it is for.
+//! The architecture: imports point down, and verbs do not import each other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::harness::files_below;
 
-/// Top to bottom. A module imports from itself and from those below it.
-const LAYERS: [&str; 17] = [
-    "commands",
-    "batch",
-    "app",
-    "output",
-    "settings",
-    "cli",
-    "delivery",
-    "langfuse",
-    "trace",
-    "model",
-    "http",
-    "sandbox",
-    "console",
-    "failure",
-    "content_type",
-    "json",
+/// All modules, lowest first. A module may import those of its own line and of the lines before it. A name covers the
+/// modules below it, unless one of them is listed too: then all of them must be.
+const ORDER: &[&str] = &[
     "secret",
-];
-const VERBS: [&str; 8] = [
-    "batch",
-    "chat",
-    "check",
-    "completions",
-    "replay",
-    "resend",
+    "json",
+    "content_type",
+    "failure",
+    "console",
     "sandbox",
-    "show",
+    "http",
+    "model",
+    "trace",
+    "langfuse",
+    "delivery",
+    "cli",
+    "settings",
+    "output",
+    // What verbs share: services first, then what uses them.
+    "app::signals",
+    "app::hints",
+    "app::unanswered",
+    "app::usage_error",
+    "app::project_lookup",
+    "app::embedded_sandbox",
+    "app::model_call",
+    "app::record_file",
+    "app::prompt",
+    "app::uploads",
+    "app::attachments",
+    "app::env_file",
+    "app::clients",
+    "app::setup",
+    "app::verify",
+    "app::span_maker",
+    "app::redeliver",
+    "app::run",
+    "app::deliver",
+    "app",
+    // The engine of `batch`, as its head lists it.
+    "batch::compression",
+    "batch::stats",
+    "batch::progress",
+    "batch::summary",
+    "batch::verify",
+    "batch::links",
+    "batch::resume_command",
+    "batch::input",
+    "batch::input::line",
+    "batch::output::line",
+    "batch::output::reorder",
+    "batch::output::writer",
+    "batch::output::target",
+    "batch::output",
+    "batch::plan",
+    "batch::input::validate",
+    "batch::dry_run",
+    "batch::resume::acks",
+    "batch::resume::previous_output",
+    "batch::resume::checkpoint",
+    "batch::resume::state",
+    "batch::resume::compare",
+    "batch::resume",
+    "batch::pool::span_queue",
+    "batch::pool::trace_sender",
+    "batch::redeliver_failed",
+    "batch::catch_up",
+    "batch::pool::call",
+    "batch::pool batch::pool::events batch::pool::start batch::pool::stop",
+    "batch::report",
+    "batch",
+    "commands",
 ];
 
-fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
-}
-
-fn rust_files() -> Vec<PathBuf> {
-    let mut files = files_below(&source());
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
-    assert!(files.len() > 20, "{files:?}");
+/// Each module below `src`, such as `batch::input`, with its code: no comments and no tests, which are at its end.
+fn modules() -> Vec<(String, String)> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = rust_files("src").into_iter();
+    let files = files.filter(|path| *path != source.join("main.rs"));
     files
-}
-
-/// The code of a file: no comments, and nothing of its tests, which stand at its foot.
-fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    let text = text.split("#[cfg(test)]").next().unwrap();
-    let lines = text.lines().map(|line| {
-        let is_comment = line.trim_start().starts_with("//");
-        if is_comment { "" } else { line }
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// The names after each `prefix` in `code`: one, or several in braces.
-fn names_after(code: &str, prefix: &str) -> Vec<String> {
-    let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let first_name = |text: &str| {
-        let text = text.trim_start();
-        text[..text.find(|c| !is_name(c)).unwrap_or(text.len())].to_owned()
-    };
-    code.match_indices(prefix)
-        .filter(|(at, _)| !code[..*at].ends_with(is_name))
-        .flat_map(|(at, _)| {
-            let rest = &code[at + prefix.len()..];
-            match rest.strip_prefix('{') {
-                None => vec![first_name(rest)],
-                Some(group) => top_level(group).into_iter().map(first_name).collect(),
-            }
+        .map(|path| {
+            let name = path.strip_prefix(&source).unwrap().with_extension("");
+            let name = name.to_str().unwrap().replace('/', "::");
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap().lines();
+            let code: Vec<&str> = code
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
+            (name.trim_end_matches("::mod").to_owned(), code.join("\n"))
         })
         .collect()
 }
 
-/// The parts of a `{…}` group of imports, its opening brace already taken away.
-fn top_level(group: &str) -> Vec<&str> {
-    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth > 0 => depth -= 1,
-            ',' | '}' if depth == 0 => {
-                parts.push(&group[start..at]);
-                start = at + 1;
-                if c == '}' {
-                    break;
-                }
-            }
-            _ => {}
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let mut files = files_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    files
+}
+
+/// The paths that the code of `module` names after `crate::` or `super::`, from the root.
+fn imports(module: &str, code: &str) -> Vec<String> {
+    let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut found = Vec::new();
+    for (keyword, base) in [("crate::", ""), ("super::", parent)] {
+        let keywords = code.match_indices(keyword);
+        for (at, _) in keywords.filter(|(at, _)| !code[..*at].ends_with(is_path)) {
+            let rest = &code[at + keyword.len()..];
+            let (path, rest) = rest.split_at(rest.find(|c| !is_path(c)).unwrap_or(rest.len()));
+            let group = rest
+                .strip_prefix('{')
+                .and_then(|rest| rest.split(';').next());
+            let names = group.unwrap_or_default().trim_end_matches([',', '}', '\n']);
+            let names = names.split(['{', ',', '}']);
+            found.extend(names.map(|name| joined(&[base, path, name.trim()])));
         }
     }
-    parts
+    found
 }
 
-/// The module directly below `src` that a file belongs to.
-fn module(path: &Path) -> String {
-    let below = path.strip_prefix(source()).unwrap();
-    let first = below.components().next().unwrap().as_os_str();
-    first.to_str().unwrap().trim_end_matches(".rs").to_owned()
+/// The parts as one path; each `super` takes the part before it away.
+fn joined(parts: &[&str]) -> String {
+    let mut path = Vec::new();
+    for part in parts.iter().flat_map(|part| part.split("::")) {
+        match part {
+            "" => {}
+            "super" => drop(path.pop()),
+            name => path.push(name),
+        }
+    }
+    path.join("::")
 }
 
-fn layer(module: &str) -> usize {
-    LAYERS
+/// The line of [`ORDER`] that lists this module, or else the nearest one above it.
+fn listed(path: &str) -> Option<(usize, &str)> {
+    let line = ORDER
         .iter()
-        .position(|layer| *layer == module)
-        .unwrap_or_else(|| panic!("`{module}` has no place among the layers"))
+        .position(|line| line.split(' ').any(|name| name == path));
+    match line {
+        Some(line) => Some((line, path)),
+        None => listed(path.rsplit_once("::")?.0),
+    }
+}
+
+/// The imports of a module that point up.
+fn upward(module: &str, code: &str) -> Vec<String> {
+    let own = listed(module).map(|(line, _)| line);
+    let mut imports = imports(module, code);
+    imports.retain(|path| listed(path).map(|(line, _)| line) > own);
+    imports
+        .iter()
+        .map(|path| format!("{module} imports {path}"))
+        .collect()
+}
+
+/// The verb that a path below `commands` belongs to; the engine of `batch` belongs to that verb.
+fn verb(path: &str) -> Option<&str> {
+    let mut parts = path.split("::");
+    match parts.next() {
+        Some("commands") => parts.next(),
+        other => other.filter(|part| *part == "batch"),
+    }
+}
+
+#[test]
+fn every_module_is_listed() {
+    let modules: Vec<String> = modules().into_iter().map(|(module, _)| module).collect();
+    let is_listed = |module: &&String| {
+        listed(module).is_some_and(|(_, name)| {
+            let below = format!("{name}::");
+            let mut all = ORDER.iter().flat_map(|line| line.split(' '));
+            name == *module || !all.any(|other| other.starts_with(&below))
+        })
+    };
+    let unlisted: Vec<&String> = modules.iter().filter(|name| !is_listed(name)).collect();
+    assert!(
+        unlisted.is_empty(),
+        "add these modules to ORDER in tests/cli/layers.rs, after all that they import: {unlisted:#?}"
+    );
+    let names = ORDER.iter().flat_map(|line| line.split(' '));
+    let gone: Vec<&str> = names
+        .filter(|name| !modules.iter().any(|module| module == name))
+        .collect();
+    assert!(
+        gone.is_empty(),
+        "remove these names from ORDER in tests/cli/layers.rs: {gone:#?}"
+    );
 }
 
 #[test]
 fn imports_point_down() {
-    let mut upward = Vec::new();
-    let mut seen = 0;
-    for path in rust_files() {
-        let own = module(&path);
-        if own == "main" {
-            continue;
-        }
-        for imported in names_after(&code(&path), "crate::") {
-            seen += 1;
-            if layer(&imported) < layer(&own) {
-                upward.push(format!("{} imports `{imported}`", path.display()));
+    let modules = modules();
+    let found = modules.iter().map(|(module, code)| upward(module, code));
+    let found: Vec<String> = found.flatten().collect();
+    assert!(
+        found.is_empty(),
+        "the order is ORDER in tests/cli/layers.rs: {found:#?}"
+    );
+}
+
+#[test]
+fn verbs_do_not_import_each_other() {
+    let modules = modules();
+    let is_module = |path: &str| modules.iter().any(|(module, _)| module == path);
+    let mut found = Vec::new();
+    for (module, code) in modules
+        .iter()
+        .filter(|(name, _)| name.starts_with("commands::"))
+    {
+        for path in imports(module, code) {
+            let other = verb(&path).filter(|other| is_module(&format!("commands::{other}")));
+            if other.is_some_and(|other| verb(module) != Some(other)) {
+                found.push(format!("{module} imports {path}"));
             }
         }
-    }
-    assert!(seen > 50, "only {seen} imports were found");
-    assert!(upward.is_empty(), "{upward:#?}");
-}
-
-#[test]
-fn the_layers_are_all_the_modules() {
-    let mut modules: Vec<String> = rust_files().iter().map(|path| module(path)).collect();
-    modules.sort();
-    modules.dedup();
-    let mut named: Vec<&str> = LAYERS.iter().copied().chain(["main"]).collect();
-    named.sort_unstable();
-    assert_eq!(modules, named);
-}
-
-#[test]
-fn verbs_never_import_each_other() {
-    let mut found = Vec::new();
-    for verb in VERBS {
-        let path = source().join(format!("commands/{verb}.rs"));
-        let path = if path.is_file() {
-            path
-        } else {
-            source().join(format!("commands/{verb}/mod.rs"))
-        };
-        let code = code(&path);
-        let siblings = [
-            names_after(&code, "use super::"),
-            names_after(&code, "crate::commands::"),
-        ]
-        .concat();
-        let others = siblings
-            .into_iter()
-            .filter(|name| name != verb && VERBS.contains(&name.as_str()));
-        found.extend(others.map(|other| format!("{verb} imports {other}")));
     }
     assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
-fn every_file_says_at_its_head_what_it_is_for() {
-    let silent: Vec<PathBuf> = rust_files()
+fn upward_imports_are_found_in_every_form() {
+    let code = "use crate::commands::chat;\nuse crate::app::{\n    deliver,\n    hints,\n};\nsuper::super::batch::run();";
+    assert_eq!(
+        upward("app::setup", code),
+        [
+            "app::setup imports commands::chat",
+            "app::setup imports app::deliver",
+            "app::setup imports batch::run",
+        ]
+    );
+}
+
+#[test]
+fn every_file_starts_with_a_module_comment() {
+    let files = [rust_files("src"), rust_files("tests")].concat();
+    let silent: Vec<PathBuf> = files
         .into_iter()
-        .chain(files_below(
-            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"),
-        ))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .filter(|path| !fs::read_to_string(path).unwrap().starts_with("//! "))
         .collect();
     assert!(silent.is_empty(), "{silent:#?}");
-}
-
-#[test]
-fn main_is_a_table_of_contents() {
-    let main = fs::read_to_string(source().join("main.rs")).unwrap();
-    assert!(main.lines().count() <= 40);
-}
-
-#[test]
-fn imports_are_found_in_every_form() {
-    let code = "use crate::a::b;\nuse crate::{c::{d, e}, f};\nlet x = crate::g::h();\nmy_crate::i";
-    assert_eq!(names_after(code, "crate::"), ["a", "c", "f", "g"]);
 }

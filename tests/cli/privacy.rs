@@ -471,10 +471,13 @@ fn of_each_text_the_first_characters_are_kept() {
 #[test]
 fn what_says_no_privacy_is_refused_before_anything_is_sent() {
     for (arguments, named) in [
-        (["--redact", "("], "`(` is no regular expression"),
-        (["--redact", ""], "`` matches the empty text"),
-        (["--redact", "x*"], "`x*` matches the empty text"),
-        (["--redact", r"\p{L}"], r"`\p{L}` is no regular expression"),
+        (["--redact", "("], "`(` is not a valid regular expression"),
+        (["--redact", ""], "`` matches the empty string"),
+        (["--redact", "x*"], "`x*` matches the empty string"),
+        (
+            ["--redact", r"\p{L}"],
+            r"`\p{L}` is not a valid regular expression",
+        ),
         (["--redact", "(?i)müller"], "`(?i)müller` ignores case"),
         (["--capture", "some"], "it is full, truncate=N or none"),
         (["--capture", "truncate=0"], "say none"),

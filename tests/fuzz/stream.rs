@@ -19,11 +19,11 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 use model::Completion;
-use model::stream::Reader;
+use model::stream::StreamReader;
 
 /// What a stream in these pieces amounts to, up to where it breaks.
 fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Value, String, bool) {
-    let mut reader = Reader::default();
+    let mut reader = StreamReader::default();
     let mut shown = String::new();
     for piece in pieces {
         if reader.push(piece, |text| shown.push_str(text)).is_err() {

@@ -14,7 +14,7 @@ use crate::app::model_call;
 use crate::batch::input;
 use crate::json::lenient;
 use crate::model::failed::FailedAttempt;
-use crate::model::{Progress, Request, Retried};
+use crate::model::{Progress, Request, RetriedAttempt};
 use crate::settings::ModelSettings;
 use crate::trace::ids::SpanIds;
 use crate::trace::{Exchange, ExchangeError, Trace, TraceContext, ids};
@@ -43,7 +43,7 @@ impl CompletedCall {
         let exchange = &self.exchange;
         let start = exchange.start.as_nanosecond();
         let span = SpanIds::derive(self.context.trace_id, start).generation;
-        let refusal = self.progress.refusal();
+        let refusal = self.progress.error_response();
         let (status, body) = match (&exchange.response, refusal) {
             (_, Some(refusal)) => (refusal.status, Some(as_json(&refusal.body)?)),
             (body, None) => (200, body.clone()),
@@ -83,13 +83,15 @@ impl CompletedCall {
 
     /// The error as a code.
     fn code(&self) -> &'static str {
-        self.progress.fault.map_or("error", |fault| fault.code())
+        self.progress
+            .error_kind
+            .map_or("error", |fault| fault.code())
     }
 
     /// The cause that a failed line is counted under.
     pub fn cause(&self) -> Option<String> {
         self.exchange.error.as_ref()?;
-        Some(match self.progress.refusal() {
+        Some(match self.progress.error_response() {
             Some(refusal) => format!("HTTP {}", refusal.status),
             None => self.code().to_owned(),
         })
@@ -221,7 +223,7 @@ impl OutputLine<'_> {
                 let quoted = lenient::parse(body).unwrap_or_default();
                 let text = quoted.as_str().unwrap_or(body);
                 let headers = HeaderMap::new();
-                let refused = FailedAttempt::refused(&model.endpoint, status, &headers, text);
+                let refused = FailedAttempt::http_error(&model.endpoint, status, &headers, text);
                 message = Some(refused.error.message);
                 refusal = refused.error.status;
             }
@@ -237,12 +239,12 @@ impl OutputLine<'_> {
 
 impl LineMetadata<'_> {
     /// The attempts before the last one.
-    fn retried(&self) -> Vec<Retried> {
+    fn retried(&self) -> Vec<RetriedAttempt> {
         let statuses = self.attempt_statuses.iter();
         let waits = self.attempt_waits_ms.iter();
         statuses
             .zip(waits)
-            .map(|(status, wait)| Retried {
+            .map(|(status, wait)| RetriedAttempt {
                 status: *status,
                 wait: Duration::from_millis(*wait),
             })

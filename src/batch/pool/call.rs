@@ -56,13 +56,13 @@ impl<'a> PoolContext<'a> {
         let id = custom_id.as_deref();
         let trace_id = self.plan.trace_id(line.number, id, line.redo);
         let context = TraceContext::root(trace_id);
-        self.rate_limiter.turn().await?;
+        self.rate_limiter.acquire().await?;
         let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
         let caller = Caller {
             http: self.http,
             model: &self.settings.model,
             console: self.console,
-            pace: Some(&self.rate_limiter),
+            rate_limiter: Some(&self.rate_limiter),
         };
         let mut progress = Progress::default();
         let is_sampled = ids::is_sampled(trace_id, self.settings.delivery.sample);
@@ -78,7 +78,7 @@ impl<'a> PoolContext<'a> {
             no_interrupt,
         )
         .await;
-        if let Some(stopped) = progress.halt {
+        if let Some(stopped) = progress.stopped {
             return Err(stopped);
         }
         Ok(CompletedCall {

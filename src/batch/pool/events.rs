@@ -66,8 +66,8 @@ impl Pool<'_> {
     fn answered(&mut self, call: CompletedCall) {
         let exchange = &call.exchange;
         self.stats.add(exchange, call.cause());
-        if let (Some(fault), Some(error)) = (call.progress.fault, &exchange.error)
-            && fault.concerns_all()
+        if let (Some(kind), Some(error)) = (call.progress.error_kind, &exchange.error)
+            && kind.concerns_all()
         {
             self.stop(StopReason::Model(error.message.clone()));
         }

@@ -1,17 +1,17 @@
-//! The JSON form of an export request. It is read by hand: Langfuse takes ids as any text, and
-//! answers a malformed span with the reason and the count, which a typed reader could not.
+//! The JSON form of an export request. It is read by hand: Langfuse accepts any text as an id, and reports the reasons
+//! and the number of malformed spans, which a typed reader could not.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Refusal;
+use super::InvalidExport;
 use super::span::{self, Attributes, Event, Scope, Span};
 use crate::sandbox::hex::hex;
 use crate::sandbox::time::Millis;
 
-pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, Refusal> {
+pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, InvalidExport> {
     let request: Value = serde_json::from_slice(body).map_err(|_| unreadable())?;
     if request.is_null() {
         return Err(unreadable());
@@ -37,11 +37,11 @@ pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, Refusal> {
     Ok(Some(spans))
 }
 
-fn unreadable() -> Refusal {
-    Refusal::new("Failed to parse OTel JSON Trace")
+fn unreadable() -> InvalidExport {
+    InvalidExport::new("Failed to parse OTel JSON Trace")
 }
 
-/// What keeps spans from being taken in: one such span refuses the whole export.
+/// Malformed spans; a single one makes Langfuse refuse the whole export.
 #[derive(Debug, Default)]
 struct Faults {
     spans: usize,
@@ -92,7 +92,7 @@ impl Faults {
         }
     }
 
-    fn refusal(self) -> Option<Refusal> {
+    fn refusal(self) -> Option<InvalidExport> {
         if self.faulty == 0 {
             return None;
         }
@@ -115,7 +115,7 @@ impl Faults {
         }
         let reasons = [ids, shapes].concat().join(", ");
         let scopes = scopes.into_iter().collect::<Vec<_>>().join(", ");
-        Some(Refusal(format!(
+        Some(InvalidExport(format!(
             "Invalid OTLP trace export: {faulty} of {spans} span(s) cannot be processed ({reasons}). {rules}The entire \
              export was rejected and no spans were ingested. Instrumentation scopes: {scopes}. This endpoint accepts \
              OpenTelemetry traces only — if you are exporting OpenTelemetry logs, point your log exporter elsewhere."
@@ -145,7 +145,7 @@ fn span(json: &Value, resource: &Arc<Attributes>, scope: &Arc<Scope>) -> Span {
         name: string(&json["name"]),
         start: millis(&json["startTimeUnixNano"]),
         end: millis(&json["endTimeUnixNano"]),
-        // Only the number counts at Langfuse; the name of the enum does not make an error.
+        // For Langfuse only the number counts, not the name of the enum.
         is_error: json["status"]["code"].as_u64() == Some(2),
         status_message: string(&json["status"]["message"]),
         attributes: attributes(&json["attributes"]),
@@ -169,7 +169,7 @@ fn scope(json: &Value) -> Scope {
     }
 }
 
-/// Ids are taken as they are: no length, case or alphabet is asked for.
+/// An id, unchanged: Langfuse checks neither length, case nor alphabet.
 fn id(json: &Value) -> String {
     byte_array(json).map_or_else(|| string(json), |bytes| hex(&bytes))
 }

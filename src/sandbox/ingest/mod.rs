@@ -1,5 +1,5 @@
-//! An export request (headers and body) becomes spans, or a refusal in Langfuse's words. Everything
-//! here is a pure function; what the spans mean is the observation module's matter.
+//! An export request (headers and body) becomes spans, or a refusal in Langfuse's words. Pure functions; the meaning of
+//! attributes is decided in the observation module.
 
 mod json;
 mod protobuf;
@@ -20,18 +20,18 @@ use super::{PROJECT_ID, PUBLIC_KEY, time};
 const INGESTION_VERSION: &str = "x-langfuse-ingestion-version";
 const NEWEST_INGESTION_VERSION: i64 = 4;
 
-/// Why the whole export was turned down; the text of the 400 answer.
+/// Why the whole export is refused; the text of the 400 answer.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refusal(pub String);
+pub struct InvalidExport(pub String);
 
-impl Refusal {
+impl InvalidExport {
     fn new(message: &str) -> Self {
         Self(message.to_owned())
     }
 }
 
 /// The spans of an export request; `None` when it holds no resource spans at all.
-pub fn spans(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<Span>>, Refusal> {
+pub fn spans(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<Span>>, InvalidExport> {
     let body = decompressed(headers, body)?;
     let content_type = text(headers, header::CONTENT_TYPE.as_str()).to_ascii_lowercase();
     let spans = if content_type.contains("application/x-protobuf") {
@@ -39,7 +39,7 @@ pub fn spans(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<Span>>, Refu
     } else if content_type.contains("application/json") {
         json::decode(&body)?
     } else {
-        return Err(Refusal::new("Invalid content type"));
+        return Err(InvalidExport::new("Invalid content type"));
     };
     if spans.is_some() {
         check_version(headers)?;
@@ -47,36 +47,35 @@ pub fn spans(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<Span>>, Refu
     Ok(spans)
 }
 
-/// Only gzip is undone; a body under any other coding is read as it stands, as Langfuse does.
+/// The decompressed body. A body with any coding but gzip is read unchanged, as in Langfuse.
 fn decompressed<'a>(
     headers: &HeaderMap,
     body: &'a [u8],
-) -> Result<std::borrow::Cow<'a, [u8]>, Refusal> {
+) -> Result<std::borrow::Cow<'a, [u8]>, InvalidExport> {
     if !text(headers, header::CONTENT_ENCODING.as_str()).contains("gzip") {
         return Ok(body.into());
     }
     let mut plain = Vec::new();
     match GzDecoder::new(body).read_to_end(&mut plain) {
         Ok(_) => Ok(plain.into()),
-        Err(_) => Err(Refusal::new("Failed to decompress request body")),
+        Err(_) => Err(InvalidExport::new("Failed to decompress request body")),
     }
 }
 
-fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_version(headers: &HeaderMap) -> Result<(), InvalidExport> {
     let version = text(headers, INGESTION_VERSION);
     let supported = version
         .parse()
         .is_ok_and(|version: i64| version <= NEWEST_INGESTION_VERSION);
     if headers.contains_key(INGESTION_VERSION) && !supported {
-        return Err(Refusal(format!(
+        return Err(InvalidExport(format!(
             "Unsupported {INGESTION_VERSION}: \"{version}\". Maximum supported: \"{NEWEST_INGESTION_VERSION}\"."
         )));
     }
     Ok(())
 }
 
-/// What Langfuse answers to an accepted export: the queued job as JSON, not OTLP's response
-/// message.
+/// Langfuse's answer to an accepted export: the queued job as JSON, not OTLP's response message.
 pub fn job(headers: &HeaderMap, body: &[u8]) -> Value {
     let id = uuid(body);
     let name = "otel-ingestion-job";
@@ -113,7 +112,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// A name for the job in the form of a UUID, made from the body so that nothing random is needed.
+/// A job id in the form of a UUID, derived from the body so that it is not random.
 fn uuid(body: &[u8]) -> String {
     let hex = hex(&Sha256::digest(body)[..16]);
     [

@@ -9,13 +9,13 @@ use opentelemetry_proto::tonic::trace::v1::{Span as ProtoSpan, Status, status::S
 use prost::Message as _;
 use serde_json::Value;
 
-use super::Refusal;
+use super::InvalidExport;
 use super::span::{self, Attributes, Event, Scope, Span};
 use crate::sandbox::hex::hex;
 
-pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, Refusal> {
+pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, InvalidExport> {
     let request = ExportTraceServiceRequest::decode(body)
-        .map_err(|_| Refusal::new("Failed to parse OTel Protobuf Trace"))?;
+        .map_err(|_| InvalidExport::new("Failed to parse OTel Protobuf Trace"))?;
     if request.resource_spans.is_empty() {
         return Ok(None);
     }
@@ -82,7 +82,7 @@ fn plain(any: AnyValue) -> Option<Value> {
         AnyValueKind::BoolValue(flag) => Some(Value::Bool(flag)),
         AnyValueKind::IntValue(number) => Some(Value::from(number)),
         AnyValueKind::DoubleValue(number) => Some(span::double(number)),
-        // Langfuse keeps an empty array as the text of its wrapper, and so it becomes one odd tag.
+        // Langfuse stores an empty array as the text of its wrapper; as a tag list it becomes one odd tag.
         AnyValueKind::ArrayValue(array) if array.values.is_empty() => {
             Some(r#"{"arrayValue":{}}"#.into())
         }

@@ -1,5 +1,4 @@
-//! One span in the form that the mapping reads: ids as text, attribute values as plain JSON, times
-//! in milliseconds.
+//! A span as the mapping reads it: ids as text, attribute values as plain JSON, times in milliseconds.
 
 use std::sync::Arc;
 
@@ -46,7 +45,7 @@ pub fn double(value: f64) -> Value {
         .map_or(Value::String(text), Value::Number)
 }
 
-/// Langfuse cuts nanoseconds to milliseconds; zero is how protobuf says that there is no time.
+/// Milliseconds, truncated as Langfuse does; `None` for zero, which in protobuf means a missing time.
 pub fn millis(nanos: u64) -> Option<Millis> {
     if nanos == 0 {
         None

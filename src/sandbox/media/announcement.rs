@@ -1,8 +1,8 @@
-//! `POST /api/public/media`: what may be announced, and the refusals. Pure functions.
+//! `POST /api/public/media`: the announcement of an upload, and its refusals. Pure functions.
 
 use serde_json::{Value, json};
 
-/// The types that a Langfuse 4.16 takes.
+/// The types that a Langfuse 4.16 accepts.
 const CONTENT_TYPES: &[&str] = &[
     "image/png",
     "image/jpeg",
@@ -58,12 +58,12 @@ const CONTENT_TYPES: &[&str] = &[
     "application/x-7z-compressed",
 ];
 const FIELDS: &[&str] = &["input", "output", "metadata"];
-/// A SHA-256 in base64 has this many characters.
+/// Characters of a SHA-256 in base64.
 const HASH_LENGTH: usize = 44;
-/// An id has this many: 132 bits of the hash.
+/// Characters of an id: 132 bits of the hash.
 const ID_LENGTH: usize = 22;
 
-/// Content that is to come.
+/// Content that a client is about to upload.
 #[derive(Debug)]
 pub struct Announcement {
     pub content_type: String,
@@ -76,7 +76,7 @@ impl Announcement {
     pub fn read(body: &[u8]) -> Result<Self, Value> {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         if !body["datasetId"].is_null() {
-            // To take it would promise a data set that is not there.
+            // To accept it would promise a dataset, which the sandbox does not have.
             return Err(refused(
                 &json!({"path": ["datasetId"], "message": "Not supported by the sandbox"}),
             ));
@@ -109,14 +109,14 @@ impl Announcement {
         })
     }
 
-    /// The id of the content: what begins its hash, safe in a URL.
+    /// The id of the content: the beginning of its hash, safe in a URL.
     pub fn id(&self) -> String {
         let safe = self.sha256_hash.replace('+', "-").replace('/', "_");
         safe[..ID_LENGTH].to_owned()
     }
 }
 
-/// Whether a text can be the id of content.
+/// Whether a text has the form of an id.
 pub fn is_id(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte);
     text.len() == ID_LENGTH && text.bytes().all(fits)

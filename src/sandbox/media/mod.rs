@@ -1,10 +1,9 @@
-//! The media API: content is announced, put to a signed URL of the sandbox itself, reported, and read again. What is
-//! refused is refused in the words of a Langfuse 4.16, or of an S3 store where content is put.
+//! The media API: content is announced, uploaded to a signed URL of the sandbox itself, reported, and read again.
+//! Refusals have the text of a Langfuse 4.16; those of an upload have the text of an S3 store.
 
 mod announcement;
 mod store;
 
-use std::io;
 use std::path::PathBuf;
 
 use axum::Router;
@@ -20,39 +19,39 @@ use sha2::{Digest as _, Sha256};
 
 use super::auth::Authorized;
 use super::hex::hex;
-use super::server::json_response;
+use super::response::{StoreError, disk, json_response};
 use super::{PROJECT_ID, SECRET_KEY, time};
 use announcement::{Announcement, refused};
-use store::{Record, Store};
+use store::{MediaStore, Record};
 
-/// The most that one content may hold: a tenth of what a Langfuse takes.
+/// The largest content, in bytes: a tenth of Langfuse's limit.
 const MOST_BYTES: u64 = 100_000_000;
-/// The most that an announcement or a report may hold.
+/// The largest announcement or report, in bytes.
 const MOST_JSON: usize = 64 << 10;
-/// How long a URL is good for, as it says; the sandbox's stay good.
+/// The stated lifetime of a URL, in milliseconds; the sandbox's do not expire.
 const HOUR: i64 = 3_600_000;
 
-/// The interface and the content, kept in `folder`.
+/// The API and the content itself; both are stored in `folder`.
 pub fn routes<S>(folder: PathBuf) -> Router<S> {
     Router::new()
         .route("/api/public/media", post(announce))
         .route("/api/public/media/{id}", get(describe).patch(report))
         .route("/media/{id}", get(content).put(upload))
         .layer(DefaultBodyLimit::max(MOST_JSON))
-        .with_state(Store::new(folder))
+        .with_state(MediaStore::new(folder))
 }
 
-/// Where the content of an id is.
+/// The path of the content with this id.
 pub fn path(id: &str) -> String {
     format!("/media/{id}")
 }
 
 async fn announce(
-    State(store): State<Store>,
+    State(store): State<MediaStore>,
     _: Authorized,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let announced = match Announcement::read(&body) {
         Err(refusal) => return Ok(json_response(StatusCode::BAD_REQUEST, &refusal)),
         Ok(announced) => announced,
@@ -74,12 +73,12 @@ async fn announce(
     Ok(json_response(StatusCode::CREATED, &answer))
 }
 
-/// Takes content as a store does: with the signature of the URL alone, and only what was announced.
+/// Accepts content as an S3 store does: authorized by the URL's signature alone, and only as announced.
 async fn upload(
-    State(store): State<Store>,
+    State(store): State<MediaStore>,
     Path(id): Path<String>,
     request: Request,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let record = {
         let (store, id) = (store.clone(), id.clone());
         disk(move || store.record(&id)).await?
@@ -104,7 +103,7 @@ async fn upload(
     Ok(StatusCode::OK.into_response())
 }
 
-/// Whether the headers are those that were signed, without keys beside the signature.
+/// Checks that the headers are the signed ones, and that there are no other credentials.
 fn fits(headers: &HeaderMap, record: &Record) -> Result<(), (StatusCode, &'static str)> {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if value("authorization").is_some() {
@@ -121,11 +120,11 @@ fn fits(headers: &HeaderMap, record: &Record) -> Result<(), (StatusCode, &'stati
 }
 
 async fn report(
-    State(store): State<Store>,
+    State(store): State<MediaStore>,
     _: Authorized,
     Path(id): Path<String>,
     body: Bytes,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let report: Value = serde_json::from_slice(&body).unwrap_or_default();
     let uploaded_at = report["uploadedAt"].as_str().and_then(time::parse);
     let status = report["uploadHttpStatus"]
@@ -157,11 +156,11 @@ async fn report(
 }
 
 async fn describe(
-    State(store): State<Store>,
+    State(store): State<MediaStore>,
     _: Authorized,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Response, StoreError> {
     let record = {
         let id = id.clone();
         disk(move || store.record(&id)).await?
@@ -191,9 +190,12 @@ async fn describe(
     })
 }
 
-/// The content itself. It comes from anywhere: nothing in it may run, and what a browser would open as a page is only
-/// saved.
-async fn content(State(store): State<Store>, Path(id): Path<String>) -> Result<Response, Failure> {
+/// The content itself. It may come from anyone, so nothing in it may run: a browser shows images, audio and video, and
+/// downloads everything else.
+async fn content(
+    State(store): State<MediaStore>,
+    Path(id): Path<String>,
+) -> Result<Response, StoreError> {
     let Some((record, bytes)) = disk(move || store.content(&id)).await? else {
         return Ok(store_error(StatusCode::NOT_FOUND, "NoSuchKey"));
     };
@@ -215,7 +217,7 @@ async fn content(State(store): State<Store>, Path(id): Path<String>) -> Result<R
     Ok((headers, isolation, Body::from(bytes)).into_response())
 }
 
-/// The query that proves that a URL comes from here, for what was announced.
+/// The signature of a URL, for this announcement.
 fn signed(id: &str, record: &Record) -> String {
     let Record {
         content_type,
@@ -227,20 +229,12 @@ fn signed(id: &str, record: &Record) -> String {
     format!("signature={}", hex(&Sha256::digest(announced)))
 }
 
-/// The content's URL, by the name that the client knows this server by.
+/// The content's URL, with the host name that the client used.
 fn url(headers: &HeaderMap, id: &str) -> String {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
     format!("http://{}{}", host.unwrap_or("127.0.0.1"), path(id))
-}
-
-/// Disk work, aside from the thread that answers.
-async fn disk<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(io::Error::other).flatten().map_err(Failure)
 }
 
 fn absent(message: &str) -> Response {
@@ -252,16 +246,4 @@ fn store_error(status: StatusCode, code: &str) -> Response {
     let xml =
         format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code></Error>");
     (status, [(header::CONTENT_TYPE, "application/xml")], xml).into_response()
-}
-
-/// The folder could not be read or written.
-#[derive(Debug)]
-struct Failure(io::Error);
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let body =
-            json!({"message": "Failed to get media upload URL", "error": self.0.to_string()});
-        json_response(StatusCode::INTERNAL_SERVER_ERROR, &body)
-    }
 }

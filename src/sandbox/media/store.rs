@@ -1,4 +1,4 @@
-//! Where content lies: a file for its bytes, and one for what is known of it, readable by their owner only.
+//! The stored content: a file for its bytes and one for its record, readable only by their owner.
 //!
 //! Files are replaced as a whole, so that another process never reads half of one.
 
@@ -15,17 +15,17 @@ use crate::sandbox::hex::hex;
 use crate::sandbox::time::Millis;
 
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct MediaStore {
     folder: PathBuf,
 }
 
-/// What is known of a content.
+/// The record of a content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub content_type: String,
     pub content_length: u64,
     pub sha256_hash: String,
-    /// When its upload was reported.
+    /// The reported time of the upload.
     pub uploaded_at: Option<Millis>,
     pub upload_http_status: Option<u64>,
     pub upload_http_error: Option<String>,
@@ -44,12 +44,12 @@ impl Record {
     }
 }
 
-impl Store {
+impl MediaStore {
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// Notes what is to come; whether it is there already, of the same type.
+    /// Records an announcement; returns whether the content is there already, with the same type.
     pub fn announce(&self, id: &str, record: &Record) -> io::Result<bool> {
         let known = self.record(id)?;
         let is_there = known.is_some_and(|known| {
@@ -63,11 +63,11 @@ impl Store {
 
     pub fn record(&self, id: &str) -> io::Result<Option<Record>> {
         let json = self.read(id, "json")?;
-        // A file that nobody here wrote counts as none.
+        // A file that cannot be parsed counts as missing.
         Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
-    /// Changes what is known of a content; false when nothing is.
+    /// Changes the record of a content; returns false if there is none.
     pub fn change(&self, id: &str, change: impl FnOnce(&mut Record)) -> io::Result<bool> {
         let Some(mut record) = self.record(id)? else {
             return Ok(false);
@@ -81,7 +81,7 @@ impl Store {
         self.write(id, "bin", bytes)
     }
 
-    /// A content with what is known of it.
+    /// A content and its record.
     pub fn content(&self, id: &str) -> io::Result<Option<(Record, Vec<u8>)>> {
         Ok(self.record(id)?.zip(self.read(id, "bin")?))
     }
@@ -114,7 +114,7 @@ impl Store {
         fs::rename(draft, self.path(id, suffix))
     }
 
-    /// Ids differ in case, which a disk may ignore: a file is named for their bytes.
+    /// Some file systems ignore case, but ids differ in it: the name is the hex form of the id.
     fn path(&self, id: &str, suffix: &str) -> PathBuf {
         self.folder.join(format!("{}.{suffix}", hex(id.as_bytes())))
     }

@@ -1,8 +1,7 @@
-//! The chat model: what it answers to a chat-completions body. A pure function, so that the same
-//! request always gets the same answer; what it says is that it is no model.
+//! The chat model: the answer to a chat-completions body. A pure function, so that the same request always gets the
+//! same answer, which says that it does not come from a real model.
 //!
-//! Tokens are counted by one plain rule: four characters of text are one token, a last part counts
-//! as a whole.
+//! One token is four characters of text, rounded up.
 
 mod schema;
 
@@ -11,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::hex::hex;
 
-/// The one model of the list; every name is answered to.
+/// The one model of the list; a request may name any model.
 const NAME: &str = "langspan-stand-in";
-/// All answers have the same date, or the same request would not get the same answer.
+/// All answers have the same date, so that the same request gets the same answer.
 const CREATED: u64 = 1_767_225_600;
 const CHARS_PER_TOKEN: usize = 4;
 const ECHOED_CHARS: usize = 120;
@@ -30,13 +29,13 @@ pub fn list() -> Value {
 
 /// A request that cannot be answered.
 #[derive(Debug, Default)]
-pub struct Invalid {
+pub struct InvalidRequest {
     message: String,
     parameter: Option<&'static str>,
     code: Option<&'static str>,
 }
 
-impl Invalid {
+impl InvalidRequest {
     fn missing(parameter: &'static str) -> Self {
         let message = format!("Missing required parameter: '{parameter}'.");
         Self {
@@ -47,7 +46,7 @@ impl Invalid {
     }
 
     fn value(parameter: &'static str, rule: &str) -> Self {
-        let message = format!("Invalid value for '{parameter}': {rule}.");
+        let message = format!("InvalidRequest value for '{parameter}': {rule}.");
         Self {
             message,
             parameter: Some(parameter),
@@ -65,9 +64,9 @@ impl Invalid {
     }
 }
 
-/// An answer, ready to be written in either form.
+/// An answer, before it is written as a document or as events.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ModelAnswer {
     id: String,
     model: String,
     choices: Vec<Reply>,
@@ -87,20 +86,20 @@ enum Reply {
 }
 
 /// Reads a request body and answers it.
-pub fn answer(body: &[u8]) -> Result<Answer, Invalid> {
-    let request: Value = serde_json::from_slice(body).map_err(|error| Invalid {
-        message: format!("The body is no valid JSON: {error}"),
-        ..Invalid::default()
+pub fn answer(body: &[u8]) -> Result<ModelAnswer, InvalidRequest> {
+    let request: Value = serde_json::from_slice(body).map_err(|error| InvalidRequest {
+        message: format!("The body is not valid JSON: {error}"),
+        ..InvalidRequest::default()
     })?;
     let model = match &request["model"] {
         Value::String(model) if !model.is_empty() => model.clone(),
-        _ => return Err(Invalid::missing("model")),
+        _ => return Err(InvalidRequest::missing("model")),
     };
     let messages = match &request["messages"] {
-        Value::Null => return Err(Invalid::missing("messages")),
+        Value::Null => return Err(InvalidRequest::missing("messages")),
         Value::Array(messages) if !messages.is_empty() => messages,
         _ => {
-            return Err(Invalid::value(
+            return Err(InvalidRequest::value(
                 "messages",
                 "expected a list with at least one message",
             ));
@@ -111,14 +110,14 @@ pub fn answer(body: &[u8]) -> Result<Answer, Invalid> {
         n => n
             .as_u64()
             .filter(|n| (1..=MOST_CHOICES).contains(n))
-            .ok_or_else(|| Invalid::value("n", "expected a number from 1 to 128"))?,
+            .ok_or_else(|| InvalidRequest::value("n", "expected a number from 1 to 128"))?,
     };
 
     let digest = hex(&Sha256::digest(body)[..12]);
     let choices: Vec<Reply> = (0..count)
         .map(|index| reply(&request, messages, &digest, index))
         .collect::<Result<_, _>>()?;
-    Ok(Answer {
+    Ok(ModelAnswer {
         id: format!("chatcmpl-{digest}"),
         model,
         usage: usage(&request, messages, &choices),
@@ -128,7 +127,12 @@ pub fn answer(body: &[u8]) -> Result<Answer, Invalid> {
     })
 }
 
-fn reply(request: &Value, messages: &[Value], digest: &str, index: u64) -> Result<Reply, Invalid> {
+fn reply(
+    request: &Value,
+    messages: &[Value],
+    digest: &str,
+    index: u64,
+) -> Result<Reply, InvalidRequest> {
     if let Some(tool) = asked_tool(request)? {
         return Ok(Reply::ToolCall {
             id: format!("call_{digest}_{index}"),
@@ -145,19 +149,20 @@ fn reply(request: &Value, messages: &[Value], digest: &str, index: u64) -> Resul
     Ok(Reply::Text(text))
 }
 
-/// The function that the request insists on, if it does.
-fn asked_tool(request: &Value) -> Result<Option<&Value>, Invalid> {
+/// The function that the request forces the model to call.
+fn asked_tool(request: &Value) -> Result<Option<&Value>, InvalidRequest> {
     let functions: Vec<&Value> = request["tools"]
         .as_array()
         .map(|tools| tools.iter().map(|tool| &tool["function"]).collect())
         .unwrap_or_default();
-    let unknown = || Invalid::value("tool_choice", "no such function is among the tools");
+    let unknown =
+        || InvalidRequest::value("tool_choice", "the tools have no function of this name");
     match &request["tool_choice"] {
         Value::String(choice) if choice == "required" => functions
             .first()
             .copied()
             .map(Some)
-            .ok_or_else(|| Invalid::value("tool_choice", "there are no tools")),
+            .ok_or_else(|| InvalidRequest::value("tool_choice", "there are no tools")),
         Value::Object(choice) if choice.contains_key("function") => {
             let name = &choice["function"]["name"];
             functions
@@ -191,7 +196,7 @@ fn sentence(messages: &[Value], index: u64) -> String {
     )
 }
 
-/// The text of a message's content, be it one text or parts.
+/// The text of a message's content, which is a string or a list of parts.
 fn text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -235,12 +240,12 @@ fn tokens(text: &str) -> usize {
     text.chars().count().div_ceil(CHARS_PER_TOKEN)
 }
 
-impl Answer {
+impl ModelAnswer {
     pub fn streamed(&self) -> bool {
         self.streamed
     }
 
-    /// The answer in one piece.
+    /// The answer as one document.
     pub fn document(&self) -> Value {
         let choice = |(index, reply): (usize, &Reply)| {
             let message = match reply {
@@ -313,7 +318,7 @@ impl Reply {
         }
     }
 
-    /// The first delta carries the role, the others some words or a part of the arguments each.
+    /// The first delta has the role, each of the others some words or a part of the arguments.
     fn deltas(&self) -> Vec<Value> {
         match self {
             Self::Text(text) => {

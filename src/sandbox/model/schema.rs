@@ -1,14 +1,13 @@
 //! The least value that a JSON Schema accepts: required properties only, the first of every choice.
 //!
-//! It follows the keywords that tool and answer schemas are made of; patterns and formats are not
-//! among them.
+//! It follows the keywords that are usual in schemas of tools and answers, but not patterns and formats.
 
 use serde_json::{Map, Value, json};
 
-/// More values than any sensible schema requires, and an end to one that contains itself.
+/// More values than a sensible schema requires; it also ends a schema that contains itself.
 const MOST_VALUES: usize = 1000;
 
-/// The least object; also without any schema.
+/// The least object; an empty one without a schema.
 pub fn least_object(schema: &Value) -> Value {
     let mut left = MOST_VALUES;
     Some(least(schema, schema, &mut left))
@@ -86,7 +85,7 @@ fn object(schema: &Value, root: &Value, left: &mut usize) -> Value {
     Value::Object(required.iter().filter_map(property).collect::<Map<_, _>>())
 }
 
-/// A word, so that one sees where it stands, repeated or cut to the length that is asked for.
+/// A recognizable word, repeated or cut to the required length.
 fn string(schema: &Value) -> Value {
     const WORD: &str = "example";
     let length = |key: &str| {

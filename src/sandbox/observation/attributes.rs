@@ -1,10 +1,10 @@
-//! Looking attributes up as JavaScript would: the first *truthy* one of several keys counts.
+//! Attribute look-up with JavaScript's rules: of several keys, the first *truthy* one counts.
 
 use serde_json::Value;
 
 use crate::sandbox::ingest::Attributes;
 
-/// The first of `keys` whose value is neither empty, zero nor false.
+/// The first of `keys` with a value that is not empty, zero or false.
 pub fn first<'a>(attributes: &'a Attributes, keys: &[&str]) -> Option<&'a Value> {
     keys.iter()
         .filter_map(|key| attributes.get(*key))
@@ -21,14 +21,14 @@ pub fn truthy(value: &Value) -> bool {
     }
 }
 
-/// A text as it is, anything else as JSON.
+/// A string unchanged, any other value as JSON.
 pub fn text(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-/// The object that `value` is, or that its text holds.
+/// The object itself, or the object that a string contains as JSON.
 pub fn parsed_object(value: &Value) -> Option<Attributes> {
     match value {
         Value::Object(map) => Some(map.clone()),

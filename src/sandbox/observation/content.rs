@@ -1,12 +1,11 @@
-//! Where an observation's input and output are taken from.
+//! The attributes that become an observation's input and output.
 
 use serde_json::{Value, json};
 
 use super::attributes::{text, truthy};
 use crate::sandbox::ingest::{Attributes, Span};
 
-/// Input and output, and the keys that they were taken from (those are not shown as metadata
-/// again).
+/// Input and output, and the attributes that are therefore not shown as metadata.
 #[derive(Debug, Default)]
 pub struct Content {
     pub input: Option<String>,
@@ -28,7 +27,7 @@ const FAMILIES: &[(&str, &str)] = &[
     ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result"),
 ];
 
-/// The first family with either side gives both: families are never mixed.
+/// The first family with an input or an output provides both: families are never mixed.
 pub fn of(span: &Span) -> Content {
     let sent = &span.attributes;
     let event = || {
@@ -73,7 +72,7 @@ fn pair(sent: &Attributes, (input, output): (&'static str, &'static str)) -> Opt
     Some(found)
 }
 
-/// System instructions become the first message, unless there is such a message already.
+/// System instructions become the first message, unless there is a system message already.
 fn with_system(messages: String, instructions: Option<&Value>) -> String {
     let Some(instructions) = instructions
         .filter(|value| truthy(value))

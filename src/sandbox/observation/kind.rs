@@ -6,10 +6,10 @@ use serde_json::Value;
 use super::attributes::{first, truthy};
 use crate::sandbox::ingest::Attributes;
 
-/// What kind of work an observation stands for.
+/// The type of an observation: the kind of work that it describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Kind {
+pub enum ObservationType {
     Span,
     Generation,
     Event,
@@ -22,7 +22,7 @@ pub enum Kind {
     Evaluator,
 }
 
-impl Kind {
+impl ObservationType {
     /// The name in API answers.
     pub fn name(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Kind {
         }
     }
 
-    /// Langfuse's own spelling is lower-case only: `AGENT` is no type to it.
+    /// Langfuse's own spelling is lower case only: `AGENT` is not a type there.
     fn from_langfuse(name: &str) -> Option<Self> {
         let is_lower = !name.contains(|c: char| c.is_ascii_uppercase());
         if is_lower {
@@ -76,7 +76,7 @@ impl Kind {
     }
 }
 
-/// How bad it was; ordered, so that the worst of a trace is its maximum.
+/// The severity; ordered, so that the maximum of a trace is the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Level {
@@ -98,7 +98,7 @@ impl Level {
     }
 }
 
-/// Where a model's name may stand; one of the first five also makes a generation.
+/// Attributes with a model's name; each of the first five also makes the span a generation.
 pub const MODEL_KEYS: &[&str] = &[
     "langfuse.observation.model.name",
     "gen_ai.response.model",
@@ -108,21 +108,28 @@ pub const MODEL_KEYS: &[&str] = &[
     "llm.response.model",
 ];
 
-/// The first rule that yields a type wins.
-pub fn of(sent: &Attributes) -> Kind {
-    let named = |key, reading: fn(&str) -> Option<Kind>| {
+/// The type by the first rule that applies.
+pub fn of(sent: &Attributes) -> ObservationType {
+    let named = |key, reading: fn(&str) -> Option<ObservationType>| {
         sent.get(key).and_then(Value::as_str).and_then(reading)
     };
     let present = |keys| first(sent, keys).map(|_| ());
-    named("langfuse.observation.type", Kind::from_langfuse)
-        .or_else(|| named("openinference.span.kind", Kind::from_openinference))
-        .or_else(|| named("gen_ai.operation.name", Kind::from_operation))
-        .or_else(|| present(&["gen_ai.tool.name", "gen_ai.tool.call.id"]).map(|()| Kind::Tool))
-        .or_else(|| present(&MODEL_KEYS[..5]).map(|()| Kind::Generation))
-        .unwrap_or(Kind::Span)
+    named("langfuse.observation.type", ObservationType::from_langfuse)
+        .or_else(|| {
+            named(
+                "openinference.span.kind",
+                ObservationType::from_openinference,
+            )
+        })
+        .or_else(|| named("gen_ai.operation.name", ObservationType::from_operation))
+        .or_else(|| {
+            present(&["gen_ai.tool.name", "gen_ai.tool.call.id"]).map(|()| ObservationType::Tool)
+        })
+        .or_else(|| present(&MODEL_KEYS[..5]).map(|()| ObservationType::Generation))
+        .unwrap_or(ObservationType::Span)
 }
 
-/// The stated level by any of its names, else what the span's status says.
+/// The stated level by any of its names, else the level of the span's status.
 pub fn level(sent: &Attributes, is_error: bool) -> Level {
     let stated = sent
         .get("langfuse.observation.level")

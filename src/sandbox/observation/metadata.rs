@@ -1,4 +1,4 @@
-//! The metadata of an observation: what the user set, and everything else that the span carried.
+//! The metadata of an observation: the user's own, and all other attributes of the span.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -52,8 +52,7 @@ impl Metadata {
         }
     }
 
-    /// The flat form of v2: dotted names, values as text. A name that occurs twice keeps the later
-    /// value.
+    /// The flat form of v2: dotted names, values as text. If a name occurs twice, the later value wins.
     pub fn flat(&self) -> Map<String, Value> {
         let mut flat = Vec::new();
         for (prefix, values) in [
@@ -76,8 +75,8 @@ impl Metadata {
     }
 }
 
-/// A value of the flat form as it is shown: texts that hold JSON come back as what they hold,
-/// integers only as long as a double holds them exactly.
+/// A value of the flat form in an answer: a text that contains JSON comes back parsed, an integer only if a double can
+/// represent it exactly.
 pub fn parsed(text: &str) -> Value {
     const EXACT: f64 = 9_007_199_254_740_991.0;
     match serde_json::from_str(text) {
@@ -116,7 +115,7 @@ fn user_set(sent: &Attributes, prefix: &str) -> Attributes {
     metadata
 }
 
-/// What follows `prefix` and a dot; empty for the prefix alone.
+/// The part of `key` after `prefix` and a dot; empty for the prefix alone.
 fn suffix<'a>(key: &'a str, prefix: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(prefix)?;
     if rest.is_empty() {

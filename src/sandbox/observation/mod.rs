@@ -1,5 +1,4 @@
-//! What Langfuse makes of a span: one row, by the attribute mapping of its direct write path
-//! (4.16).
+//! A span as Langfuse stores it: one row, by the attribute mapping of its direct write path (4.16).
 //!
 //! The mapping covers OpenTelemetry's `gen_ai.*`, `OpenInference` and Langfuse's own attributes;
 //! the private ones of single frameworks are left out, and so are prices and token counting, which
@@ -17,17 +16,17 @@ use serde_json::{Map, Value};
 use super::ingest::{Attributes, Span};
 use super::time::{self, Millis};
 use attributes::{first, parsed_object, text};
-pub use kind::{Kind, Level};
+pub use kind::{Level, ObservationType};
 pub use metadata::{Metadata, parsed};
 pub use usage::sum_of;
 
-/// One observation, as it is kept; every interface derives its own shape from it.
+/// One observation as it is stored; every interface derives its own form from it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Observation {
     pub id: String,
     pub trace_id: String,
     pub parent_id: Option<String>,
-    pub kind: Kind,
+    pub kind: ObservationType,
     pub name: String,
     pub level: Level,
     pub status_message: String,
@@ -119,7 +118,7 @@ impl Observation {
         time::seconds(self.start, self.end)
     }
 
-    /// Seconds from start to the first token; negative if the sender said so.
+    /// Seconds from start to the first token; negative if the sender's times are.
     pub fn time_to_first_token(&self) -> Option<f64> {
         self.completion_start
             .map(|first| time::seconds(self.start, first))
@@ -150,7 +149,7 @@ const STATUS_MESSAGE: &[&str] = &["langfuse.observation.status_message"];
 const VERSION: &[&str] = &["langfuse.version"];
 const RELEASE: &[&str] = &["langfuse.release"];
 
-/// The first of `keys` that says something, as text; else empty.
+/// The first truthy one of `keys`, as text; else empty.
 fn stated(sent: &Attributes, keys: &[&str]) -> String {
     first(sent, keys).map_or_else(String::new, text)
 }
@@ -165,7 +164,7 @@ fn or(text: String, otherwise: &str) -> String {
 
 type Consumption = (String, Map<String, Value>, Map<String, Value>);
 
-/// Model, usage and cost. An agent has none: they would count a second time beside its generations'.
+/// Model, usage and cost. An agent has none: they would be counted again beside its generations'.
 fn consumption(sent: &Attributes) -> Consumption {
     match stated(sent, &["gen_ai.operation.name"]).as_str() {
         "invoke_agent" | "agent_step" => Consumption::default(),
@@ -178,8 +177,8 @@ fn consumption(sent: &Attributes) -> Consumption {
 }
 
 /// Name and version of the prompt, which only generations have.
-fn prompt(sent: &Attributes, kind: Kind) -> (String, Option<i64>) {
-    if kind != Kind::Generation {
+fn prompt(sent: &Attributes, kind: ObservationType) -> (String, Option<i64>) {
+    if kind != ObservationType::Generation {
         return Default::default();
     }
     let name = stated(
@@ -200,7 +199,7 @@ fn is_true(value: Option<&Value>) -> bool {
     value.is_some_and(|value| *value == Value::Bool(true) || value == "true")
 }
 
-/// A list stays one; a text is a JSON array, a comma-separated list or one tag.
+/// An array, or a text: a JSON array, a comma-separated list or one tag.
 fn tags(value: &Value) -> Vec<String> {
     match value {
         Value::Array(values) => values.iter().map(text).collect(),

@@ -21,7 +21,7 @@ pub fn of(sent: &Attributes) -> Buckets {
     usage
 }
 
-/// Costs that the sender states, in dollars; none are computed from prices.
+/// Costs stated by the sender, in US dollars; none are computed from prices.
 pub fn cost(sent: &Attributes) -> Buckets {
     let mut cost: Buckets = sent
         .get("langfuse.observation.cost_details")
@@ -45,7 +45,7 @@ pub fn cost(sent: &Attributes) -> Buckets {
     cost
 }
 
-/// The sum of all buckets that belong to one side, `input` or `output`.
+/// The sum of all buckets of one side, `input` or `output`.
 pub fn sum_of(buckets: &Buckets, side: &str) -> Option<Value> {
     let of_side: Vec<f64> = buckets
         .iter()
@@ -55,7 +55,7 @@ pub fn sum_of(buckets: &Buckets, side: &str) -> Option<Value> {
     (!of_side.is_empty()).then(|| double(of_side.iter().sum()))
 }
 
-/// `None` only for text that is no JSON: then the conventions' attributes count.
+/// `None` only for text that is not JSON: then the conventions' attributes count.
 fn stated(details: &Value) -> Option<Buckets> {
     let details: Value = details.as_str().map_or(Some(details.clone()), |text| {
         serde_json::from_str(text).ok()
@@ -108,7 +108,7 @@ fn openai(details: &Buckets) -> Option<Buckets> {
     details.keys().all(|key| known(key)).then_some(usage)
 }
 
-/// Names by which the conventions call each bucket, and the bucket that it is a part of.
+/// Each bucket, the bucket that includes it, and its names in the conventions.
 const BUCKETS: &[(&str, Option<&str>, &[&str])] = &[
     ("input", None, &["prompt_tokens", "input_tokens", "prompt"]),
     (
@@ -155,7 +155,7 @@ const BUCKETS: &[(&str, Option<&str>, &[&str])] = &[
     ),
 ];
 
-/// `gen_ai.usage.*` and `llm.token_count.*` count inclusively: parts are taken off their whole.
+/// `gen_ai.usage.*` and `llm.token_count.*` count inclusively: parts are subtracted from their whole.
 fn conventional(sent: &Attributes) -> Buckets {
     let mut counts: Map<String, Value> = sent
         .iter()
@@ -171,7 +171,7 @@ fn conventional(sent: &Attributes) -> Buckets {
 
     let mut usage = Buckets::new();
     for (bucket, whole, names) in BUCKETS {
-        // All names are taken away, the first that was sent counts.
+        // All names are removed; the first one that was sent counts.
         let found: Vec<Value> = names
             .iter()
             .filter_map(|name| counts.shift_remove(*name))

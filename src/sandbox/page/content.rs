@@ -1,12 +1,12 @@
-//! What went in or came out of an observation, as people read it: chat messages as a conversation,
-//! other JSON indented, text as text, media below what refers to it.
+//! The input or output of an observation for people: chat messages as a conversation, other JSON indented, text as
+//! text, media below the references to them.
 
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::media;
 
-/// More than this of one text is not drawn: a browser would stall on it.
+/// Characters of one text that are drawn; a browser would stall on more.
 const MOST_CHARS: usize = 100_000;
 
 pub fn draw(text: &str) -> Markup {
@@ -34,7 +34,7 @@ pub fn plain(value: &Value) -> String {
         .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-/// Messages stand alone, in a list, or beside their tools.
+/// The messages: a single one, a list, or a list beside its tools.
 fn messages(json: &Value) -> Option<Vec<&Value>> {
     let messages: Vec<&Value> = match json.get("messages").unwrap_or(json) {
         Value::Array(list) => list.iter().collect(),

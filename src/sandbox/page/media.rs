@@ -1,4 +1,4 @@
-//! Images, sounds and files that a text refers to, shown below it.
+//! Images, audio and files that a text refers to, shown below it.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use crate::sandbox::media;
 
 const START: &str = "@@@langfuseMedia:";
 const END: &str = "@@@";
-/// More than this of one text is not shown: each is a request of the browser.
+/// Media of one text that are shown; the browser sends a request for each.
 const MOST: usize = 50;
 
 /// A reference to content: `@@@langfuseMedia:type=…|id=…|source=…@@@`.
@@ -16,7 +16,7 @@ struct Reference<'a> {
     id: &'a str,
 }
 
-/// What the references of `text` refer to.
+/// The media that `text` refers to, each once.
 pub fn draw(text: &str) -> Markup {
     let mut references: Vec<Reference> = Vec::new();
     for reference in find(text) {

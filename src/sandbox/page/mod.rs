@@ -1,5 +1,5 @@
 //! The web pages: the list of traces, and one trace. Server-rendered, without script; maud escapes
-//! whatever a trace holds.
+//! all content of a trace.
 
 mod content;
 mod media;
@@ -12,12 +12,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::observation::{Level, Observation};
 use super::{PROJECT_ID, time};
-use summary::Summary;
+use summary::TraceSummary;
 pub use trace::trace;
 
 const STYLE: &str = include_str!("style.css");
 
-/// How many traces the list shows; beyond that it would only grow slower.
+/// Traces of the list, at most: more would only make it slower.
 pub const LISTED_TRACES: usize = 200;
 
 /// Where the page of a trace is.
@@ -30,7 +30,10 @@ pub fn trace_path(trace_id: &str) -> String {
 
 /// The list of `traces`, the newest first.
 pub fn traces(traces: &[Vec<Observation>]) -> String {
-    let mut traces: Vec<Summary> = traces.iter().filter_map(|rows| Summary::of(rows)).collect();
+    let mut traces: Vec<TraceSummary> = traces
+        .iter()
+        .filter_map(|rows| TraceSummary::of(rows))
+        .collect();
     traces.sort_by_key(|trace| std::cmp::Reverse(trace.start));
     layout(
         "Traces",
@@ -39,7 +42,7 @@ pub fn traces(traces: &[Vec<Observation>]) -> String {
             @if traces.is_empty() {
                 section.card.empty {
                     p.big { "No traces yet." }
-                    p { "Make the first one, then load this page again:" }
+                    p { "Create the first one, then reload this page:" }
                     pre.command { "langspan chat --sandbox \"Hello\"" }
                 }
             } @else {
@@ -51,14 +54,14 @@ pub fn traces(traces: &[Vec<Observation>]) -> String {
                     @for trace in &traces { (list_row(trace)) }
                 }
                 @if traces.len() == LISTED_TRACES {
-                    p.soft { "Older traces than these " (LISTED_TRACES) " are not listed; their pages are still there." }
+                    p.soft { "Only the newest " (LISTED_TRACES) " traces are listed. The pages of older ones still work." }
                 }
             }
         },
     )
 }
 
-fn list_row(trace: &Summary) -> Markup {
+fn list_row(trace: &TraceSummary) -> Markup {
     html! {
         a.row href=(trace_path(trace.id)) {
             span.name { strong { (or_dash(trace.name)) } (level_badge(trace.level)) }
@@ -79,7 +82,7 @@ pub fn no_such_trace(trace_id: &str) -> String {
             section.card.empty {
                 p.big { "There is no trace " code { (trace_id) } "." }
                 p {
-                    "It may not have arrived yet, or it lies in another folder: this sandbox reads "
+                    "It may not have arrived yet, or it may be in another folder. This sandbox reads "
                     code { "$XDG_STATE_HOME/langspan/sandbox" } "."
                 }
                 p { a href="/" { "All traces" } }
@@ -115,7 +118,7 @@ fn layout(title: &str, body: &Markup) -> String {
             body {
                 header.top {
                     a.brand href="/" { span.mark {} "langspan" span.soft { "sandbox" } }
-                    span.soft.aside { "a stand-in on this machine; nothing leaves it" }
+                    span.soft.aside { "a local stand-in for Langfuse; nothing leaves this machine" }
                 }
                 main { (body) }
             }
@@ -141,7 +144,7 @@ fn level_badge(level: Level) -> Markup {
     }
 }
 
-/// A time span at the precision at which one reads it.
+/// A duration, rounded for reading.
 fn duration(seconds: f64) -> String {
     if seconds.abs() < 0.9995 {
         format!("{:.0} ms", seconds * 1000.0)

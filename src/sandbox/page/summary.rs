@@ -1,4 +1,4 @@
-//! What can be said about a trace as a whole.
+//! A trace as a whole: names, times, tokens and cost over all its observations.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::sandbox::observation::{Level, Observation};
 use crate::sandbox::time::{self, Millis};
 
 #[derive(Debug)]
-pub struct Summary<'a> {
+pub struct TraceSummary<'a> {
     pub id: &'a str,
     pub name: &'a str,
     pub user: &'a str,
@@ -22,12 +22,12 @@ pub struct Summary<'a> {
     pub end: Millis,
     pub tokens: u64,
     pub cost: Option<f64>,
-    /// What the user set on the trace, from all of its spans.
+    /// The metadata that the user set on the trace, from all its spans.
     pub metadata: Attributes,
 }
 
-impl<'a> Summary<'a> {
-    /// `None` without an observation. Where spans disagree, the root's word counts.
+impl<'a> TraceSummary<'a> {
+    /// `None` without an observation. Where spans disagree, the root wins.
     pub fn of(rows: &'a [Observation]) -> Option<Self> {
         let root = rows.iter().find(|row| row.is_root).or(rows.first())?;
         let pick = |field: fn(&Observation) -> &str| -> &'a str {

@@ -1,10 +1,9 @@
-//! The page of one trace: its facts, its waterfall, and each observation with what went in and came
-//! out.
+//! The page of one trace: its facts, its waterfall, and each observation with its input and output.
 
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
-use super::summary::Summary;
+use super::summary::TraceSummary;
 use super::waterfall::{self, Node};
 use super::{content, duration, layout, level_badge, tags};
 use crate::sandbox::observation::{Observation, parsed};
@@ -12,7 +11,7 @@ use crate::sandbox::time;
 
 /// The page; `None` for a trace without observations.
 pub fn trace(trace_id: &str, rows: &[Observation]) -> Option<String> {
-    let trace = Summary::of(rows)?;
+    let trace = TraceSummary::of(rows)?;
     let nodes = waterfall::tree(rows);
     let title = if trace.name.is_empty() {
         trace_id
@@ -30,7 +29,7 @@ pub fn trace(trace_id: &str, rows: &[Observation]) -> Option<String> {
     Some(layout(title, &body))
 }
 
-fn facts(trace: &Summary) -> Markup {
+fn facts(trace: &TraceSummary) -> Markup {
     html! {
         dl.facts {
             (fact("Started (UTC)", &time::readable(trace.start)))

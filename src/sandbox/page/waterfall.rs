@@ -1,10 +1,10 @@
-//! When each observation of a trace ran: nested by parent, drawn to one scale.
+//! The waterfall: when each observation of a trace ran, nested by parent and drawn to one scale.
 
 use std::collections::{HashMap, HashSet};
 
 use maud::{Markup, html};
 
-use super::summary::Summary;
+use super::summary::TraceSummary;
 use super::{duration, level_badge};
 use crate::sandbox::observation::{Level, Observation};
 use crate::sandbox::time::{self, Millis};
@@ -21,8 +21,8 @@ pub struct Node<'a> {
     pub anchor: String,
 }
 
-/// Parents before their children, siblings by start. What has no parent here stands at the top; so
-/// does a circle.
+/// Parents before their children, siblings by start. An observation without a parent in this trace is at the top, and
+/// so is one of a cycle.
 pub fn tree(rows: &[Observation]) -> Vec<Node<'_>> {
     let mut by_start: Vec<usize> = (0..rows.len()).collect();
     by_start.sort_by_key(|index| rows[*index].start);
@@ -61,7 +61,7 @@ pub fn tree(rows: &[Observation]) -> Vec<Node<'_>> {
     nodes
 }
 
-pub fn draw(trace: &Summary, nodes: &[Node]) -> Markup {
+pub fn draw(trace: &TraceSummary, nodes: &[Node]) -> Markup {
     let scale = Scale {
         start: trace.start,
         length: (trace.end - trace.start).max(1),

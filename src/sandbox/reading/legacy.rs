@@ -1,5 +1,5 @@
 //! `GET /api/public/traces/{id}` as servers before v4 answer it: one document with the trace and
-//! all its observations. Pure functions over what the store gave.
+//! all its observations. Pure functions over the stored observations.
 
 use std::collections::BTreeSet;
 
@@ -22,9 +22,9 @@ pub fn trace(mut observations: Vec<Observation>) -> Option<Value> {
     let costs = observations
         .iter()
         .filter_map(|row| row.cost.get("total")?.as_f64());
-    // The sum of no floats is a negative zero.
+    // `sum` of no floats is a negative zero.
     let cost = costs.fold(0.0, |sum, cost| sum + cost);
-    // Any span may set a trace's field, and the last one that does wins.
+    // Any span can set a field of the trace; the last one wins.
     let last = |field: fn(&Observation) -> Option<&str>| {
         observations
             .iter()
@@ -93,7 +93,7 @@ fn observation(row: &Observation) -> Value {
     document
 }
 
-/// The same counts and costs under each of the names that the interface has had.
+/// The same counts and costs under each name that the interface has used.
 fn usage(row: &Observation) -> Map<String, Value> {
     let zero = || Value::from(0);
     let input = sum_of(&row.usage, "input").unwrap_or_else(zero);
@@ -129,7 +129,7 @@ fn usage(row: &Observation) -> Map<String, Value> {
         .collect()
 }
 
-/// What the user set on any span, beside the attributes of the root.
+/// The metadata that the user set on any span, and the attributes of the root.
 fn trace_metadata(observations: &[Observation], root: Option<&Observation>) -> Value {
     let mut set = Attributes::new();
     for row in observations {
@@ -139,7 +139,7 @@ fn trace_metadata(observations: &[Observation], root: Option<&Observation>) -> V
         .map_or(Value::Null, |row| metadata(row, &set))
 }
 
-/// Attribute values are texts here, unlike in v2.
+/// Metadata; attribute values are texts here, unlike in v2.
 fn metadata(row: &Observation, set: &Attributes) -> Value {
     let texts = |values: &Attributes| -> Attributes {
         values

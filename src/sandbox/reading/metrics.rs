@@ -1,346 +1,314 @@
-//! `GET /api/public/v2/metrics`, and `/api/public/metrics` of servers before v4: the query, and what it adds up to.
-//! Pure functions over what the store gave. Time series, histograms and scores are left out, and refused.
+//! `GET /api/public/v2/metrics`, and `/api/public/metrics` of servers before v4: counts and costs of a session, also by
+//! a dimension. Pure functions over the stored traces.
+//!
+//! A real Langfuse answers far more (time series, histograms, scores, orders, other filters). The sandbox refuses
+//! these by name.
 
-use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::aggregate::{AGGREGATIONS, Aggregation};
-use super::filter::Condition;
-use super::part::{Part, invalid};
-use super::view::{self, Row, View};
+use super::condition::{Condition, column};
+use super::refusal::{invalid, refused, timestamp, unsupported};
+use super::{ReadQuery, legacy};
 use crate::sandbox::LangfuseVersion;
+use crate::sandbox::ingest::double;
 use crate::sandbox::observation::Observation;
-use crate::sandbox::time::Millis;
+use crate::sandbox::time::{self, Millis};
 
-/// The rows of an answer unless the query says otherwise; older servers give all.
-const DEFAULT_ROWS: usize = 100;
+/// Rows of an answer, at most.
+const MOST_ROWS: usize = 100;
+/// The columns by which rows can be grouped. The others, such as `traceId`, may have as many values as rows; servers
+/// give those only in a limited number.
+const DIMENSIONS: &[&str] = &[
+    "type",
+    "name",
+    "level",
+    "version",
+    "release",
+    "environment",
+    "traceName",
+    "promptName",
+    "promptVersion",
+];
+/// The fields of a trace that a filter on the view `traces` can name.
+const TRACE_COLUMNS: &[&str] = &[
+    "id",
+    "name",
+    "userId",
+    "sessionId",
+    "release",
+    "version",
+    "environment",
+];
 
-/// A query that was understood.
+/// A metrics query.
 #[derive(Debug)]
-pub struct Query {
+pub struct MetricsQuery {
     view: View,
     dimensions: Vec<String>,
     metrics: Vec<Metric>,
     conditions: Vec<Condition>,
     from: Millis,
     to: Millis,
-    order: Vec<(String, Direction)>,
-    limit: usize,
-    /// Whether whole numbers are written as text, as older servers do.
-    whole_as_text: bool,
-}
-
-#[derive(Debug)]
-struct Metric {
-    /// Its name in the answer.
-    name: String,
-    measure: String,
-    aggregation: Aggregation,
+    /// Older servers write counts as text.
+    counts_as_text: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Up,
-    Down,
+enum View {
+    Observations,
+    /// Until v3.
+    Traces,
 }
 
-/// The rows that have the same values in the dimensions of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Metric {
+    Count,
+    /// Distinct trace ids, in v4.
+    Traces,
+    /// US dollars.
+    Cost,
+}
+
+/// A query as it is sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Sent {
+    view: String,
+    metrics: Vec<SentMetric>,
+    #[serde(default)]
+    dimensions: Vec<SentDimension>,
+    #[serde(default)]
+    filters: Vec<Value>,
+    from_timestamp: String,
+    to_timestamp: String,
+}
+
+#[derive(Deserialize)]
+struct SentMetric {
+    measure: String,
+    aggregation: String,
+}
+
+#[derive(Deserialize)]
+struct SentDimension {
+    field: String,
+}
+
+/// Adds up the rows that have the same values in all dimensions.
 #[derive(Debug, Default)]
 struct Group {
     dimensions: Vec<Value>,
-    rows: Vec<Map<String, Value>>,
+    count: u64,
+    traces: BTreeSet<String>,
+    cost: f64,
 }
 
-impl Query {
+impl MetricsQuery {
     /// Reads the parameters; the error is the body of a 400 answer.
     pub fn read(parameters: &[(String, String)], version: LangfuseVersion) -> Result<Self, Value> {
         let text = parameters.iter().find(|(name, _)| name == "query");
-        let text = text.map_or(Value::Null, |(_, text)| text.as_str().into());
-        let text = Part::of_parameter("query", &text).text()?;
+        let (_, text) = text.ok_or_else(|| {
+            refused(&json!({
+                "expected": "string", "code": "invalid_type", "path": ["query"],
+                "message": "Invalid input: expected string, received undefined",
+            }))
+        })?;
         let json: Value =
             serde_json::from_str(text).map_err(|_| invalid("Invalid JSON in query parameter"))?;
-        let part = Part::of_parameter("query", &json);
-        let query = Self::of(part.object()?, version)?;
-        if version == LangfuseVersion::V4 {
-            query.check_bounds(&part)?;
-        }
-        Ok(query)
+        let sent = serde_json::from_value(json).map_err(|error| {
+            invalid(format!("The sandbox does not support this query: {error}"))
+        })?;
+        Self::of(sent, version)
     }
 
-    fn of(part: &Part, version: LangfuseVersion) -> Result<Self, Value> {
-        let name = part.field("view").one_of(view::names(version))?;
-        let (from, to) = (
-            part.field("fromTimestamp").time()?,
-            part.field("toTimestamp").time()?,
-        );
+    fn of(sent: Sent, version: LangfuseVersion) -> Result<Self, Value> {
+        let view = View::named(&sent.view, version)?;
+        let from = timestamp("fromTimestamp", &sent.from_timestamp)?;
+        let to = timestamp("toTimestamp", &sent.to_timestamp)?;
         if from >= to {
-            return Err(part.contradicts("fromTimestamp must be before toTimestamp"));
+            return Err(invalid("fromTimestamp must be before toTimestamp"));
         }
-        let view = View::named(name, version).ok_or_else(|| part.field("view").unsupported())?;
-        if let Some(time) = part.optional("timeDimension") {
-            return Err(time.unsupported());
+        let known = view.dimensions();
+        let dimensions = sent.dimensions.into_iter().map(|sent| {
+            if known.contains(&&*sent.field) {
+                Ok(sent.field)
+            } else {
+                Err(unsupported("the dimension", &sent.field, known))
+            }
+        });
+        let conditions = Condition::list(sent.filters.into())?;
+        for condition in &conditions {
+            view.check_column(&condition.column)?;
         }
-        let (dimensions, metrics) = (dimensions(part, view)?, metrics(part, view)?);
-        let order = order(part, &dimensions, &metrics)?;
-        let limit = part
-            .field("config")
-            .optional("row_limit")
-            .map(|limit| limit.count(1000));
+        let metrics = sent.metrics.iter();
         Ok(Self {
-            conditions: conditions(part, view)?,
-            limit: limit.transpose()?.unwrap_or(match version {
-                LangfuseVersion::V4 => DEFAULT_ROWS,
-                LangfuseVersion::V3 => usize::MAX,
-            }),
-            whole_as_text: version == LangfuseVersion::V3,
             view,
-            dimensions,
-            metrics,
+            dimensions: dimensions.collect::<Result<_, _>>()?,
+            metrics: metrics.map(Metric::of).collect::<Result<_, _>>()?,
+            conditions,
             from,
             to,
-            order,
+            counts_as_text: version == LangfuseVersion::V3,
         })
     }
 
-    /// Groups without number are only given when the query says which of them.
-    fn check_bounds(&self, part: &Part) -> Result<(), Value> {
-        let unbounded: Vec<&str> = self
-            .dimensions
-            .iter()
-            .map(String::as_str)
-            .filter(|name| self.view.unbounded.contains(name))
-            .collect();
-        let is_limited = part.field("config").optional("row_limit").is_some();
-        let names_a_measure = |(field, direction): &(String, Direction)| {
-            *direction == Direction::Down && self.metrics.iter().any(|metric| metric.name == *field)
+    fn add_trace(&self, observations: Vec<Observation>, groups: &mut [Group]) {
+        let Some(trace) = legacy::trace(observations) else {
+            return;
         };
-        let is_ordered =
-            part.optional("orderBy").is_some() && self.order.iter().any(names_a_measure);
-        if unbounded.is_empty() || (is_limited && is_ordered) {
-            return Ok(());
+        let start = trace["timestamp"].as_str().and_then(time::parse);
+        let holds = |condition: &Condition| condition.holds(&trace[&condition.column]);
+        if start.is_some_and(|start| self.is_within(start)) && self.conditions.iter().all(holds) {
+            // The view has no dimensions here, so there is one group.
+            groups[0].count += 1;
+            groups[0].cost += trace["totalCost"].as_f64().unwrap_or_default();
         }
-        Err(invalid(format!(
-            "High cardinality dimension(s) '{}' require both 'config.row_limit' and 'orderBy' with direction 'desc' on a \
-             measure field.",
-            unbounded.join(", ")
-        )))
     }
 
-    /// The answer over all `traces`.
-    pub fn answer(&self, traces: impl IntoIterator<Item = Vec<Observation>>) -> Value {
-        let rows = traces
-            .into_iter()
-            .flat_map(|trace| self.view.rows(trace))
-            .filter(|row| self.matches(row));
-        let mut lines: Vec<Map<String, Value>> = self
-            .groups(rows)
-            .iter()
-            .map(|group| self.line(group))
-            .collect();
-        lines.sort_by(|a, b| self.compare(a, b));
-        lines.truncate(self.limit);
-        json!({"data": lines.into_iter().map(|line| self.written(line)).collect::<Value>()})
-    }
-
-    fn matches(&self, row: &Row) -> bool {
-        (self.from..=self.to).contains(&row.time)
-            && self
-                .conditions
+    fn add_observations(&self, trace: &[Observation], groups: &mut Vec<Group>) {
+        let value =
+            |row: &Observation, name: &str| column(name).map_or(Value::Null, |column| column(row));
+        for row in trace {
+            let holds = |condition: &Condition| condition.holds(&value(row, &condition.column));
+            if !self.is_within(row.start) || !self.conditions.iter().all(holds) {
+                continue;
+            }
+            let dimensions: Vec<Value> = self
+                .dimensions
                 .iter()
-                .all(|condition| condition.holds(&row.dimensions))
-    }
-
-    fn groups(&self, rows: impl Iterator<Item = Row>) -> Vec<Group> {
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut groups = Vec::new();
-        if self.dimensions.is_empty() {
-            // Of nothing there is a count too.
-            places.insert(Value::Array(Vec::new()).to_string(), 0);
-            groups.push(Group::default());
-        }
-        for row in rows {
-            let value = |name: &String| row.dimensions.get(name).cloned().unwrap_or_default();
-            let dimensions: Vec<Value> = self.dimensions.iter().map(value).collect();
-            let key = Value::from(dimensions.clone()).to_string();
-            let place = *places.entry(key).or_insert(groups.len());
+                .map(|name| value(row, name))
+                .collect();
+            let place = groups
+                .iter()
+                .position(|group| group.dimensions == dimensions)
+                .unwrap_or(groups.len());
             if place == groups.len() {
                 groups.push(Group {
                     dimensions,
-                    rows: Vec::new(),
+                    ..Group::default()
                 });
             }
-            groups[place].rows.push(row.measures);
+            groups[place].add(row);
         }
-        groups
     }
 
-    /// A row of the answer, its numbers still numbers.
-    fn line(&self, group: &Group) -> Map<String, Value> {
-        let dimensions = self
-            .dimensions
-            .iter()
-            .cloned()
-            .zip(group.dimensions.iter().cloned());
+    fn is_within(&self, start: Millis) -> bool {
+        (self.from..=self.to).contains(&start)
+    }
+
+    fn row(&self, group: &Group) -> Value {
+        let dimensions = self.dimensions.iter().cloned();
         let metrics = self.metrics.iter().map(|metric| {
-            let values = group.rows.iter().filter_map(|row| row.get(&metric.measure));
-            (metric.name.clone(), metric.aggregation.of(values))
+            let value = double(metric.of_group(group));
+            let is_text = self.counts_as_text && *metric != Metric::Cost;
+            let value = if is_text {
+                value.to_string().into()
+            } else {
+                value
+            };
+            (metric.name().to_owned(), value)
         });
-        dimensions.chain(metrics).collect()
+        let row: Map<String, Value> = dimensions
+            .zip(group.dimensions.iter().cloned())
+            .chain(metrics)
+            .collect();
+        Value::Object(row)
     }
+}
 
-    fn compare(&self, a: &Map<String, Value>, b: &Map<String, Value>) -> Ordering {
-        self.order
-            .iter()
-            .map(|(field, direction)| match direction {
-                Direction::Up => order_of(&a[field], &b[field]),
-                Direction::Down => order_of(&b[field], &a[field]),
-            })
-            .find(|order| order.is_ne())
-            .unwrap_or(Ordering::Equal)
-    }
-
-    fn written(&self, mut line: Map<String, Value>) -> Value {
-        for metric in &self.metrics {
-            let value = line.get_mut(&metric.name).filter(|value| value.is_number());
-            if let Some(value) = value.filter(|_| self.whole_as_text && metric.is_whole()) {
-                *value = value.to_string().into();
+impl ReadQuery for MetricsQuery {
+    /// The group with the largest first metric first.
+    fn answer(&self, traces: impl Iterator<Item = Vec<Observation>>) -> Value {
+        let mut groups: Vec<Group> = Vec::new();
+        if self.dimensions.is_empty() {
+            groups.push(Group::default());
+        }
+        for trace in traces {
+            match self.view {
+                View::Traces => self.add_trace(trace, &mut groups),
+                View::Observations => self.add_observations(&trace, &mut groups),
             }
         }
-        Value::Object(line)
+        let first = self.metrics.first();
+        let key = |group: &Group| first.map_or(0.0, |metric| metric.of_group(group));
+        groups.sort_by(|a, b| key(b).total_cmp(&key(a)));
+        let rows = groups.iter().take(MOST_ROWS).map(|group| self.row(group));
+        json!({"data": rows.collect::<Value>()})
+    }
+}
+
+impl View {
+    fn named(name: &str, version: LangfuseVersion) -> Result<Self, Value> {
+        match (name, version) {
+            ("observations", _) => Ok(Self::Observations),
+            ("traces", LangfuseVersion::V3) => Ok(Self::Traces),
+            (_, LangfuseVersion::V3) => {
+                Err(unsupported("the view", name, &["observations", "traces"]))
+            }
+            _ => Err(unsupported("the view", name, &["observations"])),
+        }
+    }
+
+    fn dimensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Observations => DIMENSIONS,
+            Self::Traces => &[],
+        }
+    }
+
+    fn check_column(self, name: &str) -> Result<(), Value> {
+        match self {
+            Self::Observations => column(name).map(drop),
+            Self::Traces if TRACE_COLUMNS.contains(&name) => Ok(()),
+            Self::Traces => Err(unsupported("the column", name, TRACE_COLUMNS)),
+        }
     }
 }
 
 impl Metric {
-    /// Whether its values are whole numbers to the database: neither money nor in between two values.
-    fn is_whole(&self) -> bool {
-        match self.aggregation {
-            Aggregation::Count | Aggregation::Distinct => true,
-            Aggregation::Mean | Aggregation::Quantile(_) => false,
-            Aggregation::Sum | Aggregation::Least | Aggregation::Most => {
-                !self.measure.ends_with("Cost")
-            }
+    const ALL: [Self; 3] = [Self::Count, Self::Traces, Self::Cost];
+
+    fn of(sent: &SentMetric) -> Result<Self, Value> {
+        let name = format!("{}_{}", sent.aggregation, sent.measure);
+        let found = Self::ALL.into_iter().find(|metric| metric.name() == name);
+        found.ok_or_else(|| unsupported("the metric", &name, &Self::ALL.map(Self::name)))
+    }
+
+    /// Its name in an answer: aggregation and measure.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count_count",
+            Self::Traces => "uniq_traceId",
+            Self::Cost => "sum_totalCost",
+        }
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "exact for any number of rows in memory"
+    )]
+    fn of_group(self, group: &Group) -> f64 {
+        match self {
+            Self::Count => group.count as f64,
+            Self::Traces => group.traces.len() as f64,
+            Self::Cost => group.cost,
         }
     }
 }
 
-fn dimensions(part: &Part, view: View) -> Result<Vec<String>, Value> {
-    let read = |item: &Part| {
-        let field = item.field("field").text()?;
-        if !view.dimensions.contains(&field) {
-            let known = view.dimensions.join(",");
-            return Err(invalid(format!(
-                "Invalid dimension {field}. Must be one of {known}"
-            )));
+impl Group {
+    fn add(&mut self, row: &Observation) {
+        self.count += 1;
+        self.cost += row
+            .cost
+            .get("total")
+            .and_then(Value::as_f64)
+            .unwrap_or_default();
+        if !self.traces.contains(&row.trace_id) {
+            self.traces.insert(row.trace_id.clone());
         }
-        Ok(field.to_owned())
-    };
-    part.items_of("dimensions")?.iter().map(read).collect()
-}
-
-fn metrics(part: &Part, view: View) -> Result<Vec<Metric>, Value> {
-    let read = |item: &Part| {
-        let measure = item.field("measure").text()?;
-        let name = item.field("aggregation").one_of(&AGGREGATIONS)?;
-        let is_number = view.numbers.contains(&measure);
-        if !is_number && !view.texts.contains(&measure) {
-            let known = [view.numbers, view.texts].concat().join(",");
-            return Err(invalid(format!(
-                "Invalid metric {measure}. Must be one of {known}"
-            )));
-        }
-        if !is_number && !["count", "uniq"].contains(&name) {
-            return Err(invalid(format!(
-                "Aggregation \"{name}\" is not valid for measure \"{measure}\" (type: string). Valid aggregations: count, \
-                 uniq"
-            )));
-        }
-        Ok(Metric {
-            name: format!("{name}_{measure}"),
-            measure: measure.to_owned(),
-            aggregation: Aggregation::named(name)
-                .ok_or_else(|| item.field("aggregation").unsupported())?,
-        })
-    };
-    let metrics: Vec<Metric> = part
-        .field("metrics")
-        .items()?
-        .iter()
-        .map(read)
-        .collect::<Result<_, _>>()?;
-    Ok(if metrics.is_empty() {
-        vec![Metric {
-            name: "count".to_owned(),
-            measure: "count".to_owned(),
-            aggregation: Aggregation::Count,
-        }]
-    } else {
-        metrics
-    })
-}
-
-fn conditions(part: &Part, view: View) -> Result<Vec<Condition>, Value> {
-    let read = |item: &Part| {
-        let condition = Condition::read(item)?;
-        let column = &condition.column;
-        if !view.dimensions.contains(&column.as_str()) && column != view.time {
-            let known = view.dimensions.join(",");
-            return Err(invalid(format!(
-                "Invalid filter column {column}. Must be one of {known} or {}",
-                view.time
-            )));
-        }
-        if column == "tags" && condition.is_text() {
-            return Err(invalid(
-                "Invalid filter for field 'tags': Array fields require type 'arrayOptions', not 'string'. Use operators \
-                 like 'any of', 'all of', or 'none of' with an array of values.",
-            ));
-        }
-        Ok(condition)
-    };
-    part.items_of("filters")?.iter().map(read).collect()
-}
-
-/// The order of the answer: by the first metric, largest first, unless the query names another.
-fn order(
-    part: &Part,
-    dimensions: &[String],
-    metrics: &[Metric],
-) -> Result<Vec<(String, Direction)>, Value> {
-    let read = |item: &Part| {
-        let field = item.field("field").text()?;
-        let direction = match item.field("direction").one_of(&["asc", "desc"])? {
-            "asc" => Direction::Up,
-            _ => Direction::Down,
-        };
-        let mut known = dimensions
-            .iter()
-            .chain(metrics.iter().map(|metric| &metric.name));
-        if !known.any(|name| name == field) {
-            return Err(invalid(format!(
-                "Invalid orderBy field: {field}. Must be one of the dimension or metric fields."
-            )));
-        }
-        Ok((field.to_owned(), direction))
-    };
-    let order: Vec<_> = part
-        .items_of("orderBy")?
-        .iter()
-        .map(read)
-        .collect::<Result<_, _>>()?;
-    if order.is_empty() {
-        let first = metrics
-            .first()
-            .map(|metric| (metric.name.clone(), Direction::Down));
-        return Ok(first.into_iter().collect());
-    }
-    Ok(order)
-}
-
-fn order_of(a: &Value, b: &Value) -> Ordering {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        _ => a.as_str().cmp(&b.as_str()),
     }
 }

@@ -1,11 +1,27 @@
-//! How traces are read back: v2 observations and metrics, and what older servers have in their place.
+//! How traces are read back: v2 observations and metrics, and the interfaces of older servers.
 
-mod aggregate;
-mod filter;
+mod condition;
 pub mod legacy;
-pub mod metrics;
-pub mod observations;
-mod part;
+mod metrics;
+mod observations;
+mod refusal;
 mod row;
-pub mod traces;
-mod view;
+mod traces;
+
+use serde_json::Value;
+
+use super::observation::Observation;
+pub use metrics::MetricsQuery;
+pub use observations::ObservationsQuery;
+pub use traces::TracesQuery;
+
+/// A query over stored traces.
+pub trait ReadQuery {
+    /// The only trace that the query is about, if it names one.
+    fn trace_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// The answer over `traces`, which are all that the query is about.
+    fn answer(&self, traces: impl Iterator<Item = Vec<Observation>>) -> Value;
+}

@@ -1,35 +1,30 @@
-//! `GET /api/public/v2/observations`: its query, its filters and its pages. Pure functions over what
-//! the store gave.
+//! `GET /api/public/v2/observations`: its query, its filters and its pages. Pure functions over the stored traces.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::filter::{Columns, Condition};
-use super::part::{Part, bounded, invalid, refused};
+use super::ReadQuery;
+use super::condition::{Condition, column};
+use super::refusal::{bounded, invalid, refused, timestamp};
 use super::row::Fields;
 use crate::sandbox::observation::Observation;
 use crate::sandbox::time::{self, Millis};
 
-/// A query that was understood.
+/// A query of v2 observations.
 #[derive(Debug, Default)]
-pub struct Query {
-    pub trace_id: Option<String>,
-    /// Column, getter and wanted value of the plain filters.
-    equal: Vec<(String, Filter, String)>,
-    environments: Vec<String>,
+pub struct ObservationsQuery {
+    /// From the plain parameters and the structured filter.
+    conditions: Vec<Condition>,
+    /// The one trace that the plain parameters name: its file alone has to be read.
+    trace_id: Option<String>,
     from_start: Option<Millis>,
     to_start: Option<Millis>,
     limit: usize,
     cursor: Option<Cursor>,
     fields: Fields,
-    /// Those of `filter`.
-    conditions: Vec<Condition>,
 }
-
-/// What a plain filter compares.
-type Filter = fn(&Observation) -> &str;
 
 /// The last row of a page; the next page begins after it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,51 +37,56 @@ struct Cursor {
     id: String,
 }
 
-impl Query {
+impl ObservationsQuery {
     /// Reads the parameters; the error is the body of a 400 answer.
     pub fn read(parameters: Vec<(String, String)>) -> Result<Self, Value> {
         let mut query = Self {
             limit: 50,
             ..Self::default()
         };
+        let mut filters = Vec::new();
+        let mut environments = Vec::new();
         for (name, value) in parameters {
-            query.set(&name, value)?;
+            match name.as_str() {
+                "filter" => filters = structured(&value)?,
+                "environment" => environments.push(value),
+                _ => query.set(&name, value)?,
+            }
         }
-        query.drop_what_the_filter_replaces();
+        if !environments.is_empty() {
+            let condition = Condition::any_of("environment", environments);
+            query.conditions.push(condition);
+        }
+        query.replace_by(filters);
         Ok(query)
     }
 
-    /// A condition of `filter` stands for the parameter on the same column.
-    fn drop_what_the_filter_replaces(&mut self) {
-        let conditions = &self.conditions;
-        let replaces = |name: &str| conditions.iter().any(|condition| condition.column == name);
-        self.equal.retain(|(name, ..)| !replaces(name));
+    /// A structured filter replaces the plain parameter on the same column.
+    fn replace_by(&mut self, filters: Vec<Condition>) {
+        let replaces = |name: &str| filters.iter().any(|filter| filter.column == name);
+        self.conditions
+            .retain(|condition| !replaces(&condition.column));
         if replaces("traceId") {
             self.trace_id = None;
         }
-        if replaces("environment") {
-            self.environments.clear();
-        }
-        if replaces("startTime") {
-            (self.from_start, self.to_start) = (None, None);
-        }
+        self.conditions.extend(filters);
     }
 
     fn set(&mut self, name: &str, value: String) -> Result<(), Value> {
-        if let Some(filter) = filter(name) {
-            self.equal.push((name.to_owned(), filter, value));
+        if PLAIN.contains(&name) {
+            if name == "traceId" {
+                self.trace_id = Some(value.clone());
+            }
+            self.conditions.push(Condition::any_of(name, vec![value]));
             return Ok(());
         }
         match name {
-            "traceId" => self.trace_id = Some(value),
-            "environment" => self.environments.push(value),
-            "fromStartTime" => self.from_start = Some(start_time(name, &value)?),
-            "toStartTime" => self.to_start = Some(start_time(name, &value)?),
+            "fromStartTime" => self.from_start = Some(timestamp(name, &value)?),
+            "toStartTime" => self.to_start = Some(timestamp(name, &value)?),
             "limit" => self.limit = bounded(name, &value, 1000)?,
             "cursor" => self.cursor = Some(Cursor::read(&value)?),
             "fields" => self.fields.groups = list(&value),
             "expandMetadata" => self.fields.expanded_metadata = list(&value),
-            "filter" => self.conditions = conditions(&value)?,
             "parseIoAsJson" if value == "true" => {
                 return Err(refused(
                     &json!({"path": [name], "message": "Input and output are always raw strings"}),
@@ -97,10 +97,25 @@ impl Query {
         Ok(())
     }
 
-    /// The answer: matching rows, newest first, and the cursor of the next page if there is one.
-    pub fn answer(&self, observations: impl IntoIterator<Item = Observation>) -> Value {
-        let mut found: Vec<(Cursor, Observation)> = observations
-            .into_iter()
+    fn matches(&self, row: &Observation) -> bool {
+        let holds = |condition: &Condition| {
+            column(&condition.column).is_ok_and(|column| condition.holds(&column(row)))
+        };
+        self.from_start.is_none_or(|from| row.start >= from)
+            && self.to_start.is_none_or(|to| row.start < to)
+            && self.conditions.iter().all(holds)
+    }
+}
+
+impl ReadQuery for ObservationsQuery {
+    fn trace_id(&self) -> Option<&str> {
+        self.trace_id.as_deref()
+    }
+
+    /// Matching rows, newest first, and the cursor of the next page if there is one.
+    fn answer(&self, traces: impl Iterator<Item = Vec<Observation>>) -> Value {
+        let mut found: Vec<(Cursor, Observation)> = traces
+            .flatten()
             .filter(|observation| self.matches(observation))
             .map(|observation| (Cursor::at(&observation), observation))
             .filter(|(place, _)| self.cursor.as_ref().is_none_or(|cursor| place < cursor))
@@ -112,31 +127,8 @@ impl Query {
             Some((last, _)) if more => json!({"cursor": last.write()}),
             _ => json!({}),
         };
-        json!({"data": found.iter().map(|(_, observation)| self.fields.row(observation)).collect::<Value>(), "meta": meta})
-    }
-
-    fn matches(&self, observation: &Observation) -> bool {
-        self.trace_id
-            .as_ref()
-            .is_none_or(|id| *id == observation.trace_id)
-            && self
-                .equal
-                .iter()
-                .all(|(_, of, wanted)| of(observation) == wanted)
-            && (self.environments.is_empty()
-                || self.environments.contains(&observation.environment))
-            && self.from_start.is_none_or(|from| observation.start >= from)
-            && self.to_start.is_none_or(|to| observation.start < to)
-            && self.meets_conditions(observation)
-    }
-
-    fn meets_conditions(&self, observation: &Observation) -> bool {
-        self.conditions.is_empty() || {
-            let columns = columns(observation);
-            self.conditions
-                .iter()
-                .all(|condition| condition.holds(&columns))
-        }
+        let rows = found.iter().map(|(_, row)| self.fields.row(row));
+        json!({"data": rows.collect::<Value>(), "meta": meta})
     }
 }
 
@@ -162,89 +154,31 @@ impl Cursor {
     }
 }
 
-fn filter(name: &str) -> Option<Filter> {
-    Some(match name {
-        "name" => |row| &row.name,
-        "type" => |row| row.kind.name(),
-        "userId" => |row| &row.user_id,
-        "sessionId" => |row| &row.session_id,
-        "level" => |row| row.level.name(),
-        "parentObservationId" => |row| row.parent_id.as_deref().unwrap_or_default(),
-        "isRootObservation" => |row| if row.is_root { "true" } else { "false" },
-        "version" => |row| &row.version,
-        _ => return None,
-    })
-}
+/// Columns with a parameter of their own, beside `environment`, which may be repeated.
+const PLAIN: &[&str] = &[
+    "traceId",
+    "name",
+    "type",
+    "userId",
+    "sessionId",
+    "level",
+    "parentObservationId",
+    "isRootObservation",
+    "version",
+];
 
-/// The conditions of `filter`; none when it is empty.
-fn conditions(text: &str) -> Result<Vec<Condition>, Value> {
+/// The conditions of the parameter `filter`; none if it is empty.
+fn structured(text: &str) -> Result<Vec<Condition>, Value> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let json: Value =
+    let json =
         serde_json::from_str(text).map_err(|_| invalid("Invalid JSON in filter parameter"))?;
-    let items = Part::of_parameter("filter", &json).items()?;
-    let read = |item: &Part| {
-        let condition = Condition::read(item)?;
-        if COLUMNS.contains(&condition.column.as_str()) {
-            Ok(condition)
-        } else {
-            // Real servers have more columns, and pass over those that nobody has.
-            Err(item.field("column").unsupported())
-        }
-    };
-    items.iter().map(read).collect()
-}
-
-/// What conditions can be about.
-const COLUMNS: [&str; 19] = [
-    "id",
-    "traceId",
-    "parentObservationId",
-    "type",
-    "name",
-    "level",
-    "statusMessage",
-    "version",
-    "environment",
-    "userId",
-    "sessionId",
-    "isRootObservation",
-    "startTime",
-    "endTime",
-    "traceName",
-    "traceTags",
-    "tags",
-    "release",
-    "model",
-];
-
-fn columns(row: &Observation) -> Columns {
-    let values = json!({
-        "id": row.id,
-        "traceId": row.trace_id,
-        "parentObservationId": row.parent_id,
-        "type": row.kind.name(),
-        "name": row.name,
-        "level": row.level.name(),
-        "statusMessage": row.status_message,
-        "version": row.version,
-        "environment": row.environment,
-        "userId": row.user_id,
-        "sessionId": row.session_id,
-        "isRootObservation": row.is_root,
-        "startTime": time::iso(row.start),
-        "endTime": time::iso(row.end),
-        "traceName": row.trace_name,
-        "traceTags": row.tags,
-        "tags": row.tags,
-        "release": row.release,
-        "model": row.model,
-    });
-    COLUMNS
-        .iter()
-        .map(|name| ((*name).to_owned(), values[*name].clone()))
-        .collect()
+    let conditions = Condition::list(json)?;
+    for condition in &conditions {
+        column(&condition.column)?;
+    }
+    Ok(conditions)
 }
 
 fn list(value: &str) -> Vec<String> {
@@ -252,13 +186,4 @@ fn list(value: &str) -> Vec<String> {
         .split(',')
         .map(|item| item.trim().to_owned())
         .collect()
-}
-
-fn start_time(name: &str, value: &str) -> Result<Millis, Value> {
-    time::parse(value).ok_or_else(|| {
-        refused(&json!({
-            "origin": "string", "code": "invalid_format", "format": "datetime", "path": [name],
-            "message": "Invalid ISO datetime",
-        }))
-    })
 }

@@ -1,4 +1,4 @@
-//! One row of the v2 observations: its fields, in the groups by which a query asks for them.
+//! One row of the v2 observations: its fields, in the groups that a query requests.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use crate::sandbox::time;
 /// Longer metadata values are cut, unless the query names them.
 const METADATA_CUT: usize = 200;
 
-/// Which fields of a row a query wants.
+/// The fields of a row that a query requests.
 #[derive(Debug)]
 pub struct Fields {
     pub groups: Vec<String>,
@@ -67,10 +67,10 @@ impl Fields {
     }
 }
 
-/// A group of a row's fields, under the name by which `fields` asks for it.
+/// A group of fields, under its name in the parameter `fields`.
 type Group = (&'static str, Map<String, Value>);
 
-/// In every row, whatever was asked for.
+/// The group that every row has.
 const ALWAYS: &str = "core";
 
 fn groups(row: &Observation) -> [Group; 10] {
@@ -201,7 +201,7 @@ fn prompt(row: &Observation) -> Group {
     )
 }
 
-/// Named a group of its own, but sent without being asked for.
+/// A group with a name of its own, which every row has nevertheless.
 fn metrics(row: &Observation) -> Group {
     let first_token = row.time_to_first_token().map(double);
     group(

@@ -1,147 +1,91 @@
-//! `GET /api/public/traces` as servers before v4 answer it: traces page by page. Pure functions over what the store
-//! gave.
-
-use std::cmp::Ordering;
+//! `GET /api/public/traces` of servers before v4: the traces of a session, page by page. Pure functions over the stored
+//! traces. What else a real server takes (other filters, other orders) is refused by name.
 
 use serde_json::{Value, json};
 
-use super::legacy;
-use super::part::{Part, bounded, invalid};
+use super::refusal::{bounded, timestamp, unsupported};
+use super::{ReadQuery, legacy};
 use crate::sandbox::observation::Observation;
 use crate::sandbox::time::{self, Millis};
 
-/// The most traces of one page.
+/// Traces of one page, at most.
 const MOST: usize = 100;
-/// The fields by which the list can be ordered.
-const ORDERED_BY: [&str; 9] = [
-    "id",
-    "timestamp",
-    "name",
-    "userId",
-    "release",
-    "version",
-    "public",
-    "bookmarked",
+const PARAMETERS: &[&str] = &[
     "sessionId",
+    "fromTimestamp",
+    "toTimestamp",
+    "fields",
+    "orderBy",
+    "page",
+    "limit",
 ];
 
-/// A query that was understood.
+/// A query for a page of traces.
 #[derive(Debug)]
-pub struct Query {
-    /// Field and wanted value.
-    equal: Vec<(&'static str, String)>,
-    environments: Vec<String>,
-    /// A trace has all of them.
-    tags: Vec<String>,
+pub struct TracesQuery {
+    session_id: Option<String>,
     from: Option<Millis>,
     to: Option<Millis>,
-    order: (String, bool),
+    oldest_first: bool,
     page: usize,
     limit: usize,
-    /// The groups of fields to give; all when none is named.
+    /// The groups of fields to return; `None`: all.
     groups: Option<Vec<String>>,
 }
 
-impl Query {
+impl TracesQuery {
     /// Reads the parameters; the error is the body of a 400 answer.
-    pub fn read(parameters: &[(String, String)]) -> Result<Self, Value> {
+    pub fn read(parameters: Vec<(String, String)>) -> Result<Self, Value> {
         let mut query = Self {
-            equal: Vec::new(),
-            environments: Vec::new(),
-            tags: Vec::new(),
+            session_id: None,
             from: None,
             to: None,
-            order: ("timestamp".to_owned(), true),
+            oldest_first: false,
             page: 1,
             limit: 50,
             groups: None,
         };
         for (name, value) in parameters {
-            query.set(name, value)?;
+            query.set(&name, value)?;
         }
         Ok(query)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), Value> {
-        const PLAIN: [&str; 5] = ["userId", "name", "sessionId", "version", "release"];
-        let text = Value::from(value);
-        let part = Part::of_parameter(name, &text);
+    fn set(&mut self, name: &str, value: String) -> Result<(), Value> {
         match name {
-            "page" => self.page = bounded(name, value, usize::MAX)?,
-            "limit" => self.limit = bounded(name, value, MOST)?,
-            "fromTimestamp" => self.from = Some(part.time()?),
-            "toTimestamp" => self.to = Some(part.time()?),
-            "environment" => self.environments.push(value.to_owned()),
-            "tags" => self.tags.push(value.to_owned()),
+            "sessionId" => self.session_id = Some(value),
+            "fromTimestamp" => self.from = Some(timestamp(name, &value)?),
+            "toTimestamp" => self.to = Some(timestamp(name, &value)?),
+            "page" => self.page = bounded(name, &value, usize::MAX)?,
+            "limit" => self.limit = bounded(name, &value, MOST)?,
             "fields" => {
-                self.groups = Some(
-                    value
-                        .split(',')
-                        .map(|group| group.trim().to_owned())
-                        .collect(),
-                );
+                let groups = value.split(',').map(|group| group.trim().to_owned());
+                self.groups = Some(groups.collect());
             }
-            "orderBy" => self.order = order(value)?,
-            "filter" => return Err(part.unsupported()),
-            _ => {
-                let plain = PLAIN.into_iter().find(|plain| *plain == name);
-                self.equal
-                    .extend(plain.map(|plain| (plain, value.to_owned())));
+            "orderBy" => {
+                self.oldest_first = match value.as_str() {
+                    "timestamp.asc" => true,
+                    "timestamp.desc" => false,
+                    order => {
+                        let supported = &["timestamp.asc", "timestamp.desc"];
+                        return Err(unsupported("the order", order, supported));
+                    }
+                };
             }
+            _ => return Err(unsupported("the parameter", name, PARAMETERS)),
         }
         Ok(())
     }
 
-    /// One page of those of `traces` that match, and how many there are in all.
-    pub fn answer(&self, traces: impl Iterator<Item = Vec<Observation>>) -> Value {
-        let mut found: Vec<Value> = traces
-            .filter_map(legacy::trace)
-            .filter(|trace| self.matches(trace))
-            .collect();
-        found.sort_by(|a, b| self.compare(a, b));
-        let total = found.len();
-        let start = (self.page - 1).saturating_mul(self.limit);
-        let page = found.into_iter().skip(start).take(self.limit);
-        json!({
-            "data": page.map(|trace| self.listed(trace)).collect::<Value>(),
-            "meta": {
-                "page": self.page, "limit": self.limit, "totalItems": total, "totalPages": total.div_ceil(self.limit),
-            },
-        })
-    }
-
     fn matches(&self, trace: &Value) -> bool {
-        let time = trace["timestamp"]
-            .as_str()
-            .and_then(time::parse)
-            .unwrap_or_default();
-        let has = |tag: &String| {
-            trace["tags"]
-                .as_array()
-                .is_some_and(|tags| tags.contains(&tag.as_str().into()))
-        };
-        let environment = trace["environment"].as_str().unwrap_or_default();
-        self.equal
-            .iter()
-            .all(|(field, wanted)| trace[*field] == **wanted)
-            && (self.environments.is_empty()
-                || self.environments.iter().any(|wanted| wanted == environment))
-            && self.tags.iter().all(has)
-            && self.from.is_none_or(|from| time >= from)
-            && self.to.is_none_or(|to| time < to)
+        let start = time::parse(&text(trace, "timestamp")).unwrap_or_default();
+        let session = self.session_id.as_ref();
+        session.is_none_or(|session| trace["sessionId"] == **session)
+            && self.from.is_none_or(|from| start >= from)
+            && self.to.is_none_or(|to| start < to)
     }
 
-    fn compare(&self, a: &Value, b: &Value) -> Ordering {
-        let (field, descends) = &self.order;
-        let key = |trace: &Value| trace[field].as_str().map(str::to_owned);
-        // Pages need one order of all.
-        let order = key(a)
-            .cmp(&key(b))
-            .then_with(|| a["id"].as_str().cmp(&b["id"].as_str()));
-        if *descends { order.reverse() } else { order }
-    }
-
-    /// A trace as lists give it: what else belongs to it by id alone, and nothing of the groups that were not asked for.
+    /// A trace as lists show it: its observations by id only, without the groups of fields that were not requested.
     fn listed(&self, mut trace: Value) -> Value {
         let wants = |group: &str| {
             let groups = self.groups.as_ref();
@@ -164,15 +108,29 @@ impl Query {
     }
 }
 
-/// A field and whether it descends.
-fn order(value: &str) -> Result<(String, bool), Value> {
-    let (field, direction) = value
-        .split_once('.')
-        .ok_or_else(|| invalid("Invalid order by format. Use the format [field].[asc/desc]"))?;
-    let text = (Value::from(field), Value::from(direction));
-    let field = Part::of_parameter("orderBy", &text.0)
-        .one_of(&ORDERED_BY)?
-        .to_owned();
-    let direction = Part::of_parameter("orderBy", &text.1).one_of(&["asc", "desc"])?;
-    Ok((field, direction == "desc"))
+impl ReadQuery for TracesQuery {
+    /// One page of the matching traces, and how many there are in all.
+    fn answer(&self, traces: impl Iterator<Item = Vec<Observation>>) -> Value {
+        let mut found: Vec<Value> = traces
+            .filter_map(legacy::trace)
+            .filter(|trace| self.matches(trace))
+            .collect();
+        found.sort_by_cached_key(|trace| [text(trace, "timestamp"), text(trace, "id")]);
+        if !self.oldest_first {
+            found.reverse();
+        }
+        let total = found.len();
+        let start = (self.page - 1).saturating_mul(self.limit);
+        let page = found.into_iter().skip(start).take(self.limit);
+        json!({
+            "data": page.map(|trace| self.listed(trace)).collect::<Value>(),
+            "meta": {
+                "page": self.page, "limit": self.limit, "totalItems": total, "totalPages": total.div_ceil(self.limit),
+            },
+        })
+    }
+}
+
+fn text(trace: &Value, field: &str) -> String {
+    trace[field].as_str().unwrap_or_default().to_owned()
 }

@@ -1,85 +1,85 @@
-//! Where keys, tokens and private keys stand in a text, by their usual shapes.
+//! Finds keys, tokens and private keys in a text by their usual shapes.
 //!
-//! Ordinary text is passed over at about the speed of reading it: three table look-ups a byte tell that no shape begins
-//! there. Passwords, and keys that look like any other word, have no shape and are not recognised.
+//! Ordinary text costs three table look-ups per byte, which rule out that a shape begins there. Passwords, and keys that
+//! look like an ordinary word, are not recognised.
 
 use std::ops::Range;
 
 use crate::secret::Secret;
 
-/// What follows the beginning of a key.
+/// What follows the prefix of a key.
 #[derive(Clone, Copy, Debug)]
-enum Rest {
-    /// At least so many letters, digits, `-` and `_`, a digit among them: ordinary hyphenated words have none.
+enum Tail {
+    /// At least this many letters, digits, `-` and `_`, with a digit among them: hyphenated words have none.
     Word(usize),
-    /// The same, with dots in between.
+    /// The same, and dots.
     Dotted(usize),
-    /// So many capital letters and digits, and then something else.
+    /// Exactly this many capital letters and digits.
     Capitals(usize),
-    /// What an `Authorization` header has after its scheme, which stays.
+    /// The credential of an `Authorization` header, at least this long; the scheme stays.
     Credential(usize),
-    /// A JSON Web Token: parts of base64url, between dots.
+    /// The rest of a JSON Web Token: base64url parts, separated by dots.
     Jwt,
-    /// A private key in PEM, to its end line or as far as it goes.
+    /// The rest of a PEM private key, to its end line or as far as the text goes.
     Pem,
 }
 
-/// How keys begin. Every beginning has three bytes at least.
-const SHAPES: [(&str, Rest); 39] = [
-    ("sk-lf-", Rest::Word(8)),
-    ("pk-lf-", Rest::Word(8)),
+/// The prefixes of keys, each at least three bytes long, and what follows.
+const SHAPES: [(&str, Tail); 39] = [
+    ("sk-lf-", Tail::Word(8)),
+    ("pk-lf-", Tail::Word(8)),
     // OpenAI, Anthropic, OpenRouter, DeepSeek, LiteLLM and others.
-    ("sk-", Rest::Word(16)),
-    ("gsk_", Rest::Word(20)),
-    ("hf_", Rest::Word(20)),
-    ("nvapi-", Rest::Word(20)),
-    ("pplx-", Rest::Word(20)),
-    ("r8_", Rest::Word(20)),
-    ("xai-", Rest::Word(20)),
-    ("ghp_", Rest::Word(20)),
-    ("gho_", Rest::Word(20)),
-    ("ghu_", Rest::Word(20)),
-    ("ghs_", Rest::Word(20)),
-    ("ghr_", Rest::Word(20)),
-    ("github_pat_", Rest::Word(20)),
-    ("glpat-", Rest::Dotted(16)),
-    ("npm_", Rest::Word(20)),
-    ("pypi-", Rest::Word(20)),
-    ("dop_v1_", Rest::Word(20)),
-    ("sk_live_", Rest::Word(16)),
-    ("sk_test_", Rest::Word(16)),
-    ("rk_live_", Rest::Word(16)),
-    ("rk_test_", Rest::Word(16)),
-    ("whsec_", Rest::Word(16)),
-    ("xoxa-", Rest::Word(10)),
-    ("xoxb-", Rest::Word(10)),
-    ("xoxe-", Rest::Word(10)),
-    ("xoxp-", Rest::Word(10)),
-    ("xapp-", Rest::Word(10)),
-    ("AKIA", Rest::Capitals(16)),
-    ("ASIA", Rest::Capitals(16)),
-    ("AIza", Rest::Word(30)),
-    ("ya29.", Rest::Dotted(20)),
-    ("SG.", Rest::Dotted(30)),
-    ("Bearer ", Rest::Credential(16)),
-    ("bearer ", Rest::Credential(16)),
-    ("Basic ", Rest::Credential(16)),
-    ("eyJ", Rest::Jwt),
-    ("-----BEGIN ", Rest::Pem),
+    ("sk-", Tail::Word(16)),
+    ("gsk_", Tail::Word(20)),
+    ("hf_", Tail::Word(20)),
+    ("nvapi-", Tail::Word(20)),
+    ("pplx-", Tail::Word(20)),
+    ("r8_", Tail::Word(20)),
+    ("xai-", Tail::Word(20)),
+    ("ghp_", Tail::Word(20)),
+    ("gho_", Tail::Word(20)),
+    ("ghu_", Tail::Word(20)),
+    ("ghs_", Tail::Word(20)),
+    ("ghr_", Tail::Word(20)),
+    ("github_pat_", Tail::Word(20)),
+    ("glpat-", Tail::Dotted(16)),
+    ("npm_", Tail::Word(20)),
+    ("pypi-", Tail::Word(20)),
+    ("dop_v1_", Tail::Word(20)),
+    ("sk_live_", Tail::Word(16)),
+    ("sk_test_", Tail::Word(16)),
+    ("rk_live_", Tail::Word(16)),
+    ("rk_test_", Tail::Word(16)),
+    ("whsec_", Tail::Word(16)),
+    ("xoxa-", Tail::Word(10)),
+    ("xoxb-", Tail::Word(10)),
+    ("xoxe-", Tail::Word(10)),
+    ("xoxp-", Tail::Word(10)),
+    ("xapp-", Tail::Word(10)),
+    ("AKIA", Tail::Capitals(16)),
+    ("ASIA", Tail::Capitals(16)),
+    ("AIza", Tail::Word(30)),
+    ("ya29.", Tail::Dotted(20)),
+    ("SG.", Tail::Dotted(30)),
+    ("Bearer ", Tail::Credential(16)),
+    ("bearer ", Tail::Credential(16)),
+    ("Basic ", Tail::Credential(16)),
+    ("eyJ", Tail::Jwt),
+    ("-----BEGIN ", Tail::Pem),
 ];
 
-/// A value of the run's own that is shorter is no key, but a word such as `lm-studio` that local servers take.
+/// A shorter own value is not a key but a word that local servers accept, such as `lm-studio`.
 const SHORTEST_OWN: usize = 12;
 
-/// Finds keys of the usual shapes, and the run's own whatever their shape.
+/// Finds keys of the usual shapes, and the run's own keys of any shape.
 #[derive(Debug)]
-pub struct Keys {
+pub struct KeyFinder {
     own: Vec<Secret>,
-    /// For each of the first three bytes, the shapes that have it there, a bit each.
+    /// For each of the first three bytes, the shapes that have it at that position, one bit each.
     starts: Box<[[u64; 256]; 3]>,
 }
 
-impl Keys {
+impl KeyFinder {
     /// `own` are the keys that the run itself sends.
     pub fn new(own: &[Secret]) -> Self {
         let is_key = |secret: &&Secret| {
@@ -98,12 +98,12 @@ impl Keys {
         Self { own, starts }
     }
 
-    /// Whether a key may be in `text`; where this is false, none is.
+    /// Whether `text` may contain a key. If false, it contains none.
     pub fn may_be_in(&self, text: &str) -> bool {
         self.candidate(text.as_bytes(), 0).is_some()
     }
 
-    /// Adds the places of the keys in `text`, in their order.
+    /// Adds the ranges of the keys in `text`, in order.
     pub fn find(&self, text: &str, found: &mut Vec<Range<usize>>) {
         let mut from = 0;
         while let Some((at, bits)) = self.candidate(text.as_bytes(), from) {
@@ -113,7 +113,7 @@ impl Keys {
         }
     }
 
-    /// The first place at or after `from` where a shape may begin, and which.
+    /// The first position from `from` on where a shape may begin, and the bits of these shapes.
     fn candidate(&self, text: &[u8], from: usize) -> Option<(usize, u64)> {
         let [first, second, third] = &*self.starts;
         let bits_at = |bytes: &[u8]| {
@@ -127,7 +127,7 @@ impl Keys {
             .map(|(offset, bits)| (from + offset, bits))
     }
 
-    /// The key that begins at `at`, of the shapes in `bits`.
+    /// The range of the key that begins at `at` and has one of the shapes in `bits`.
     fn key_at(&self, text: &str, at: usize, bits: u64) -> Option<Range<usize>> {
         let here = &text.as_bytes()[at..];
         let is_possible = |bit: usize| bits & (1 << bit) != 0;
@@ -140,14 +140,14 @@ impl Keys {
         if !is_boundary(&text.as_bytes()[..at]) {
             return None;
         }
-        SHAPES.iter().enumerate().find_map(|(bit, (start, rest))| {
+        SHAPES.iter().enumerate().find_map(|(bit, (start, tail))| {
             let is_here = is_possible(bit) && here.starts_with(start.as_bytes());
-            is_here.then(|| rest.place(text, at, at + start.len()))?
+            is_here.then(|| tail.range(text, at, at + start.len()))?
         })
     }
 }
 
-/// Whether a word may begin after `before`: a letter there may be the end of an escape, as in `\n`.
+/// Whether a word may begin after `before`. A letter before it may end an escape such as `\n`.
 fn is_boundary(before: &[u8]) -> bool {
     match before {
         [] | [.., b'\\', b'b' | b'f' | b'n' | b'r' | b't'] => true,
@@ -155,9 +155,9 @@ fn is_boundary(before: &[u8]) -> bool {
     }
 }
 
-impl Rest {
-    /// The place of the key that begins at `start` and whose rest would begin at `rest`.
-    fn place(self, text: &str, start: usize, rest: usize) -> Option<Range<usize>> {
+impl Tail {
+    /// The range of the key that begins at `start`, if its prefix, which ends at `rest`, is followed by this tail.
+    fn range(self, text: &str, start: usize, rest: usize) -> Option<Range<usize>> {
         let tail = &text.as_bytes()[rest..];
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let with_digit = |length: usize, least: usize| {
@@ -191,13 +191,13 @@ impl Rest {
     }
 }
 
-/// How many bytes at the beginning of `tail` are of a kind.
-fn run(tail: &[u8], is_of_kind: impl Fn(u8) -> bool) -> usize {
-    let end = tail.iter().position(|byte| !is_of_kind(*byte));
+/// The number of bytes at the start of `tail` that match.
+fn run(tail: &[u8], matches: impl Fn(u8) -> bool) -> usize {
+    let end = tail.iter().position(|byte| !matches(*byte));
     end.unwrap_or(tail.len())
 }
 
-/// The length of a private key whose label begins `text`.
+/// The length of the PEM private key whose label starts `text`.
 fn pem(text: &str) -> Option<usize> {
     const LINE: &str = "-----";
     let label = text.find(LINE)?;
@@ -209,7 +209,7 @@ fn pem(text: &str) -> Option<usize> {
         let label = body + end + "-----END ".len();
         Some(label + text[label..].find(LINE)? + LINE.len())
     });
-    // Without an end line the key was cut: all that may be of it goes.
+    // Without an end line the key was truncated: redact everything that may belong to it.
     let is_body = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=\\ \t\r\n:,-".contains(&byte);
     Some(end.unwrap_or_else(|| body + run(&text.as_bytes()[body..], is_body)))
 }
@@ -220,11 +220,11 @@ mod tests {
 
     fn found(text: &str) -> Vec<&str> {
         let mut places = Vec::new();
-        Keys::new(&[]).find(text, &mut places);
+        KeyFinder::new(&[]).find(text, &mut places);
         places.into_iter().map(|place| &text[place]).collect()
     }
 
-    /// Keys are put together here, so that nobody who searches the repository for keys finds one.
+    /// Assembles a key, so that a scan of the repository for keys does not find one.
     fn key(start: &str, rest: &str) -> String {
         format!("{start}{rest}")
     }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_header_the_credential_is_found() {
+    fn the_credential_of_a_header_is_found() {
         let token = "abc.DEF~ghi+jkl/mno-123==";
         for scheme in ["Bearer", "bearer", "Basic"] {
             assert_eq!(found(&format!("Authorization: {scheme} {token}")), [token]);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_key_goes_to_its_end_or_as_far_as_it_is_there() {
+    fn a_private_key_ends_at_its_end_line_or_with_the_text() {
         let start = key("-----BEGIN RSA PRIVATE", " KEY-----");
         let whole = format!("{start}\nMIIE\nabc=\n-----END RSA PRIVATE KEY-----");
         assert_eq!(found(&format!("see:\n{whole}\nok")), [whole.as_str()]);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_text_holds_no_keys() {
+    fn ordinary_text_contains_no_keys() {
         for text in [
             "risk-management-in-the-year-2024-and-after",
             "sk-learn-compatible-estimators-and-transformers",
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn the_runs_own_keys_are_found_whatever_their_shape() {
         let own = ["0123456789abcdef", "lm-studio", "no-key-is-needed"].map(Secret::new);
-        let keys = Keys::new(&own);
+        let keys = KeyFinder::new(&own);
         let mut places = Vec::new();
         keys.find("x0123456789abcdefy lm-studio no-key-is-needed", &mut places);
         assert_eq!(places.len(), 1);

@@ -1,8 +1,6 @@
-//! What of an exchange may be traced, recorded and kept: how much of its content, and without keys and what else was
-//! asked to be left out.
+//! Filters an exchange before it is traced, recorded or kept: limits its content, and redacts keys and patterns.
 //!
-//! The model gets the request, and stdout the answer, as they are; whatever is written elsewhere is made of what passed
-//! here.
+//! Everything that is stored goes through this filter. The request to the model and the answer on stdout do not.
 
 mod keys;
 
@@ -13,44 +11,44 @@ use regex_lite::Regex;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use self::keys::Keys;
+use self::keys::KeyFinder;
 use super::{Exchange, Trace};
 use crate::json::{edit, edit::Scalar, lenient};
 use crate::model::Request;
 use crate::secret::{REDACTED, Secret};
 
-/// How much of the content is kept.
+/// How much content to keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Capture {
     #[default]
     Full,
-    /// So many characters of each text, then an ellipsis.
+    /// The first characters of each text, then an ellipsis.
     Truncate(usize),
     /// No input, no output, no messages.
     None,
 }
 
-/// What is left out of traces and recordings.
+/// The filter for traces and recordings.
 #[derive(Debug)]
 pub struct Privacy {
     capture: Capture,
     patterns: Vec<Regex>,
-    keys: Keys,
+    keys: KeyFinder,
 }
 
-/// What may be traced and recorded.
+/// An exchange and its trace after the filter.
 #[derive(Clone, Debug)]
 pub struct Filtered<'a> {
     pub exchange: Cow<'a, Exchange>,
     pub trace: Cow<'a, Trace>,
-    /// How many passages were redacted.
+    /// The number of redacted passages.
     pub redactions: usize,
 }
 
-/// The fields of a request that are content. The others are parameters, which say what was asked of the model.
+/// The content fields of a request. The others are parameters.
 const CONTENT: [&str; 4] = ["messages", "tools", "functions", "prediction"];
-/// The fields of an answer, and of its choices, that are no content.
-const NO_CONTENT: [&str; 8] = [
+/// The fields of a response that are not content.
+const NOT_CONTENT: [&str; 8] = [
     "id",
     "object",
     "created",
@@ -60,9 +58,10 @@ const NO_CONTENT: [&str; 8] = [
     "provider",
     "usage",
 ];
-const NO_CONTENT_OF_CHOICES: [&str; 3] = ["index", "finish_reason", "native_finish_reason"];
-/// Fields that say what something is or which, not what was said: a pattern that happens to match `user` is not about
-/// the role, and without the model's name the cost would be lost. Nor would they be understood, were they cut.
+/// The fields of a choice that are not content.
+const NOT_CONTENT_OF_CHOICES: [&str; 3] = ["index", "finish_reason", "native_finish_reason"];
+/// Fields with ids and fixed values. Patterns do not apply: one that matches `user` is not meant for the role, and without
+/// the model's name the cost would be lost. They are never truncated either.
 const FORMAT: [&str; 11] = [
     "finish_reason",
     "id",
@@ -76,14 +75,14 @@ const FORMAT: [&str; 11] = [
     "tool_call_id",
     "type",
 ];
-/// A name, of a tool or of who speaks, is not cut either.
+/// The name of a tool or participant: redacted, but never truncated.
 const NAME: &str = "name";
 
 impl Privacy {
-    /// `patterns` are regular expressions of what to redact; `own` are the keys that the run itself sends.
+    /// `patterns` are regular expressions to redact; `own` are the keys that the run itself sends.
     ///
     /// # Errors
-    /// When a pattern is none that can be used: what is wrong with it, naming it, and what to do.
+    /// If a pattern cannot be used: the reason, which names it, and a hint.
     pub fn new(
         capture: Capture,
         patterns: &[String],
@@ -95,57 +94,57 @@ impl Privacy {
                 .iter()
                 .map(|pattern| compile(pattern))
                 .collect::<Result<_, _>>()?,
-            keys: Keys::new(own),
+            keys: KeyFinder::new(own),
         })
     }
 
-    /// Whether content is kept whole, but for what is redacted.
+    /// Whether content is kept in full, apart from redactions.
     pub fn keeps_all(&self) -> bool {
         self.capture == Capture::Full
     }
 
-    /// What may be traced and recorded of an exchange and its trace.
+    /// Filters an exchange and its trace. Unchanged values are borrowed.
     pub fn filter<'a>(&self, exchange: &'a Exchange, trace: &'a Trace) -> Filtered<'a> {
-        let mut pass = Pass {
+        let mut filter = Filter {
             privacy: self,
             redactions: 0,
         };
         Filtered {
-            exchange: pass
+            exchange: filter
                 .exchange(exchange)
                 .map_or(Cow::Borrowed(exchange), Cow::Owned),
-            trace: pass.trace(trace).map_or(Cow::Borrowed(trace), Cow::Owned),
-            redactions: pass.redactions,
+            trace: filter.trace(trace).map_or(Cow::Borrowed(trace), Cow::Owned),
+            redactions: filter.redactions,
         }
     }
 
-    /// Whether there is certainly nothing to redact in a JSON text: what ordinary documents cost.
+    /// Whether a JSON text certainly has nothing to redact. This is the only cost for most documents.
     fn is_clean(&self, json: &str) -> bool {
-        // Of the escapes only these can hide the beginning of a key.
+        // Only these escapes can hide the beginning of a key.
         let may_hide = || json.contains(r"\u00") || json.contains(r"\/");
         self.patterns.is_empty() && !self.keys.may_be_in(json) && !may_hide()
     }
 }
 
-/// Compiles a pattern, unless it would do something else than it says.
+/// Compiles a pattern. Rejects patterns that would not do what their author expects.
 fn compile(pattern: &str) -> Result<Regex, (String, &'static str)> {
     let regex = Regex::new(pattern).map_err(|error| {
         (
-            format!("`{pattern}` is no regular expression: {error}"),
-            r"the syntax is that of Rust's regex-lite: \d, \w, \s and \b mean ASCII, and there is no \p{…}",
+            format!("`{pattern}` is not a valid regular expression: {error}"),
+            r"use the syntax of Rust's regex-lite: \d, \w, \s and \b are ASCII only, and \p{…} is not supported",
         )
     })?;
-    // `x*` matches between any two letters, and an empty variable everywhere: neither says what is to be left out.
+    // `x*` matches between any two letters, and an unset variable gives a pattern that matches everywhere.
     if regex.find_iter("a a\n").any(|found| found.is_empty()) || regex.is_match("") {
         return Err((
-            format!("`{pattern}` matches the empty text"),
-            "use + in place of *; --capture none leaves out all content",
+            format!("`{pattern}` matches the empty string"),
+            "use + instead of *; to remove all content, use --capture none",
         ));
     }
     if ignores_case(pattern) && pattern.chars().any(|c| c.is_alphabetic() && !c.is_ascii()) {
         return Err((
-            format!("`{pattern}` ignores case, which is only known of ASCII letters"),
-            "write both: [äÄ]",
+            format!("`{pattern}` ignores case, which works for ASCII letters only"),
+            "list both cases: [äÄ]",
         ));
     }
     Ok(regex)
@@ -160,33 +159,32 @@ fn ignores_case(pattern: &str) -> bool {
     })
 }
 
-/// One exchange on its way through.
-struct Pass<'a> {
+/// Filters one exchange and counts the redactions.
+struct Filter<'a> {
     privacy: &'a Privacy,
     redactions: usize,
 }
 
-/// What becomes of a field of a request.
-enum Fate {
-    Kept,
-    Changed(Box<RawValue>),
-    Dropped,
+/// The change to a field of a request.
+enum FieldChange {
+    Keep,
+    Replace(Box<RawValue>),
+    Drop,
 }
 
-/// How a JSON value is treated.
+/// The rules for a JSON value.
 #[derive(Clone, Copy, Default)]
-struct Treatment {
-    /// Whether its texts are cut, where that was asked for.
+struct Rules {
+    /// Whether its texts are truncated with `--capture truncate=N`.
     is_content: bool,
-    /// Whether the names of fields, and what is otherwise the format's, are data as well. Else only keys are looked
-    /// for in those.
+    /// Whether its field names and the fields in `FORMAT` are data too. If not, only keys are redacted there.
     is_free: bool,
-    /// Whether numbers are data. Those of an answer count and date it; its data are texts.
+    /// Whether patterns apply to numbers. Not in a response, whose numbers are counts and times.
     has_numbers: bool,
 }
 
-impl Pass<'_> {
-    /// The exchange, if anything in it changes.
+impl Filter<'_> {
+    /// The filtered exchange; `None` if it is unchanged.
     fn exchange(&mut self, exchange: &Exchange) -> Option<Exchange> {
         let request = self.request(&exchange.request);
         let response = exchange.response.as_ref();
@@ -209,7 +207,7 @@ impl Pass<'_> {
         Some(filtered)
     }
 
-    /// The trace, if anything in it changes.
+    /// The filtered trace; `None` if it is unchanged.
     fn trace(&mut self, trace: &Trace) -> Option<Trace> {
         let before = self.redactions;
         let mut filtered = trace.clone();
@@ -232,81 +230,85 @@ impl Pass<'_> {
         (self.redactions > before).then_some(filtered)
     }
 
-    /// The request, if anything in it changes.
+    /// The filtered request; `None` if it is unchanged.
     fn request(&mut self, request: &Request) -> Option<Request> {
-        let fates: Vec<Fate> = request
+        let changes: Vec<FieldChange> = request
             .fields()
             .map(|(name, value)| self.field(name, value.get()))
             .collect();
-        if fates.iter().all(|fate| matches!(fate, Fate::Kept)) {
+        if changes
+            .iter()
+            .all(|change| matches!(change, FieldChange::Keep))
+        {
             return None;
         }
-        let fields = request.fields().zip(fates);
-        let fields = fields.filter_map(|((name, value), fate)| {
-            let value = match fate {
-                Fate::Kept => value.to_owned(),
-                Fate::Changed(json) => json,
-                Fate::Dropped => return None,
+        let fields = request.fields().zip(changes);
+        let fields = fields.filter_map(|((name, value), change)| {
+            let value = match change {
+                FieldChange::Keep => value.to_owned(),
+                FieldChange::Replace(json) => json,
+                FieldChange::Drop => return None,
             };
             Some((name.to_owned(), value))
         });
         Some(fields.collect())
     }
 
-    /// What becomes of a field of a request.
-    fn field(&mut self, name: &str, value: &str) -> Fate {
+    /// The change to a field of a request.
+    fn field(&mut self, name: &str, value: &str) -> FieldChange {
         let is_content = CONTENT.contains(&name);
         let changed = match self.privacy.capture {
-            // The field must be there, or it would be no chat completion.
+            // A chat completion must have this field.
             Capture::None if name == "messages" => Some("[]".to_owned()),
-            Capture::None if is_content => return Fate::Dropped,
+            Capture::None if is_content => return FieldChange::Drop,
             _ => self.json(
                 name,
                 value,
-                Treatment {
+                Rules {
                     is_content,
                     is_free: name == "metadata",
                     has_numbers: true,
                 },
             ),
         };
-        changed.map_or(Fate::Kept, |json| {
+        changed.map_or(FieldChange::Keep, |json| {
             let json = RawValue::from_string(json);
-            Fate::Changed(json.unwrap_or_else(|_| RawValue::NULL.to_owned()))
+            FieldChange::Replace(json.unwrap_or_else(|_| RawValue::NULL.to_owned()))
         })
     }
 
-    /// The body of an answer, if anything in it changes.
+    /// The filtered body of a response; `None` if it is unchanged.
     fn response(&mut self, body: &str) -> Option<String> {
         let bare = (self.privacy.capture == Capture::None).then(|| without_content(body));
-        let treatment = Treatment {
+        let rules = Rules {
             is_content: true,
-            ..Treatment::default()
+            ..Rules::default()
         };
-        let changed = self.json("", bare.as_deref().unwrap_or(body), treatment);
+        let changed = self.json("", bare.as_deref().unwrap_or(body), rules);
         let changed = changed.or(bare)?;
-        // Token by token they repeat what was just taken out of the message.
+        // Token by token, they repeat the text that was just redacted.
         Some(edit::nullify(&changed, "logprobs").unwrap_or(changed))
     }
 
-    /// The JSON value of a field, if anything in it changes.
-    fn json(&mut self, name: &str, json: &str, treatment: Treatment) -> Option<String> {
+    /// The filtered JSON value of a field; `None` if it is unchanged.
+    fn json(&mut self, name: &str, json: &str, rules: Rules) -> Option<String> {
         let most = match self.privacy.capture {
-            Capture::Truncate(most) if treatment.is_content => Some(most),
+            Capture::Truncate(most) if rules.is_content => Some(most),
             _ => None,
         };
         if most.is_none() && self.privacy.is_clean(json) {
             return None;
         }
         edit::rewrite(name, json, |scalar, text| match scalar {
-            Scalar::Number if treatment.has_numbers => self.text(text),
+            Scalar::Number if rules.has_numbers => self.text(text),
             Scalar::Number => None,
-            Scalar::Key if treatment.is_free => self.text(text),
-            Scalar::Text(field) if treatment.is_free || !FORMAT.contains(&field) => {
+            Scalar::Key if rules.is_free => self.text(text),
+            Scalar::Text(field) if rules.is_free || !FORMAT.contains(&field) => {
                 let redacted = self.text(text);
                 let most = most.filter(|_| field != NAME);
-                let cut = most.and_then(|most| cut(redacted.as_deref().unwrap_or(text), most));
-                cut.or(redacted)
+                let truncated =
+                    most.and_then(|most| truncate(redacted.as_deref().unwrap_or(text), most));
+                truncated.or(redacted)
             }
             Scalar::Key | Scalar::Text(_) => {
                 let keys = self.keys(text);
@@ -315,7 +317,7 @@ impl Pass<'_> {
         })
     }
 
-    /// A text, if anything in it is redacted.
+    /// The redacted text; `None` if it is unchanged.
     fn text(&mut self, text: &str) -> Option<String> {
         let inner = self.inner_json(text);
         let text = inner.as_deref().unwrap_or(text);
@@ -327,7 +329,7 @@ impl Pass<'_> {
         self.redact(text, found).or(inner)
     }
 
-    /// Tool calls carry JSON as text, whose escapes would hide a match.
+    /// The redacted text if it is JSON, as in tool calls. Its own escapes would hide a match.
     fn inner_json(&mut self, text: &str) -> Option<String> {
         let may_hide = text.contains('\\') && text.trim_start().starts_with(['{', '[']);
         let is_json = may_hide && serde_json::from_str::<&RawValue>(text).is_ok();
@@ -340,7 +342,7 @@ impl Pass<'_> {
         found
     }
 
-    /// Puts one mark in the place of each passage; passages that touch are one.
+    /// Replaces each passage with a mark. Passages that overlap or touch get one mark.
     fn redact(&mut self, text: &str, mut passages: Vec<Range<usize>>) -> Option<String> {
         passages.sort_unstable_by_key(|passage| passage.start);
         passages.dedup_by(|later, earlier| {
@@ -366,13 +368,13 @@ impl Pass<'_> {
     }
 }
 
-/// The first characters of a text that has more.
-fn cut(text: &str, most: usize) -> Option<String> {
+/// The first `most` characters of a longer text; `None` if it is not longer.
+fn truncate(text: &str, most: usize) -> Option<String> {
     let (end, _) = text.char_indices().nth(most)?;
     Some(format!("{}…", &text[..end]))
 }
 
-/// The body of an answer without what was answered: who answered, why it ended, what it used.
+/// The body of a response without its content: model, finish reasons and usage stay.
 fn without_content(body: &str) -> String {
     let mut kept = Map::new();
     let Ok(Value::Object(parsed)) = lenient::parse(body) else {
@@ -384,7 +386,7 @@ fn without_content(body: &str) -> String {
                 let choices: Value = choices.into_iter().map(without_message).collect();
                 kept.insert(name, choices);
             }
-            (known, value) if NO_CONTENT.contains(&known) => drop(kept.insert(name, value)),
+            (known, value) if NOT_CONTENT.contains(&known) => drop(kept.insert(name, value)),
             _ => {}
         }
     }
@@ -393,7 +395,7 @@ fn without_content(body: &str) -> String {
 
 fn without_message(mut choice: Value) -> Value {
     if let Some(fields) = choice.as_object_mut() {
-        fields.retain(|name, _| NO_CONTENT_OF_CHOICES.contains(&name.as_str()));
+        fields.retain(|name, _| NOT_CONTENT_OF_CHOICES.contains(&name.as_str()));
     }
     choice
 }
@@ -419,7 +421,7 @@ mod tests {
         Privacy::new(capture, &patterns, &[]).unwrap()
     }
 
-    /// Request and response as they may be traced, and the number of redactions.
+    /// The filtered request and response, and the number of redactions.
     fn filtered(privacy: &Privacy, request: &str, response: &str) -> (String, String, usize) {
         let exchange = exchange(request, response);
         let trace = Trace::default();
@@ -433,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_nothing_to_do_nothing_is_copied() {
+    fn an_unchanged_exchange_is_borrowed() {
         let exchange = exchange(r#"{"messages":[{"content":"task-list\n\u0041"}]}"#, "{}");
         let trace = Trace::default();
         let filtered = privacy(Capture::Full, &["x+"])
@@ -461,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_see_what_a_text_says() {
+    fn patterns_match_the_unescaped_text() {
         let request = r#"{"messages":[{"role":"user","content":"M\u00fcller said \"M\u00fcller\""}],"metadata":{"M\u00fcller":"x"}}"#;
         let (request, _, redactions) = filtered(
             &privacy(Capture::Full, &["Müller", "role|user"]),
@@ -476,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn passages_that_overlap_or_touch_are_one() {
+    fn overlapping_passages_get_one_mark() {
         let request = r#"{"messages":[{"content":"call 0123-456 now"}]}"#;
         let patterns = ["[0-9]", "3-4", "call 0"];
         let (request, _, redactions) = filtered(&privacy(Capture::Full, &patterns), request, "{}");
@@ -485,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_redacted_does_not_come_back_token_by_token() {
+    fn redacted_text_does_not_remain_in_logprobs() {
         let response = r#"{"choices":[{"message":{"content":"Ada is here"},"logprobs":{"content":[{"token":"Ada"}]}}]}"#;
         let (_, response, _) = filtered(&privacy(Capture::Full, &["Ada is"]), "{}", response);
         assert_eq!(
@@ -495,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_and_what_says_what_they_are_is_not() {
+    fn texts_are_truncated_but_not_fixed_values() {
         let request = r#"{"model":"gpt-4o","service_tier":"flex","messages":[{"role":"user","content":[{"type":"text","text":"äöüß"},"loose",{"type":"text","text":"abc"}]}]}"#;
         let response = r#"{"id":"chatcmpl-1","choices":[{"index":0,"message":{"role":"assistant","content":"ghp and more","tool_calls":[{"id":"call_1","type":"function","function":{"name":"clock","arguments":"{\"a\":1}"}}]},"finish_reason":"tool_calls"}]}"#;
         let (request, response, redactions) =
@@ -512,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_redacted_before_it_is_cut() {
+    fn a_text_is_redacted_before_it_is_truncated() {
         let request = format!(r#"{{"messages":[{{"content":"is {KEY}"}}]}}"#);
         let (request, _, _) = filtered(&privacy(Capture::Truncate(10), &[]), &request, "{}");
         assert_eq!(request, r#"{"messages":[{"content":"is [redact…"}]}"#);
@@ -531,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_would_do_something_else_are_refused() {
+    fn misleading_patterns_are_rejected() {
         for pattern in [
             "", "x*", r"\b", "^", "(", r"\p{L}", "(?i)ä", "(?mi:ä)", "(?Ui)ä",
         ] {

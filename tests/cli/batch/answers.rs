@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::batch::written::{
-    RUN, answer, batch, by_number, echo, id_of, only, prepared, prompt, written,
-};
+use crate::support::batch::output::{by_number, content, lines, only};
+use crate::support::batch::servers::echo;
+use crate::support::batch::{RUN, id_of, named_batch, prompt, run_batch};
 use crate::support::dice::Dice;
 use crate::support::harness::{Reply, Scripted, completion, dead_url};
 use crate::support::memory::Memory;
@@ -43,7 +43,7 @@ fn an_answered_line_has_the_shape_of_openais_batch() {
     ];
     let servers = Servers::replying(Reply::With(200, headers, body.to_owned()));
     let before = Timestamp::now();
-    let ended = batch(&servers, r#"{"custom_id":"a","prompt":"q"}"#, &[]);
+    let ended = run_batch(&servers, r#"{"custom_id":"a","prompt":"q"}"#, &[]);
     ended.code(0);
     let line = only(&ended.stdout);
     assert_eq!(
@@ -112,7 +112,7 @@ fn an_http_error_keeps_its_status_and_body() {
     ];
     for (status, body, expected) in rows {
         let servers = Servers::replying(Reply::Answer(status, "application/json", body.to_owned()));
-        let ended = batch(&servers, prompt("q"), &["--retries", "0"]);
+        let ended = run_batch(&servers, prompt("q"), &["--retries", "0"]);
         ended.code(8).stderr_has(&format!("(HTTP {status}: 1)"));
         let line = only(&ended.stdout);
         assert_eq!(line["response"]["status_code"], status);
@@ -145,7 +145,7 @@ fn without_an_answer_there_is_an_error_in_its_place() {
     ];
     for (reply, code) in rows {
         let servers = Servers::replying(reply);
-        let ended = batch(&servers, prompt("q"), &["--retries", "0"]);
+        let ended = run_batch(&servers, prompt("q"), &["--retries", "0"]);
         let line = only(&ended.code(8).stdout);
         assert_eq!(line["response"], Value::Null, "{line}");
         assert_eq!(keys(&line["error"]), ["code", "message"]);
@@ -156,7 +156,7 @@ fn without_an_answer_there_is_an_error_in_its_place() {
         );
     }
     let servers = echo();
-    let call = prepared(&servers, prompt("q"), &["--retries", "0"]).model_at(&dead_url());
+    let call = named_batch(&servers, prompt("q"), &["--retries", "0"]).model_at(&dead_url());
     let line = only(&call.run().code(8).stdout);
     assert_eq!(
         (&line["response"], &line["error"]["code"]),
@@ -169,7 +169,7 @@ fn a_body_that_is_spread_over_lines_is_written_on_one() {
     for end in ["\n", "\r\n"] {
         let body = format!("{:#}\n", completion("two\nlines")).replace('\n', end);
         let servers = Servers::replying(Reply::Answer(200, "application/json", body));
-        let ended = batch(&servers, prompt("q"), &[]);
+        let ended = run_batch(&servers, prompt("q"), &[]);
         let line = only(&ended.code(0).stdout);
         assert_eq!(ended.stdout.matches(['\n', '\r']).count(), 1);
         assert_eq!(line["response"]["body"], completion("two\nlines"));
@@ -183,8 +183,12 @@ fn a_streamed_line_is_written_whole_with_the_time_of_its_first_token() {
         r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"llo"},"finish_reason":"stop"}]}"#,
         "[DONE]",
     ]));
-    let line = only(&batch(&servers, prompt("q"), &["--stream"]).code(0).stdout);
-    assert_eq!(answer(&line), "hello");
+    let line = only(
+        &run_batch(&servers, prompt("q"), &["--stream"])
+            .code(0)
+            .stdout,
+    );
+    assert_eq!(content(&line), "hello");
     assert_eq!(line["response"]["status_code"], 200);
     assert!(
         line["langspan"]["time_to_first_token_ms"].is_u64(),
@@ -196,9 +200,9 @@ fn a_streamed_line_is_written_whole_with_the_time_of_its_first_token() {
 fn every_attempt_is_counted() {
     let fails = Reply::json(500, &json!({"error": {"message": "not now"}}));
     let servers = Servers::replying_in_turn(vec![fails, Reply::json(200, &completion("hi"))]);
-    let line = only(&batch(&servers, prompt("q"), &[]).code(0).stdout);
+    let line = only(&run_batch(&servers, prompt("q"), &[]).code(0).stdout);
     assert_eq!(
-        (answer(&line), &line["langspan"]["attempts"]),
+        (content(&line), &line["langspan"]["attempts"]),
         ("hi", &json!(2))
     );
 }
@@ -209,7 +213,7 @@ fn a_key_that_the_endpoint_repeats_is_not_written() {
         let key = request.header("authorization").to_owned();
         Reply::json(400, &json!({"error": {"message": key}}))
     }));
-    let call = prepared(&servers, prompt("q"), &[]).env("OPENAI_API_KEY", "sk-0123456789abcdef");
+    let call = named_batch(&servers, prompt("q"), &[]).env("OPENAI_API_KEY", "sk-0123456789abcdef");
     // The harness looks for the key in everything that the call wrote.
     let line = only(&call.run().code(8).stdout);
     assert!(
@@ -221,10 +225,10 @@ fn a_key_that_the_endpoint_repeats_is_not_written() {
 #[test]
 fn what_is_not_traced_has_no_page() {
     let servers = echo();
-    let call = prepared(&servers, prompt("q"), &[]).env("LANGFUSE_TRACING_ENABLED", "false");
+    let call = named_batch(&servers, prompt("q"), &[]).env("LANGFUSE_TRACING_ENABLED", "false");
     let line = only(&call.run().code(0).stdout);
     assert_eq!(
-        (answer(&line), &line["langspan"]["trace_url"]),
+        (content(&line), &line["langspan"]["trace_url"]),
         ("q", &Value::Null)
     );
     assert!(servers.langfuse.requests().is_empty());
@@ -233,7 +237,7 @@ fn what_is_not_traced_has_no_page() {
 #[test]
 fn each_call_tells_the_endpoint_of_its_trace() {
     let servers = echo();
-    batch(&servers, format!("{}{}", prompt("a"), prompt("b")), &[]).code(0);
+    run_batch(&servers, format!("{}{}", prompt("a"), prompt("b")), &[]).code(0);
     let traces: HashMap<String, Trace> = traces_at(&servers.langfuse)
         .into_iter()
         .map(|trace| (trace.id(), trace))
@@ -251,7 +255,7 @@ fn lines_are_written_as_they_are_answered_or_in_their_order_when_asked() {
     // The first line's answer waits for those of the others that may begin: two at once, until more than eight wait.
     const J: usize = 2;
     const BEFORE: usize = 4 * J + 1;
-    let lines: String = (1..=30).map(|number| prompt(&number.to_string())).collect();
+    let input: String = (1..=30).map(|number| prompt(&number.to_string())).collect();
     for (options, is_ordered) in [
         (vec!["-j", "2"], false),
         (vec!["-j", "2", "--ordered"], true),
@@ -277,17 +281,17 @@ fn lines_are_written_as_they_are_answered_or_in_their_order_when_asked() {
             Reply::json(200, &completion(&format!("{others} before")))
         });
         let servers = Servers::with(model);
-        let ended = batch(&servers, &lines, &options);
-        let numbers: Vec<u64> = written(&ended.code(0).stdout)
+        let ended = run_batch(&servers, &input, &options);
+        let numbers: Vec<u64> = lines(&ended.code(0).stdout)
             .iter()
             .map(|line| line["langspan"]["line"].as_u64().unwrap())
             .collect();
         let found = by_number(&ended.stdout);
         if is_ordered {
             assert_eq!(numbers, (1..=30).collect::<Vec<u64>>());
-            assert_eq!(answer(&found[&1]), format!("{BEFORE} before"));
+            assert_eq!(content(&found[&1]), format!("{BEFORE} before"));
         } else {
-            assert_eq!(answer(&found[&1]), "29 before");
+            assert_eq!(content(&found[&1]), "29 before");
             assert_eq!(numbers.last(), Some(&1));
         }
     }
@@ -298,8 +302,8 @@ fn what_is_kept_out_of_traces_is_still_answered() {
     let servers = echo();
     let line = "{\"custom_id\":\"mine\",\"prompt\":\"call 555-1234 now\"}\n";
     let options = ["--redact", "[0-9]{3}-[0-9]{4}", "--record", "record.jsonl"];
-    let ended = batch(&servers, line, &options);
-    assert_eq!(answer(&only(&ended.code(0).stdout)), "call 555-1234 now");
+    let ended = run_batch(&servers, line, &options);
+    assert_eq!(content(&only(&ended.code(0).stdout)), "call 555-1234 now");
     assert_eq!(servers.prompt(), "call 555-1234 now");
     let trace = servers.trace();
     assert!(!format!("{trace:?}").contains("555-1234"));
@@ -315,8 +319,8 @@ fn what_is_kept_out_of_traces_is_still_answered() {
     );
 
     let servers = echo();
-    let ended = batch(&servers, line, &["--capture", "none"]);
-    assert_eq!(answer(&only(&ended.code(0).stdout)), "call 555-1234 now");
+    let ended = run_batch(&servers, line, &["--capture", "none"]);
+    assert_eq!(content(&only(&ended.code(0).stdout)), "call 555-1234 now");
     let trace = servers.trace();
     assert_eq!(attribute(&trace.parent, "input.value"), None);
     assert_eq!(attribute(&trace.parent, "output.value"), None);
@@ -364,7 +368,7 @@ fn as_many_lines_come_out_as_went_in_whatever_befalls_the_model() {
         "-O",
         "out.jsonl",
     ];
-    let ended = batch(&servers, lines, &options);
+    let ended = run_batch(&servers, lines, &options);
     ended.code(0).stdout("");
 
     let found = by_number(&fs::read_to_string(ended.home().join("out.jsonl")).unwrap());
@@ -376,7 +380,7 @@ fn as_many_lines_come_out_as_went_in_whatever_befalls_the_model() {
     for (number, line) in &found {
         let is_answered = line["response"]["status_code"] == 200 && line["error"].is_null();
         if is_answered {
-            assert_eq!(answer(line), format!("q{number}"));
+            assert_eq!(content(line), format!("q{number}"));
         } else {
             failed += 1;
             assert!(

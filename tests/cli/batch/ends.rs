@@ -10,7 +10,9 @@ use std::sync::Mutex;
 use serde_json::json;
 
 use crate::support::batch::gate::Gate;
-use crate::support::batch::runs::{answer, answers, batch, langfuse, line_of, model, prompts};
+use crate::support::batch::output::by_number_in;
+use crate::support::batch::servers::{answer, langfuse, line_of, model};
+use crate::support::batch::{batch, prompts};
 use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, TRACES};
 use crate::support::memory::Memory;
 
@@ -87,7 +89,7 @@ fn the_command_that_continues_is_the_one_that_was_typed() {
                 "hint: see the failed lines in out.jsonl; to retry them: ",
             );
             in_bash(&call, command).code(0);
-            assert_eq!(answers(&call.home().join(OUT)).len(), 3, "{command}");
+            assert_eq!(by_number_in(&call.home().join(OUT)).len(), 3, "{command}");
             let requests = model.requests();
             assert_eq!(requests.len(), 4);
             assert!(requests.iter().all(|request| system(request) == told));
@@ -285,5 +287,5 @@ fn with_a_limit_the_time_left_is_that_of_its_lines() {
     gate.open();
     terminal.read_to_end(&mut shown).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(answers(&call.home().join(OUT)).len(), 4);
+    assert_eq!(by_number_in(&call.home().join(OUT)).len(), 4);
 }

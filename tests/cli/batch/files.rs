@@ -14,9 +14,9 @@ use ruzstd::decoding::StreamingDecoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::Value;
 
-use crate::support::batch::written::{
-    answer, batch, by_number, echo, only, prepared, prompt, written,
-};
+use crate::support::batch::output::{by_number, content, lines, only};
+use crate::support::batch::servers::echo;
+use crate::support::batch::{named_batch, prompt, run_batch};
 use crate::support::harness::{Ended, Langspan, wait_until};
 use crate::support::otlp::{Servers, traces_at};
 use crate::support::untouched::Untouched;
@@ -39,7 +39,7 @@ fn texts(text: &str) -> Vec<(u64, String)> {
     let found = by_number(text);
     found
         .iter()
-        .map(|(number, line)| (*number, answer(line).to_owned()))
+        .map(|(number, line)| (*number, content(line).to_owned()))
         .collect()
 }
 
@@ -97,7 +97,7 @@ fn a_dash_is_stdin_and_stdout() {
 #[test]
 fn answers_go_to_the_file_of_out_and_nothing_to_stdout() {
     let servers = echo();
-    let ended = batch(&servers, two_lines(), &["-O", "out.jsonl"]);
+    let ended = run_batch(&servers, two_lines(), &["-O", "out.jsonl"]);
     ended.code(0).stdout("");
     let text = fs::read_to_string(ended.home().join("out.jsonl")).unwrap();
     assert_eq!(texts(&text), two_answers());
@@ -228,7 +228,7 @@ fn a_file_that_holds_something_is_kept_unless_told_otherwise() {
         assert_eq!(fs::read(ended.home().join(name)).unwrap(), content);
     }
     let servers = echo();
-    let call = prepared(&servers, two_lines(), &["-O", "out.jsonl", "--overwrite"]);
+    let call = named_batch(&servers, two_lines(), &["-O", "out.jsonl", "--overwrite"]);
     call.file("out.jsonl", "precious");
     let ended = call.run();
     ended.code(0);
@@ -236,7 +236,7 @@ fn a_file_that_holds_something_is_kept_unless_told_otherwise() {
     assert_eq!(texts(&text), two_answers());
 
     let servers = echo();
-    let call = prepared(&servers, two_lines(), &["-O", "out.jsonl"]);
+    let call = named_batch(&servers, two_lines(), &["-O", "out.jsonl"]);
     call.file("out.jsonl", "");
     call.run().code(0);
 }
@@ -376,7 +376,7 @@ fn a_file_that_is_not_there_yet_is_known_by_any_name() {
     // Other names are other files.
     let servers = echo();
     let options = ["-O", "x", "--summary", "folder/x", "--record", "y"];
-    let call = prepared(&servers, two_lines(), &options);
+    let call = named_batch(&servers, two_lines(), &options);
     fs::create_dir(call.home().join("folder")).unwrap();
     call.run().code(0);
 }
@@ -385,13 +385,13 @@ fn a_file_that_is_not_there_yet_is_known_by_any_name() {
 fn what_is_no_regular_file_is_written_straight() {
     let servers = echo();
     let options = ["-O", "/dev/null", "--summary", "/dev/null"];
-    let ended = batch(&servers, two_lines(), &options);
+    let ended = run_batch(&servers, two_lines(), &options);
     ended.code(0).stdout("").stderr_has("2 lines: 2 answered");
     assert!(!Path::new("/dev/null.acks").exists());
 
     // A pipe with a name, whose suffix says nothing.
     let servers = echo();
-    let call = prepared(&servers, two_lines(), &["-O", "pipe.gz"]);
+    let call = named_batch(&servers, two_lines(), &["-O", "pipe.gz"]);
     let pipe = mkfifo(&call, "pipe.gz");
     let reader = thread::spawn(move || fs::read_to_string(pipe).unwrap());
     let ended = call.run();
@@ -404,7 +404,7 @@ fn what_is_no_regular_file_is_written_straight() {
 fn stdout_may_be_named_as_a_file_wherever_it_goes() {
     for name in ["/dev/stdout", "/dev/fd/1"] {
         let servers = echo();
-        let call = prepared(&servers, two_lines(), &["-O", name]);
+        let call = named_batch(&servers, two_lines(), &["-O", name]);
         let path = call.file("stdout.jsonl", "");
         let stdout = File::options().append(true).open(&path).unwrap();
         let output = call.command().stdout(stdout).output().unwrap();
@@ -444,7 +444,7 @@ fn a_pipe_with_a_name_is_read_even_where_it_must_be_read_twice() {
 fn nothing_more_is_asked_once_the_disk_is_full() {
     let servers = echo();
     let lines: String = (0..500).map(|number| prompt(&number.to_string())).collect();
-    let ended = batch(&servers, lines, &["-j", "1", "-O", "/dev/full"]);
+    let ended = run_batch(&servers, lines, &["-j", "1", "-O", "/dev/full"]);
     ended
         .code(6)
         .stderr_has("error: the output cannot be written: ")
@@ -459,7 +459,7 @@ fn what_was_paid_for_is_traced_where_no_run_can_be_continued() {
     for options in options {
         let servers = echo();
         let lines: String = (0..40).map(|number| prompt(&number.to_string())).collect();
-        let call = prepared(&servers, lines, options).arg("-j").arg("4");
+        let call = named_batch(&servers, lines, options).arg("-j").arg("4");
         let full = File::options().write(true).open("/dev/full").unwrap();
         let output = call.command().stdout(full).output().unwrap();
         call.ended(&output)
@@ -488,7 +488,10 @@ fn an_answer_is_written_while_more_input_is_awaited() {
     let mut stdout = child.stdout.take().unwrap();
     let mut first = vec![0; 1 << 16];
     let count = stdout.read(&mut first).unwrap();
-    assert_eq!(answer(&only(str::from_utf8(&first[..count]).unwrap())), "a");
+    assert_eq!(
+        content(&only(str::from_utf8(&first[..count]).unwrap())),
+        "a"
+    );
     // Its trace does not wait for the end either.
     wait_until("the trace arrived", || {
         !servers.langfuse.exports().is_empty()
@@ -497,23 +500,23 @@ fn an_answer_is_written_while_more_input_is_awaited() {
     drop(stdin);
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
-    assert_eq!(answer(&only(&rest)), "b");
+    assert_eq!(content(&only(&rest)), "b");
     assert!(child.wait().unwrap().success());
 }
 
 #[test]
 fn every_call_is_recorded() {
     let servers = echo();
-    let lines = two_lines() + "nope\n";
-    let ended = batch(
+    let input = two_lines() + "nope\n";
+    let ended = run_batch(
         &servers,
-        lines,
+        input,
         &["--record", "record.jsonl", "--allow-errors", "1"],
     );
     ended.code(0);
-    let answers = written(&ended.stdout);
+    let answers = lines(&ended.stdout);
     let record = ended.home().join("record.jsonl");
-    let recorded = written(&fs::read_to_string(&record).unwrap());
+    let recorded = lines(&fs::read_to_string(&record).unwrap());
     let ids = |lines: &[Value], at: &str| {
         let mut ids: Vec<String> = lines
             .iter()

@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::batch::runs::{
-    answer, answered, answers, asked, assert_once, batch, id_of, line_of, prompts, trace_ids,
-};
+use crate::support::batch::output::{answered, by_number_in, trace_ids_in};
+use crate::support::batch::servers::{answer, asked, assert_once, line_of};
+use crate::support::batch::{batch, id_of, prompts};
 use crate::support::dice::Dice;
 use crate::support::harness::{Langspan, Reply, Request, Scripted, files_below};
 use crate::support::memory::Memory;
@@ -111,7 +111,7 @@ fn a_kill_is_survived(kill: usize, seed: u64) {
     // What was in flight, and what waited to be written, or for an earlier line.
     let at_most = if further.contains(&"--ordered") { 7 } else { 2 };
     assert_paid_once(&servers.model, &kept, at_most * CONCURRENCY);
-    let ids = trace_ids(&out);
+    let ids = trace_ids_in(&out);
     assert_once(&servers.memory, ids.values());
 
     // What the killed process had begun to send is not sent again either.
@@ -136,8 +136,8 @@ fn assert_whole(out: &Path) {
     let expected: BTreeMap<u64, String> = (1..=LINES as u64)
         .map(|line| (line, id_of(&format!("kill/line-{line}"))))
         .collect();
-    assert_eq!(trace_ids(out), expected);
-    for (line, found) in answers(out) {
+    assert_eq!(trace_ids_in(out), expected);
+    for (line, found) in by_number_in(out) {
         let content = &found["response"]["body"]["choices"][0]["message"]["content"];
         assert_eq!(*content, format!("answer {line}"));
     }

@@ -6,9 +6,9 @@ use std::io::Write as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::batch::written::{
-    RUN, answer, batch, by_number, echo, id_of, only, prepared, prompt, written,
-};
+use crate::support::batch::output::{by_number, content, lines, only};
+use crate::support::batch::servers::echo;
+use crate::support::batch::{RUN, id_of, named_batch, prompt, run_batch};
 use crate::support::harness::{Ended, Langspan};
 use crate::support::otlp::{Servers, Trace, attribute, traces_at};
 
@@ -27,7 +27,7 @@ fn sent(servers: &Servers) -> Vec<String> {
 #[track_caller]
 fn sent_for(line: &str, options: &[&str]) -> String {
     let servers = Servers::answering("hi");
-    batch(&servers, line, options).code(0);
+    run_batch(&servers, line, options).code(0);
     let mut sent = sent(&servers);
     assert_eq!(sent.len(), 1, "{sent:?}");
     sent.remove(0)
@@ -35,7 +35,7 @@ fn sent_for(line: &str, options: &[&str]) -> String {
 
 fn ended_with(line: &str) -> (Servers, Ended) {
     let servers = Servers::answering("hi");
-    let ended = batch(
+    let ended = run_batch(
         &servers,
         line,
         &["-u", "u1", "-S", "s1", "-t", "t1", "-n", "n1"],
@@ -95,7 +95,7 @@ fn a_missing_model_is_filled_in_last() {
     );
     let servers = Servers::answering("hi");
     let lines = format!("{line}\n{BODY}\n");
-    let call = prepared(&servers, lines, &["-j", "1"]).env("LANGSPAN_MODEL", "m-env");
+    let call = named_batch(&servers, lines, &["-j", "1"]).env("LANGSPAN_MODEL", "m-env");
     call.run().code(0);
     assert_eq!(
         sent(&servers),
@@ -138,7 +138,7 @@ fn options_override_the_fields_of_every_line() {
 /// What one line is sent as, whatever the answer is worth.
 fn sent_for_any(line: &str, options: &[&str]) -> String {
     let servers = Servers::answering("hi");
-    batch(&servers, line, options);
+    run_batch(&servers, line, options);
     sent(&servers).remove(0)
 }
 
@@ -197,7 +197,7 @@ fn a_line_says_what_its_trace_is_filed_under() {
         "--metadata",
         "m=1",
     ];
-    batch(&servers, lines.join("\n"), &options).code(0);
+    run_batch(&servers, lines.join("\n"), &options).code(0);
     let rows = [
         ("plain", "u1", "s1", Some("[t1]"), "n1", "1"),
         ("all", "u2", "s2", Some("[a, b]"), "n2", "2"),
@@ -311,11 +311,11 @@ fn what_cannot_be_asked_is_an_error_line_and_nothing_else() {
 fn the_other_lines_are_asked_all_the_same() {
     let servers = echo();
     let lines = format!("nope\n{}[1]\n{}", prompt("a"), prompt("b"));
-    let ended = batch(&servers, lines, &["--allow-errors", "2"]);
+    let ended = run_batch(&servers, lines, &["--allow-errors", "2"]);
     ended.code(0).stderr_lacks("error:");
     let found = by_number(&ended.stdout);
     assert_eq!(found.len(), 4);
-    assert_eq!((answer(&found[&2]), answer(&found[&4])), ("a", "b"));
+    assert_eq!((content(&found[&2]), content(&found[&4])), ("a", "b"));
     assert_eq!(found[&3]["error"]["code"], "invalid_line");
     assert_eq!(traces_at(&servers.langfuse).len(), 2);
 }
@@ -324,12 +324,12 @@ fn the_other_lines_are_asked_all_the_same() {
 fn blank_lines_are_skipped_but_counted_whatever_ends_a_line() {
     let servers = echo();
     let lines = "\u{feff}{\"prompt\":\"one\"}\r\n\r\n   \n\t{\"prompt\":\"four\"} \r\n\n{\"prompt\":\"six\"}";
-    let ended = batch(&servers, lines, &[]);
+    let ended = run_batch(&servers, lines, &[]);
     ended.code(0).stderr_has("3 lines: 3 answered, 0 failed");
     let found = by_number(&ended.stdout);
     let texts: Vec<(u64, &str)> = found
         .iter()
-        .map(|(line, found)| (*line, answer(found)))
+        .map(|(line, found)| (*line, content(found)))
         .collect();
     assert_eq!(texts, [(1, "one"), (4, "four"), (6, "six")]);
 }
@@ -338,7 +338,7 @@ fn blank_lines_are_skipped_but_counted_whatever_ends_a_line() {
 fn nothing_is_asked_of_an_input_without_lines() {
     for input in ["", "\n", "\u{feff}\r\n \n"] {
         let servers = echo();
-        let ended = batch(&servers, input, &[]);
+        let ended = run_batch(&servers, input, &[]);
         ended
             .code(0)
             .stdout("")
@@ -354,19 +354,19 @@ fn a_line_that_is_no_utf_8_is_an_error_line() {
     lines.extend(prompt("b").bytes());
     lines.extend(b"\xff\xfe\n");
     let found = by_number(
-        &batch(&servers, lines, &["--allow-errors", "2"])
+        &run_batch(&servers, lines, &["--allow-errors", "2"])
             .code(0)
             .stdout,
     );
     assert_eq!(found[&1]["error"]["message"], "invalid UTF-8 at byte 14");
-    assert_eq!(answer(&found[&2]), "b");
+    assert_eq!(content(&found[&2]), "b");
     assert_eq!(found[&3]["error"]["code"], "invalid_line");
 }
 
 #[test]
 fn a_line_that_is_too_long_is_an_error_line() {
     let servers = echo();
-    let call = prepared(&servers, "", &["--allow-errors", "1"]);
+    let call = named_batch(&servers, "", &["--allow-errors", "1"]);
     // Zeros that take no room on the disk.
     let mut input = File::options()
         .append(true)
@@ -381,7 +381,7 @@ fn a_line_that_is_too_long_is_an_error_line() {
         found[&1]["error"]["message"],
         "the line is longer than 100 MB"
     );
-    assert_eq!(answer(&found[&2]), "b");
+    assert_eq!(content(&found[&2]), "b");
 }
 
 #[test]
@@ -389,11 +389,11 @@ fn a_line_of_ten_megabytes_is_asked_and_answered() {
     let servers = echo();
     let long = "0123456789".repeat(1_000_000);
     let lines = format!("{}{}{}", prompt("a"), prompt(&long), prompt("c"));
-    let ended = batch(&servers, lines, &[]);
+    let ended = run_batch(&servers, lines, &[]);
     let found = by_number(&ended.stdout);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!((answer(&found[&1]), answer(&found[&3])), ("a", "c"));
-    assert!(answer(&found[&2]) == long, "another answer");
+    assert_eq!((content(&found[&1]), content(&found[&3])), ("a", "c"));
+    assert!(content(&found[&2]) == long, "another answer");
     assert_eq!(traces_by_prompt(&servers, &long).len(), 1);
     assert_eq!(traces_at(&servers.langfuse).len(), 3);
 }
@@ -408,7 +408,7 @@ fn a_trace_id_follows_from_the_run_and_the_line() {
         r#"{"custom_id":"ü","body":{"messages":[{"role":"user","content":"four"}]}}"#,
         r#"{"custom_id":null,"messages":[{"role":"user","content":"five"}]}"#,
     ];
-    let ended = batch(&servers, lines.join("\n"), &[]);
+    let ended = run_batch(&servers, lines.join("\n"), &[]);
     ended.code(0);
     let found = by_number(&ended.stdout);
     let rows = [
@@ -430,7 +430,7 @@ fn a_custom_id_that_occurs_twice_is_one_trace_of_both_calls() {
     let servers = echo();
     let lines =
         "{\"custom_id\":\"a\",\"prompt\":\"one\"}\n{\"custom_id\":\"a\",\"prompt\":\"two\"}\n";
-    let ended = batch(&servers, lines, &[]);
+    let ended = run_batch(&servers, lines, &[]);
     ended.code(0);
     assert_eq!(by_number(&ended.stdout).len(), 2);
     let traces = traces_at(&servers.langfuse);
@@ -451,7 +451,7 @@ fn the_session_is_the_run_unless_it_is_given() {
     };
     let lines = "{\"prompt\":\"a\"}\n{\"prompt\":\"b\",\"trace\":{\"session\":\"s-line\"}}";
     let servers = echo();
-    batch(&servers, lines, &[])
+    run_batch(&servers, lines, &[])
         .code(0)
         .stderr_has("/project/p1/sessions/r1\n");
     assert_eq!(
@@ -460,14 +460,14 @@ fn the_session_is_the_run_unless_it_is_given() {
     );
 
     let servers = echo();
-    batch(&servers, lines, &["-S", "s-given"]).code(0);
+    run_batch(&servers, lines, &["-S", "s-given"]).code(0);
     assert_eq!(
         (session(&servers, "a"), session(&servers, "b")),
         ("s-given".into(), "s-line".into())
     );
 
     let servers = echo();
-    prepared(&servers, lines, &[])
+    named_batch(&servers, lines, &[])
         .env("LANGSPAN_SESSION", "s-env")
         .run()
         .code(0);
@@ -480,7 +480,7 @@ fn run_name(call: &Langspan, servers: &Servers) -> String {
     ended.code(0);
     let trace = traces_at(&servers.langfuse).remove(0);
     let name = attribute(&trace.parent, "langfuse.session.id").unwrap();
-    let id = written(&ended.stdout)[0]["langspan"]["trace_id"].clone();
+    let id = lines(&ended.stdout)[0]["langspan"]["trace_id"].clone();
     assert_eq!(id, *id_of(&format!("{name}/line-1")));
     name
 }

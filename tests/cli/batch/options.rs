@@ -6,9 +6,9 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::batch::written::{
-    answer, batch, by_number, echo, id_of, only, prepared, prompt, written,
-};
+use crate::support::batch::output::{by_number, content, lines, only};
+use crate::support::batch::servers::echo;
+use crate::support::batch::{id_of, named_batch, prompt, run_batch};
 use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion, wait_until};
 use crate::support::otlp::{Servers, traces_at};
 use crate::support::untouched::Untouched;
@@ -74,17 +74,17 @@ fn strict_asks_when_every_line_is_right() {
         call.file("in.jsonl", prompt("a"));
         let ended = call.run();
         ended.code(0);
-        assert_eq!(answer(&only(&ended.stdout)), "a");
+        assert_eq!(content(&only(&ended.stdout)), "a");
     }
     // Only the lines of the run count.
     let servers = echo();
-    batch(&servers, MIXED, &["--strict", "--limit", "1"]).code(0);
+    run_batch(&servers, MIXED, &["--strict", "--limit", "1"]).code(0);
 }
 
 #[test]
 fn limit_takes_the_first_lines_that_hold_something() {
     let servers = echo();
-    let ended = batch(&servers, MIXED, &["--limit", "3", "--allow-errors", "1"]);
+    let ended = run_batch(&servers, MIXED, &["--limit", "3", "--allow-errors", "1"]);
     ended.code(0).stderr_has("3 lines: 2 answered, 1 failed");
     assert_eq!(
         by_number(&ended.stdout)
@@ -95,7 +95,9 @@ fn limit_takes_the_first_lines_that_hold_something() {
     );
 
     let servers = echo();
-    batch(&servers, MIXED, &["--limit", "0"]).code(0).stdout("");
+    run_batch(&servers, MIXED, &["--limit", "0"])
+        .code(0)
+        .stdout("");
     assert!(servers.asked().is_empty());
 }
 
@@ -110,7 +112,7 @@ fn limit_does_not_wait_for_the_line_after_the_last() {
     wait_until("the run ended", || child.try_wait().unwrap().is_some());
     let ended = call.ended(&child.wait_with_output().unwrap());
     ended.code(0);
-    assert_eq!(answer(&only(&ended.stdout)), "a");
+    assert_eq!(content(&only(&ended.stdout)), "a");
     drop(stdin);
 }
 
@@ -205,7 +207,7 @@ fn options_that_name_one_trace_are_refused() {
     }
     // Unasked, the variable says nothing.
     let servers = echo();
-    prepared(&servers, prompt("a"), &[])
+    named_batch(&servers, prompt("a"), &[])
         .env("TRACEPARENT", &parent)
         .run()
         .code(0);
@@ -229,21 +231,21 @@ fn stdout_has_one_form_for_answers() {
     }
     unsent(&["batch", "in.jsonl", "--json"], &prompt("a"), 2).stdout("");
     let servers = echo();
-    let ended = batch(&servers, prompt("a"), &["-o", "text"]);
-    assert_eq!(answer(&only(&ended.code(0).stdout)), "a");
+    let ended = run_batch(&servers, prompt("a"), &["-o", "text"]);
+    assert_eq!(content(&only(&ended.code(0).stdout)), "a");
     // What scripts set for other commands leaves the answers alone.
     let servers = echo();
-    let ended = prepared(&servers, prompt("a"), &[])
+    let ended = named_batch(&servers, prompt("a"), &[])
         .env("LANGSPAN_OUTPUT", "json")
         .run();
-    assert_eq!(answer(&only(&ended.code(0).stdout)), "a");
+    assert_eq!(content(&only(&ended.code(0).stdout)), "a");
 }
 
 #[test]
 fn with_out_the_json_form_is_the_summary() {
     let servers = echo();
     let options = ["-O", "out.jsonl", "-o", "json", "--summary", "s.json"];
-    let ended = batch(&servers, prompt("a"), &options);
+    let ended = run_batch(&servers, prompt("a"), &options);
     let shown = ended.code(0).json();
     let kept = fs::read_to_string(ended.home().join("s.json")).unwrap();
     assert_eq!(shown, serde_json::from_str::<Value>(&kept).unwrap());
@@ -270,11 +272,11 @@ fn the_summary_counts_what_happened() {
                 text => Reply::json(200, &completion(text)),
             },
         ));
-    let lines = ["a", "b", "400", "400", "close"].map(prompt).concat() + "nope\n\n";
-    let ended = batch(&servers, lines, &["--retries", "0", "--summary", "s.json"]);
+    let input = ["a", "b", "400", "400", "close"].map(prompt).concat() + "nope\n\n";
+    let ended = run_batch(&servers, input, &["--retries", "0", "--summary", "s.json"]);
     ended.code(8);
     let text = fs::read_to_string(ended.home().join("s.json")).unwrap();
-    let [summary] = &written(&text)[..] else {
+    let [summary] = &lines(&text)[..] else {
         panic!("{text}")
     };
     assert_eq!(
@@ -329,10 +331,10 @@ fn the_time_that_verify_waits_is_no_time_of_the_run() {
 #[test]
 fn quiet_leaves_errors_and_answers() {
     let servers = echo();
-    let ended = batch(&servers, prompt("a"), &["-q"]);
-    assert_eq!(answer(&only(&ended.code(0).stdout)), "a");
+    let ended = run_batch(&servers, prompt("a"), &["-q"]);
+    assert_eq!(content(&only(&ended.code(0).stdout)), "a");
     assert_eq!(ended.stderr, "");
-    let ended = batch(&servers, "nope\n", &["-q"]);
+    let ended = run_batch(&servers, "nope\n", &["-q"]);
     ended
         .code(8)
         .stderr_has("error: 1 of 1 line failed\nhint: ");
@@ -351,7 +353,7 @@ fn the_embedded_stand_in_needs_no_key_and_no_network() {
         .code(0)
         .stderr_has("traces: 2 accepted, 2 readable\n")
         .stderr_has("\nopen it: langspan sandbox\n");
-    for line in written(&ended.stdout) {
+    for line in lines(&ended.stdout) {
         let id = line["langspan"]["trace_id"].as_str().unwrap();
         let page = format!("http://127.0.0.1:4390/project/sandbox/traces/{id}");
         assert_eq!(line["langspan"]["trace_url"], page);

@@ -7,9 +7,9 @@ use std::process::Child;
 
 use serde_json::{Value, json};
 
-use crate::support::batch::runs::{
-    answers, asked, batch, id_of, langfuse, model, once, prompts, trace_ids,
-};
+use crate::support::batch::output::{by_number_in, trace_ids_in};
+use crate::support::batch::servers::{asked, langfuse, model, once};
+use crate::support::batch::{batch, id_of, prompts};
 use crate::support::harness::{Langspan, Reply, Scripted, TRACES};
 use crate::support::memory::Memory;
 use crate::support::stand_in::Sandbox;
@@ -34,7 +34,7 @@ fn three_at_once(call: impl Fn(u64) -> Langspan) -> Vec<BTreeMap<u64, Value>> {
     let ended = calls.iter().zip(processes).map(|(call, process)| {
         let output = process.wait_with_output().unwrap();
         call.ended(&output).code(0);
-        answers(&call.home().join("out.jsonl"))
+        by_number_in(&call.home().join("out.jsonl"))
     });
     ended.collect()
 }
@@ -74,7 +74,7 @@ fn the_shares_are_the_whole_and_no_line_runs_twice() {
         &["--out", "out.jsonl", "--run", "r"],
     );
     whole.run().code(0);
-    for (line, id) in trace_ids(&whole.home().join("out.jsonl")) {
+    for (line, id) in trace_ids_in(&whole.home().join("out.jsonl")) {
         assert_eq!(union[&line]["langspan"]["trace_id"], id);
         assert_eq!(id, id_of(&format!("r/line-{line}")));
     }
@@ -163,7 +163,7 @@ fn a_job_runner_tells_the_share() {
             .iter()
             .fold(call, |call, (name, value)| call.env(name, value));
         call.run().code(0);
-        let found: Vec<u64> = answers(&call.home().join("out.jsonl"))
+        let found: Vec<u64> = by_number_in(&call.home().join("out.jsonl"))
             .into_keys()
             .collect();
         assert_eq!(found, share(index, count), "{shard} {variables:?}");

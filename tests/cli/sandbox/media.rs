@@ -351,6 +351,6 @@ fn a_trace_page_shows_what_its_observations_refer_to() {
     assert!(!page.contains("<script"), "{page}");
     assert_eq!(
         headers["content-security-policy"],
-        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'"
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'; form-action 'self'"
     );
 }

@@ -1,4 +1,4 @@
-//! Counting and listing the traces of a session: v2 metrics, the filter of v2 observations, and what a v3 has instead.
+//! Counts, costs and lists of a session: v2 metrics, the filter of v2 observations, and their counterparts in v3.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::stand_in::{Answer, Sandbox};
 const FROM: &str = "2026-09-21T00:00:00.000Z";
 const TO: &str = "2026-09-23T00:00:00.000Z";
 
-/// Trace `a` with three spans and trace `b` with one are of session `s`, trace `c` is of another.
+/// Session `s` has trace `a` with three spans and trace `b` with one; trace `c` belongs to another session.
 fn two_sessions(version: &str) -> Sandbox {
     let sandbox = Sandbox::start_with(&["--langfuse", version]);
     let of = |trace: &str, id: &str, second, session, more: &[Value]| {
@@ -21,26 +21,26 @@ fn two_sessions(version: &str) -> Sandbox {
         span["name"] = "call".into();
         span
     };
-    let usage = text(
-        "langfuse.observation.usage_details",
-        r#"{"input":3,"output":4}"#,
-    );
+    let cost = |dollars: &str| {
+        let details = format!(r#"{{"total":{dollars}}}"#);
+        text("langfuse.observation.cost_details", &details)
+    };
+    let name = |name: &str| text("langfuse.trace.name", name);
     let tool = text("langfuse.observation.type", "tool");
     let mut children = [
-        of("a", "2", 1, "s", &[usage]),
-        of("a", "3", 2, "s", &[tool]),
+        of("a", "2", 1, "s", &[cost("0.25"), name("answer")]),
+        of("a", "3", 2, "s", &[cost("0.5"), name("answer"), tool]),
     ];
     for child in &mut children {
         child["parentSpanId"] = "1".into();
     }
-    let tags = json!({"key": "langfuse.trace.tags", "value": {"arrayValue": {"values": [{"stringValue": "red"}]}}});
-    send(&sandbox, &[of("a", "1", 0, "s", &[])]);
+    send(&sandbox, &[of("a", "1", 0, "s", &[name("answer")])]);
     send(&sandbox, &children);
     send(
         &sandbox,
         &[
-            of("b", "4", 10, "s", &[tags]),
-            of("c", "5", 20, "other", &[]),
+            of("b", "4", 10, "s", &[cost("1"), name("review")]),
+            of("c", "5", 20, "other", &[name("answer")]),
         ],
     );
     sandbox
@@ -54,7 +54,7 @@ fn ask(sandbox: &Sandbox, path: &str, query: &Value) -> Answer {
     sandbox.get(&format!("{path}?query={}", encoded(&query.to_string())))
 }
 
-/// A query of `view` with these parts beside those that every one needs.
+/// A query of `view`: `parts` and the parts that every query needs.
 fn asked(view: &str, parts: &Value) -> Value {
     let mut query = json!({
         "view": view, "metrics": [{"measure": "count", "aggregation": "count"}], "fromTimestamp": FROM, "toTimestamp": TO,
@@ -79,52 +79,29 @@ fn of_session(session: &str) -> Value {
     json!({"column": "sessionId", "operator": "=", "value": session, "type": "string"})
 }
 
-fn distinct_traces() -> Value {
-    json!([{"measure": "traceId", "aggregation": "uniq"}])
-}
-
 #[test]
-fn the_distinct_traces_of_a_session_are_counted() {
+fn the_traces_and_spans_of_a_session_are_counted() {
     let sandbox = two_sessions("v4");
-    for (filters, expected) in [
-        (json!([]), 3),
-        (json!([of_session("s")]), 2),
-        (json!([of_session("other")]), 1),
-        (json!([of_session("none")]), 0),
-        (
-            json!([of_session("s"), {"column": "traceId", "operator": "starts with", "value": "b", "type": "string"}]),
-            1,
-        ),
-        (
-            json!([{"column": "environment", "operator": "any of", "value": ["ci"], "type": "stringOptions"}]),
-            3,
-        ),
-        (
-            json!([{"column": "environment", "operator": "none of", "value": ["ci"], "type": "stringOptions"}]),
-            0,
-        ),
-        (
-            json!([{"column": "tags", "operator": "any of", "value": ["red", "blue"], "type": "arrayOptions"}]),
-            1,
-        ),
-        (
-            json!([{"column": "isRootObservation", "operator": "=", "value": false, "type": "boolean"}]),
-            1,
-        ),
-        (
-            json!([{"column": "promptName", "operator": "is not null", "value": "", "type": "null"}]),
-            0,
-        ),
-        (
-            json!([{"column": "start_time", "operator": "<", "value": "2026-09-21T14:13:25Z", "type": "datetime"}]),
-            1,
-        ),
+    let starts_with = |prefix: &str| json!({"column": "traceId", "operator": "starts with", "value": prefix, "type": "string"});
+    let any_of = |environments: &[&str]| json!({"column": "environment", "operator": "any of", "value": environments, "type": "stringOptions"});
+    let counted = json!([
+        {"measure": "traceId", "aggregation": "uniq"}, {"measure": "count", "aggregation": "count"}
+    ]);
+    for (filters, traces, spans) in [
+        (json!([]), 3, 5),
+        (json!([of_session("s")]), 2, 4),
+        (json!([of_session("other")]), 1, 1),
+        (json!([of_session("none")]), 0, 0),
+        (json!([of_session("s"), starts_with("b")]), 1, 1),
+        (json!([any_of(&["staging", "ci"])]), 3, 5),
+        (json!([any_of(&["staging"])]), 0, 0),
     ] {
-        let data = metrics(
-            &sandbox,
-            &json!({"metrics": distinct_traces(), "filters": filters}),
+        let data = metrics(&sandbox, &json!({"metrics": counted, "filters": filters}));
+        assert_eq!(
+            data,
+            json!([{"uniq_traceId": traces, "count_count": spans}]),
+            "{filters}"
         );
-        assert_eq!(data, json!([{"uniq_traceId": expected}]), "{filters}");
     }
 }
 
@@ -143,30 +120,29 @@ fn both_ends_of_the_window_belong_to_it() {
 }
 
 #[test]
-fn metrics_are_grouped_ordered_and_cut() {
+fn metrics_are_grouped_by_dimensions_the_largest_first() {
     let sandbox = two_sessions("v4");
-    let of = |parts: &Value| metrics(&sandbox, parts);
-    let by_type = json!({"dimensions": [{"field": "type"}]});
+    let by = |field: &str, measure: &str, aggregation: &str| {
+        let metric = json!({"measure": measure, "aggregation": aggregation});
+        let parts = json!({"dimensions": [{"field": field}], "metrics": [metric]});
+        metrics(&sandbox, &parts)
+    };
     assert_eq!(
-        of(&by_type),
+        by("type", "count", "count"),
         json!([{"type": "SPAN", "count_count": 4}, {"type": "TOOL", "count_count": 1}])
     );
-    let ascending = json!({"dimensions": [{"field": "type"}], "orderBy": [{"field": "count_count", "direction": "asc"}],
-        "config": {"row_limit": 1}});
-    assert_eq!(of(&ascending), json!([{"type": "TOOL", "count_count": 1}]));
-    let top = json!({"dimensions": [{"field": "traceId"}], "orderBy": [{"field": "count_count", "direction": "desc"}],
-        "config": {"row_limit": 1}});
-    assert_eq!(of(&top), json!([{"traceId": "a", "count_count": 3}]));
-    let sums = json!({"metrics": [{"measure": "totalTokens", "aggregation": "sum"}, {"measure": "latency", "aggregation": "p95"},
-        {"measure": "uniqueSessionIds", "aggregation": "uniq"}]});
     assert_eq!(
-        of(&sums),
-        json!([{"sum_totalTokens": 7, "p95_latency": 1000, "uniq_uniqueSessionIds": 2}])
+        by("traceName", "totalCost", "sum"),
+        json!([{"traceName": "review", "sum_totalCost": 1}, {"traceName": "answer", "sum_totalCost": 0.75}])
+    );
+    assert_eq!(
+        by("promptName", "traceId", "uniq"),
+        json!([{"promptName": null, "uniq_traceId": 3}])
     );
 }
 
 #[test]
-fn metrics_give_a_hundred_rows_unless_asked_for_more() {
+fn metrics_return_at_most_a_hundred_rows() {
     let sandbox = Sandbox::start();
     let spans: Vec<Value> = (0..120)
         .map(|n| span("a", &n.to_string(), n, &[]))
@@ -174,48 +150,57 @@ fn metrics_give_a_hundred_rows_unless_asked_for_more() {
     send(&sandbox, &spans);
     let by_name = json!({"dimensions": [{"field": "name"}]});
     assert_eq!(metrics(&sandbox, &by_name).as_array().unwrap().len(), 100);
-    let more = json!({"dimensions": [{"field": "name"}], "config": {"row_limit": 1000}});
-    assert_eq!(metrics(&sandbox, &more).as_array().unwrap().len(), 120);
 }
 
 #[test]
-fn a_metrics_query_that_asks_for_what_there_is_not_is_refused() {
+fn metrics_that_the_sandbox_does_not_support_are_refused_by_name() {
     let sandbox = Sandbox::start();
+    let filter = |column: &str, kind: &str, operator: &str| json!({"filters": [{"column": column, "type": kind, "operator": operator, "value": "red"}]});
+    let metric = |measure: &str, aggregation: &str| json!({"metrics": [{"measure": measure, "aggregation": aggregation}]});
     for (parts, message) in [
         (
-            json!({"dimensions": [{"field": "colour"}]}),
-            "Invalid dimension colour. Must be one of id,",
-        ),
-        (
-            json!({"metrics": [{"measure": "weight", "aggregation": "sum"}]}),
-            "Invalid metric weight. Must be one of count,",
-        ),
-        (
-            json!({"metrics": [{"measure": "traceId", "aggregation": "sum"}]}),
-            "Aggregation \"sum\" is not valid for measure \"traceId\"",
-        ),
-        (
-            json!({"filters": [{"column": "colour", "operator": "=", "value": "red", "type": "string"}]}),
-            "Invalid filter column colour. Must be one of id,",
-        ),
-        (
-            json!({"filters": [{"column": "tags", "operator": "=", "value": "red", "type": "string"}]}),
-            "Invalid filter for field 'tags': Array fields require type 'arrayOptions', not 'string'.",
-        ),
-        (
-            json!({"orderBy": [{"field": "colour", "direction": "asc"}]}),
-            "Invalid orderBy field: colour.",
+            json!({"view": "traces"}),
+            "The sandbox does not support the view \"traces\". Supported: observations",
         ),
         (
             json!({"dimensions": [{"field": "traceId"}]}),
-            "High cardinality dimension(s) 'traceId' require both 'config.row_limit' and 'orderBy'",
+            "The sandbox does not support the dimension \"traceId\". Supported: type, name,",
+        ),
+        (
+            metric("weight", "sum"),
+            "The sandbox does not support the metric \"sum_weight\". Supported: count_count, uniq_traceId, sum_totalCost",
+        ),
+        (
+            metric("totalCost", "histogram"),
+            "The sandbox does not support the metric \"histogram_totalCost\".",
+        ),
+        (
+            filter("colour", "string", "="),
+            "The sandbox does not support the column \"colour\". Supported: id,",
+        ),
+        (
+            filter("name", "string", "contains"),
+            "The sandbox does not support the filter \"string contains\". Supported: string =,",
+        ),
+        (
+            filter("name", "stringOptions", "any of"),
+            "Invalid value of a stringOptions any of filter:",
+        ),
+        (
+            json!({"timeDimension": {"granularity": "day"}}),
+            "The sandbox does not support this query: unknown field `timeDimension`",
+        ),
+        (
+            json!({"metrics": {}}),
+            "The sandbox does not support this query: invalid type: map",
+        ),
+        (
+            json!({"toTimestamp": FROM}),
+            "fromTimestamp must be before toTimestamp",
         ),
     ] {
-        let answer = ask(
-            &sandbox,
-            "/api/public/v2/metrics",
-            &asked("observations", &parts),
-        );
+        let query = asked("observations", &parts);
+        let answer = ask(&sandbox, "/api/public/v2/metrics", &query);
         let body = answer.json();
         assert_eq!(
             (answer.status, &body["error"]),
@@ -225,6 +210,11 @@ fn a_metrics_query_that_asks_for_what_there_is_not_is_refused() {
         let said = body["message"].as_str().unwrap();
         assert!(said.starts_with(message), "{parts}: {said}");
     }
+}
+
+#[test]
+fn a_metrics_query_that_cannot_be_read_is_refused() {
+    let sandbox = Sandbox::start();
     let answer = sandbox.get("/api/public/v2/metrics?query=%7B");
     assert_eq!(
         (answer.status, answer.json()),
@@ -233,118 +223,20 @@ fn a_metrics_query_that_asks_for_what_there_is_not_is_refused() {
             json!({"message": "Invalid JSON in query parameter", "error": "InvalidRequestError"})
         )
     );
-}
-
-/// A query with these parts is refused, with `words` about what stands at `path` in it.
-fn refuses(sandbox: &Sandbox, parts: &Value, path: &Value, words: &str) {
-    let answer = ask(
-        sandbox,
-        "/api/public/v2/metrics",
-        &asked("observations", parts),
-    );
-    let body = answer.json();
-    assert_eq!(
-        (answer.status, &body["message"]),
-        (400, &json!("Invalid request data")),
-        "{parts}"
-    );
-    let mut place = vec![json!("query")];
-    place.extend(path.as_array().unwrap().iter().cloned());
-    assert_eq!(body["error"][0]["path"], json!(place), "{parts}");
-    let said = body["error"][0]["message"].as_str().unwrap();
-    assert!(said.starts_with(words), "{parts}: {said}");
-}
-
-#[test]
-fn a_malformed_metrics_query_is_refused_with_its_place() {
-    let sandbox = Sandbox::start();
-    let refuses = |parts: Value, path: Value, words| refuses(&sandbox, &parts, &path, words);
-    refuses(
-        json!({"view": "traces"}),
-        json!(["view"]),
-        "Invalid option: expected one of \"observations\"|",
-    );
-    refuses(
-        json!({"fromTimestamp": "soon"}),
-        json!(["fromTimestamp"]),
-        "Invalid ISO datetime",
-    );
-    refuses(
-        json!({"fromTimestamp": null}),
-        json!(["fromTimestamp"]),
-        "Invalid input: expected string",
-    );
-    refuses(
-        json!({"toTimestamp": FROM}),
-        json!([]),
-        "fromTimestamp must be before toTimestamp",
-    );
-    refuses(
-        json!({"metrics": {}}),
-        json!(["metrics"]),
-        "Invalid input: expected array, received object",
-    );
-    let most = json!({"metrics": [{"measure": "count", "aggregation": "most"}]});
-    refuses(
-        most,
-        json!(["metrics", 0, "aggregation"]),
-        "Invalid option: expected one of \"sum\"|",
-    );
-    let limit = json!(["config", "row_limit"]);
-    refuses(
-        json!({"config": {"row_limit": 1001}}),
-        limit.clone(),
-        "Too big: expected number to be <=1000",
-    );
-    refuses(
-        json!({"config": {"row_limit": 0}}),
-        limit,
-        "Too small: expected number to be >0",
-    );
-    let without = sandbox.get("/api/public/v2/metrics").json();
-    assert_eq!(without["error"][0]["path"], json!(["query"]));
-}
-
-#[test]
-fn a_malformed_condition_is_refused_with_its_place() {
-    let sandbox = Sandbox::start();
-    for (name, value, words) in [
-        ("type", json!("text"), "Invalid option"),
+    let soon = asked("observations", &json!({"fromTimestamp": "soon"}));
+    for (answer, parameter) in [
+        (sandbox.get("/api/public/v2/metrics"), "query"),
         (
-            "operator",
-            json!(">"),
-            "Invalid option: expected one of \"=\"|",
-        ),
-        (
-            "value",
-            json!(1),
-            "Invalid input: expected string, received number",
+            ask(&sandbox, "/api/public/v2/metrics", &soon),
+            "fromTimestamp",
         ),
     ] {
-        let mut condition = of_session("s");
-        condition[name] = value;
-        refuses(
-            &sandbox,
-            &json!({"filters": [condition]}),
-            &json!(["filters", 0, name]),
-            words,
+        let body = answer.json();
+        assert_eq!(
+            (answer.status, &body["message"]),
+            (400, &json!("Invalid request data"))
         );
-    }
-}
-
-#[test]
-fn what_only_a_real_server_can_tell_is_refused() {
-    let sandbox = Sandbox::start();
-    let histogram = json!({"metrics": [{"measure": "latency", "aggregation": "histogram"}]});
-    for (parts, path) in [
-        (
-            json!({"timeDimension": {"granularity": "day"}}),
-            json!(["timeDimension"]),
-        ),
-        (json!({"view": "scores-numeric"}), json!(["view"])),
-        (histogram, json!(["metrics", 0, "aggregation"])),
-    ] {
-        refuses(&sandbox, &parts, &path, "Not supported by the sandbox");
+        assert_eq!(body["error"][0]["path"], json!([parameter]));
     }
 }
 
@@ -370,7 +262,6 @@ fn observed(sandbox: &Sandbox, parameters: &str) -> Vec<String> {
 fn observations_take_a_structured_filter() {
     let sandbox = two_sessions("v4");
     let filter = |conditions: Value| format!("filter={}", encoded(&conditions.to_string()));
-    let later = json!({"column": "startTime", "operator": ">=", "value": "2026-09-21T14:13:30Z", "type": "datetime"});
     let tool =
         json!({"column": "type", "operator": "any of", "value": ["TOOL"], "type": "stringOptions"});
     assert_eq!(observed(&sandbox, "filter="), ["5", "4", "3", "2", "1"]);
@@ -383,14 +274,14 @@ fn observations_take_a_structured_filter() {
         ["4", "3", "2", "1"]
     );
     assert_eq!(
-        observed(&sandbox, &filter(json!([of_session("s"), later]))),
-        ["4"]
+        observed(&sandbox, &filter(json!([of_session("s"), tool]))),
+        ["3"]
     );
     assert_eq!(observed(&sandbox, &filter(json!([tool]))), ["3"]);
 }
 
 #[test]
-fn a_filter_stands_for_the_parameter_of_its_column_and_leaves_the_others() {
+fn a_filter_replaces_the_parameter_of_its_column_only() {
     let sandbox = two_sessions("v4");
     let filter = format!("filter={}", encoded(&json!([of_session("s")]).to_string()));
     assert_eq!(
@@ -405,25 +296,24 @@ fn a_filter_that_cannot_be_answered_is_refused() {
     let sandbox = Sandbox::start();
     for (filter, message) in [
         ("{", "Invalid JSON in filter parameter"),
-        ("{}", "Invalid request data"),
+        ("{}", "Invalid filter: invalid type: map"),
         (
             r#"[{"column":"metadata","type":"stringObject","key":"a","operator":"=","value":"b"}]"#,
-            "Invalid request data",
+            "Invalid filter: unknown field `key`",
         ),
         (
             r#"[{"column":"colour","type":"string","operator":"=","value":"red"}]"#,
-            "Invalid request data",
+            "The sandbox does not support the column \"colour\".",
         ),
     ] {
         let answer = sandbox.get(&format!(
             "/api/public/v2/observations?filter={}",
             encoded(filter)
         ));
-        assert_eq!(
-            (answer.status, &answer.json()["message"]),
-            (400, &json!(message)),
-            "{filter}"
-        );
+        assert_eq!(answer.status, 400, "{filter}");
+        let said = answer.json()["message"].to_string();
+        let said = said.trim_start_matches('"').replace('\\', "");
+        assert!(said.starts_with(message), "{filter}: {said}");
     }
 }
 
@@ -433,21 +323,17 @@ fn v3_counts_the_traces_of_a_session() {
     for (session, expected) in [("s", "2"), ("other", "1"), ("none", "0")] {
         let query = asked("traces", &json!({"filters": [of_session(session)]}));
         let answer = ask(&sandbox, "/api/public/metrics", &query);
-        // Whole numbers are texts there.
+        // Counts are texts there.
         assert_eq!(
             answer.json()["data"],
             json!([{"count_count": expected}]),
             "{session}"
         );
     }
-    let query = asked(
-        "traces",
-        &json!({"dimensions": [{"field": "sessionId"}],
-        "metrics": [{"measure": "observationsCount", "aggregation": "sum"}]}),
-    );
+    let query = asked("observations", &json!({"filters": [of_session("s")]}));
     assert_eq!(
         ask(&sandbox, "/api/public/metrics", &query).json()["data"],
-        json!([{"sessionId": "s", "sum_observationsCount": "4"}, {"sessionId": "other", "sum_observationsCount": "1"}])
+        json!([{"count_count": "4"}])
     );
     assert_eq!(ask(&sandbox, "/api/public/v2/metrics", &query).status, 404);
     assert_eq!(
@@ -484,15 +370,9 @@ fn v3_lists_the_traces_of_a_session_page_by_page() {
     assert_eq!(ids(&list("page=9")["data"]), [""; 0]);
 
     for (parameters, expected) in [
-        ("tags=red", vec!["b"]),
-        ("environment=ci&environment=staging", vec!["c", "b", "a"]),
-        ("environment=staging", vec![]),
-        (
-            "name=call&fromTimestamp=2026-09-21T14:13:30Z",
-            vec!["c", "b"],
-        ),
+        ("fromTimestamp=2026-09-21T14:13:30Z", vec!["c", "b"]),
         ("toTimestamp=2026-09-21T14:13:30Z", vec!["a"]),
-        ("orderBy=id.asc", vec!["a", "b", "c"]),
+        ("orderBy=timestamp.asc", vec!["a", "b", "c"]),
     ] {
         assert_eq!(ids(&list(parameters)["data"]), expected, "{parameters}");
     }
@@ -501,9 +381,9 @@ fn v3_lists_the_traces_of_a_session_page_by_page() {
         "limit=x",
         "page=0",
         "fromTimestamp=soon",
-        "orderBy=colour.asc",
-        "orderBy=id",
+        "orderBy=name.asc",
         "filter=[]",
+        "tags=red",
     ] {
         assert_eq!(
             sandbox.get(&format!("/api/public/traces?{wrong}")).status,

@@ -1,5 +1,8 @@
 //! Options, environment, file and default, and which one wins.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 use super::{INGEST, accept, with_arguments};
 use crate::support::export::Export;
 use crate::support::harness::{Langspan, Scripted, dead_url};
@@ -106,4 +109,59 @@ fn without_a_dotenv_the_remedy_does_not_speak_of_one() {
         .model_at(&dead_url())
         .run();
     ended.code(3).stderr_lacks("--env-file");
+}
+
+#[test]
+fn a_variable_that_is_not_utf8_is_an_error_that_names_it() {
+    let value = OsStr::from_bytes(b"http://x\xe4");
+    for name in [
+        "LANGFUSE_BASE_URL",
+        "OPENAI_BASE_URL",
+        "LANGSPAN_MODEL",
+        "CI_COMMIT_SHA",
+    ] {
+        let (model, langfuse) = (Scripted::model("hi"), Scripted::langfuse(accept));
+        let call = Langspan::new(&["chat", "Hello"])
+            .model_at(model.url())
+            .langfuse_at(langfuse.url());
+        let ended = call.ended(&call.command().env(name, value).output().unwrap());
+        ended
+            .code(3)
+            .stderr_has(&format!("{name} is not UTF-8 text"));
+        assert_eq!((model.count(), langfuse.count()), (0, 0), "{name}");
+    }
+}
+
+#[test]
+fn variables_of_other_programs_and_paths_may_be_of_any_bytes() {
+    let (model, langfuse) = (Scripted::model("hi"), Scripted::langfuse(accept));
+    let call = Langspan::new(&["chat", "Hello"])
+        .model_at(model.url())
+        .langfuse_at(langfuse.url());
+    let outbox = call.home().join(OsStr::from_bytes(b"out\xe4"));
+    let output = call
+        .command()
+        .env("LANGSPAN_OUTBOX", &outbox)
+        .env("LS_COLORS", OsStr::from_bytes(b"\xff"))
+        .output();
+    call.ended(&output.unwrap()).code(0);
+    assert!(outbox.is_dir());
+}
+
+#[test]
+fn an_env_file_may_begin_with_a_byte_order_mark_and_must_be_utf8() {
+    let (model, langfuse) = (Scripted::model("hi"), Scripted::langfuse(accept));
+    let call = Langspan::new(&["chat", "--env-file", "my.env", "Hello"])
+        .model_at(model.url())
+        .langfuse_at(langfuse.url());
+    call.file("my.env", b"\xef\xbb\xbfLANGSPAN_MODEL=marked\nA=b\n");
+    call.run().code(0);
+    assert_eq!(model.requests().pop().unwrap().json()["model"], "marked");
+
+    call.file("my.env", b"A=b\nexport LANGFUSE_HOST=http://x\xe4\n");
+    let ended = call.run();
+    ended
+        .code(3)
+        .stderr_has("LANGFUSE_HOST in my.env is not UTF-8 text");
+    assert_eq!(model.count(), 1);
 }

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead as _, BufReader};
 
-use super::{
-    LONG_ONES, accepted, assert_whole, batch, before, out, remembering, sizes, talkative_before,
-    twice, waiting,
-};
-use crate::support::batch::gate::{Gate, lines, numbers, settled, trace_ids};
+use super::{LONG_ONES, accepted, before, remembering, sizes, talkative_before, twice, waiting};
+use crate::support::batch::batch_of;
+use crate::support::batch::gate::{Gate, settled};
+use crate::support::batch::output::{lines, numbers, out, trace_ids};
+use crate::support::batch::servers::assert_once;
 use crate::support::harness::{Langspan, Reply, Scripted, wait_until};
 use crate::support::memory::Memory;
 use crate::support::otlp::traces_at;
@@ -29,7 +29,7 @@ fn a_slow_langfuse_slows_the_run_down_and_nothing_is_dropped() {
             None
         }
     }));
-    let call = patient(batch(&servers, COUNT, &["-O", "out.jsonl", "-j", "8"]));
+    let call = patient(batch_of(&servers, COUNT, &["-O", "out.jsonl", "-j", "8"]));
     let child = call.spawn();
     wait_until("the run is at work", || servers.model.count() > 3);
     let asked = settled(&servers.model);
@@ -39,7 +39,7 @@ fn a_slow_langfuse_slows_the_run_down_and_nothing_is_dropped() {
     let ended = call.ended(&child.wait_with_output().unwrap());
     ended.code(0);
     assert_eq!(servers.model.count(), COUNT);
-    assert_whole(&memory, &trace_ids(&out(&ended)));
+    assert_once(&memory, trace_ids(&out(&ended)).values());
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn traces_go_together_in_requests_of_at_most_512_spans() {
             None
         }
     }));
-    let call = patient(batch(&servers, COUNT, &["-O", "out.jsonl", "-j", "64"]));
+    let call = patient(batch_of(&servers, COUNT, &["-O", "out.jsonl", "-j", "64"]));
     let child = call.spawn();
     wait_until("all is asked", || servers.model.count() == COUNT);
     gate.open();
@@ -79,7 +79,7 @@ fn traces_go_together_in_requests_of_at_most_two_mebibytes() {
     }));
     // Tags are on both spans of a trace.
     let tag = "t".repeat(190);
-    let mut call = patient(batch(&servers, COUNT, &["-O", "out.jsonl", "-j", "100"]));
+    let mut call = patient(batch_of(&servers, COUNT, &["-O", "out.jsonl", "-j", "100"]));
     for number in 0..30 {
         call = call.arg("-t").arg(&format!("{number}{tag}"));
     }
@@ -92,7 +92,7 @@ fn traces_go_together_in_requests_of_at_most_two_mebibytes() {
     let bytes: Vec<usize> = exports.iter().map(|request| request.body.len()).collect();
     assert!(bytes.iter().all(|bytes| *bytes <= 2 << 20), "{bytes:?}");
     assert!(bytes.iter().sum::<usize>() > 4 << 20, "{bytes:?}");
-    assert_whole(&memory, &trace_ids(&out(&ended)));
+    assert_once(&memory, trace_ids(&out(&ended)).values());
 }
 
 #[test]
@@ -106,16 +106,16 @@ fn an_output_line_does_not_wait_for_its_trace() {
         }
     });
     let servers = before(langfuse);
-    let call = patient(batch(&servers, 20, &["-j", "4"]));
+    let call = patient(batch_of(&servers, 20, &["-j", "4"]));
     let mut child = call.spawn();
     let printed: Vec<String> = BufReader::new(child.stdout.take().unwrap())
         .lines()
         .take(20)
-        .map(Result::unwrap)
+        .map(|line| line.unwrap() + "\n")
         .collect();
     // Nothing was accepted until now.
     gate.open();
-    assert_eq!(numbers(&lines(&printed.join("\n"))).len(), 20);
+    assert_eq!(numbers(&lines(&printed.concat())).len(), 20);
     call.ended(&child.wait_with_output().unwrap()).code(0);
     assert_eq!(traces_at(&servers.langfuse).len(), 20);
 }
@@ -123,7 +123,7 @@ fn an_output_line_does_not_wait_for_its_trace() {
 #[test]
 fn a_langfuse_that_says_nothing_at_all_holds_up_no_line() {
     let servers = before(Scripted::always(Reply::Hang));
-    let ended = batch(&servers, 20, &["-j", "4", "--export-timeout", "0.5"]).run();
+    let ended = batch_of(&servers, 20, &["-j", "4", "--export-timeout", "0.5"]).run();
     ended.code(5);
     let lines = lines(&ended.stdout);
     assert_eq!(lines.len(), 20);

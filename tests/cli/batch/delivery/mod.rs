@@ -12,20 +12,15 @@ mod verify;
 // What a signal leaves behind.
 mod signals;
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-use crate::support::batch::gate::{lines_in, prompts};
+use serde_json::json;
+
+use crate::support::batch::prompts;
 use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, TRACES, completion};
 use crate::support::memory::Memory;
 use crate::support::otlp::Servers;
 use crate::support::stand_in::Sandbox;
-
-/// A batch over `count` prompts that goes to these servers.
-fn batch(servers: &Servers, count: usize, arguments: &[&str]) -> Langspan {
-    let call = servers.call(&[&["batch", "in.jsonl"], arguments].concat());
-    call.file("in.jsonl", prompts(count));
-    call
-}
 
 /// A model that answers at once, before this Langfuse.
 fn before(langfuse: Scripted) -> Servers {
@@ -63,20 +58,6 @@ fn remembering(
     })
 }
 
-/// Asserts that the memory holds the two spans of each of these traces once, and nothing else.
-#[track_caller]
-fn assert_whole(memory: &Memory, traces: &[String]) {
-    let counts = memory.all_counts();
-    assert_eq!(counts.len(), traces.len());
-    for trace in traces {
-        assert_eq!(
-            counts.get(trace).map(Vec::as_slice),
-            Some(&[1, 1][..]),
-            "{trace}"
-        );
-    }
-}
-
 /// The trace ids of the spans that wait in the outbox, once for each span, sorted.
 fn waiting(ended: &Ended) -> Vec<String> {
     let kept = ended.kept();
@@ -92,15 +73,11 @@ fn waiting(ended: &Ended) -> Vec<String> {
     ids
 }
 
-/// Each of them twice, sorted.
-fn twice(ids: &[String]) -> Vec<String> {
-    let mut twice = [ids, ids].concat();
+/// Each trace id twice, sorted: once for each of its spans.
+fn twice(ids: &BTreeMap<u64, String>) -> Vec<String> {
+    let mut twice: Vec<String> = ids.values().chain(ids.values()).cloned().collect();
     twice.sort_unstable();
     twice
-}
-
-fn out(ended: &Ended) -> Vec<Value> {
-    lines_in(&ended.home().join("out.jsonl"))
 }
 
 /// The spans of each export.

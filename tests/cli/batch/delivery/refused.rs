@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{
-    LONG_ONES, assert_whole, batch, before, out, remembering, talkative_before, twice, waiting,
-};
-use crate::support::batch::gate::{lines, numbers, prompts, summary, trace_ids};
+use super::{LONG_ONES, before, remembering, talkative_before, twice, waiting};
+use crate::support::batch::output::{lines, numbers, out, summary, trace_ids};
+use crate::support::batch::servers::assert_once;
+use crate::support::batch::{batch_of, prompts};
 use crate::support::harness::{Langspan, Reply, Scripted, completion, files_below};
 use crate::support::memory::Memory;
 use crate::support::otlp::Servers;
@@ -21,10 +21,10 @@ fn exports_that_fail_now_and_then_leave_two_spans_a_line() {
     let servers = talkative_before(remembering(&memory, |_, count| {
         (count % 3 == 2).then(|| Reply::json(503, &json!({"message": "busy"})))
     }));
-    let ended = batch(&servers, COUNT, &["-O", "out.jsonl"]).run();
+    let ended = batch_of(&servers, COUNT, &["-O", "out.jsonl"]).run();
     ended.code(0);
     assert!(servers.langfuse.exports().len() > COUNT / LONG_ONES);
-    assert_whole(&memory, &trace_ids(&out(&ended)));
+    assert_once(&memory, trace_ids(&out(&ended)).values());
     assert!(ended.outbox_files().is_empty());
 }
 
@@ -32,7 +32,7 @@ fn exports_that_fail_now_and_then_leave_two_spans_a_line() {
 fn when_langfuse_refuses_the_run_goes_on_and_every_trace_waits() {
     const COUNT: usize = 40;
     let servers = before(refusing());
-    let call = batch(&servers, COUNT, &["--summary", "summary.json"]);
+    let call = batch_of(&servers, COUNT, &["--summary", "summary.json"]);
     let ended = call.run();
     ended
         .code(5)
@@ -56,7 +56,7 @@ fn when_langfuse_refuses_the_run_goes_on_and_every_trace_waits() {
         .after(&ended)
         .run()
         .code(0);
-    assert_whole(&memory, &trace_ids(&answers));
+    assert_once(&memory, trace_ids(&answers).values());
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_full_outbox_stops_the_run_which_is_continued_without_a_loss() {
     const COUNT: usize = 600;
     const MOST: u64 = 12_000_000;
     let servers = talkative_before(refusing());
-    let call = batch(
+    let call = batch_of(
         &servers,
         COUNT,
         &["-j", "2", "-O", "out.jsonl", "--run", "r"],
@@ -91,14 +91,14 @@ fn a_full_outbox_stops_the_run_which_is_continued_without_a_loss() {
     let ended = call.arg("--resume").langfuse_at(healed.url()).run();
     ended.code(0);
     assert_eq!(servers.model.count(), COUNT);
-    assert_whole(&memory, &trace_ids(&out(&ended)));
+    assert_once(&memory, trace_ids(&out(&ended)).values());
     assert!(ended.outbox_files().is_empty());
 }
 
 #[test]
 fn without_an_outbox_refused_traces_are_lost_and_the_run_says_so() {
     let servers = before(refusing());
-    let ended = batch(&servers, 20, &["--no-outbox", "--summary", "summary.json"]).run();
+    let ended = batch_of(&servers, 20, &["--no-outbox", "--summary", "summary.json"]).run();
     ended.code(5).stderr_has("LOST").stderr_has("--no-outbox");
     assert_eq!(lines(&ended.stdout).len(), 20);
     assert!(!ended.outbox().exists());
@@ -108,7 +108,7 @@ fn without_an_outbox_refused_traces_are_lost_and_the_run_says_so() {
 #[test]
 fn best_effort_makes_a_delivery_that_fails_a_warning() {
     let servers = before(refusing());
-    let ended = batch(&servers, 10, &["--best-effort"]).run();
+    let ended = batch_of(&servers, 10, &["--best-effort"]).run();
     ended
         .code(0)
         .stderr_has("warning: 10 traces were not accepted")
@@ -123,14 +123,14 @@ fn best_effort_makes_a_delivery_that_fails_a_warning() {
         model,
         langfuse: refusing(),
     };
-    batch(&servers, 10, &["--best-effort"]).run().code(8);
+    batch_of(&servers, 10, &["--best-effort"]).run().code(8);
 }
 
 #[test]
 fn with_best_effort_a_full_outbox_leaves_no_line_unasked() {
     let servers = before(refusing());
     let call =
-        batch(&servers, 500, &["--best-effort", "-j", "2"]).env("LANGSPAN_OUTBOX_MAX", "20000");
+        batch_of(&servers, 500, &["--best-effort", "-j", "2"]).env("LANGSPAN_OUTBOX_MAX", "20000");
     let ended = call.run();
     ended.code(0).stderr_has("warning:").stderr_has("LOST");
     assert_eq!(lines(&ended.stdout).len(), 500);

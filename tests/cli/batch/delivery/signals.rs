@@ -6,10 +6,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{assert_whole, at_sandbox, batch, out, remembering, talkative_before, twice, waiting};
-use crate::support::batch::gate::{
-    Gate, lines, lines_in, numbers, prompts, send, settled, trace_ids,
-};
+use super::{at_sandbox, remembering, talkative_before, twice, waiting};
+use crate::support::batch::gate::{Gate, send, settled};
+use crate::support::batch::output::{lines, lines_in, numbers, out, trace_ids};
+use crate::support::batch::servers::assert_once;
+use crate::support::batch::{batch_of, prompts};
 use crate::support::harness::{Ended, Reply, Scripted, completion, wait_until};
 use crate::support::memory::Memory;
 use crate::support::otlp::{Servers, traces_at};
@@ -48,7 +49,7 @@ fn the_first_signal_lets_what_is_in_flight_end_and_delivers_it() {
             model: answering_first(5, &gate),
             langfuse: remembering(&memory, |_, _| None),
         };
-        let call = batch(
+        let call = batch_of(
             &servers,
             40,
             &["-j", "3", "-O", "out file.jsonl", "--run", "r"],
@@ -70,12 +71,12 @@ fn the_first_signal_lets_what_is_in_flight_end_and_delivers_it() {
         assert!(rest.contains(command), "{rest}");
         assert_eq!(servers.model.count(), 8);
         assert_eq!(numbers(&lines_in(&path)).len(), 8);
-        assert_whole(&memory, &trace_ids(&lines_in(&path)));
+        assert_once(&memory, trace_ids(&lines_in(&path)).values());
 
         call.clone().arg("--resume").run().code(0);
         assert_eq!(servers.model.count(), 40);
         assert_eq!(numbers(&lines_in(&path)), (1..=40).collect::<Vec<_>>());
-        assert_whole(&memory, &trace_ids(&lines_in(&path)));
+        assert_once(&memory, trace_ids(&lines_in(&path)).values());
     }
 }
 
@@ -87,7 +88,7 @@ fn the_second_signal_leaves_at_once_with_the_outbox_written() {
             model: answering_first(5, &gate),
             langfuse: Scripted::langfuse(|_, _| Reply::Hang),
         };
-        let call = batch(&servers, 40, &["-j", "3", "-O", "out.jsonl", "--run", "r"]);
+        let call = batch_of(&servers, 40, &["-j", "3", "-O", "out.jsonl", "--run", "r"]);
         let mut child = call.spawn();
         wait_for_lines(&call.home().join("out.jsonl"), 5);
         wait_until("three are in flight", || servers.model.count() == 8);
@@ -110,7 +111,7 @@ fn the_second_signal_leaves_at_once_with_the_outbox_written() {
         ended.code(0);
         assert_eq!(servers.model.count(), 40 + 3);
         assert_eq!(numbers(&out(&ended)), (1..=40).collect::<Vec<_>>());
-        assert_whole(&memory, &trace_ids(&out(&ended)));
+        assert_once(&memory, trace_ids(&out(&ended)).values());
         assert!(ended.outbox_files().is_empty());
     }
 }
@@ -152,7 +153,7 @@ fn answers_that_wait_for_an_earlier_line_are_written_before_a_run_is_left() {
         model,
         langfuse: remembering(&memory, |_, _| None),
     };
-    let call = batch(
+    let call = batch_of(
         &servers,
         8,
         &["-j", "3", "--ordered", "-O", "out.jsonl", "--run", "r"],
@@ -174,14 +175,14 @@ fn answers_that_wait_for_an_earlier_line_are_written_before_a_run_is_left() {
     let ended = call.arg("--resume").run();
     ended.code(0);
     assert_eq!(servers.model.count(), 9);
-    assert_whole(&memory, &trace_ids(&out(&ended)));
+    assert_once(&memory, trace_ids(&out(&ended)).values());
 }
 
 #[test]
 fn an_output_that_nobody_reads_does_not_keep_a_run_that_is_left() {
     let memory = Memory::default();
     let servers = talkative_before(remembering(&memory, |_, _| None));
-    let call = batch(&servers, 600, &["-j", "4"]);
+    let call = batch_of(&servers, 600, &["-j", "4"]);
     let mut child = call.spawn();
     wait_until("the run is at work", || servers.model.count() > 3);
     let asked = settled(&servers.model);

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{accepted, batch};
-use crate::support::batch::gate::{lines, prompts, summary};
+use super::accepted;
+use crate::support::batch::output::{lines, summary};
+use crate::support::batch::{batch_of, prompts};
 use crate::support::harness::{Langspan, Reply, Scripted, completion};
 use crate::support::otlp::{Servers, traces_at};
 
@@ -30,7 +31,7 @@ fn of_a_sample_failures_are_always_traced() {
     const COUNT: usize = 200;
     for (rate, range) in [("0", 20..=20), ("0.5", 60..=160), ("1", 200..=200)] {
         let servers = Servers::with(failing_now_and_then());
-        let call = batch(
+        let call = batch_of(
             &servers,
             COUNT,
             &[
@@ -76,7 +77,7 @@ fn with_tracing_off_there_are_answers_and_no_traces() {
         ("OTEL_SDK_DISABLED", "true"),
     ] {
         let servers = Servers::answering("hi");
-        let ended = batch(&servers, 5, &["--summary", "summary.json"])
+        let ended = batch_of(&servers, 5, &["--summary", "summary.json"])
             .env(name, value)
             .run();
         ended.code(0);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{accepted, at_sandbox, batch, before, sizes};
-use crate::support::batch::gate::{lines, prompts, summary, trace_ids};
+use super::{accepted, at_sandbox, before, sizes};
+use crate::support::batch::batch_of;
+use crate::support::batch::output::{lines, summary, trace_ids};
 use crate::support::harness::{OBSERVATIONS, Reply, Scripted, forward};
 use crate::support::memory::Memory;
 use crate::support::stand_in::Sandbox;
@@ -50,14 +51,16 @@ fn lines_of_one_custom_id_are_one_trace() {
         1,
         &["--verify", "--wait", "20", "--summary", "summary.json"],
     );
-    call.file("in.jsonl", format!("{}{}", prompts(3), prompts(2)));
+    let input =
+        [1, 2, 3, 1, 2].map(|id| format!("{{\"custom_id\":\"c{id}\",\"prompt\":\"hi\"}}\n"));
+    call.file("in.jsonl", input.concat());
     let ended = call.run();
     ended.code(0);
     assert_eq!(summary(&ended)["traces"]["verified"], 3);
     let ids = trace_ids(&lines(&ended.stdout));
     assert_eq!(ids.len(), 5);
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 3);
-    let ids: BTreeSet<String> = ids.into_iter().collect();
+    let ids: BTreeSet<String> = ids.into_values().collect();
+    assert_eq!(ids.len(), 3);
     let spans = ids.iter().map(|id| sandbox.observations(id).len());
     assert_eq!(spans.sum::<usize>(), 10);
 }
@@ -128,7 +131,7 @@ fn traces_that_cannot_be_counted_in_time_are_told() {
             }
             reply => reply,
         });
-        let call = batch(&before(langfuse), 3, &["--verify", "--wait", "0.5"]);
+        let call = batch_of(&before(langfuse), 3, &["--verify", "--wait", "0.5"]);
         let call = session.iter().fold(call, |call, word| call.arg(word));
         call.run()
             .code(7)

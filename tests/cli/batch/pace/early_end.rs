@@ -4,8 +4,10 @@ use std::io::{BufRead as _, BufReader};
 
 use serde_json::json;
 
-use super::{Asking, Headers, answer, batch, out, refusal, servers};
-use crate::support::batch::gate::{lines, lines_in, numbers, prompts, send};
+use super::{Asking, Headers, answer, refusal, servers};
+use crate::support::batch::gate::send;
+use crate::support::batch::output::{lines, lines_in, numbers, out};
+use crate::support::batch::{batch_of, prompts};
 use crate::support::harness::{Reply, Scripted, completion, wait_until};
 use crate::support::otlp::{Servers, traces_at};
 
@@ -39,7 +41,7 @@ fn a_pause_that_no_line_can_outwait_ends_the_run_early() {
                 .map(|(name, value)| (*name, (*value).to_owned()));
             Reply::With(status, headers.collect(), completion("hi").to_string())
         });
-        let ended = batch(&servers, 50, &["-j", "1", "-O", "out.jsonl"]).run();
+        let ended = batch_of(&servers, 50, &["-j", "1", "-O", "out.jsonl"]).run();
         ended
             .code(8)
             .stderr_has("stopped early")
@@ -64,7 +66,7 @@ fn an_endpoint_that_will_answer_no_line_ends_the_run_early_and_what_was_done_is_
                 Reply::json(status, &body)
             }
         });
-        let ended = batch(&servers, 500, &["-j", "4", "-O", "out.jsonl"]).run();
+        let ended = batch_of(&servers, 500, &["-j", "4", "-O", "out.jsonl"]).run();
         ended
             .code(8)
             .stderr_has("stopped early")
@@ -85,7 +87,7 @@ fn an_endpoint_that_will_answer_no_line_ends_the_run_early_and_what_was_done_is_
 #[test]
 fn a_run_that_ends_early_sends_nothing_that_still_waits_for_its_turn() {
     let servers = servers(|_, _| refusal(401, "Incorrect API key provided"));
-    let call = batch(&servers, 50, &["--rpm", "30", "-O", "out.jsonl"]);
+    let call = batch_of(&servers, 50, &["--rpm", "30", "-O", "out.jsonl"]);
     let ended = call.run();
     ended.code(8).stderr_has("stopped early");
     assert_eq!(servers.asked().len(), 1);
@@ -96,7 +98,7 @@ fn a_run_that_ends_early_sends_nothing_that_still_waits_for_its_turn() {
 fn a_signal_does_not_send_what_still_waits_for_its_turn() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let servers = servers(|_, _| answer());
-        let call = batch(&servers, 50, &["--rpm", "6", "-O", "out.jsonl"]);
+        let call = batch_of(&servers, 50, &["--rpm", "6", "-O", "out.jsonl"]);
         let child = call.spawn();
         let path = call.home().join("out.jsonl");
         wait_until("the first line is answered", || {
@@ -120,11 +122,11 @@ fn a_signal_in_a_pause_leaves_the_paused_lines_to_be_asked_later() {
             _ => answer(),
         }
     });
-    let call = batch(&servers, 5, &["-j", "1", "-O", "out.jsonl", "-v"]);
+    let call = batch_of(&servers, 5, &["-j", "1", "-O", "out.jsonl", "-v"]);
     let mut child = call.spawn();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    while !line.starts_with("all wait") {
+    while !line.starts_with("pausing all calls") {
         line.clear();
         assert!(said.read_line(&mut line).unwrap() > 0);
     }
@@ -140,7 +142,7 @@ fn a_signal_in_a_pause_leaves_the_paused_lines_to_be_asked_later() {
 #[test]
 fn so_many_failed_lines_end_the_run() {
     let servers = servers(|_, _| refusal(400, "no"));
-    let ended = batch(
+    let ended = batch_of(
         &servers,
         100,
         &["-j", "1", "--max-errors", "3", "-O", "out.jsonl"],
@@ -178,7 +180,7 @@ fn traces_that_are_not_delivered_count_as_errors() {
     let model = Scripted::model("hi");
     let langfuse = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
     let servers = Servers { model, langfuse };
-    let ended = batch(
+    let ended = batch_of(
         &servers,
         20_000,
         &["-j", "1", "--max-errors", "2", "-O", "out.jsonl"],

@@ -2,17 +2,18 @@
 
 use serde_json::json;
 
-use super::{answer, asked, batch, refusal, refusing, servers};
-use crate::support::batch::gate::{lines, send, summary};
+use super::{answer, refusal, refusing, servers};
+use crate::support::batch::batch_of;
+use crate::support::batch::gate::send;
+use crate::support::batch::output::{lines, summary};
+use crate::support::batch::servers::line_of;
 use crate::support::harness::{Ended, Reply, Scripted, wait_until};
 use crate::support::otlp::Servers;
 
 #[test]
 fn failed_lines_are_forgiven_up_to_a_number_or_a_share_but_never_all() {
-    const TWO: &[&str] = &["say 3", "say 7"];
-    const ALL: &[&str] = &[
-        "say 1", "say 2", "say 3", "say 4", "say 5", "say 6", "say 7", "say 8", "say 9", "say 10",
-    ];
+    const TWO: &[u64] = &[3, 7];
+    const ALL: &[u64] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
     for (failing, allowed, code) in [
         (TWO, None, 8),
         (TWO, Some("0"), 8),
@@ -27,7 +28,7 @@ fn failed_lines_are_forgiven_up_to_a_number_or_a_share_but_never_all() {
         (ALL, Some("100%"), 8),
     ] {
         let servers = refusing(failing);
-        let mut call = batch(&servers, 10, &["--summary", "summary.json"]);
+        let mut call = batch_of(&servers, 10, &["--summary", "summary.json"]);
         if let Some(allowed) = allowed {
             call = call.arg("--allow-errors").arg(allowed);
         }
@@ -60,7 +61,7 @@ fn what_no_number_of_lines_can_be_is_refused() {
         ("--concurrency", "0"),
     ] {
         let servers = servers(|_, _| answer());
-        batch(&servers, 3, &[&format!("{option}={value}")])
+        batch_of(&servers, 3, &[&format!("{option}={value}")])
             .run()
             .code(2);
         assert_eq!(
@@ -87,7 +88,7 @@ enum Trouble {
 fn befallen(troubles: &'static [Trouble]) -> Ended {
     use Trouble::{Line, Recording, Refused, Unreadable};
     let model = Scripted::start(move |request, _| {
-        if troubles.contains(&Line) && asked(request) == "say 1" {
+        if troubles.contains(&Line) && line_of(request) == 1 {
             refusal(400, "no")
         } else {
             answer()
@@ -107,7 +108,7 @@ fn befallen(troubles: &'static [Trouble]) -> Ended {
         _ => Reply::json(200, &json!({})),
     });
     let servers = Servers { model, langfuse };
-    let mut call = batch(&servers, 4, &["-O", "out.jsonl", "-o", "json"]);
+    let mut call = batch_of(&servers, 4, &["-O", "out.jsonl", "-o", "json"]);
     if troubles.contains(&Recording) {
         call = call.arg("--record").arg("/dev/full");
     }
@@ -154,7 +155,7 @@ fn an_interrupted_run_says_so_whatever_else_befell_it() {
         });
         let langfuse = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
         let servers = Servers { model, langfuse };
-        let call = batch(
+        let call = batch_of(
             &servers,
             9,
             &["-j", "1", "-O", "out.jsonl", "--summary", "summary.json"],

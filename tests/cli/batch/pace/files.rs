@@ -4,9 +4,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
-use super::{answer, batch, out, refusing, servers};
-use crate::support::batch::gate::{Gate, lines, numbers, prompts, settled};
-use crate::support::batch::runs::langfuse;
+use super::{answer, refusing, servers};
+use crate::support::batch::gate::{Gate, settled};
+use crate::support::batch::output::{lines, numbers, out};
+use crate::support::batch::servers::langfuse;
+use crate::support::batch::{batch_of, prompts};
 use crate::support::harness::{Ended, Langspan, Reply, completion, wait_until};
 use crate::support::memory::Memory;
 use crate::support::otlp::traces_at;
@@ -41,7 +43,7 @@ fn an_output_file_that_takes_no_more_ends_the_run_and_it_can_be_continued() {
     let mut servers = servers(move |_, _| Reply::json(200, &completion(&text)));
     // It tells which traces have arrived of the lines that were written last.
     servers.langfuse = langfuse(&Memory::default());
-    let call = batch(
+    let call = batch_of(
         &servers,
         COUNT,
         &["-j", "2", "-O", "out.jsonl", "--run", "r"],
@@ -74,7 +76,7 @@ fn a_full_device_ends_the_run_at_once() {
         thread::sleep(Duration::from_millis(20));
         answer()
     });
-    let ended = batch(&servers, 500, &["-j", "2", "-O", "/dev/full"]).run();
+    let ended = batch_of(&servers, 500, &["-j", "2", "-O", "/dev/full"]).run();
     ended.code(6).stderr_has("the output cannot be written");
     let asked = servers.asked().len();
     assert!(asked <= 20, "{asked}");
@@ -83,7 +85,7 @@ fn a_full_device_ends_the_run_at_once() {
 #[test]
 fn a_summary_on_a_full_device_is_6() {
     let servers = servers(|_, _| answer());
-    let ended = batch(&servers, 3, &["--summary", "/dev/full"]).run();
+    let ended = batch_of(&servers, 3, &["--summary", "/dev/full"]).run();
     ended.code(6).stderr_has("summary");
     assert_eq!(lines(&ended.stdout).len(), 3);
 }
@@ -108,7 +110,7 @@ fn an_input_that_breaks_off_leaves_what_was_read_done() {
 #[test]
 fn a_folder_is_no_input_and_no_output() {
     let servers = servers(|_, _| answer());
-    let call = batch(&servers, 1, &["-O", "."]);
+    let call = batch_of(&servers, 1, &["-O", "."]);
     call.run().code(6).stderr_has("directory");
     let call = servers.call(&["batch", "."]);
     call.run().code(6).stderr_has("directory");
@@ -129,7 +131,7 @@ fn a_reader_that_leaves_ends_the_run_and_what_was_paid_for_is_traced() {
             answer()
         }
     });
-    let call = batch(&servers, 500, &["-j", "3"]);
+    let call = batch_of(&servers, 500, &["-j", "3"]);
     let mut child = call.spawn();
     let mut first = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -145,8 +147,8 @@ fn a_reader_that_leaves_ends_the_run_and_what_was_paid_for_is_traced() {
 
 #[test]
 fn a_summary_fits_a_narrow_terminal() {
-    let servers = refusing(&["say 3", "say 4"]);
-    let call = batch(&servers, 200, &["-j", "2", "--run", "r"]).env("COLUMNS", "40");
+    let servers = refusing(&[3, 4]);
+    let call = batch_of(&servers, 200, &["-j", "2", "--run", "r"]).env("COLUMNS", "40");
     let ended = call.run();
     ended
         .code(8)
@@ -163,11 +165,11 @@ fn a_summary_fits_a_narrow_terminal() {
 
 #[test]
 fn quiet_says_errors_only() {
-    let servers = refusing(&["say 2"]);
-    batch(&servers, 3, &["-q", "--allow-errors", "1"])
+    let servers = refusing(&[2]);
+    batch_of(&servers, 3, &["-q", "--allow-errors", "1"])
         .run()
         .code(0);
-    let ended = batch(&servers, 3, &["-q"]).run();
+    let ended = batch_of(&servers, 3, &["-q"]).run();
     ended.code(8);
     assert!(
         ended.stderr.starts_with("error: 1 of 3 lines failed"),
@@ -181,7 +183,7 @@ fn an_output_that_nobody_reads_holds_up_new_calls() {
     const COUNT: usize = 600;
     let text = "x".repeat(32 << 10);
     let servers = servers(move |_, _| Reply::json(200, &completion(&text)));
-    let call = batch(&servers, COUNT, &[]);
+    let call = batch_of(&servers, COUNT, &[]);
     let child = call.spawn();
     wait_until("the run is at work", || servers.model.count() > 3);
     let asked = settled(&servers.model);
@@ -204,7 +206,7 @@ fn progress_is_drawn_on_a_terminal_and_taken_away() {
             answer()
         }
     });
-    let call = batch(&servers, 6, &["-O", "out.jsonl"]).env("TERM", "xterm");
+    let call = batch_of(&servers, 6, &["-O", "out.jsonl"]).env("TERM", "xterm");
     let size = nix::pty::Winsize {
         ws_row: 24,
         ws_col: 100,

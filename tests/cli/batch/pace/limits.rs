@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Asking, answer, asked, batch, refusal, servers};
-use crate::support::batch::gate::{Arrivals, Crowd, lines};
+use super::{Asking, answer, refusal, servers};
+use crate::support::batch::batch_of;
+use crate::support::batch::gate::{Arrivals, Crowd};
+use crate::support::batch::output::lines;
+use crate::support::batch::servers::line_of;
 use crate::support::harness::{Reply, completion};
 use crate::support::otlp::traces_at;
 
@@ -26,7 +29,7 @@ fn so_many_calls_are_under_way_at_once_and_never_more() {
                 answer()
             }
         });
-        let ended = batch(&servers, 4 * ceiling, arguments).run();
+        let ended = batch_of(&servers, 4 * ceiling, arguments).run();
         ended.code(0);
         assert_eq!(crowd.most(), ceiling);
         assert_eq!(servers.asked().len(), 4 * ceiling);
@@ -36,7 +39,7 @@ fn so_many_calls_are_under_way_at_once_and_never_more() {
 #[test]
 fn a_line_that_is_always_told_to_wait_fails_alone() {
     let servers = servers(|request, _| {
-        if asked(request) == "say 2" {
+        if line_of(request) == 2 {
             Reply::With(
                 429,
                 vec![("retry-after-ms", "400".to_owned())],
@@ -47,7 +50,7 @@ fn a_line_that_is_always_told_to_wait_fails_alone() {
         }
     });
     let options = ["--timeout", "1", "--allow-errors", "1"];
-    let ended = batch(&servers, 6, &options).run();
+    let ended = batch_of(&servers, 6, &options).run();
     ended.code(0).stderr_has("6 lines: 5 answered, 1 failed");
 }
 
@@ -61,7 +64,7 @@ fn requests_of_a_limited_run_are_spread_evenly() {
             answer()
         }
     });
-    let call = batch(&servers, 12, &["--rpm", "1200"]);
+    let call = batch_of(&servers, 12, &["--rpm", "1200"]);
     let start = Instant::now();
     call.run().code(0);
     let times = arrivals.since(start);
@@ -97,7 +100,7 @@ fn further_attempts_count_for_the_limit_too() {
         }
         }
     });
-    let call = batch(&servers, 4, &["--rpm", "1200", "--stream"]);
+    let call = batch_of(&servers, 4, &["--rpm", "1200", "--stream"]);
     let start = Instant::now();
     call.run().code(0);
     let times = arrivals.since(start);
@@ -126,7 +129,7 @@ fn what_a_pause_held_up_does_not_come_in_a_burst() {
             Reply::With(429, vec![("retry-after-ms", wait)], String::new())
         }
     });
-    batch(&servers, 12, &["--rpm", "600"]).run().code(0);
+    batch_of(&servers, 12, &["--rpm", "600"]).run().code(0);
     let end = told.lock().unwrap().unwrap() + PAUSE;
     let times = arrivals.since(end);
     assert!(times.len() > 8, "{times:?}");
@@ -162,7 +165,7 @@ fn pauses_all((status, headers): Asking, pause: Duration) {
             answer()
         }
     });
-    let ended = batch(&servers, 12, &["-j", "4", "--retries", "0"]).run();
+    let ended = batch_of(&servers, 12, &["-j", "4", "--retries", "0"]).run();
     ended.code(0);
     let told = told.lock().unwrap().unwrap();
     let later = arrivals.since(told);
@@ -251,7 +254,7 @@ fn a_line_gets_so_many_further_attempts() {
             let headers = vec![("retry-after-ms", "1".to_owned())];
             Reply::With(500, headers, r#"{"error":{"message":"boom"}}"#.to_owned())
         });
-        let ended = batch(&servers, 1, arguments).run();
+        let ended = batch_of(&servers, 1, arguments).run();
         ended.code(8);
         assert_eq!(servers.asked().len(), attempts);
         let line = &lines(&ended.stdout)[0];

@@ -9,18 +9,11 @@ mod exit_codes;
 // Input and output that break off or are full, and what is printed.
 mod files;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::batch::gate::{lines_in, prompts};
-use crate::support::harness::{Ended, Langspan, Reply, Request, Scripted, completion};
+use crate::support::batch::servers::line_of;
+use crate::support::harness::{Reply, Request, Scripted, completion};
 use crate::support::otlp::Servers;
-
-/// A batch over `count` prompts that goes to these servers.
-fn batch(servers: &Servers, count: usize, arguments: &[&str]) -> Langspan {
-    let call = servers.call(&[&["batch", "in.jsonl"], arguments].concat());
-    call.file("in.jsonl", prompts(count));
-    call
-}
 
 fn servers(model: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Servers {
     Servers::with(Scripted::start(model))
@@ -34,16 +27,10 @@ fn refusal(status: u16, message: &str) -> Reply {
     Reply::json(status, &json!({"error": {"message": message}}))
 }
 
-/// What a request asks the model to say.
-fn asked(request: &Request) -> String {
-    let body = request.json();
-    body["messages"][0]["content"].as_str().unwrap().to_owned()
-}
-
-/// A model that refuses these prompts.
-fn refusing(prompts: &'static [&'static str]) -> Servers {
+/// A model that refuses these lines.
+fn refusing(lines: &'static [u64]) -> Servers {
     servers(move |request, _| {
-        if prompts.contains(&asked(request).as_str()) {
+        if lines.contains(&line_of(request)) {
             refusal(400, "no")
         } else {
             answer()
@@ -54,8 +41,3 @@ fn refusing(prompts: &'static [&'static str]) -> Servers {
 /// How an endpoint asks for a pause.
 type Asking = (u16, Headers);
 type Headers = &'static [(&'static str, &'static str)];
-
-/// A file of answers, and what the run says about going on.
-fn out(ended: &Ended) -> Vec<Value> {
-    lines_in(&ended.home().join("out.jsonl"))
-}

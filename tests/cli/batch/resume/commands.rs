@@ -9,10 +9,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 
 use super::{ACKS, OUT, RESUME, RETRY, again, assert_answered, failing_once, named};
-use crate::support::batch::runs::{
-    answer, answers, asked, assert_once, batch, langfuse, line_of, model, once, prompt, prompts,
-    trace_ids,
-};
+use crate::support::batch::output::{by_number_in, trace_ids_in};
+use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
+use crate::support::batch::{batch, prompts};
 use crate::support::harness::{Ended, Langspan, Reply, Scripted, TRACES, wait_until};
 use crate::support::memory::Memory;
 use crate::support::stand_in::Sandbox;
@@ -50,7 +49,7 @@ fn two_runs_do_not_share_an_output() {
     again(&call, model.url(), langfuse.url(), &arguments)
         .run()
         .code(0);
-    assert_eq!(answers(&call.home().join(OUT)).len(), 3);
+    assert_eq!(by_number_in(&call.home().join(OUT)).len(), 3);
 }
 
 /// Runs a command as a shell does, in the home of an earlier call.
@@ -129,14 +128,14 @@ fn the_command_that_is_printed_after_a_signal_continues() {
         ended.code(130);
         assert_eq!(first.requests().len(), 2);
         let out = call.home().join(OUT);
-        assert_once(&memory, trace_ids(&out).values());
-        assert_eq!(answers(&out).len(), 2);
+        assert_once(&memory, trace_ids_in(&out).values());
+        assert_eq!(by_number_in(&out).len(), 2);
 
         let command = named(&ended, "continue with: ");
         shell(&call, &command, model.url(), langfuse.url()).code(0);
         assert_eq!(asked(&model), once(3..=5), "{command}");
-        assert_eq!(answers(&out).len(), 5);
-        assert_once(&memory, trace_ids(&out).values());
+        assert_eq!(by_number_in(&out).len(), 5);
+        assert_once(&memory, trace_ids_in(&out).values());
     }
 }
 
@@ -163,9 +162,9 @@ fn a_run_that_is_written_over_begins_anew() {
         &["--out", OUT, "--run", "r", "--overwrite"],
     );
     call.run().code(0);
-    call.file("in.jsonl", prompt(1));
+    call.file("in.jsonl", prompts(1));
     call.run().code(0);
-    assert_eq!(answers(&call.home().join(OUT)).len(), 1);
+    assert_eq!(by_number_in(&call.home().join(OUT)).len(), 1);
     let acks = fs::read_to_string(call.home().join(ACKS)).unwrap();
     assert_eq!(acks.lines().count(), 2, "{acks}");
 }
@@ -215,7 +214,7 @@ fn verify_counts_the_traces_of_every_part_of_a_run() {
     let ended = call.clone().arg("-o").arg("json").run();
     ended.code(0);
     assert_eq!(ended.json()["traces"]["verified"], 5);
-    for id in trace_ids(&call.home().join(OUT)).values() {
+    for id in trace_ids_in(&call.home().join(OUT)).values() {
         assert_eq!(sandbox.observations(id).len(), 2);
     }
 }

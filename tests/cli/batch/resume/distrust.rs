@@ -9,9 +9,9 @@ use super::{
     ACKS, OUT, RESUME, RETRY, again, assert_answered, cut_to_lines, failing, failing_once, spooled,
     unacknowledged,
 };
-use crate::support::batch::runs::{
-    answers, asked, assert_once, batch, id_of, langfuse, model, prompts, trace_ids,
-};
+use crate::support::batch::output::{by_number_in, trace_ids_in};
+use crate::support::batch::servers::{asked, assert_once, langfuse, model};
+use crate::support::batch::{batch, id_of, prompts};
 use crate::support::harness::{Langspan, Reply, Scripted, files_below};
 use crate::support::memory::Memory;
 
@@ -25,7 +25,7 @@ fn failed_lines_behind_the_limit_stay_in_the_output() {
     again(&call, model.url(), langfuse.url(), &limited)
         .run()
         .code(8);
-    assert_eq!(answers(&call.home().join(OUT)).len(), 5);
+    assert_eq!(by_number_in(&call.home().join(OUT)).len(), 5);
     let asked_twice: BTreeMap<u64, usize> = [(1, 2), (2, 2), (3, 1), (4, 1), (5, 1)].into();
     assert_eq!(asked(&model), asked_twice);
 }
@@ -66,7 +66,7 @@ fn a_run_without_tracing_leaves_what_is_undelivered_to_one_with_it() {
     again(&call, model.url(), langfuse.url(), &arguments)
         .run()
         .code(0);
-    assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+    assert_once(&memory, trace_ids_in(&call.home().join(OUT)).values());
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn an_entry_of_the_outbox_that_was_not_noted_is_not_sent_beside_what_is_rebuilt(
         .after(&ended)
         .run()
         .code(0);
-    assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+    assert_once(&memory, trace_ids_in(&call.home().join(OUT)).values());
 }
 
 #[test]

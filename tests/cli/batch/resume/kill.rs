@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 use super::{ACKS, OUT, RESUME, again, cut_to_lines, failing_once};
-use crate::support::batch::runs::{
-    answer, answers, asked, assert_once, batch, langfuse, line_of, model, once, prompts, text,
-    trace_ids,
-};
+use crate::support::batch::output::{by_number_in, text, trace_ids_in};
+use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
+use crate::support::batch::{batch, prompts};
 use crate::support::harness::{Langspan, Scripted};
 use crate::support::memory::Memory;
 use crate::support::untouched::Untouched;
@@ -35,10 +34,10 @@ fn half_a_last_line_of_the_output_is_repaired() {
         );
         call.run().code(0);
         let out = call.home().join(name);
-        let whole = trace_ids(&out);
+        let whole = trace_ids_in(&out);
         cut_by(&out, 60);
         call.run().code(0);
-        assert_eq!(trace_ids(&out), whole, "{name}");
+        assert_eq!(trace_ids_in(&out), whole, "{name}");
         let asked = asked(&model);
         let again: Vec<u64> = (1..=6).filter(|line| asked[line] == 2).collect();
         // A packed file may have held several lines in the piece that was cut.
@@ -66,7 +65,7 @@ fn half_a_last_line_of_the_acks_is_dropped() {
     for _ in 0..2 {
         call.run().code(0);
         assert_eq!(asked(&model), once(1..=6));
-        assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+        assert_once(&memory, trace_ids_in(&call.home().join(OUT)).values());
         let text = fs::read_to_string(&acks).unwrap();
         for line in text.lines() {
             serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -119,13 +118,13 @@ fn the_name_of_the_run_is_taken_from_the_acks() {
         );
         call.run().code(0);
         let out = call.home().join(OUT);
-        let before = trace_ids(&out);
+        let before = trace_ids_in(&out);
         cut_to_lines(&out, 2);
         let arguments = [&["in.jsonl"][..], &RESUME].concat();
         again(&call, model.url(), langfuse.url(), &arguments)
             .run()
             .code(0);
-        assert_eq!(trace_ids(&out), before);
+        assert_eq!(trace_ids_in(&out), before);
     }
 }
 
@@ -163,7 +162,7 @@ fn without_acks_the_name_must_be_said() {
         .run()
         .code(0);
     assert_eq!(asked(&model), once(1..=4));
-    assert_once(&memory, trace_ids(&out).values());
+    assert_once(&memory, trace_ids_in(&out).values());
     assert!(acks.exists());
 }
 
@@ -222,7 +221,7 @@ fn a_run_that_was_another_is_not_continued() {
         .run()
         .code(0);
     assert_eq!(asked(&model), once(1..=6));
-    assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+    assert_once(&memory, trace_ids_in(&call.home().join(OUT)).values());
 }
 
 #[test]
@@ -280,7 +279,7 @@ fn a_finished_run_asks_nothing() {
         assert_eq!(model.requests().len(), requests);
         assert_eq!(text(&call.home().join(OUT)), before);
     }
-    assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+    assert_once(&memory, trace_ids_in(&call.home().join(OUT)).values());
 }
 
 #[test]
@@ -297,7 +296,7 @@ fn stdin_can_be_continued() {
     let mut expected = once(1..=5);
     expected.insert(3, 2);
     assert_eq!(asked(&model), expected);
-    assert_eq!(answers(&out).len(), 5);
+    assert_eq!(by_number_in(&out).len(), 5);
     call.stdin(prompts(5).replace("line 1", "line one"))
         .run()
         .code(2)

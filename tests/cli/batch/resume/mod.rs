@@ -21,7 +21,9 @@ use std::sync::Mutex;
 
 use serde_json::json;
 
-use crate::support::batch::runs::{answer, answers, batch, langfuse, line_of, prompts};
+use crate::support::batch::output::by_number_in;
+use crate::support::batch::servers::{answer, langfuse, line_of};
+use crate::support::batch::{batch, prompts};
 use crate::support::harness::{Ended, Langspan, Reply, Scripted};
 use crate::support::memory::Memory;
 
@@ -97,7 +99,7 @@ fn failing(lines: &'static [u64], times: usize) -> Scripted {
 /// Asserts that every line of an output is answered whole.
 #[track_caller]
 fn assert_answered(out: &Path, count: usize) {
-    let found = answers(out);
+    let found = by_number_in(out);
     assert_eq!(found.len(), count);
     for answer in found.values() {
         assert_eq!(answer["response"]["status_code"], 200, "{answer}");

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::{ACKS, OUT, RESUME, again, cut_to_lines, spooled};
-use crate::support::batch::runs::{
-    asked, assert_once, batch, langfuse, model, once, prompts, trace_ids,
-};
+use crate::support::batch::output::trace_ids_in;
+use crate::support::batch::servers::{asked, assert_once, langfuse, model, once};
+use crate::support::batch::{batch, prompts};
 use crate::support::harness::{Langspan, Reply, Scripted};
 use crate::support::memory::Memory;
 
@@ -24,7 +24,7 @@ fn a_spooled_trace_is_delivered_from_its_entry() {
             "{:?}",
             ended.outbox_files()
         );
-        assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+        assert_once(&memory, trace_ids_in(&call.home().join(OUT)).values());
         assert_eq!(asked(&model), once(1..=4));
     }
 }
@@ -44,7 +44,7 @@ fn a_spooled_trace_whose_entry_is_gone_was_delivered() {
         .run()
         .code(0);
     assert_eq!(langfuse.exports().len(), exports);
-    assert_once(&memory, trace_ids(&call.home().join(OUT)).values());
+    assert_once(&memory, trace_ids_in(&call.home().join(OUT)).values());
 }
 
 #[test]

@@ -8,9 +8,9 @@ use serde_json::json;
 use super::{
     ACKS, OUT, RESUME, RETRY, again, assert_answered, cut_to_lines, failing, failing_once,
 };
-use crate::support::batch::runs::{
-    answers, asked, assert_once, batch, id_of, langfuse, model, once, output, prompts, trace_ids,
-};
+use crate::support::batch::output::{by_number_in, lines_in, trace_ids_in};
+use crate::support::batch::servers::{asked, assert_once, langfuse, model, once};
+use crate::support::batch::{batch, id_of, prompts};
 use crate::support::harness::{Langspan, OBSERVATIONS, Reply, Scripted, wait_until};
 use crate::support::memory::Memory;
 
@@ -25,12 +25,12 @@ fn only_failed_lines_are_asked_again_each_with_a_trace_of_its_own() {
         let call = batch(&input, &model, &langfuse, &["--out", OUT, "--run", "r"]);
         call.run().code(8);
         let out = call.home().join(OUT);
-        let first = trace_ids(&out);
+        let first = trace_ids_in(&out);
         let retry = again(&call, model.url(), langfuse.url(), &RETRY);
         retry.run().code(8);
-        let second = trace_ids(&out);
+        let second = trace_ids_in(&out);
         retry.run().code(0);
-        let third = trace_ids(&out);
+        let third = trace_ids_in(&out);
         assert_answered(&out, 5);
 
         let mut expected = once(1..=5);
@@ -90,15 +90,15 @@ fn a_redo_that_was_killed_keeps_its_number() {
     child.kill().unwrap();
     child.wait_with_output().unwrap();
     let out = call.home().join(OUT);
-    assert_eq!(output(&out).len(), 2, "the failed line is taken out");
+    assert_eq!(lines_in(&out).len(), 2, "the failed line is taken out");
     // The line is unanswered now: it is asked with or without being told to redo the failed ones.
     let arguments = &RETRY[..4];
     again(&call, model.url(), langfuse.url(), arguments)
         .run()
         .code(0);
     assert_answered(&out, 3);
-    assert_eq!(trace_ids(&out)[&2], id_of("r/line-2/retry-1"));
-    let mut all: Vec<String> = trace_ids(&out).into_values().collect();
+    assert_eq!(trace_ids_in(&out)[&2], id_of("r/line-2/retry-1"));
+    let mut all: Vec<String> = trace_ids_in(&out).into_values().collect();
     all.push(id_of("r/line-2"));
     assert_once(&memory, &all);
 }
@@ -129,7 +129,7 @@ fn a_kill_before_the_failed_lines_are_taken_out_changes_nothing() {
         fs::write(&out, before).unwrap();
 
         let ended = again(&call, model.url(), langfuse.url(), arguments).run();
-        let ids = trace_ids(&out);
+        let ids = trace_ids_in(&out);
         if arguments.contains(&"--retry-errors") {
             ended.code(0);
             assert_answered(&out, 3);
@@ -167,7 +167,7 @@ fn the_trace_of_a_failure_arrives_although_its_line_is_asked_again() {
         .after(&ended)
         .run()
         .code(0);
-    let mut all: Vec<String> = trace_ids(&call.home().join(OUT)).into_values().collect();
+    let mut all: Vec<String> = trace_ids_in(&call.home().join(OUT)).into_values().collect();
     all.push(id_of("r/line-2"));
     assert_once(&memory, &all);
 }
@@ -179,7 +179,7 @@ fn a_failed_line_is_not_asked_again_while_its_trace_may_be_missing() {
     let call = batch(&prompts(3), &model, &nowhere, &["--out", OUT, "--run", "r"]);
     call.run().code(8);
     cut_to_lines(&call.home().join(ACKS), 1);
-    let before = answers(&call.home().join(OUT));
+    let before = by_number_in(&call.home().join(OUT));
     let mute = Scripted::start({
         let memory = memory.clone();
         move |request, _| match request.path.split('?').next() {
@@ -188,14 +188,14 @@ fn a_failed_line_is_not_asked_again_while_its_trace_may_be_missing() {
         }
     });
     again(&call, model.url(), mute.url(), &RETRY).run().code(5);
-    assert_eq!(answers(&call.home().join(OUT)), before);
+    assert_eq!(by_number_in(&call.home().join(OUT)), before);
     assert_eq!(asked(&model), once(1..=3));
 
     let langfuse = langfuse(&memory);
     again(&call, model.url(), langfuse.url(), &RETRY)
         .run()
         .code(0);
-    let mut all: Vec<String> = trace_ids(&call.home().join(OUT)).into_values().collect();
+    let mut all: Vec<String> = trace_ids_in(&call.home().join(OUT)).into_values().collect();
     all.push(id_of("r/line-2"));
     assert_once(&memory, &all);
 }
@@ -220,7 +220,7 @@ fn a_failed_line_is_not_asked_again_while_its_trace_waits_in_the_outbox() {
     let ended = again(&call, model.url(), langfuse.url(), &RETRY).run();
     ended.code(0);
     assert_eq!(ended.outbox_files(), Vec::<String>::new());
-    let mut all: Vec<String> = trace_ids(&call.home().join(OUT)).into_values().collect();
+    let mut all: Vec<String> = trace_ids_in(&call.home().join(OUT)).into_values().collect();
     all.push(id_of("r/line-2"));
     assert_once(&memory, &all);
 }

@@ -11,9 +11,9 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::{ACKS, OUT, RESUME, again, cut_to_lines, unacknowledged};
-use crate::support::batch::runs::{
-    answer, asked, assert_once, batch, langfuse, line_of, model, once, prompts, trace_ids,
-};
+use crate::support::batch::output::trace_ids_in;
+use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
+use crate::support::batch::{batch, prompts};
 use crate::support::harness::{OBSERVATIONS, Reply, Request, Scripted, TRACES, completion};
 use crate::support::memory::Memory;
 use crate::support::otlp::{attributes, hex};
@@ -203,7 +203,7 @@ fn a_rebuilt_trace_is_the_one_that_was() {
 fn langfuse_is_asked_once_and_gets_what_is_missing() {
     let (memory, model) = (Memory::default(), model());
     let call = unacknowledged(&memory, &model, 5);
-    let ids = trace_ids(&call.home().join(OUT));
+    let ids = trace_ids_in(&call.home().join(OUT));
     // Of one trace a span has arrived, of another both.
     let partial = Memory::default();
     let both = rows_of(&memory, &ids[&2]).into_iter();
@@ -282,7 +282,7 @@ fn a_question_that_fails_leaves_the_lines_for_later() {
         .stderr_has("403")
         .stderr_has("3 traces")
         .stderr_has("--resume");
-    let ids = trace_ids(&call.home().join(OUT));
+    let ids = trace_ids_in(&call.home().join(OUT));
     assert_once(&memory, ids.values());
     assert_eq!(asked(&model), once(1..=4));
 
@@ -321,7 +321,7 @@ fn absence_counts_only_when_a_trace_has_had_time_to_be_seen() {
     child.kill().unwrap();
     child.wait_with_output().unwrap();
     let out = call.home().join(OUT);
-    let ids = trace_ids(&out);
+    let ids = trace_ids_in(&out);
     // The answers had been written long before the trace was sent.
     let long_ago = SystemTime::now() - Duration::from_mins(10);
     File::options()

@@ -1,69 +1,14 @@
-//! What the tests of `batch` share: lines to ask, servers that hold their answers until they may go, and clocks and
-//! counters that stand at the server's door.
+//! Gates that hold a server's answers back, counters and clocks at a server, and signals.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use crate::support::harness::Scripted;
 
-use crate::support::harness::{Ended, Scripted};
-
-/// Nobody waits for longer, so that a test fails instead of hanging.
+/// The longest wait, so that a test fails instead of hanging.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
-
-/// Lines that ask `say 1`, `say 2` …, with the custom ids `c1`, `c2` ….
-pub fn prompts(count: usize) -> String {
-    (1..=count).fold(String::new(), |mut text, number| {
-        let _ = writeln!(
-            text,
-            r#"{{"custom_id":"c{number}","prompt":"say {number}"}}"#
-        );
-        text
-    })
-}
-
-/// The output lines of a text.
-#[track_caller]
-pub fn lines(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
-}
-
-/// The output lines of a file.
-#[track_caller]
-pub fn lines_in(path: &Path) -> Vec<Value> {
-    lines(&fs::read_to_string(path).unwrap())
-}
-
-/// The trace ids of output lines, in their order.
-pub fn trace_ids(lines: &[Value]) -> Vec<String> {
-    let ids = lines.iter().map(|line| &line["langspan"]["trace_id"]);
-    ids.filter_map(|id| id.as_str().map(str::to_owned))
-        .collect()
-}
-
-/// The numbers of output lines, sorted.
-pub fn numbers(lines: &[Value]) -> Vec<u64> {
-    let mut numbers: Vec<u64> = lines
-        .iter()
-        .map(|line| line["langspan"]["line"].as_u64().unwrap())
-        .collect();
-    numbers.sort_unstable();
-    numbers
-}
-
-/// The summary that a run wrote with `--summary summary.json`.
-#[track_caller]
-pub fn summary(ended: &Ended) -> Value {
-    let text = fs::read_to_string(ended.home().join("summary.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
-}
 
 /// Sends a signal to a process.
 pub fn send(signal: &str, child: &Child) {
