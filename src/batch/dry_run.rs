@@ -53,7 +53,7 @@ pub fn show(input: &Input, plan: &Plan, setup: &Setup) -> Result<Verdict, Failur
         }
         Err(why) => totals.add_invalid(number, why),
     })?;
-    let Some((number, line)) = first else {
+    let Some(first) = first else {
         let text = totals.to_text();
         let nothing = BatchDryRun {
             first: DryRun::nothing("batch", &settings.notes.shown),
@@ -62,11 +62,11 @@ pub fn show(input: &Input, plan: &Plan, setup: &Setup) -> Result<Verdict, Failur
         print(settings, &nothing, &text);
         return Ok(Verdict::default());
     };
-    show_first(number, line, totals, plan, setup);
+    show_first(first, totals, plan, setup);
     Ok(Verdict::default())
 }
 
-fn show_first(number: u64, line: ParsedLine, totals: LineTotals, plan: &Plan, setup: &Setup) {
+fn show_first((number, line): (u64, ParsedLine), totals: LineTotals, plan: &Plan, setup: &Setup) {
     let settings = &setup.settings;
     let trace_id = plan.trace_id(number, line.custom_id.as_deref(), 0);
     let exchange = model_call::begin(&settings.model, line.request, Timestamp::now());

@@ -148,6 +148,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_pause_is_shown_in_whole_seconds_and_never_as_zero() {
+        let line = |pause| line(&Stats::begin(), Duration::ZERO, None, Some(pause));
+        for (milliseconds, shown) in [(1, "1 s"), (1000, "1 s"), (1001, "2 s")] {
+            let line = line(Duration::from_millis(milliseconds));
+            assert!(
+                line.contains(&format!("rate limited, resuming in {shown},")),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
     fn the_estimate_starts_at_the_first_call() {
         let minute = Duration::from_mins(1);
         let left = |from, to| time_left(minute, from, to).map(|left| left.as_secs());

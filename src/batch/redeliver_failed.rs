@@ -41,19 +41,19 @@ pub async fn redeliver_failed(
             apply(ack, traces);
         }
         while !traces.has_room() {
-            finish_export(traces).await?;
+            await_export(traces).await?;
         }
     }
     while !traces.is_idle() {
         traces.hurry();
-        finish_export(traces).await?;
+        await_export(traces).await?;
     }
     Ok(())
 }
 
-async fn finish_export(traces: &mut TraceSender<'_>) -> Result<(), Failure> {
+async fn await_export(traces: &mut TraceSender<'_>) -> Result<(), Failure> {
     let exported = traces.next_export().await;
-    let ack = traces.finish(&exported)?;
+    let ack = traces.export_ended(&exported)?;
     apply(ack, traces);
     Ok(())
 }

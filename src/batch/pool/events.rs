@@ -199,7 +199,7 @@ impl Pool<'_> {
     }
 
     pub(super) fn exported(&mut self, exported: &ExportedLines) {
-        if let Err(failure) = self.traces.finish(exported) {
+        if let Err(failure) = self.traces.export_ended(exported) {
             self.stop(StopReason::File(failure));
         }
         if let Stored::Lost(why) = &exported.delivery.spool

@@ -159,7 +159,7 @@ impl<'a> TraceSender<'a> {
     ///
     /// # Errors
     /// When the ack file cannot be written.
-    pub fn finish(&mut self, exported: &ExportedLines) -> Result<Option<Ack>, Failure> {
+    pub fn export_ended(&mut self, exported: &ExportedLines) -> Result<Option<Ack>, Failure> {
         let ExportedLines {
             lines,
             unaccepted,

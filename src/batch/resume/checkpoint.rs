@@ -34,7 +34,7 @@ impl Checkpoint {
         };
         let has_lines = fs::metadata(&path).is_ok_and(|found| found.len() > 0);
         match plan.start {
-            Start::Resume { is_named, .. } => Self::resume(plan, model, &path, has_lines, is_named),
+            Start::Resume { .. } => Self::resume(plan, model, &path, has_lines),
             Start::New if has_lines => Err(Failure::file(format!(
                 "{} already exists and is not empty",
                 path.display()
@@ -63,13 +63,8 @@ impl Checkpoint {
         })
     }
 
-    fn resume(
-        plan: &mut Plan,
-        model: &str,
-        path: &Path,
-        has_lines: bool,
-        is_named: bool,
-    ) -> Result<Self, Failure> {
+    fn resume(plan: &mut Plan, model: &str, path: &Path, has_lines: bool) -> Result<Self, Failure> {
+        let is_named = matches!(plan.start, Start::Resume { is_named: true, .. });
         let acks_path = plan::acks_path(path);
         let needs_acks = has_lines && !is_named;
         if needs_acks && !acks_path.exists() {

@@ -125,6 +125,7 @@ fn the_command_that_is_printed_after_a_signal_continues() {
         stderr.read_to_string(&mut said).unwrap();
         let mut ended = call.ended(&child.wait_with_output().unwrap());
         ended.stderr = said;
+        ended.stderr_has("stopping: finishing 2 calls; press Ctrl-C again to quit now\n");
         ended.code(130);
         assert_eq!(first.requests().len(), 2);
         let out = call.home().join(OUT);
