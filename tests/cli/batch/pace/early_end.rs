@@ -73,7 +73,9 @@ fn an_endpoint_that_will_answer_no_line_ends_the_run_early_and_what_was_done_is_
             .stderr_has(words)
             .stderr_has("langspan batch in.jsonl -j 4 -O out.jsonl --resume");
         let asked = servers.asked().len();
-        assert!((11..=14).contains(&asked), "{asked}");
+        // Four calls are under way when the endpoint begins to refuse, and slots of refusals that arrive together with
+        // the last answer may be filled once more.
+        assert!((11..=17).contains(&asked), "{asked}");
         let lines = out(&ended);
         assert_eq!(lines.len(), asked, "every call that was made has its line");
         let answered = lines
