@@ -38,15 +38,6 @@ pub struct CountResult {
     pub error: Option<ApiError>,
 }
 
-/// How the traces of a session are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CountBy {
-    /// The server counts the session, which holds only traces of this run.
-    Session,
-    /// The session is listed, since it may hold other traces.
-    TraceId,
-}
-
 impl ExpectedTraces {
     /// Adds a trace whose call began between the two `starts`.
     pub fn add(&mut self, session: &str, trace_id: TraceId, starts: (Timestamp, Timestamp)) {
@@ -71,18 +62,19 @@ impl ExpectedTraces {
             return result;
         };
         for (session, mut traces) in std::mem::take(&mut self.sessions) {
-            // Lines of one custom_id share a trace.
+            // Lines with the same custom_id share a trace.
             traces.sort_unstable();
             traces.dedup();
-            let sent = traces.len() as u64;
-            let by = match &self.own_session {
-                Some(own) if *own == session => CountBy::Session,
-                _ => CountBy::TraceId,
+            let session = Session {
+                api,
+                is_own: self.own_session.as_ref() == Some(&session),
+                name: session,
+                traces,
+                window,
             };
-            let found = wait_for(api, by, &session, &traces, window, deadline).await;
-            result.sent += sent;
-            match found {
-                Ok(known) => result.readable += known.min(sent),
+            result.sent += session.sent();
+            match session.wait_for_all(deadline).await {
+                Ok(readable) => result.readable += readable.min(session.sent()),
                 Err(error) => result.error = Some(error),
             }
         }
@@ -90,67 +82,79 @@ impl ExpectedTraces {
     }
 }
 
-/// Asks for one session until all its traces are readable or `deadline` has passed; returns how many are readable.
-async fn wait_for(
-    api: &Api,
-    by: CountBy,
-    session: &str,
-    traces: &[u64],
+/// A session and the traces that must be readable in it.
+struct Session<'a> {
+    api: &'a Api,
+    name: String,
+    /// Whether it holds only traces of this run, so that the server can count them.
+    is_own: bool,
+    /// Sorted and without duplicates.
+    traces: Vec<u64>,
+    /// When the first and the last call began.
     window: (Timestamp, Timestamp),
-    deadline: Instant,
-) -> Result<u64, ApiError> {
-    let sent = traces.len() as u64;
-    let mut waits = WAITS_MS.into_iter().map(Duration::from_millis);
-    let mut pause = Duration::ZERO;
-    loop {
-        let found = match by {
-            CountBy::Session => timeout_at(deadline, api.trace_count(session, window.0, window.1))
-                .await
-                .unwrap_or_else(|_| Err(no_answer())),
-            CountBy::TraceId => readable(api, session, traces, window, deadline).await,
-        };
-        pause = waits.next().unwrap_or(pause);
-        match found {
-            Ok(known) if known >= sent => return Ok(known),
-            Err(error) if error.is_refusal() => return Err(error),
-            _ if Instant::now() + pause < deadline => sleep(pause).await,
-            // A count may be an estimate, a list is not.
-            Ok(_) if by == CountBy::Session => {
-                let deadline = deadline.max(Instant::now() + LAST_COUNT);
-                return readable(api, session, traces, window, deadline).await;
-            }
-            found => return found,
-        }
-    }
 }
 
-/// How many of the sorted `traces` are readable.
-///
-/// # Errors
-/// Also when `deadline` passes before the server has listed the whole session.
-async fn readable(
-    api: &Api,
-    session: &str,
-    traces: &[u64],
-    (from, to): (Timestamp, Timestamp),
-    deadline: Instant,
-) -> Result<u64, ApiError> {
-    let mut is_found = vec![false; traces.len()];
-    let listed = api.session_spans(session, from, to, |trace, _| {
-        let place = TraceId::from_hex(trace).map(|id| traces.binary_search(&beginning(id)));
-        if let Ok(Ok(place)) = place {
-            is_found[place] = true;
+impl Session<'_> {
+    fn sent(&self) -> u64 {
+        self.traces.len() as u64
+    }
+
+    /// Asks until all traces are readable or `deadline` has passed; returns how many are readable.
+    async fn wait_for_all(&self, deadline: Instant) -> Result<u64, ApiError> {
+        let mut waits = WAITS_MS.into_iter().map(Duration::from_millis);
+        let mut pause = Duration::ZERO;
+        loop {
+            let found = if self.is_own {
+                self.count(deadline).await
+            } else {
+                self.list(deadline).await
+            };
+            pause = waits.next().unwrap_or(pause);
+            match found {
+                Ok(readable) if readable >= self.sent() => return Ok(readable),
+                Err(error) if error.is_refusal() => return Err(error),
+                _ if Instant::now() + pause < deadline => sleep(pause).await,
+                // A count may be an estimate, a list is not.
+                Ok(_) if self.is_own => {
+                    return self.list(deadline.max(Instant::now() + LAST_COUNT)).await;
+                }
+                found => return found,
+            }
         }
-    });
-    let listed = timeout_at(deadline, listed).await;
-    let found = is_found.into_iter().filter(|found| *found).count() as u64;
-    match listed {
-        Ok(listed) => listed.map(|()| found),
-        Err(_) if found == 0 => Err(no_answer()),
-        Err(_) => {
-            let all = counted(traces.len() as u64, "trace");
-            let message = format!("found {found} of {all} in time");
-            Err(ApiError::unanswered(message))
+    }
+
+    /// The number of readable traces, as the server counts them.
+    async fn count(&self, deadline: Instant) -> Result<u64, ApiError> {
+        let (from, to) = self.window;
+        timeout_at(deadline, self.api.trace_count(&self.name, from, to))
+            .await
+            .unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    /// The number of expected traces in the server's list.
+    ///
+    /// # Errors
+    /// Also when `deadline` passes before the server has listed the whole session.
+    async fn list(&self, deadline: Instant) -> Result<u64, ApiError> {
+        let (from, to) = self.window;
+        let mut is_found = vec![false; self.traces.len()];
+        let listed = self.api.session_spans(&self.name, from, to, |trace, _| {
+            let place =
+                TraceId::from_hex(trace).map(|id| self.traces.binary_search(&beginning(id)));
+            if let Ok(Ok(place)) = place {
+                is_found[place] = true;
+            }
+        });
+        let listed = timeout_at(deadline, listed).await;
+        let found = is_found.into_iter().filter(|found| *found).count() as u64;
+        match listed {
+            Ok(listed) => listed.map(|()| found),
+            Err(_) if found == 0 => Err(no_answer()),
+            Err(_) => {
+                let all = counted(self.sent(), "trace");
+                let message = format!("found {found} of {all} in time");
+                Err(ApiError::unanswered(message))
+            }
         }
     }
 }
