@@ -2,7 +2,7 @@
 //!
 //! Results go to stdout and are the business of `output`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::{Arc, OnceLock};
 
 use anstyle::{AnsiColor, Style};
@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 
 use crate::failure::Failure;
 use crate::secret::{self, Secret};
+use crate::stdio;
 
 /// Stderr, and the settings that decide whether and how a message is printed. Clones share their secrets.
 #[derive(Clone, Debug)]
@@ -101,9 +102,7 @@ impl Console {
 
     /// A question, without a line end: the answer is typed behind it.
     pub fn ask(&self, question: &str) {
-        let _ = io::stderr()
-            .lock()
-            .write_all(self.scrub(question).as_bytes());
+        let _ = stdio::stderr().write_all(self.scrub(question).as_bytes());
     }
 
     /// A workflow command of a CI service, printed even with `-q`.
@@ -128,7 +127,7 @@ impl Console {
     fn line(&self, line: &str) {
         let line = format!("{}\n", self.scrub(line));
         // A closed stderr cannot be reported anywhere.
-        let write = || drop(io::stderr().lock().write_all(line.as_bytes()));
+        let write = || drop(stdio::stderr().write_all(line.as_bytes()));
         match self.drawing.get() {
             Some(drawing) => drawing.suspend(write),
             None => write(),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 /// The signal that ended a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
+    Hangup,
     Interrupt,
     Terminate,
 }
@@ -63,6 +64,7 @@ impl Kind {
             Self::File => 6,
             Self::NotReadable => 7,
             Self::Lines => 8,
+            Self::Interrupted(Signal::Hangup) => 129,
             Self::Interrupted(Signal::Interrupt) => 130,
             Self::Interrupted(Signal::Terminate) => 143,
         }

@@ -1,7 +1,7 @@
 //! `langspan`: runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 //!
 //! Data flows one way and imports point down: commands · batch · app · output · settings · cli · delivery · langfuse ·
-//! trace · model · http · sandbox · console · failure · `content_type` · json · secret.
+//! trace · model · http · sandbox · console · failure · `content_type` · stdio · json · secret.
 
 mod app;
 mod batch;
@@ -19,6 +19,7 @@ mod output;
 mod sandbox;
 mod secret;
 mod settings;
+mod stdio;
 mod trace;
 
 use std::process::ExitCode;
@@ -26,8 +27,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match cli::Cli::try_parse() {
-        Ok(cli) => commands::run(cli).into(),
-        Err(error) => commands::say_usage(&error).into(),
-    }
+    let verdict = match cli::Cli::try_parse() {
+        Ok(cli) => commands::run(cli),
+        Err(error) => commands::say_usage(&error),
+    };
+    commands::wait_for_readers(verdict).into()
 }

@@ -163,7 +163,9 @@ impl RunReport<'_> {
                     path.display()
                 ))
                 .command(self.resume_command(&["--retry-errors"])),
-            None => failure.hint("see the failed lines in the output; --allow-errors N permits up to N"),
+            None => {
+                failure.hint("see the failed lines in the output; --allow-errors N permits up to N")
+            }
         })
     }
 

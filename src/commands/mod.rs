@@ -9,6 +9,7 @@ mod resend;
 mod sandbox;
 mod show;
 
+pub use crate::app::signals::wait_for_readers;
 pub use crate::app::usage_error::say as say_usage;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -28,8 +29,8 @@ pub fn run(cli: Cli) -> Verdict {
         let failure = Failure::from(anyhow::anyhow!("{panic}"));
         Console::new(false, 0).error(&failure);
     }));
-    panic::catch_unwind(AssertUnwindSafe(|| dispatch(cli)))
-        .unwrap_or_else(|_| Kind::Internal.into())
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| dispatch(cli)));
+    ended.unwrap_or_else(|_| Kind::Internal.into())
 }
 
 fn dispatch(cli: Cli) -> Verdict {

@@ -1,8 +1,7 @@
 //! Writes results to stdout. A closed stdout is not an error: the rest of the answer is still read, so that its trace
 //! is whole.
 
-use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 
 use serde::Serialize;
 
@@ -10,12 +9,13 @@ use super::report::{DeliveryState, Report};
 use crate::console::OutputFormat;
 use crate::failure::Failure;
 use crate::model::Sink;
+use crate::stdio;
 use crate::trace::Exchange;
 
 /// Stdout, and the output format.
+#[derive(Debug)]
 pub struct Printer {
     form: OutputFormat,
-    out: Box<dyn Write>,
     /// Whether the text of a stream is written as it arrives.
     live: bool,
     /// Whether any text of the present answer was written.
@@ -29,7 +29,6 @@ impl Printer {
     pub fn new(form: OutputFormat) -> Self {
         Self {
             form,
-            out: Box::new(io::stdout()),
             live: false,
             has_written: false,
             held_line_ends: String::new(),
@@ -37,7 +36,7 @@ impl Printer {
         }
     }
 
-    /// Says whether the coming answer's text is written while it arrives: only of a single choice, since several
+    /// Sets whether the coming answer's text is written while it arrives: only of a single choice, since several
     /// come interleaved.
     pub fn set_live(&mut self, live: bool) {
         self.live = live;
@@ -61,7 +60,6 @@ impl Printer {
             _ => {}
         }
         self.held_line_ends.clear();
-        self.flush();
     }
 
     /// Writes the parts that depend on the delivery of the trace.
@@ -79,7 +77,6 @@ impl Printer {
             }
             OutputFormat::Text | OutputFormat::Raw => {}
         }
-        self.flush();
     }
 
     /// Writes a JSON document on one line.
@@ -93,20 +90,19 @@ impl Printer {
     /// Writes lines as they are.
     pub fn text(&mut self, text: &str) {
         self.write(text);
-        self.flush();
     }
 
     pub fn form(&self) -> OutputFormat {
         self.form
     }
 
-    /// What went wrong with stdout, beside that its reader left.
+    /// The error of stdout, unless its reader left.
     pub fn take_failure(&mut self) -> Option<Failure> {
         let error = self
             .failure
             .take()
             .filter(|error| error.kind() != ErrorKind::BrokenPipe)?;
-        Some(Failure::file(format!("stdout cannot be written: {error}")).hint("is the disk full?"))
+        Some(Failure::unwritable("stdout", &error))
     }
 
     fn write(&mut self, text: &str) {
@@ -115,13 +111,7 @@ impl Printer {
 
     fn write_bytes(&mut self, bytes: &[u8]) {
         if self.failure.is_none() {
-            self.failure = self.out.write_all(bytes).err();
-        }
-    }
-
-    fn flush(&mut self) {
-        if self.failure.is_none() {
-            self.failure = self.out.flush().err();
+            self.failure = stdio::stdout().write_all(bytes).err();
         }
     }
 }
@@ -140,22 +130,12 @@ impl Sink for Printer {
         self.write(&held);
         self.write(kept);
         self.has_written = true;
-        self.flush();
     }
 
     fn raw(&mut self, bytes: &[u8]) {
         if self.form == OutputFormat::Raw {
             self.write_bytes(bytes);
             self.has_written = true;
-            self.flush();
         }
-    }
-}
-
-impl fmt::Debug for Printer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Printer")
-            .field("form", &self.form)
-            .finish_non_exhaustive()
     }
 }

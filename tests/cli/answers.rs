@@ -1,10 +1,9 @@
-//! What the endpoints of this world answer, and the spans that become of it: one folder of `tests/answers` for each
-//! answer.
+//! Recorded answers of real endpoints and the spans that follow from them: one folder of `tests/answers` for each.
 //!
-//! `request.json` is what was asked (else a greeting), `body.json` the answer (`body.429.json`: with that status),
-//! `stream.sse` the same answer streamed, `spans.txt` what arrives: at a Langfuse all of it, at a plain OTLP backend the
-//! content. However an answer comes, it makes the same spans. `LANGSPAN_UPDATE=1 cargo test answers` rewrites
-//! `spans.txt`, which then wants to be read.
+//! `request.json` is the request (without it, a greeting), `body.json` the answer (`body.429.json`: with that status),
+//! `stream.sse` the same answer streamed, and `spans.txt` the spans: all attributes at Langfuse, the content at a plain
+//! OTLP backend. Both forms of an answer give the same spans. `LANGSPAN_UPDATE=1 cargo test answers` rewrites
+//! `spans.txt`: review it then.
 
 use std::fmt::Write as _;
 use std::fs;

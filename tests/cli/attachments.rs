@@ -1,4 +1,4 @@
-//! `--image` and `--file`: what the model is asked with, and what is refused before it is asked.
+//! `--image` and `--file`: the request to the model, and files that are refused before it is sent.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::harness::{Ended, Langspan};
 use crate::support::otlp::{Servers, attribute};
 
-/// A PNG as far as its first bytes tell.
+/// The first bytes of a PNG.
 pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\n picture";
 pub const PDF: &[u8] = b"%PDF-1.7 \xff\xff";
 
@@ -59,7 +59,7 @@ fn each_kind_of_file_becomes_its_kind_of_part() {
     let png = image(&data_uri("image/png", PNG));
     for (option, name, bytes, part) in [
         ("--image", "a.png", PNG, png.clone()),
-        // The bytes tell, whatever the name says.
+        // The bytes decide, not the name.
         ("--image", "photo.txt", PNG, png.clone()),
         ("--image", "a.bmp", bmp, image(&data_uri("image/bmp", bmp))),
         ("--file", "a.png", PNG, png),
@@ -142,7 +142,7 @@ fn refused(servers: &Servers, ended: &Ended, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn what_cannot_be_attached_is_said_before_anything_is_sent() {
+fn unusable_attachments_are_reported_before_anything_is_sent() {
     for (options, code, words) in [
         (
             ["--image", "missing.png"],
@@ -205,7 +205,7 @@ fn all_attachments_together_may_hold_50_mb() {
 }
 
 #[test]
-fn a_replayed_request_gets_them_in_its_last_user_message() {
+fn attachments_go_to_the_last_user_message_of_a_replayed_request() {
     let servers = Servers::answering("hi");
     let body = r#"{"messages":[{"role":"user","content":"1"},{"role":"user","name":"n","content":[{"type":"text","text":"2","x":1.0}]},{"role":"assistant","content":"3"}],"seed":1.0,"model":"m"}"#;
     let call = servers
@@ -220,7 +220,7 @@ fn a_replayed_request_gets_them_in_its_last_user_message() {
 }
 
 #[test]
-fn what_they_cannot_attach_to_is_refused() {
+fn attachments_need_a_request_with_a_user_message() {
     let recording = r#"{"request":{"model":"m","messages":[{"role":"user","content":"q"}]},"response":{"choices":[]},"start_time":"2026-01-02T03:04:05Z","end_time":"2026-01-02T03:04:06Z"}"#;
     for (document, words) in [
         (recording, "--send"),

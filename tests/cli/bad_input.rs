@@ -1,4 +1,4 @@
-//! What is refused before anything is sent: one line of cause, one of remedy, the right code.
+//! Input that is refused before anything is sent, with a cause, a remedy and the right exit code.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::support::untouched::Untouched;
 const ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Asserts that a call ended before anything was sent, and said why and what to do in a few lines.
+/// Asserts that a call ended before anything was sent, with a short cause and remedy.
 #[track_caller]
 fn assert_refused(call: &Langspan, code: i32) -> Ended {
     let server = Untouched::start();
@@ -92,7 +92,7 @@ fn a_usage_error_is_text_even_where_json_is_wanted() {
 }
 
 #[test]
-fn an_output_form_that_is_a_file_name_is_answered_with_the_redirection() {
+fn an_output_format_that_looks_like_a_file_name_is_refused_with_a_hint() {
     for arguments in [["-o", "answer.txt"], ["--output", "answer.txt"]] {
         assert_refused(&chat(&arguments), 2).stderr_has("> answer.txt");
     }
@@ -163,7 +163,7 @@ fn a_traceparent_is_what_the_w3c_says() {
 }
 
 #[test]
-fn a_traceparent_of_a_later_version_may_say_more() {
+fn a_traceparent_of_a_later_version_may_be_longer() {
     let later = format!("01{}-more", &PARENT[2..]);
     let call = chat(&["--dry-run", "--traceparent", &later]).langfuse_at(&dead_url());
     let ended = call.model_at(&dead_url()).run();
@@ -178,7 +178,7 @@ fn joining_needs_a_traceparent_in_the_environment() {
 }
 
 #[test]
-fn the_variable_is_never_joined_unasked() {
+fn a_traceparent_variable_is_not_joined_by_default() {
     let model = Scripted::model("hi");
     let call = |arguments: &[&str], value: &str| {
         chat(arguments)
@@ -191,12 +191,12 @@ fn the_variable_is_never_joined_unasked() {
     let has_id = |ended: &Ended| ended.code(0).stdout.contains(ID);
     assert!(!has_id(&call(&[], PARENT)));
     assert!(has_id(&call(&["--join"], PARENT)));
-    // What nobody asked for may be malformed.
+    // An unused setting may be malformed.
     call(&[], "x").code(0);
 }
 
 #[test]
-fn a_langfuse_key_is_no_trace_value() {
+fn a_langfuse_key_is_refused_as_a_trace_value() {
     for key in ["sk-lf-1234567890", "pk-lf-1234567890:sk-lf-1234567890"] {
         let metadata = format!("k={key}");
         for arguments in [
@@ -238,14 +238,14 @@ fn files_that_options_name_must_be_there() {
 }
 
 #[test]
-fn folders_are_no_files() {
+fn a_folder_is_not_accepted_as_a_file() {
     for option in ["--env-file", "--schema", "--record"] {
         assert_refused(&chat(&[option, "."]), 6);
     }
 }
 
 #[test]
-fn a_malformed_env_file_is_refused_without_showing_what_it_holds() {
+fn a_malformed_env_file_is_refused_without_showing_its_content() {
     for content in [
         "LANGFUSE_SECRET_KEY sk-lf-1234567890\n",
         "LANGFUSE_SECRET_KEY='sk-lf-1234567890\n",
@@ -277,7 +277,7 @@ fn several_documents_cannot_be_one_trace() {
 }
 
 #[test]
-fn a_model_endpoint_that_is_no_url_is_refused() {
+fn an_invalid_model_url_is_refused() {
     let langfuse = Untouched::start();
     for name in ["OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT"] {
         for wrong in ["not a url", "api.example/v1", "ftp://api.example"] {
@@ -293,7 +293,7 @@ fn a_model_endpoint_that_is_no_url_is_refused() {
 }
 
 #[test]
-fn what_settings_lack_is_said_in_json_as_well() {
+fn missing_settings_are_reported_in_json() {
     let document = |call: Langspan, code: i32| {
         let ended = call.arg("-o").arg("json").run();
         ended.code(code);
@@ -338,7 +338,7 @@ fn quiet_does_not_silence_an_error() {
 }
 
 #[test]
-fn of_an_object_that_is_no_request_the_reason_is_told() {
+fn an_object_that_is_not_a_request_is_refused_with_the_reason() {
     let body = r#"{"messages":[{"role":"user","content":"x"}],"messages":[]}"#;
     let ended = Langspan::new(&["replay", "-"]).stdin(body).run();
     ended.code(2).stderr_has("duplicate field `messages`");

@@ -1,4 +1,4 @@
-//! `langspan chat`: the answer, the trace, and what the exit code says.
+//! `langspan chat`: the answer, the trace and the exit code.
 
 use serde_json::json;
 
@@ -30,7 +30,7 @@ fn an_answer_is_printed_and_its_trace_accepted() {
 }
 
 #[test]
-fn what_is_refused_waits_in_the_outbox() {
+fn a_refused_trace_waits_in_the_outbox() {
     let model = Scripted::model("hi");
     let langfuse =
         Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "Invalid credentials."})));

@@ -1,5 +1,5 @@
-//! Proof of delivery: which answers to an export count as acceptance, what is done about the others, and what
-//! `--verify`, `--best-effort` and `--no-outbox` make of it.
+//! Proof of delivery: which answers to an export count as acceptance, how the others are handled, and the
+//! effect of `--verify`, `--best-effort` and `--no-outbox`.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -42,7 +42,7 @@ fn reading(observations: Reply) -> Scripted {
 }
 
 #[test]
-fn these_answers_are_acceptance() {
+fn accepted_answers() {
     let job = json!({"name": "otel-ingestion-job", "data": {"id": "1"}}).to_string();
     let none_rejected = r#"{"partialSuccess":{"rejectedSpans":0}}"#.to_owned();
     let a_warning =
@@ -142,7 +142,7 @@ fn refusals() -> Vec<Refusal> {
 }
 
 #[test]
-fn what_is_refused_for_good_is_sent_once_and_kept() {
+fn a_permanently_refused_export_is_sent_once_and_kept() {
     for (reply, words, status) in refusals() {
         let langfuse = answering(reply.clone());
         let ended = chat(&[], langfuse.url());
@@ -156,7 +156,7 @@ fn what_is_refused_for_good_is_sent_once_and_kept() {
 }
 
 #[test]
-fn what_goes_unanswered_or_unhealed_is_kept() {
+fn unanswered_and_failing_exports_are_kept() {
     let cut =
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"na";
     let busy = Reply::With(
@@ -185,7 +185,7 @@ fn what_goes_unanswered_or_unhealed_is_kept() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_named_and_the_spans_are_kept() {
+fn an_unreachable_server_is_named_and_the_spans_are_kept() {
     for url in [dead_url(), "http://langfuse.invalid:3000".to_owned()] {
         let ended = chat(&["--export-timeout", "1"], &url);
         assert_refused(&ended, &url, &[&url]);
@@ -231,7 +231,7 @@ fn assert_refusal_document(document: &Value, status: Option<u16>) {
 }
 
 #[test]
-fn what_may_heal_is_sent_again_with_the_same_bytes() {
+fn transient_errors_are_retried_with_the_same_bytes() {
     let busy = || Reply::With(429, vec![("retry-after", "1".to_owned())], String::new());
     for (name, first) in [
         ("429", busy()),
@@ -259,7 +259,7 @@ fn what_may_heal_is_sent_again_with_the_same_bytes() {
 }
 
 #[test]
-fn a_server_that_asks_for_no_wait_is_not_asked_without_one() {
+fn a_retry_after_of_zero_still_waits() {
     for wait in ["0", "Thu, 01 Jan 2026 00:00:00 GMT"] {
         let langfuse = answering(Reply::With(
             503,
@@ -327,7 +327,7 @@ fn an_export_that_arrived_without_an_answer_is_found_and_not_sent_again() {
 }
 
 #[test]
-fn an_export_that_was_lost_on_the_way_is_missed_and_sent_again() {
+fn an_export_that_was_lost_is_sent_again() {
     let sandbox = Arc::new(Sandbox::start());
     let langfuse = Scripted::before(&sandbox, |sandbox, request, count| match count {
         0 => Reply::Close,
@@ -352,7 +352,7 @@ fn an_export_that_was_lost_on_the_way_is_missed_and_sent_again() {
 }
 
 #[test]
-fn what_arrived_of_an_unanswered_export_is_neither_sent_again_nor_kept() {
+fn spans_that_arrived_unanswered_are_neither_sent_again_nor_kept() {
     let sandbox = Arc::new(Sandbox::start());
     let langfuse = Scripted::in_front_of(&sandbox, {
         let behind = Arc::downgrade(&sandbox);
@@ -501,7 +501,7 @@ fn accepted_but_not_readable_in_time_is_7() {
 }
 
 #[test]
-fn one_of_two_spans_is_not_the_trace() {
+fn a_trace_with_one_of_two_spans_is_not_readable() {
     let sandbox = Arc::new(Sandbox::start());
     let behind = Arc::downgrade(&sandbox);
     let forgetful = Scripted::start(move |request, _| {
@@ -570,7 +570,7 @@ fn best_effort_makes_an_unreadable_trace_a_warning() {
 }
 
 #[test]
-fn best_effort_keeps_what_has_no_keys_to_go_with() {
+fn best_effort_keeps_spans_without_keys_in_the_outbox() {
     let model = Scripted::model("hi");
     let ended = Langspan::new(&["chat", "--best-effort", "Hello"])
         .model_at(model.url())
@@ -588,7 +588,7 @@ fn best_effort_keeps_what_has_no_keys_to_go_with() {
 }
 
 #[test]
-fn best_effort_does_not_hide_what_the_model_did() {
+fn best_effort_does_not_hide_a_failed_model() {
     let model = Scripted::always(Reply::json(400, &json!({"error": {"message": "no such"}})));
     let ended = Langspan::new(&["chat", "--best-effort", "Hello"])
         .model_at(model.url())
@@ -646,7 +646,7 @@ fn quiet_silences_warnings_but_no_error() {
 }
 
 #[test]
-fn a_replayed_request_is_held_to_the_same_proof() {
+fn a_replayed_request_is_verified_too() {
     let (model, langfuse) = (Scripted::model("hi"), unauthorized());
     let call = Langspan::new(&["replay", "request.json"])
         .model_at(model.url())

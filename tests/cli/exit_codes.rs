@@ -1,4 +1,4 @@
-//! The exit codes, row by row, and which one wins where several apply.
+//! The exit codes, row by row, and which one applies when several things fail.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::harness::{Ended, Langspan, Reply, Scripted, dead_url, wait_until};
 use crate::support::stand_in::Sandbox;
 
-/// What befalls a run.
+/// What goes wrong in a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     /// The model refuses the call.
@@ -59,7 +59,7 @@ fn chat_with(faults: &[Fault], arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn each_fault_has_its_code_and_the_heaviest_decides() {
+fn each_failure_has_its_exit_code_and_the_most_severe_decides() {
     for (faults, code, kind) in [
         (&[][..], 0, None),
         (&[Model], 4, Some("model")),
@@ -92,7 +92,7 @@ fn each_fault_has_its_code_and_the_heaviest_decides() {
 }
 
 #[test]
-fn a_signal_weighs_more_than_any_fault() {
+fn a_signal_outranks_every_failure() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let (model, langfuse) = (Scripted::always(Reply::Hang), langfuse(&[Delivery]));
         let call = Langspan::new(&["chat", "--no-stdin", "--record", "/dev/full", "Hello"])
@@ -111,7 +111,7 @@ fn a_signal_weighs_more_than_any_fault() {
 }
 
 #[test]
-fn a_taken_port_is_1() {
+fn a_port_in_use_is_1() {
     let sandbox = Sandbox::start();
     let port = sandbox.url().rsplit(':').next().unwrap();
     let ended = Langspan::new(&["sandbox", "--port", port]).run();
@@ -204,7 +204,7 @@ fn settings_that_are_missing_or_malformed_are_3_before_a_socket_is_opened() {
 }
 
 #[test]
-fn a_model_key_is_missed_only_where_the_model_needs_one() {
+fn a_model_key_is_required_only_where_needed() {
     let langfuse = langfuse(&[]);
     let ended = Langspan::new(&["chat", "Hello"])
         .langfuse_at(langfuse.url())
@@ -270,7 +270,7 @@ fn an_answer_that_cannot_be_written_is_6_and_its_trace_is_delivered() {
 }
 
 #[test]
-fn of_several_documents_the_heaviest_fault_decides() {
+fn the_most_severe_failure_of_several_documents_decides() {
     let model = Scripted::start(|request, _| {
         if request.json()["model"] == "bad" {
             Reply::json(400, &json!({"error": {"message": "no such model"}}))

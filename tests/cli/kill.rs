@@ -1,5 +1,5 @@
-//! SIGKILL at any instant of a delivery: what had been sent is accepted or in the outbox, and once `resend` has done
-//! its work, every span is stored once.
+//! SIGKILL at any time during a delivery: every span is accepted or in the outbox, and after `resend` every span is
+//! stored once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const KILLS: usize = 30;
 enum Moment {
     /// It has the request and does nothing with it.
     Untaken,
-    /// It has taken the spans, and has not said so.
+    /// It has received the spans and not answered.
     Unanswered,
     /// It has taken the spans, and the answer is on its way.
     Answered,
@@ -173,7 +173,7 @@ fn a_kill_loses_nothing(at: usize, moment: Moment, seed: u64) {
 }
 
 #[test]
-fn a_kill_at_any_instant_loses_nothing_and_leaves_nothing_twice() {
+fn a_kill_at_any_time_loses_and_duplicates_nothing() {
     let dice = Dice::new(7);
     let failed = thread::scope(|scope| {
         let kills: Vec<_> = (0..KILLS)
@@ -193,7 +193,7 @@ fn a_kill_at_any_instant_loses_nothing_and_leaves_nothing_twice() {
 }
 
 #[test]
-fn a_kill_between_two_pieces_of_a_trace_leaves_none_of_them_twice() {
+fn a_kill_between_two_pieces_of_a_trace_duplicates_neither() {
     // The server takes one span at a time.
     let (memory, (reached, has_reached)) = (Memory::default(), channel());
     let reached = Mutex::new(reached);

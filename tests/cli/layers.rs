@@ -8,6 +8,7 @@ use crate::support::harness::files_below;
 /// All modules, lowest first. A module may import those of its own line and of the lines before it. A name covers the
 /// modules below it, unless one of them is listed too: then all of them must be.
 const ORDER: &[&str] = &[
+    "stdio",
     "secret",
     "json",
     "content_type",

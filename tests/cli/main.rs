@@ -1,68 +1,68 @@
-//! Runs the built binary and looks at it from outside.
+//! Tests that run the built binary.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-// What the tests share.
+// Helpers of the tests.
 mod support;
 
 // One prompt, one answer, one trace.
 mod chat;
-// The README runs, and tells the truth.
+// The README: its commands run, and its statements hold.
 mod readme;
 // Requests and recordings from a file.
 mod replay;
 // Many requests, one trace each.
 mod batch;
-// Which answers of an endpoint count as acceptance, and what is done about the others.
+// Which answers to an export count as acceptance, and how the others are handled.
 mod delivery;
-// SIGKILL at any instant: nothing is lost, nothing is stored twice.
+// SIGKILL at any time: nothing is lost or stored twice.
 mod kill;
-// The proxies that the environment names.
+// Proxies from the environment.
 mod proxy;
-// Whom TLS trusts.
+// TLS trust and client certificates.
 mod tls;
-// What can befall a delivery: one table for tests and README.
+// Faults of a delivery: one table for tests and documentation.
 mod faults;
-// The table of exit codes, and which one wins.
+// Exit codes, and their order of severity.
 mod exit_codes;
-// Imports point down.
+// The order of the modules.
 mod layers;
-// Where spans wait, in which form, and that none is lost.
+// The outbox: location, format, permissions.
 mod outbox;
-// What waits is delivered, once.
+// Delivery of waiting spans.
 mod resend;
-// SIGINT and SIGTERM: what had ended is delivered or kept.
+// SIGINT and SIGTERM: finished calls are delivered or kept.
 mod signals;
-// What the stand-in itself answers.
+// The sandbox's own answers.
 mod sandbox;
-// Images and files that go with a prompt.
+// Images and files beside a prompt.
 mod attachments;
-// Base64 content: uploaded beside the call, and out of the trace.
+// Base64 content: uploaded, and replaced in the trace.
 mod media;
-// What the model endpoint is asked, and what becomes of its answers.
+// Requests to the model, its answers, and retries.
 mod model;
 // Stage by stage: settings, endpoint, keys, export and read-back.
 mod check;
-// A trace read back, and drawn.
+// A trace read back and drawn.
 mod show;
-// Accepted is not yet readable: what --verify proves.
+// `--verify`: accepted traces are read back.
 mod verify;
-// What stdout and stderr carry.
+// Output formats and messages.
 mod output;
-// What is too large or too mixed for a server.
+// Requests that are too large or partly invalid.
 mod size;
-// Whose endpoint it is, and what is mapped where.
+// Recognition of providers, and the attribute tables.
 mod providers;
-// What the endpoints of this world answer, and the spans that become of it.
+// Recorded answers of real endpoints, and their spans.
 mod answers;
 // The two spans as an endpoint receives them.
 mod spans;
-// What is left out of traces and recordings.
+// Redaction of traces and recordings.
 mod privacy;
-// Where the prompt comes from.
+// The prompt from arguments and stdin.
 mod stdin;
-// Which server gets the spans, with which keys, and in which form.
+// Where the spans are sent, with which keys and protocol.
 mod destination;
-// Where each setting comes from, and what it does.
+// The source and effect of each setting.
 mod settings;
-// What is refused before anything is sent.
+// Input that is refused before anything is sent.
 mod bad_input;

@@ -1,4 +1,4 @@
-//! Base64 content of requests and answers: where it goes, and what stands for it in the trace.
+//! Base64 content of requests and answers: its upload, and the reference that replaces it in the trace.
 
 use std::fs;
 use std::process::Command;
@@ -20,7 +20,7 @@ use crate::support::stand_in::Sandbox;
 const MEDIA: &str = "/api/public/media";
 const INPUT: &str = "langfuse.observation.input";
 const OUTPUT: &str = "langfuse.observation.output";
-/// What stands for [`PNG`] where it was not uploaded.
+/// The replacement of a [`PNG`] that was not uploaded.
 const PLACEHOLDER: &str = "[image/png, 16 bytes]";
 
 fn hash(bytes: &[u8]) -> String {
@@ -104,7 +104,7 @@ fn trace(langfuse: &Scripted) -> Trace {
     traces[0].clone()
 }
 
-/// What stands in the place of the picture.
+/// The reference that replaces the image.
 #[track_caller]
 fn shown(langfuse: &Scripted) -> String {
     let input = attribute_json(&trace(langfuse).generation, INPUT);
@@ -115,7 +115,7 @@ fn shown(langfuse: &Scripted) -> String {
 }
 
 #[test]
-fn a_picture_is_uploaded_and_a_reference_stands_for_it() {
+fn an_image_is_uploaded_and_replaced_by_a_reference() {
     let sandbox = Sandbox::start();
     let call = Langspan::new(&[
         "chat",
@@ -226,7 +226,7 @@ fn every_step_of_an_upload_is_what_langfuse_and_the_store_want() {
 }
 
 #[test]
-fn a_store_of_google_gets_the_content_type_alone() {
+fn google_cloud_storage_gets_only_the_content_type() {
     let (model, store) = (Scripted::model("A picture."), store());
     let langfuse = langfuse(storing_at(store.url(), "/storage.googleapis.com/bucket"));
     chat(&model, &langfuse, &[]).run().code(0);
@@ -250,7 +250,7 @@ fn the_wire_detail_shows_no_signed_url() {
 }
 
 #[test]
-fn what_is_there_already_is_not_sent_again() {
+fn media_that_is_already_stored_is_not_sent_again() {
     let model = Scripted::model("A picture.");
     let langfuse = langfuse(having_all);
     chat(&model, &langfuse, &["--image", "a.png"])
@@ -430,7 +430,7 @@ fn no_media_uploads_nothing() {
 }
 
 #[test]
-fn what_is_not_traced_is_not_uploaded() {
+fn untraced_media_is_not_uploaded() {
     for (options, variable) in [(&["--sample", "0"][..], "true"), (&[], "false")] {
         let (model, langfuse) = (Scripted::model("A picture."), langfuse(having_all));
         let call = chat(&model, &langfuse, options).env("LANGFUSE_TRACING_ENABLED", variable);
@@ -438,7 +438,7 @@ fn what_is_not_traced_is_not_uploaded() {
         assert!(langfuse.requests_to(MEDIA).is_empty(), "{options:?}");
         assert!(langfuse.exports().is_empty());
     }
-    // A failed call is traced whatever the rate is, and then its picture is wanted too.
+    // A failed call is traced whatever the rate is, with its image.
     let model = Scripted::always(Reply::json(400, &json!({"error": {"message": "no"}})));
     let langfuse = langfuse(having_all);
     chat(&model, &langfuse, &["--sample", "0"]).run().code(4);
@@ -579,7 +579,7 @@ fn the_outbox_holds_no_base64() {
 }
 
 #[test]
-fn what_only_looks_like_media_is_left() {
+fn text_that_only_looks_like_media_is_kept() {
     let (model, langfuse) = (Scripted::model("Yes."), langfuse(having_all));
     let text = r#"Is "data:image/png;base64,AAAA" or {"input_audio": {"data": "AAAA"}} an image?"#;
     let document =

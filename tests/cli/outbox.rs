@@ -1,5 +1,5 @@
-//! The outbox: where spans wait that were not accepted, in which form, who may read it, and that a killed process
-//! loses nothing.
+//! The outbox for spans that were not accepted: its location, format and permissions, and that a killed process loses
+//! nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -170,7 +170,7 @@ fn the_spans_are_kept_as_compact_otlp_json_one_request_a_line() {
 }
 
 #[test]
-fn what_is_kept_can_be_posted_as_it_stands() {
+fn a_kept_entry_can_be_posted_unchanged() {
     let ended = kept();
     let sandbox = Sandbox::start();
     let body = ended.kept()[0].to_string();
@@ -263,7 +263,7 @@ fn a_good_run_needs_no_outbox() {
 }
 
 #[test]
-fn a_bad_run_says_that_nothing_could_be_kept() {
+fn a_failure_without_an_outbox_folder_reports_that_nothing_was_kept() {
     let langfuse = refusing();
     for (call, _model) in without_a_place(&langfuse) {
         let ended = call.run();
@@ -305,7 +305,7 @@ fn a_full_outbox_takes_no_more_and_loses_nothing() {
 }
 
 #[test]
-fn a_limit_that_is_no_number_is_a_malformed_setting() {
+fn a_limit_that_is_not_a_number_is_a_malformed_setting() {
     let langfuse = refusing();
     let (call, model) = chat(&langfuse);
     call.env("LANGSPAN_OUTBOX_MAX", "plenty")

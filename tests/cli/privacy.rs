@@ -1,4 +1,4 @@
-//! What is left out of traces, recordings and the outbox, while the model and stdout get everything.
+//! Redaction of traces, recordings and the outbox; the model and stdout get everything.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::otlp::{Servers, Trace, attribute, attribute_json, attributes
 use crate::support::stand_in::Sandbox;
 use crate::support::untouched::Untouched;
 
-/// Put together here, so that nobody who searches the repository for keys finds one.
+/// Put together here, so that a search of the repository for keys finds none.
 fn github_key() -> String {
     ["gh", "p_0123456789abcdefghijklmnopqrstuvwxyz"].concat()
 }
@@ -24,7 +24,7 @@ fn said(trace: &Trace) -> String {
     format!("{trace:#?}")
 }
 
-/// The attributes of content: input, output and messages, whoever reads them.
+/// The attributes of content: input, output and messages.
 fn content(span: &Span) -> Vec<String> {
     const CONTENT: [&str; 4] = ["input", "output", "messages", "value"];
     let keys = attributes(&span.attributes).into_keys();
@@ -121,7 +121,7 @@ fn the_number_of_redactions_is_reported() {
 }
 
 #[test]
-fn where_nothing_is_traced_or_recorded_nothing_counts_as_redacted() {
+fn nothing_counts_as_redacted_without_trace_and_recording() {
     let servers = Servers::answering("hi");
     let call = servers.call(&["chat", "--json", &github_key()]);
     let ended = call.env("OTEL_SDK_DISABLED", "true").run();
@@ -130,7 +130,7 @@ fn where_nothing_is_traced_or_recorded_nothing_counts_as_redacted() {
 }
 
 #[test]
-fn what_a_pattern_matches_is_nowhere_in_the_trace() {
+fn text_that_matches_a_pattern_is_nowhere_in_the_trace() {
     let servers = Servers::answering("Ada Lovelace, born 1815");
     let call = servers.call(&["chat", "--record", "record.jsonl"]);
     let arguments = [
@@ -157,7 +157,7 @@ fn what_a_pattern_matches_is_nowhere_in_the_trace() {
         for (key, value) in attributes(&span.attributes) {
             let text = format!("{key} = {value}");
             assert!(!text.to_lowercase().contains("lovelace"), "{text}");
-            // A port is no text.
+            // A port is not text.
             assert!(key == "server.port" || !text.contains("1815"), "{text}");
         }
         for (key, value) in [
@@ -178,7 +178,7 @@ fn what_a_pattern_matches_is_nowhere_in_the_trace() {
 }
 
 #[test]
-fn a_pattern_is_not_about_the_format() {
+fn a_pattern_does_not_match_the_json_syntax() {
     let servers = Servers::answering("a user of model 2024");
     let call = servers.call(&[
         "chat",
@@ -206,7 +206,7 @@ fn a_pattern_is_not_about_the_format() {
 }
 
 #[test]
-fn an_escape_hides_nothing_from_a_pattern() {
+fn json_escapes_hide_nothing_from_a_pattern() {
     let call = json!({"id": "c1", "type": "function",
         "function": {"name": "find", "arguments": r#"{"who": "M\u00fcller \"K\u00f6nig\""}"#}});
     let mut answer = completion("");
@@ -241,7 +241,7 @@ fn an_escape_hides_nothing_from_a_pattern() {
 }
 
 #[test]
-fn the_words_of_an_error_are_redacted_as_well() {
+fn error_messages_are_redacted() {
     let key = github_key();
     let error = json!({"error": {"message": format!("{key} belongs to Ada"), "type": "t", "param": null, "code": null}});
     let servers = Servers::replying(Reply::json(400, &error));
@@ -267,7 +267,7 @@ fn the_words_of_an_error_are_redacted_as_well() {
 }
 
 #[test]
-fn what_waits_in_the_outbox_is_redacted() {
+fn spans_in_the_outbox_are_redacted() {
     let key = github_key();
     let model = Scripted::model(&key);
     let call = Langspan::new(&["chat", "--export-timeout", "0.2", &key]);
@@ -281,7 +281,7 @@ fn what_waits_in_the_outbox_is_redacted() {
 }
 
 #[test]
-fn what_was_redacted_is_verified_as_it_was_sent() {
+fn redacted_traces_are_verified_as_sent() {
     let sandbox = Sandbox::start();
     for options in [
         &["--redact", "langspan|user"][..],
@@ -426,7 +426,7 @@ fn a_recording_without_content_gives_the_same_trace_again() {
 }
 
 #[test]
-fn of_each_text_the_first_characters_are_kept() {
+fn each_text_keeps_its_first_characters() {
     let servers = Servers::answering("Größere Antwort");
     let backend = Scripted::always(Reply::json(200, &json!({})));
     let arguments = [
@@ -469,7 +469,7 @@ fn of_each_text_the_first_characters_are_kept() {
 }
 
 #[test]
-fn what_says_no_privacy_is_refused_before_anything_is_sent() {
+fn invalid_privacy_options_are_refused_before_anything_is_sent() {
     for (arguments, named) in [
         (["--redact", "("], "`(` is not a valid regular expression"),
         (["--redact", ""], "`` matches the empty string"),
@@ -494,7 +494,7 @@ fn what_says_no_privacy_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn half_a_character_in_an_answer_costs_nothing_but_itself() {
+fn a_broken_character_in_an_answer_changes_nothing_else() {
     let body = r#"{"id":"c","model":"exact-model","choices":[{"index":0,"message":{"role":"assistant","content":"cut \ud83d"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
     let answer = Reply::Answer(200, "application/json", body.to_owned());
     for (options, output) in [

@@ -1,4 +1,5 @@
-//! Whose endpoint it is: the README's tables of providers and attributes, row by row, and the two surfaces of Azure.
+//! Recognition of providers: the README's tables of providers and attributes, row by row, and the two
+//! surfaces of Azure.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +23,7 @@ fn rows(columns: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// What stands between backticks.
+/// The text between backticks.
 fn quoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -80,7 +81,7 @@ fn every_endpoint_of_the_readme_has_its_name() {
 }
 
 #[test]
-fn hosts_that_only_look_like_a_provider_are_none() {
+fn hosts_that_only_look_like_a_provider_are_not_recognized() {
     for host in [
         "api.openai.com.example",
         "notopenrouter.ai",

@@ -1,4 +1,4 @@
-//! Forward proxies that the environment names: they are used, passed by where they should be, and see no key of what
+//! Forward proxies that the environment names: they are used except for excluded hosts, and see no key in what
 //! they tunnel.
 
 use std::io::{self, BufReader, Read as _, Write as _};
@@ -241,7 +241,7 @@ fn hosts_that_need_no_proxy_are_reached_without_it() {
 }
 
 #[test]
-fn a_proxy_that_wants_to_know_who_asks_is_told() {
+fn proxy_credentials_are_sent() {
     let (servers, proxy) = (Servers::start(), Proxy::start());
     let (secure, _model, langfuse) = secure_chat();
     let with_password = proxy.url.replace("://", "://anna:pass-word-1@");
@@ -315,7 +315,7 @@ fn the_sandbox_needs_no_proxy() {
 }
 
 #[test]
-fn a_key_that_one_region_of_the_cloud_refuses_may_be_of_another() {
+fn a_key_refused_by_one_cloud_region_may_belong_to_another() {
     let authority = Authority::new();
     let config = authority.server_named("cloud.langfuse.com").serving();
     let cloud = Scripted::start_tls(config, |_, _| {

@@ -1,5 +1,5 @@
-//! `langspan resend`: what waits is delivered once, to the destination of today's settings, and nothing that could
-//! not be delivered is lost.
+//! `langspan resend`: waiting spans are delivered once, to the destination of the current settings, and undelivered
+//! spans are kept.
 
 use std::collections::HashSet;
 use std::fs;
@@ -88,7 +88,7 @@ fn metadata(file: &Path) -> PathBuf {
 }
 
 #[test]
-fn what_waits_is_delivered_and_nothing_of_it_remains() {
+fn waiting_spans_are_delivered_and_their_entries_removed() {
     let earlier = kept(2);
     let ids = trace_ids(&earlier);
     let sandbox = Sandbox::start();
@@ -155,7 +155,7 @@ fn a_refusal_is_5_and_the_entry_stays() {
 }
 
 #[test]
-fn one_refusal_does_not_keep_the_others_back() {
+fn one_refusal_does_not_stop_the_other_entries() {
     let earlier = kept(3);
     let langfuse = Scripted::langfuse(|_, count| match count {
         0 => Reply::json(400, &json!({"error": "Invalid OTLP trace export"})),
@@ -168,7 +168,7 @@ fn one_refusal_does_not_keep_the_others_back() {
 }
 
 #[test]
-fn without_keys_it_is_3_and_the_entry_stays() {
+fn without_keys_resend_is_3_and_the_entry_stays() {
     let earlier = kept(1);
     let ended = Langspan::new(&["resend"]).after(&earlier).run();
     ended.code(3).stderr_has("LANGFUSE_PUBLIC_KEY");
@@ -201,7 +201,7 @@ fn entries_of_another_project_are_left_and_named() {
 }
 
 #[test]
-fn two_at_once_deliver_every_entry_once() {
+fn two_resends_at_once_deliver_every_entry_once() {
     for _ in 0..5 {
         let earlier = kept(4);
         let langfuse = accepting();
@@ -221,7 +221,7 @@ fn two_at_once_deliver_every_entry_once() {
 }
 
 #[test]
-fn what_another_resend_works_on_is_passed_over() {
+fn entries_of_another_resend_are_skipped() {
     let earlier = kept(1);
     let (release, released) = channel::<()>();
     let released = Mutex::new(released);
@@ -240,7 +240,7 @@ fn what_another_resend_works_on_is_passed_over() {
 }
 
 #[test]
-fn what_a_running_chat_holds_is_passed_over_and_not_listed() {
+fn entries_of_a_running_chat_are_skipped_and_not_listed() {
     let earlier = kept(1);
     let (release, released) = channel::<()>();
     let released = Mutex::new(released);
@@ -288,7 +288,7 @@ fn an_entry_that_arrived_unanswered_is_not_sent_again() {
 }
 
 #[test]
-fn an_entry_that_was_lost_unanswered_is_missed_and_sent() {
+fn an_unanswered_entry_that_was_lost_is_sent_again() {
     let sandbox = Arc::new(Sandbox::start());
     let silent = Scripted::before(&sandbox, |_, _, _| Reply::Close);
     let earlier = ambiguous(&silent);
@@ -313,7 +313,7 @@ fn unanswered(sandbox: &Arc<Sandbox>, reply: Reply) -> Scripted {
 }
 
 #[test]
-fn what_resend_itself_got_no_answer_to_is_not_sent_again() {
+fn an_export_of_resend_without_an_answer_is_not_sent_again() {
     let earlier = kept(1);
     let sandbox = Arc::new(Sandbox::start());
     let silent = unanswered(&sandbox, Reply::Close);
@@ -328,7 +328,7 @@ fn what_resend_itself_got_no_answer_to_is_not_sent_again() {
 }
 
 #[test]
-fn what_a_killed_resend_had_sent_is_not_sent_again() {
+fn spans_sent_by_a_killed_resend_are_not_sent_again() {
     let earlier = kept(1);
     let trace_id = trace_ids(&earlier).remove(0);
     let sandbox = Arc::new(Sandbox::start());
@@ -347,7 +347,7 @@ fn what_a_killed_resend_had_sent_is_not_sent_again() {
 }
 
 #[test]
-fn an_ambiguous_entry_stays_when_nobody_says_whether_it_arrived() {
+fn an_unanswered_entry_stays_when_its_arrival_cannot_be_determined() {
     let earlier = ambiguous(&Scripted::langfuse(|_, _| Reply::Close));
     let langfuse = Scripted::start(|request, _| match request.path.split('?').next() {
         Some(OBSERVATIONS) => Reply::json(500, &json!({"message": "Internal Server Error"})),
@@ -362,7 +362,7 @@ fn an_ambiguous_entry_stays_when_nobody_says_whether_it_arrived() {
 }
 
 #[test]
-fn a_list_names_what_waits_and_sends_nothing() {
+fn list_shows_the_outbox_and_sends_nothing() {
     let earlier = kept(2);
     let langfuse = accepting();
     let listed = resend(&["--list"], &earlier, langfuse.url()).run();
@@ -395,7 +395,7 @@ fn age(file: &Path) {
 }
 
 #[test]
-fn older_than_leaves_the_younger() {
+fn older_than_keeps_newer_entries() {
     let earlier = kept(2);
     let files = spans_files(&earlier);
     age(&files[1]);
@@ -429,7 +429,7 @@ fn discard_with_yes_deletes_without_asking_or_sending() {
 }
 
 #[test]
-fn discard_deletes_nothing_when_nobody_can_be_asked() {
+fn discard_deletes_nothing_without_a_terminal_to_ask() {
     let earlier = kept(1);
     let ended = resend(&["--discard"], &earlier, &dead_url()).run();
     assert_ne!(ended.code, Some(0), "{ended:#?}");
@@ -438,7 +438,7 @@ fn discard_deletes_nothing_when_nobody_can_be_asked() {
 }
 
 #[test]
-fn discard_asks_on_a_terminal_and_obeys() {
+fn discard_asks_on_a_terminal() {
     for (answer, remaining) in [("n\n", 1), ("\n", 1), ("y\n", 0)] {
         let earlier = kept(1);
         let call = resend(&["--discard"], &earlier, &dead_url());
@@ -469,7 +469,7 @@ fn discard_asks_on_a_terminal_and_obeys() {
 }
 
 #[test]
-fn json_tells_success_and_failure() {
+fn json_reports_success_and_failure() {
     let earlier = kept(1);
     let name = id(&spans_files(&earlier)[0]);
     let failed = resend(&["-o", "json"], &earlier, refusing().url()).run();
@@ -515,7 +515,7 @@ fn a_half_written_file_is_named_and_stays_and_the_others_go() {
 }
 
 #[test]
-fn what_cannot_be_noted_or_rewritten_is_a_file_error_and_the_others_go() {
+fn an_entry_that_cannot_be_rewritten_does_not_stop_the_others() {
     // Where the new state of an entry is written first, and what was sent by then of the first of two entries.
     for (temporary, sent) in [("meta.tmp", 0), ("tmp", 3)] {
         let earlier = kept(2);
@@ -541,7 +541,7 @@ fn what_cannot_be_noted_or_rewritten_is_a_file_error_and_the_others_go() {
 }
 
 #[test]
-fn spans_of_one_id_are_halved_as_any_others() {
+fn spans_with_the_same_id_are_split_like_others() {
     let earlier = kept(1);
     let file = spans_files(&earlier).remove(0);
     let mut request = earlier.kept().remove(0);
@@ -560,7 +560,7 @@ fn spans_of_one_id_are_halved_as_any_others() {
 }
 
 #[test]
-fn what_is_no_entry_is_left_alone() {
+fn files_that_are_not_entries_are_left_alone() {
     let earlier = kept(1);
     let stranger = earlier.outbox().join("README");
     fs::write(&stranger, "keep me").unwrap();
@@ -569,7 +569,7 @@ fn what_is_no_entry_is_left_alone() {
 }
 
 #[test]
-fn an_outbox_of_more_entries_than_files_may_be_open_is_delivered() {
+fn an_outbox_with_more_entries_than_open_files_allowed_is_delivered() {
     let earlier = kept(150);
     let langfuse = accepting();
     let call = resend(&[], &earlier, langfuse.url());

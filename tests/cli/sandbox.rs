@@ -1,4 +1,4 @@
-//! The sandbox's own answers, held against what a Langfuse 4.16 answered to the same requests.
+//! The sandbox's answers, compared with those of Langfuse 4.16 to the same requests.
 
 mod chat_model;
 mod ingest;
@@ -63,7 +63,7 @@ fn ids(rows: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_sandbox_that_can_keep_nothing_says_so_before_anything_else() {
+fn a_sandbox_without_a_writable_store_fails_at_once() {
     for arguments in [
         &["chat", "--sandbox", "hi"][..],
         &["check", "--sandbox"],

@@ -1,4 +1,4 @@
-//! `langspan show`: a trace read back by id or URL, told as rows or drawn.
+//! `langspan show`: a trace read back by id or URL, shown as rows or as a tree.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -147,7 +147,7 @@ fn a_trace_that_chat_printed_is_shown() {
 }
 
 #[test]
-fn a_url_of_another_host_is_refused_before_anybody_is_asked() {
+fn a_url_of_another_host_is_refused_before_any_request() {
     let untouched = Untouched::start();
     let url = format!("https://cloud.langfuse.com/project/p1/traces/{ID}");
     let ended = show(untouched.url(), &[&url]).run();
@@ -156,7 +156,7 @@ fn a_url_of_another_host_is_refused_before_anybody_is_asked() {
 }
 
 #[test]
-fn the_host_that_people_know_is_no_other_one() {
+fn a_url_of_the_ui_host_is_accepted() {
     let sandbox = sandbox("v4");
     let page = format!("https://traces.example.org/project/sandbox/traces/{ID}");
     show(
@@ -170,7 +170,7 @@ fn the_host_that_people_know_is_no_other_one() {
 }
 
 #[test]
-fn what_names_no_trace_is_a_mistake() {
+fn an_argument_that_names_no_trace_is_refused() {
     let untouched = Untouched::start();
     for wrong in [
         "hello",
@@ -185,7 +185,7 @@ fn what_names_no_trace_is_a_mistake() {
 }
 
 #[test]
-fn a_trace_that_is_not_there_is_not_readable() {
+fn a_missing_trace_is_not_readable() {
     for version in VERSIONS {
         let sandbox = sandbox(version);
         let ended = show(
@@ -214,7 +214,7 @@ fn an_interface_that_is_switched_off_is_passed_over() {
 }
 
 #[test]
-fn a_trace_that_comes_late_is_waited_for() {
+fn a_late_trace_is_waited_for() {
     let sandbox = Arc::new(sandbox("v4"));
     let server = Scripted::in_front_of(&sandbox, |request, _| {
         let is_early = request.path.starts_with(OBSERVATIONS);
@@ -231,7 +231,7 @@ fn a_trace_that_comes_late_is_waited_for() {
 }
 
 #[test]
-fn who_may_not_read_is_told_so_at_once() {
+fn missing_read_permission_is_reported_at_once() {
     for (status, words) in [(401, "Invalid credentials"), (403, "Access denied")] {
         let server = Scripted::always(Reply::json(status, &json!({"message": words})));
         let ended = show(server.url(), &[ID]).run();
@@ -248,7 +248,7 @@ fn who_may_not_read_is_told_so_at_once() {
 }
 
 #[test]
-fn a_server_that_cannot_be_asked_is_told() {
+fn an_unreachable_server_is_reported() {
     show(&dead_url(), &[ID, "--wait", "0.5"])
         .run()
         .code(5)
@@ -260,7 +260,7 @@ fn a_server_that_cannot_be_asked_is_told() {
 }
 
 #[test]
-fn the_remedy_is_of_what_the_server_answered() {
+fn the_remedy_follows_from_the_servers_answer() {
     let html = |status| Reply::Answer(status, "text/html", "<html>hello</html>".to_owned());
     let elsewhere = "https://langfuse.example.org/";
     let moved = Reply::With(308, vec![("location", elsewhere.to_owned())], String::new());
@@ -291,7 +291,7 @@ fn an_authority_that_is_not_trusted_can_be_named() {
 }
 
 #[test]
-fn the_wait_bounds_a_server_that_says_nothing_too() {
+fn the_wait_also_bounds_a_silent_server() {
     let server = Scripted::always(Reply::Hang);
     let start = Instant::now();
     show(server.url(), &[ID, "--wait", "1"]).run().code(5);
@@ -304,7 +304,7 @@ fn the_wait_bounds_a_server_that_says_nothing_too() {
 }
 
 #[test]
-fn settings_that_lead_nowhere_are_named() {
+fn unusable_settings_are_named() {
     let untouched = Untouched::start();
     let plain = Langspan::new(&["show", ID]).env("OTEL_EXPORTER_OTLP_ENDPOINT", untouched.url());
     plain
@@ -347,7 +347,7 @@ fn json_gives_the_rows() {
 }
 
 #[test]
-fn json_tells_of_a_failure_too() {
+fn json_reports_a_failure() {
     let sandbox = sandbox("v4");
     let missing = "0123456789abcdef0123456789abcdef";
     let other = format!("https://cloud.langfuse.com/project/p1/traces/{ID}");
@@ -372,7 +372,7 @@ fn json_tells_of_a_failure_too() {
 }
 
 #[test]
-fn the_id_is_told_of_a_trace_that_is_not_there_too() {
+fn the_id_of_a_missing_trace_is_printed() {
     let sandbox = sandbox("v4");
     let missing = "0123456789abcdef0123456789abcdef";
     let call = show(sandbox.url(), &["-o", "json", missing, "--wait", "0.5"]);
@@ -396,7 +396,7 @@ fn interrupted(options: &[&str], signal: &str) -> Ended {
 }
 
 #[test]
-fn a_signal_is_told_as_any_other_failure() {
+fn a_signal_is_reported_like_other_failures() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let ended = interrupted(&[], signal);
         ended.code(code).stdout("");
@@ -461,7 +461,7 @@ fn bar(drawing: &str, name: &str) -> (usize, usize, bool) {
 }
 
 #[test]
-fn it_is_a_tree_with_a_bar_for_each_span() {
+fn the_drawing_is_a_tree_with_a_bar_for_each_span() {
     for version in VERSIONS {
         let ended = drawn(&sandbox(version), "100");
         let drawing = &ended.stdout;
@@ -491,7 +491,7 @@ fn it_is_a_tree_with_a_bar_for_each_span() {
 }
 
 #[test]
-fn it_names_identity_model_tokens_cost_and_level() {
+fn the_drawing_shows_identity_model_tokens_cost_and_level() {
     for version in VERSIONS {
         for columns in ["100", "40"] {
             let ended = drawn(&sandbox(version), columns);
@@ -526,7 +526,7 @@ fn it_names_identity_model_tokens_cost_and_level() {
 }
 
 #[test]
-fn it_fits_the_terminal() {
+fn the_drawing_fits_the_terminal() {
     let long_word = "x".repeat(120);
     let nested: Vec<Value> = (0_u64..30)
         .map(|depth| {
@@ -567,7 +567,7 @@ fn it_fits_the_terminal() {
 }
 
 #[test]
-fn controls_in_names_do_not_reach_the_terminal() {
+fn control_characters_in_names_do_not_reach_the_terminal() {
     let sandbox = holding(
         "v4",
         &spans("a\u{1b}[31md\u{7}a\nb", "a\u{1b}]0;title\u{7}\nquestion"),
@@ -578,7 +578,7 @@ fn controls_in_names_do_not_reach_the_terminal() {
 }
 
 #[test]
-fn colour_is_for_terminals_and_whoever_forces_it() {
+fn colour_is_for_terminals_or_when_forced() {
     let sandbox = sandbox("v4");
     let call = || show(sandbox.url(), &[ID]);
     assert!(!call().run().stdout.contains('\u{1b}'));
@@ -594,7 +594,7 @@ fn colour_is_for_terminals_and_whoever_forces_it() {
 }
 
 #[test]
-fn the_rows_that_a_server_made_up_or_shows_twice_are_not_drawn() {
+fn invented_and_duplicate_rows_are_not_drawn() {
     let sandbox = Arc::new(sandbox("v4"));
     let behind = Arc::downgrade(&sandbox);
     let server = Scripted::in_front_of(&sandbox, move |request, _| {

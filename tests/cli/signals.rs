@@ -1,14 +1,14 @@
-//! SIGINT and SIGTERM: what had ended is accepted or in the outbox, and the exit code says which signal it was.
+//! SIGHUP, SIGINT and SIGTERM: finished calls are accepted or in the outbox, and the exit code tells the signal.
 
 use std::io::Read as _;
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::support::harness::{Langspan, Reply, Scripted, completion, wait_until};
 use crate::support::stand_in::Sandbox;
 
-const SIGNALS: [(&str, i32); 2] = [("INT", 130), ("TERM", 143)];
+const SIGNALS: [(&str, i32); 3] = [("HUP", 129), ("INT", 130), ("TERM", 143)];
 
 fn send(signal: &str, child: &Child) {
     let status = Command::new("kill")
@@ -53,7 +53,7 @@ fn a_signal_during_the_model_call_leaves_a_trace_that_says_so() {
 }
 
 #[test]
-fn json_tells_of_the_signal() {
+fn json_reports_the_signal() {
     for (signal, code) in SIGNALS {
         let (model, sandbox) = (thinking(), Sandbox::start());
         let call = Langspan::new(&["chat", "--no-stdin", "-o", "json", "Hello"])
@@ -69,7 +69,7 @@ fn json_tells_of_the_signal() {
 }
 
 #[test]
-fn what_was_streamed_before_the_signal_stays_in_the_trace() {
+fn text_streamed_before_a_signal_is_in_the_trace() {
     let chunk = json!({
         "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m",
         "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hel"}, "finish_reason": null}],
@@ -189,7 +189,7 @@ fn a_signal_while_waiting_for_readability_ends_the_wait() {
 }
 
 #[test]
-fn of_several_documents_those_that_ended_are_delivered_and_the_rest_is_not_begun() {
+fn a_signal_delivers_finished_documents_and_starts_no_other() {
     let model = Scripted::start(|_, count| match count {
         0 => Reply::json(200, &completion("hi")),
         _ => Reply::Hang,
@@ -240,4 +240,134 @@ fn an_interrupted_resend_loses_nothing() {
         ended.code(code);
         assert_eq!(ended.kept().len(), 1);
     }
+}
+
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+
+/// More than a pipe holds.
+fn long_answer() -> String {
+    "All work and no play. ".repeat(20_000)
+}
+
+#[test]
+fn a_stdout_that_is_not_read_does_not_hold_up_the_delivery_and_a_signal_ends_the_wait() {
+    for (signal, code) in SIGNALS {
+        let (model, sandbox) = (Scripted::model(&long_answer()), Sandbox::start());
+        let call = Langspan::new(&["chat", "--no-stdin", "--trace-id", TRACE_ID, "Hello"])
+            .langfuse_at(sandbox.url())
+            .model_at(model.url());
+        let mut child = call.spawn();
+        wait_until("the trace has arrived", || {
+            sandbox.observations(TRACE_ID).len() == 2
+        });
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it waits for its reader"
+        );
+        send(signal, &child);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}");
+    }
+}
+
+#[test]
+fn a_late_reader_of_stdout_gets_the_whole_answer() {
+    let (model, sandbox) = (Scripted::model(&long_answer()), Sandbox::start());
+    let call = Langspan::new(&["chat", "--no-stdin", "--trace-id", TRACE_ID, "Hello"])
+        .langfuse_at(sandbox.url())
+        .model_at(model.url());
+    let child = call.spawn();
+    wait_until("the trace has arrived", || {
+        sandbox.observations(TRACE_ID).len() == 2
+    });
+    let ended = call.ended(&child.wait_with_output().unwrap());
+    ended.code(0);
+    assert_eq!(ended.stdout, format!("{}\n", long_answer()));
+}
+
+#[test]
+fn a_stderr_that_is_not_read_does_not_hold_up_the_delivery() {
+    let (model, sandbox) = (Scripted::model(&long_answer()), Sandbox::start());
+    let call = Langspan::new(&[
+        "chat",
+        "--no-stdin",
+        "--trace-id",
+        TRACE_ID,
+        "-vvv",
+        "Hello",
+    ])
+    .langfuse_at(sandbox.url())
+    .model_at(model.url());
+    let mut child = call
+        .command()
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the trace has arrived", || {
+        sandbox.observations(TRACE_ID).len() == 2
+    });
+    send("TERM", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
+    let gate = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let opened = std::sync::Arc::clone(&gate);
+    let model = Scripted::start(move |_, _| {
+        wait_until("the hangup was sent", || {
+            opened.load(std::sync::atomic::Ordering::SeqCst)
+        });
+        Reply::json(200, &completion("hi"))
+    });
+    let sandbox = Sandbox::start();
+    let call = Langspan::new(&["chat", "--no-stdin", "--trace-id", TRACE_ID, "Hello"])
+        .langfuse_at(sandbox.url())
+        .model_at(model.url());
+    let langspan = call.command();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
+        .arg(langspan.get_program())
+        .args(langspan.get_args())
+        .env_clear()
+        .envs(
+            langspan
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .current_dir(call.home())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = shell.spawn().unwrap();
+    wait_until("the model is asked", || model.count() > 0);
+    send("HUP", &child);
+    gate.store(true, std::sync::atomic::Ordering::SeqCst);
+    call.ended(&child.wait_with_output().unwrap())
+        .code(0)
+        .stdout("hi\n");
+}
+
+#[test]
+fn a_file_beyond_its_size_limit_is_a_file_problem() {
+    let (model, sandbox) = (Scripted::model(&long_answer()), Sandbox::start());
+    let call = Langspan::new(&["chat", "--no-stdin", "--record", "calls.jsonl", "Hello"])
+        .langfuse_at(sandbox.url())
+        .model_at(model.url());
+    let langspan = call.command();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -f 16; exec \"$0\" \"$@\""])
+        .arg(langspan.get_program())
+        .args(langspan.get_args())
+        .env_clear()
+        .envs(
+            langspan
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .current_dir(call.home())
+        .output()
+        .unwrap();
+    let ended = call.ended(&output);
+    ended.code(6).stderr_has("the recording cannot be written");
 }

@@ -1,4 +1,4 @@
-//! Requests that a server finds too large or too mixed: they are cut until only what is refused for itself fails.
+//! Requests that a server refuses as too large or partly invalid: they are split until only the refused trace fails.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -84,7 +84,7 @@ fn a_trace_that_is_too_large_in_one_piece_arrives_in_two() {
 }
 
 #[test]
-fn what_is_too_large_whatever_is_cut_is_kept_whole() {
+fn a_span_that_stays_too_large_is_kept_whole() {
     let model = Scripted::model("short");
     let langfuse = Scripted::langfuse(|_, _| Reply::Answer(413, "text/html", TOO_LARGE.to_owned()));
     let ended = ask("x".repeat(50_000), &model, &langfuse);

@@ -1,4 +1,4 @@
-//! Where the prompt comes from: arguments, stdin, both, and what stdin may not be.
+//! The prompt: from arguments, stdin or both, and stdin that is refused.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -45,7 +45,7 @@ fn a_file_follows_the_arguments_after_a_blank_line() {
 }
 
 #[test]
-fn a_socket_follows_the_arguments_after_a_blank_line() {
+fn a_socket_as_stdin_follows_the_arguments_after_a_blank_line() {
     let servers = Servers::answering("hi");
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.write_all(b"from a socket").unwrap();
@@ -120,7 +120,7 @@ fn no_stdin_does_not_wait_for_a_pipe_that_never_speaks() {
 }
 
 #[test]
-fn a_pipe_that_does_not_speak_is_named_and_then_still_read() {
+fn a_silent_pipe_is_mentioned_and_still_read() {
     let servers = Servers::answering("hi");
     let call = servers.call(&["chat", "Review"]);
     let mut child = call.spawn();
@@ -189,7 +189,7 @@ fn a_terminal_is_not_read_beside_arguments() {
     assert_eq!(servers.prompt(), "Hello");
 }
 
-/// Runs it at a terminal that nobody types at; none where `script` is not installed.
+/// Runs it at a terminal without input; `None` where `script` is not installed.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn at_a_terminal(call: &Langspan, arguments: &str) -> Option<Output> {
     let binary = call.command();

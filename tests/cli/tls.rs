@@ -1,5 +1,5 @@
-//! Whom TLS trusts: the bundled roots, the system's store or what stands in its place, and the files that were named;
-//! to whom a client proves itself; and what is said when trust fails.
+//! TLS trust: the bundled roots, the system's store or its replacement, and named files; client certificates; and the
+//! messages when trust fails.
 
 use std::fs;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn assert_delivered(ended: &Ended, langfuse: &Scripted) {
 }
 
 #[test]
-fn a_private_authority_is_not_trusted_unasked() {
+fn a_private_authority_is_not_trusted_by_default() {
     let authority = Authority::new();
     let langfuse = langfuse(authority.server(Flaw::None).serving());
     let (call, _model) = chat(&langfuse);
@@ -74,7 +74,7 @@ fn trusting(call: Langspan, way: &str, pem: &str) -> Langspan {
 }
 
 #[test]
-fn each_way_to_name_an_authority_is_enough() {
+fn each_variable_that_names_an_authority_is_enough() {
     let authority = Authority::new();
     for way in WAYS {
         let langfuse = langfuse(authority.server(Flaw::None).serving());
@@ -86,7 +86,7 @@ fn each_way_to_name_an_authority_is_enough() {
 }
 
 #[test]
-fn a_replay_and_a_resend_trust_the_same() {
+fn replay_and_resend_use_the_same_trust() {
     let authority = Authority::new();
     let langfuse = langfuse(authority.server(Flaw::None).serving());
     let recording = json!({
@@ -158,7 +158,7 @@ fn a_flawed_certificate_of_the_model_endpoint_is_named() {
 }
 
 #[test]
-fn a_server_that_asks_who_is_there_gets_the_clients_certificate() {
+fn a_client_certificate_is_sent_when_requested() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let client = clients.client();
     for (certificate, key) in [
@@ -182,7 +182,7 @@ fn a_server_that_asks_who_is_there_gets_the_clients_certificate() {
 }
 
 #[test]
-fn a_server_that_asks_who_is_there_refuses_who_does_not_say() {
+fn a_missing_client_certificate_is_reported() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let langfuse = langfuse(authority.server(Flaw::None).serving_only(&clients));
     let (call, _model) = chat(&langfuse);
@@ -237,7 +237,7 @@ fn files_of_authorities_that_cannot_be_used_are_named_before_anything_is_sent() 
 }
 
 #[test]
-fn a_machine_without_any_authorities_works() {
+fn a_machine_without_certificate_authorities_works() {
     let nowhere = [
         ("SSL_CERT_FILE", "/dev/null"),
         ("SSL_CERT_FILE", "/no/such/file"),
@@ -259,7 +259,7 @@ fn a_machine_without_any_authorities_works() {
 }
 
 #[test]
-fn a_named_store_stands_in_the_place_of_the_systems() {
+fn a_named_certificate_store_replaces_that_of_the_system() {
     let (trusted, other) = (Authority::new(), Authority::new());
     let langfuse = langfuse(trusted.server(Flaw::None).serving());
     let (call, _model) = chat(&langfuse);
@@ -285,7 +285,7 @@ fn one_file_may_name_several_authorities() {
 }
 
 #[test]
-fn keys_do_not_leave_before_trust() {
+fn keys_are_not_sent_before_the_certificate_is_trusted() {
     // A server that is not trusted sees nothing of a request, not even its path.
     let authority = Authority::new();
     for flaw in [Flaw::Expired, Flaw::OtherHost] {

@@ -1,4 +1,4 @@
-//! `--verify` on chat and replay: the read-back of `check`, looking around the times that the spans have.
+//! `--verify` on chat and replay: the read-back of `check`, in a window around the times of the spans.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ fn a_recording_that_is_emitted_twice_is_verified_twice() {
 }
 
 #[test]
-fn a_difference_is_not_what_was_sent() {
+fn a_changed_field_is_not_readable() {
     for version in VERSIONS {
         let sandbox = sandbox(version);
         for (field, found) in [
@@ -156,7 +156,7 @@ fn a_failed_call_is_verified_as_well() {
 }
 
 #[test]
-fn a_trace_in_a_stripped_environment_is_the_one_that_was_sent() {
+fn a_stripped_environment_is_no_difference() {
     // Langfuse keeps the prefix for itself, and strips it from what it is sent.
     let sandbox = sandbox("v4");
     let arguments = [
@@ -184,7 +184,7 @@ fn a_server_that_stumbles_is_asked_again() {
 }
 
 #[test]
-fn the_wait_bounds_a_server_that_says_nothing_too() {
+fn the_wait_also_bounds_a_silent_server() {
     let sandbox = sandbox("v4");
     let server = stumbling(&sandbox, vec![Reply::Hang; 10]);
     let call = Langspan::new(&["chat", "--verify", "--wait", "1", "Hello"]).at(&sandbox);

@@ -1,5 +1,4 @@
-//! Ten thousand traces to a server that fails at random with every kind of fault: in the end each of them is there,
-//! and each of its spans once.
+//! Ten thousand traces to a server that fails at random in every known way: in the end each span is stored once.
 //!
 //! Several processes replay recordings at once, each call with little time; then `resend` until nothing waits.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

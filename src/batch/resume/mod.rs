@@ -44,15 +44,16 @@
 //!   was matched. They are matched by span id.
 //! * Detecting a redo by the acks alone: a kill between the `redone` ack and the rewrite of the output made every
 //!   further `--resume` fail. The output line now holds its redo number.
-//! * Creating the ack file at once: after a refused `--run` the right name looked wrong. Its first line is now written
-//!   after all checks.
+//! * Writing the run's name to the ack file at once: after a run was refused for its `--run`, the right name was
+//!   refused as well. The first line is now written after all checks.
 //!
 //! What a change must not break:
 //! * The order of writes: output line, then trace, then ack. Each kill in between leaves a state of the table.
 //! * The `redone` ack comes before the output line is removed. Otherwise a kill in between would send the line again
 //!   under the trace id of the failed call.
 //! * A failed line whose trace is unconfirmed or spooled is not redone: its trace could not be rebuilt any more.
-//! * Nothing changes a file until the input, the output and the ack file are known to belong to the same run.
+//! * The output is not changed until every line of it is recognised, and not replaced in place: `rewrite` persists a
+//!   complete copy.
 //! * Old files must stay readable: the formats of both files are a contract.
 
 pub mod acks;

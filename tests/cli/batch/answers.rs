@@ -1,4 +1,4 @@
-//! What is written for each line, and that there is exactly one.
+//! The output: one line for each input line, and its content.
 
 use std::collections::HashMap;
 use std::fs;
@@ -165,7 +165,7 @@ fn without_an_answer_there_is_an_error_in_its_place() {
 }
 
 #[test]
-fn a_body_that_is_spread_over_lines_is_written_on_one() {
+fn a_multi_line_body_is_written_on_one_line() {
     for end in ["\n", "\r\n"] {
         let body = format!("{:#}\n", completion("two\nlines")).replace('\n', end);
         let servers = Servers::replying(Reply::Answer(200, "application/json", body));
@@ -223,7 +223,7 @@ fn a_key_that_the_endpoint_repeats_is_not_written() {
 }
 
 #[test]
-fn what_is_not_traced_has_no_page() {
+fn untraced_calls_have_no_page() {
     let servers = echo();
     let call = named_batch(&servers, prompt("q"), &[]).env("LANGFUSE_TRACING_ENABLED", "false");
     let line = only(&call.run().code(0).stdout);
@@ -235,7 +235,7 @@ fn what_is_not_traced_has_no_page() {
 }
 
 #[test]
-fn each_call_tells_the_endpoint_of_its_trace() {
+fn each_call_sends_the_traceparent_of_its_trace() {
     let servers = echo();
     run_batch(&servers, format!("{}{}", prompt("a"), prompt("b")), &[]).code(0);
     let traces: HashMap<String, Trace> = traces_at(&servers.langfuse)
@@ -298,7 +298,7 @@ fn lines_are_written_as_they_are_answered_or_in_their_order_when_asked() {
 }
 
 #[test]
-fn what_is_kept_out_of_traces_is_still_answered() {
+fn redacted_text_is_still_sent_and_printed() {
     let servers = echo();
     let line = "{\"custom_id\":\"mine\",\"prompt\":\"call 555-1234 now\"}\n";
     let options = ["--redact", "[0-9]{3}-[0-9]{4}", "--record", "record.jsonl"];
@@ -379,7 +379,7 @@ fn moody(text: &str, roll: u64) -> Reply {
 }
 
 #[test]
-fn as_many_lines_come_out_as_went_in_whatever_befalls_the_model() {
+fn every_input_line_gives_one_output_line_whatever_the_model_does() {
     const LINES: u64 = 2000;
     let dice = Dice::new(11);
     let model = Scripted::start(move |request, _| {

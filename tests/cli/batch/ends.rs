@@ -1,4 +1,4 @@
-//! What a batch says and writes when it ends: the command that continues it, the summary, the remedies.
+//! What a batch prints and writes at its end: the command that continues it, the summary, the remedies.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -99,7 +99,7 @@ fn the_command_that_continues_is_the_one_that_was_typed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_name_that_is_no_text_is_named_in_the_command() {
+fn a_file_name_that_is_not_utf_8_appears_in_the_command() {
     use std::os::unix::ffi::OsStringExt as _;
     let (model, langfuse) = (failing_once(3), langfuse(&Memory::default()));
     let call = batch("", &model, &langfuse, &["-O", OUT]);
@@ -172,7 +172,7 @@ fn a_summary_stays_until_there_is_another() {
 }
 
 #[test]
-fn traces_that_wait_are_told_from_those_of_which_nobody_knows() {
+fn waiting_traces_are_counted_apart_from_unknown_ones() {
     for (count, waiting) in [
         (1, "1 trace of the earlier run is still"),
         (2, "2 traces of the earlier run are still"),
@@ -206,7 +206,7 @@ fn traces_that_wait_are_told_from_those_of_which_nobody_knows() {
 }
 
 #[test]
-fn one_line_is_no_lines() {
+fn one_line_is_counted_in_the_singular() {
     let (model, langfuse) = (model(), langfuse(&Memory::default()));
     batch("nope\n", &model, &langfuse, &[])
         .run()
@@ -245,7 +245,7 @@ fn an_error_without_a_remedy_has_no_hint() {
 
 #[test]
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn with_a_limit_the_time_left_is_that_of_its_lines() {
+fn the_time_left_counts_only_the_lines_of_a_limit() {
     // The third line is held until the time left is shown; all of the input is read by then.
     let gate = Gate::default();
     let model = Scripted::start({

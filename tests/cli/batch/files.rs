@@ -1,4 +1,4 @@
-//! Which files a batch reads and writes, in which form, and which it refuses.
+//! Input and output files: their formats, and files that are refused.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -21,7 +21,7 @@ use crate::support::harness::{Ended, Langspan, wait_until};
 use crate::support::otlp::{Servers, traces_at};
 use crate::support::untouched::Untouched;
 
-/// A call whose servers must not be spoken to, and what it comes to.
+/// A call with servers that must not be contacted, and its result.
 #[track_caller]
 fn unsent(call: &Langspan, code: i32) -> Ended {
     let server = Untouched::start();
@@ -122,7 +122,7 @@ fn a_zstd_file_is_read_frame_by_frame_and_written() {
     let call = servers.call(&["batch", "in.zst", "-O", "out.jsonl.zst"]);
     let lines = two_lines();
     let (first, second) = lines.split_at(20);
-    // Before each frame stands one that readers skip.
+    // Before each frame is one that readers skip.
     let skipped = [
         &0x184d_2a53_u32.to_le_bytes()[..],
         &3_u32.to_le_bytes(),
@@ -162,7 +162,7 @@ fn a_zstd_file_of_the_usual_tool_is_read() {
 }
 
 #[test]
-fn a_packed_file_that_ends_too_soon_is_an_error_after_what_was_read() {
+fn a_truncated_compressed_file_is_an_error_after_its_whole_lines() {
     let lines: String = (0..2000)
         .map(|number| prompt(&format!("question {number}")))
         .collect();
@@ -184,7 +184,7 @@ fn a_packed_file_that_ends_too_soon_is_an_error_after_what_was_read() {
 }
 
 #[test]
-fn a_file_that_is_not_packed_as_its_name_says_is_named_before_anything_is_sent() {
+fn a_file_compressed_otherwise_than_its_name_says_is_refused_first() {
     for (name, format) in [("in.gz", "gzip"), ("in.zst", "Zstandard")] {
         for content in [two_lines(), "a".to_owned()] {
             let call = Langspan::new(&["batch", name, "-O", "out.jsonl"]);
@@ -212,7 +212,7 @@ fn a_file_that_is_not_packed_as_its_name_says_is_named_before_anything_is_sent()
 }
 
 #[test]
-fn a_file_that_holds_something_is_kept_unless_told_otherwise() {
+fn a_non_empty_file_is_overwritten_only_when_asked() {
     for (name, content) in [
         ("out.jsonl", b"precious".to_vec()),
         ("out.gz", gzip("precious")),
@@ -338,7 +338,7 @@ fn no_file_is_written_over_another_of_the_same_run() {
 }
 
 #[test]
-fn a_file_that_is_not_there_yet_is_known_by_any_name() {
+fn a_file_that_does_not_exist_yet_is_recognized_under_any_path() {
     let (of_out, of_acks) = ("--out", "the ack file of --out");
     let rows: [(&[&str], &str, &str); 9] = [
         (&["--summary", "./x"], "--summary", of_out),
@@ -382,14 +382,14 @@ fn a_file_that_is_not_there_yet_is_known_by_any_name() {
 }
 
 #[test]
-fn what_is_no_regular_file_is_written_straight() {
+fn special_files_are_written_directly() {
     let servers = echo();
     let options = ["-O", "/dev/null", "--summary", "/dev/null"];
     let ended = run_batch(&servers, two_lines(), &options);
     ended.code(0).stdout("").stderr_has("2 lines: 2 answered");
     assert!(!Path::new("/dev/null.acks").exists());
 
-    // A pipe with a name, whose suffix says nothing.
+    // A named pipe, with a suffix that is ignored.
     let servers = echo();
     let call = named_batch(&servers, two_lines(), &["-O", "pipe.gz"]);
     let pipe = mkfifo(&call, "pipe.gz");
@@ -427,7 +427,7 @@ fn mkfifo(call: &Langspan, name: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_pipe_with_a_name_is_read_even_where_it_must_be_read_twice() {
+fn a_named_pipe_can_be_input_even_with_strict() {
     for options in [&["batch", "pipe.gz"][..], &["batch", "pipe.gz", "--strict"]] {
         let servers = echo();
         let call = servers.call(options);
@@ -454,7 +454,7 @@ fn nothing_more_is_asked_once_the_disk_is_full() {
 }
 
 #[test]
-fn what_was_paid_for_is_traced_where_no_run_can_be_continued() {
+fn every_call_is_traced_where_the_run_cannot_be_continued() {
     let options: [&[&str]; 4] = [&[], &["--ordered"], &["-O", "/dev/full"], &["-O", "-"]];
     for options in options {
         let servers = echo();
@@ -473,7 +473,7 @@ fn what_was_paid_for_is_traced_where_no_run_can_be_continued() {
 }
 
 #[test]
-fn an_answer_is_written_while_more_input_is_awaited() {
+fn an_answer_is_written_before_the_input_ends() {
     let servers = echo();
     let call = servers.call(&["batch", "-", "-q"]);
     let mut child = call

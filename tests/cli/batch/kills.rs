@@ -1,5 +1,5 @@
-//! SIGKILL at any instant of a run, which is then continued: no answered line is asked again, no line is missing or
-//! twice, and every trace arrives once, under the id that it has in a run that nobody kills.
+//! SIGKILL at any time, after which the run is continued: no answered line is asked again, no line is missing or
+//! duplicated, and every trace arrives once, with the id that it has in an uninterrupted run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ const KILLS: usize = 50;
 const AT_ONCE: usize = 10;
 const CONCURRENCY: usize = 6;
 
-/// The outputs that are tried, each with what else the run is told.
+/// The outputs, each with the further options of the run.
 const SHAPES: [(&str, &[&str]); 4] = [
     ("out.jsonl", &[]),
     ("out.jsonl.gz", &[]),
@@ -73,7 +73,7 @@ fn slow(
         {
             let (count, reached) = &mut *state.lock().unwrap();
             if at == Some(*count) {
-                // Of a later run nobody waits for it.
+                // No later run waits for it.
                 let _ = reached.send(());
             }
             *count += 1;
@@ -130,7 +130,7 @@ fn a_kill_is_survived(kill: usize, seed: u64) {
     assert!(!waiting.iter().any(is_entry), "{waiting:?}");
 }
 
-/// Asserts that every line stands in an output, with its own answer and the trace that it always has.
+/// Asserts that every line is in an output, with its own answer and its fixed trace id.
 #[track_caller]
 fn assert_whole(out: &Path) {
     let expected: BTreeMap<u64, String> = (1..=LINES as u64)
@@ -158,7 +158,7 @@ fn assert_paid_once(model: &Scripted, kept: &[u64], at_most: usize) {
 }
 
 #[test]
-fn a_kill_at_any_instant_costs_only_what_was_in_flight() {
+fn a_kill_at_any_time_repeats_only_calls_in_flight() {
     let dice = Dice::new(11);
     let seeds: Vec<u64> = (0..KILLS).map(|_| dice.roll(u64::MAX)).collect();
     let seeds: Vec<(usize, u64)> = seeds.into_iter().enumerate().collect();

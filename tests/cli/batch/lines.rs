@@ -1,4 +1,4 @@
-//! What is asked for each line of the input, and what its trace is filed under.
+//! Input lines: the request and the trace fields of each.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -63,7 +63,7 @@ fn a_body_is_sent_as_it_is_bare_or_in_a_batch_line() {
 }
 
 #[test]
-fn what_a_bare_body_says_of_its_trace_is_not_sent() {
+fn trace_fields_of_a_bare_body_are_not_sent() {
     let line =
         r#"{"trace":{"user":"u"},"messages":[],"custom_id":"a","model":"m","metadata":{"k":"v"}}"#;
     assert_eq!(
@@ -174,7 +174,7 @@ fn a_batch_line_asks_for_chat_completions_or_nothing() {
 }
 
 #[test]
-fn a_line_says_what_its_trace_is_filed_under() {
+fn a_line_sets_the_fields_of_its_trace() {
     let servers = Servers::answering("hi");
     let lines = [
         r#"{"prompt":"plain"}"#,
@@ -230,7 +230,7 @@ fn a_line_says_what_its_trace_is_filed_under() {
     );
 }
 
-/// Lines that are no requests, and words of what is said of them.
+/// Lines that are not requests, and words of their errors.
 const INVALID: [(&str, &str); 19] = [
     ("nope", "JSON object"),
     ("[]", "JSON object"),
@@ -281,7 +281,7 @@ const INVALID: [(&str, &str); 19] = [
 ];
 
 #[test]
-fn what_cannot_be_asked_is_an_error_line_and_nothing_else() {
+fn an_invalid_line_becomes_only_an_error_line() {
     for (text, words) in INVALID {
         let (servers, ended) = ended_with(text);
         ended.code(8).stderr_has("1 of 1 line failed");
@@ -297,7 +297,7 @@ fn what_cannot_be_asked_is_an_error_line_and_nothing_else() {
             message.contains(words) && !message.is_empty(),
             "{text}: {message}"
         );
-        // Which line it is stands beside the message; a count of its own would only mislead.
+        // The line number is beside the message; a second one would mislead.
         assert!(!message.contains("line 1"), "{text}: {message}");
         assert!(!ended.stdout.contains("0123456789"));
         assert!(
@@ -308,7 +308,7 @@ fn what_cannot_be_asked_is_an_error_line_and_nothing_else() {
 }
 
 #[test]
-fn the_other_lines_are_asked_all_the_same() {
+fn an_invalid_line_does_not_stop_the_others() {
     let servers = echo();
     let lines = format!("nope\n{}[1]\n{}", prompt("a"), prompt("b"));
     let ended = run_batch(&servers, lines, &["--allow-errors", "2"]);
@@ -321,7 +321,7 @@ fn the_other_lines_are_asked_all_the_same() {
 }
 
 #[test]
-fn blank_lines_are_skipped_but_counted_whatever_ends_a_line() {
+fn blank_lines_are_skipped_but_counted_with_any_line_ending() {
     let servers = echo();
     let lines = "\u{feff}{\"prompt\":\"one\"}\r\n\r\n   \n\t{\"prompt\":\"four\"} \r\n\n{\"prompt\":\"six\"}";
     let ended = run_batch(&servers, lines, &[]);
@@ -335,7 +335,7 @@ fn blank_lines_are_skipped_but_counted_whatever_ends_a_line() {
 }
 
 #[test]
-fn nothing_is_asked_of_an_input_without_lines() {
+fn an_input_without_lines_asks_nothing() {
     for input in ["", "\n", "\u{feff}\r\n \n"] {
         let servers = echo();
         let ended = run_batch(&servers, input, &[]);
@@ -348,7 +348,7 @@ fn nothing_is_asked_of_an_input_without_lines() {
 }
 
 #[test]
-fn a_line_that_is_no_utf_8_is_an_error_line() {
+fn a_line_that_is_not_utf_8_becomes_an_error_line() {
     let servers = echo();
     let mut lines = b"{\"prompt\":\"caf\xe9\"}\n".to_vec();
     lines.extend(prompt("b").bytes());
@@ -364,7 +364,7 @@ fn a_line_that_is_no_utf_8_is_an_error_line() {
 }
 
 #[test]
-fn a_line_that_is_too_long_is_an_error_line() {
+fn a_line_that_is_too_long_becomes_an_error_line() {
     let servers = echo();
     let call = named_batch(&servers, "", &["--allow-errors", "1"]);
     // Zeros that take no room on the disk.
@@ -385,7 +385,7 @@ fn a_line_that_is_too_long_is_an_error_line() {
 }
 
 #[test]
-fn a_line_of_ten_megabytes_is_asked_and_answered() {
+fn a_line_of_ten_megabytes_is_answered() {
     let servers = echo();
     let long = "0123456789".repeat(1_000_000);
     let lines = format!("{}{}{}", prompt("a"), prompt(&long), prompt("c"));
@@ -441,7 +441,7 @@ fn a_custom_id_that_occurs_twice_is_one_trace_of_both_calls() {
 }
 
 #[test]
-fn the_session_is_the_run_unless_it_is_given() {
+fn the_session_defaults_to_the_run() {
     let session = |servers: &Servers, text: &str| {
         attribute(
             &traces_by_prompt(servers, text)[0].generation,
@@ -507,7 +507,7 @@ fn a_run_is_named_after_its_file_and_its_start() {
 }
 
 #[test]
-fn a_body_is_sent_without_what_is_ours_even_where_it_has_a_field_named_body() {
+fn a_body_with_a_field_named_body_is_sent_without_our_fields() {
     let line = r#"{"messages":[{"role":"user","content":"x"}],"body":{"a":1},"trace":{"user":"u"},"custom_id":"c"}"#;
     let (servers, ended) = ended_with(line);
     ended.code(0);

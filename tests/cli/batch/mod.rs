@@ -1,23 +1,23 @@
 //! `langspan batch`: many requests, one trace each.
 
-// What is asked for each line of the input.
+// Requests and trace fields of input lines.
 mod lines;
-// What is written for each line.
+// Output lines.
 mod answers;
-// Which files are read and written, and which refused.
+// Input and output files.
 mod files;
-// What is refused, shown or counted in place of a plain run.
+// Options such as --strict, --limit and --dry-run.
 mod options;
-// How fast it asks, and when it ends early.
+// Pace, limits and early ends.
 mod pace;
-// What is said and written at the end.
+// Messages and summary at the end.
 mod ends;
-// What becomes of the traces.
+// Delivery of the traces.
 mod delivery;
 
-// SIGKILL at any instant: nothing is paid for again, nothing is missing or twice.
+// SIGKILL at any time: no line is asked twice, missing or duplicated.
 mod kills;
 // A run is continued after a kill, a failure, a change.
 mod resume;
-// Shares of one input, each a run of its own.
+// Parts of one input, each a run of its own.
 mod shards;

@@ -1,4 +1,4 @@
-//! What a batch refuses, shows or counts in place of, or beside, its answers.
+//! Options of a batch: `--strict`, `--limit`, `--dry-run`, `--record`, `--summary` and the like.
 
 use std::fs;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use crate::support::untouched::Untouched;
 const MIXED: &str =
     "{\"custom_id\":\"a\",\"prompt\":\"one\"}\n\nnope\n{\"prompt\":\"two\"}\n{\"prompt\":7}\n";
 
-/// A call whose servers must not be spoken to, and what it comes to.
+/// A call with servers that must not be contacted, and its result.
 #[track_caller]
 fn unsent(arguments: &[&str], input: &str, code: i32) -> Ended {
     let server = Untouched::start();
@@ -82,7 +82,7 @@ fn strict_asks_when_every_line_is_right() {
 }
 
 #[test]
-fn limit_takes_the_first_lines_that_hold_something() {
+fn limit_counts_only_lines_that_are_not_blank() {
     let servers = echo();
     let ended = run_batch(&servers, MIXED, &["--limit", "3", "--allow-errors", "1"]);
     ended.code(0).stderr_has("3 lines: 2 answered, 1 failed");
@@ -313,7 +313,7 @@ fn the_summary_counts_what_happened() {
 }
 
 #[test]
-fn the_time_that_verify_waits_is_no_time_of_the_run() {
+fn the_wait_of_verify_does_not_count_as_run_time() {
     let sandbox = crate::support::stand_in::Sandbox::start_with(&["--visible-after", "3000"]);
     let call = Langspan::new(&["batch", "-", "--verify", "--summary", "s.json"]).at(&sandbox);
     let ended = call.stdin(prompt("a")).run();
@@ -384,7 +384,7 @@ fn missing_keys_are_named_before_anything_is_sent() {
 }
 
 #[test]
-fn a_terminal_or_an_empty_stdin_is_no_hang() {
+fn a_terminal_or_an_empty_stdin_does_not_hang() {
     let servers = echo();
     let call = servers.call(&["batch", "-"]);
     let output = call.command().stdin(Stdio::null()).output().unwrap();
@@ -392,7 +392,7 @@ fn a_terminal_or_an_empty_stdin_is_no_hang() {
 }
 
 #[test]
-fn what_makes_no_sense_for_a_batch_is_refused() {
+fn options_without_meaning_for_a_batch_are_refused() {
     let rows: [&[&str]; 7] = [
         &["--resume", "--overwrite", "-O", "out.jsonl"],
         &["--resume"],

@@ -1,4 +1,4 @@
-//! `--shard`: shares of one input, each a run of its own, whose union is the whole.
+//! `--shard`: parts of one input that cover all of it, each a run of its own.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -40,10 +40,10 @@ fn three_at_once(call: impl Fn(u64) -> Langspan) -> Vec<BTreeMap<u64, Value>> {
 }
 
 #[test]
-fn the_shares_are_the_whole_and_no_line_runs_twice() {
+fn the_shards_cover_every_line_once() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
-    // A blank line counts, and one is no request.
+    // A blank line counts, and one line is not a request.
     let input = prompts(10).replace(&prompts(10).lines().nth(4).unwrap().to_owned(), "");
     let lines: Vec<u64> = (1..=10).filter(|line| *line != 5).collect();
     let parts = three_at_once(|index| {
@@ -118,7 +118,7 @@ fn each_share_is_verified_by_its_own_traces() {
 
 /// A dead share is noticed although the others' traces lie in the same session.
 #[test]
-fn a_share_whose_traces_do_not_arrive_is_not_verified_by_those_of_others() {
+fn a_shard_is_not_verified_by_the_traces_of_others() {
     let (memory, model) = (Memory::default(), model());
     let healthy = langfuse(&memory);
     batch(
@@ -145,7 +145,7 @@ fn a_share_whose_traces_do_not_arrive_is_not_verified_by_those_of_others() {
 }
 
 #[test]
-fn a_job_runner_tells_the_share() {
+fn the_shard_is_read_from_the_job_runner() {
     let (model, langfuse) = (model(), langfuse(&Memory::default()));
     let cases = [
         ("auto/3", &[(KUBERNETES, "0")][..], (1, 3)),
@@ -167,7 +167,7 @@ fn a_job_runner_tells_the_share() {
             .into_keys()
             .collect();
         assert_eq!(found, share(index, count), "{shard} {variables:?}");
-        // A share that is continued is the same share, however it is told.
+        // A continued shard is the same, in whichever way it is given.
         let said = format!("{index}/{count}");
         let resumed = Langspan::new(&[
             "batch",
@@ -186,7 +186,7 @@ fn a_job_runner_tells_the_share() {
 }
 
 #[test]
-fn a_share_that_cannot_be_is_refused() {
+fn an_impossible_shard_is_refused() {
     let silent = Untouched::start();
     let run = |shard: &str, variables: &[(&str, &str)]| {
         let call = Langspan::new(&["batch", "in.jsonl", "--shard", shard])

@@ -23,7 +23,7 @@ fn run(call: &Langspan) -> Ended {
 }
 
 #[test]
-fn everything_of_it_bears_one_name() {
+fn every_part_of_the_canary_has_one_name() {
     let sandbox = Sandbox::start();
     let rows = rows(&sandbox, &run(&check(sandbox.url(), &[])));
     for row in &rows {
@@ -50,7 +50,7 @@ fn an_older_server_files_it_the_same_way() {
 }
 
 #[test]
-fn options_name_it_otherwise() {
+fn options_rename_the_canary() {
     let sandbox = Sandbox::start();
     let options = [
         "-n",
@@ -76,7 +76,7 @@ fn options_name_it_otherwise() {
 }
 
 #[test]
-fn it_costs_nothing() {
+fn the_canary_costs_nothing() {
     let sandbox = Sandbox::start();
     for row in rows(&sandbox, &run(&check(sandbox.url(), &[]))) {
         let usage = row["usageDetails"].as_object().cloned().unwrap_or_default();
@@ -89,7 +89,7 @@ fn it_costs_nothing() {
 }
 
 #[test]
-fn with_the_model_it_is_the_real_call() {
+fn with_the_model_the_canary_is_a_real_call() {
     let sandbox = Sandbox::start();
     let ended = check(sandbox.url(), &["--with-model", "-m", "gpt-4o"])
         .at(&sandbox)
@@ -131,7 +131,7 @@ const CI_SERVICES: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn the_ci_job_is_in_its_metadata_unasked() {
+fn the_ci_job_is_in_the_canarys_metadata() {
     let sandbox = Sandbox::start();
     for (variables, facts) in CI_SERVICES {
         let call = variables
@@ -155,7 +155,7 @@ fn the_ci_job_is_in_its_metadata_unasked() {
 }
 
 #[test]
-fn its_page_is_named() {
+fn the_page_of_the_trace_is_printed() {
     for version in VERSIONS {
         let sandbox = Sandbox::start_with(&["--langfuse", version]);
         let trace = run(&check(sandbox.url(), &[])).json()["trace"].take();

@@ -125,7 +125,7 @@ impl Proxy {
             return;
         };
         if request.method != "CONNECT" {
-            // Without encryption: nobody should, and whoever does is seen.
+            // A request without encryption, which must not happen, is noted.
             let has_keys = !request.header("authorization").is_empty();
             self.note(
                 request.header("host"),

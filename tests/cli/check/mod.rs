@@ -1,4 +1,4 @@
-//! `langspan check`: each stage alone, what is said about it, and what the exit code makes of it.
+//! `langspan check`: its stages, their messages and the exit code.
 
 mod canary;
 mod cloud;
@@ -17,7 +17,7 @@ const PROJECTS: &str = "/api/public/projects";
 const STAGES: [&str; 7] = [
     "settings", "connect", "health", "auth", "model", "export", "readable",
 ];
-/// The Langfuse generations that the sandbox stands for.
+/// The Langfuse generations of the sandbox.
 const VERSIONS: [&str; 2] = ["v3", "v4"];
 
 /// A check of the Langfuse there, told as JSON, with a key pair that the sandbox takes.

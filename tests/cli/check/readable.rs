@@ -1,4 +1,4 @@
-//! The last stage: the canary comes back, and is what was sent.
+//! The last stage: the canary is read back and equals what was sent.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ fn observations_are_asked_for_by_trace_time_and_fields() {
 }
 
 #[test]
-fn a_version_that_misleads_is_corrected_by_the_answers() {
+fn a_misleading_server_version_is_corrected_by_the_answers() {
     for (version, said) in [
         ("v3", "4.16.0"),
         ("v4", "3.150.0"),
@@ -117,7 +117,7 @@ fn half_of_a_trace_is_not_readable() {
 }
 
 #[test]
-fn what_arrives_changed_is_shown_as_sent_and_as_found() {
+fn changed_values_are_shown_as_sent_and_as_found() {
     let name = "langspan-check";
     for version in VERSIONS {
         let sandbox = sandbox(version);
@@ -150,7 +150,7 @@ fn what_arrives_changed_is_shown_as_sent_and_as_found() {
 }
 
 #[test]
-fn what_arrives_not_at_all_is_a_difference() {
+fn a_missing_value_is_a_difference() {
     for version in VERSIONS {
         let sandbox = sandbox(version);
         for (field, nothing) in [
@@ -169,7 +169,7 @@ fn what_arrives_not_at_all_is_a_difference() {
 }
 
 #[test]
-fn a_user_that_only_the_generation_lost_is_a_difference() {
+fn a_user_missing_on_the_generation_is_a_difference() {
     let sandbox = sandbox("v4");
     let server = changing(&sandbox, |answer| {
         let rows = answer["data"].as_array_mut().unwrap().iter_mut();
@@ -205,7 +205,7 @@ fn with_the_model_its_name_and_tokens_are_compared() {
 }
 
 #[test]
-fn what_a_server_adds_or_orders_by_itself_is_no_difference() {
+fn fields_added_or_reordered_by_the_server_are_no_difference() {
     let sandbox = sandbox("v4");
     let server = changing(&sandbox, |answer| {
         let rows = answer["data"].as_array_mut().unwrap();
@@ -247,7 +247,7 @@ fn rows_that_come_page_by_page_are_read_to_the_end() {
 }
 
 #[test]
-fn a_429_is_waited_out_as_long_as_it_asks() {
+fn a_429_is_retried_after_the_wait_it_asks_for() {
     for version in VERSIONS {
         let sandbox = sandbox(version);
         let times = Arc::new(Mutex::new(Vec::new()));
@@ -274,7 +274,7 @@ fn a_429_is_waited_out_as_long_as_it_asks() {
 }
 
 #[test]
-fn a_429_that_outlasts_the_wait_ends_it() {
+fn a_429_that_asks_for_a_longer_wait_is_not_retried() {
     let sandbox = sandbox("v4");
     let headers = vec![("retry-after", "3600".to_owned())];
     let limited = Reply::With(
@@ -308,7 +308,7 @@ fn a_server_that_stumbles_is_asked_again() {
 }
 
 #[test]
-fn a_server_that_stumbles_for_good_is_named_as_the_cause() {
+fn a_server_that_keeps_failing_is_named_as_the_cause() {
     for version in VERSIONS {
         let sandbox = sandbox(version);
         let oops = Reply::json(500, &json!({"message": "the database is away"}));
@@ -369,7 +369,7 @@ fn the_canary_is_sent_with_the_header_that_makes_it_readable_at_once() {
 }
 
 #[test]
-fn an_interrupted_check_tells_how_far_it_came() {
+fn an_interrupted_check_reports_its_finished_stages() {
     let sandbox = sandbox("v4");
     let server = without_a_worker(&sandbox);
     for (signal, code) in [("INT", 130), ("TERM", 143)] {

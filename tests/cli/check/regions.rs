@@ -1,4 +1,5 @@
-//! A key is valid in one region of Langfuse Cloud: whose keys they are is found out, over https, with one question.
+//! A key is valid in one region of Langfuse Cloud: `check` asks each other region once, over https, whether the key is
+//! its own.
 
 use serde_json::json;
 
@@ -101,7 +102,7 @@ fn keys_of_another_region_are_traced_to_it() {
 }
 
 #[test]
-fn the_default_region_is_no_exception() {
+fn the_default_region_is_handled_like_the_others() {
     let cloud = cloud_of(US);
     let ended = check_in(&cloud, &[]);
     assert_fails_at(&ended, "auth", 3);
@@ -113,7 +114,7 @@ fn the_default_region_is_no_exception() {
 }
 
 #[test]
-fn the_first_region_is_asked_for_no_more_than_its_health_and_the_project() {
+fn the_first_region_is_asked_only_for_health_and_project() {
     let cloud = cloud_of(US);
     check_in(&cloud, &[]).code(3);
     let of_it = cloud.asked().into_iter().filter(|asked| asked.host == EU);
@@ -128,7 +129,7 @@ fn the_first_region_is_asked_for_no_more_than_its_health_and_the_project() {
 }
 
 #[test]
-fn keys_that_no_region_knows_are_asked_for_once_in_each() {
+fn unknown_keys_are_tried_once_in_each_region() {
     let cloud = cloud_of("none.example.org");
     let ended = check_in(&cloud, &[]);
     assert_fails_at(&ended, "auth", 3);
@@ -142,7 +143,7 @@ fn keys_that_no_region_knows_are_asked_for_once_in_each() {
 }
 
 #[test]
-fn keys_that_are_right_are_shown_to_nobody_else() {
+fn keys_accepted_by_one_region_are_sent_to_no_other() {
     let cloud = cloud_of(EU);
     let ended = check_in(&cloud, &["--no-write"]);
     ended.code(0);
@@ -150,7 +151,7 @@ fn keys_that_are_right_are_shown_to_nobody_else() {
 }
 
 #[test]
-fn the_question_can_be_forbidden() {
+fn the_region_check_can_be_disabled() {
     let cloud = cloud_of(US);
     let ended = check_in(&cloud, &["--no-region-probe"]);
     assert_fails_at(&ended, "auth", 3);
@@ -158,7 +159,7 @@ fn the_question_can_be_forbidden() {
 }
 
 #[test]
-fn only_a_401_raises_the_question() {
+fn only_a_401_makes_check_try_other_regions() {
     for (status, code) in [(403, 3), (404, 5), (429, 5), (500, 5)] {
         let cloud = Cloud::start(move |asked, path| {
             let is_first = asked == EU && path == PROJECTS;
@@ -175,7 +176,7 @@ fn only_a_401_raises_the_question() {
 }
 
 #[test]
-fn other_hosts_never_raise_it() {
+fn other_hosts_are_never_checked_for_another_region() {
     for host in [
         "langfuse.example.org",
         "cloud.langfuse.com.example.org",
@@ -190,7 +191,7 @@ fn other_hosts_never_raise_it() {
 }
 
 #[test]
-fn a_server_on_this_machine_never_raises_it() {
+fn a_local_server_is_never_checked_for_another_region() {
     let cloud = cloud_of(US);
     let local = Scripted::start(|request, _| {
         let (status, body) = known_by(US, "127.0.0.1", &request.path);
@@ -213,7 +214,7 @@ fn a_region_that_cannot_be_reached_is_passed_over() {
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_fails_connect() {
+fn an_untrusted_certificate_fails_connect() {
     let (cloud, other) = (cloud_of(EU), cloud_of(EU));
     let call = cloud.around(check("", &[]).without("LANGFUSE_BASE_URL"));
     call.file("cloud.pem", other.certificate());

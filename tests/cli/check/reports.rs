@@ -1,4 +1,4 @@
-//! How a check is told: as text, as JSON, as JUnit, and to GitHub.
+//! Reports of a check: text, JSON, JUnit and GitHub annotations.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -341,7 +341,7 @@ fn github_gets_an_error_line_for_each_failed_stage() {
 }
 
 #[test]
-fn elsewhere_nobody_gets_error_lines() {
+fn outside_of_github_there_are_no_error_lines() {
     let ended = check(&dead_url(), &[]).run();
     ended.code(5);
     assert_eq!(annotations(&ended), [""; 0]);
@@ -414,7 +414,7 @@ fn interrupted(call: impl Fn(&str) -> Langspan, signal: &str) -> Ended {
 }
 
 #[test]
-fn a_signal_fails_the_stage_that_is_under_way() {
+fn a_signal_fails_the_current_stage() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let ended = interrupted(|url| check(url, &["--junit", "junit.xml"]), signal);
         assert_fails_at(&ended, "export", code);

@@ -1,4 +1,4 @@
-//! Every stage failing alone, against the sandbox as it is and with one answer changed.
+//! The failure of each stage: the sandbox with one answer changed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ fn assert_each_fails_at(
 }
 
 #[test]
-fn all_is_well_with_either_generation() {
+fn every_stage_passes_with_both_server_generations() {
     for version in VERSIONS {
         let sandbox = sandbox(version);
         let ended = check(sandbox.url(), &[]).run();
@@ -70,7 +70,7 @@ fn all_is_well_with_either_generation() {
 }
 
 #[test]
-fn with_the_model_all_is_well_with_either_generation() {
+fn every_stage_passes_with_the_model_and_both_server_generations() {
     for version in VERSIONS {
         let sandbox = sandbox(version);
         let ended = check(sandbox.url(), &["--with-model"]).at(&sandbox).run();
@@ -113,7 +113,7 @@ fn swapped_keys_are_seen() {
 }
 
 #[test]
-fn a_switch_that_turns_tracing_off_is_named() {
+fn the_variable_that_turns_tracing_off_is_named() {
     for (name, value) in [
         ("LANGFUSE_TRACING_ENABLED", "false"),
         ("OTEL_SDK_DISABLED", "true"),
@@ -123,7 +123,7 @@ fn a_switch_that_turns_tracing_off_is_named() {
 }
 
 #[test]
-fn a_url_that_is_none_is_named_with_its_variable() {
+fn an_invalid_url_is_named_with_its_variable() {
     let ended = assert_settings_fail(
         |call| call.env("LANGFUSE_BASE_URL", "cloud.langfuse.com"),
         &["LANGFUSE_BASE_URL", "cloud.langfuse.com"],
@@ -143,7 +143,7 @@ fn a_collector_and_who_chose_it_are_named_with_the_settings() {
 }
 
 #[test]
-fn settings_that_hold_name_their_origins() {
+fn valid_settings_name_their_origins() {
     let sandbox = Sandbox::start();
     let words = words(&check(sandbox.url(), &["--no-write"]).run(), "settings");
     for wanted in [sandbox.url(), "LANGFUSE_BASE_URL", "LANGFUSE_PUBLIC_KEY"] {
@@ -173,7 +173,7 @@ fn an_env_file_is_named_as_the_origin() {
 }
 
 #[test]
-fn an_env_file_that_lies_there_is_hinted_at() {
+fn an_existing_env_file_is_mentioned_in_a_hint() {
     let call = Langspan::new(&["check", "-o", "json"]);
     call.file(".env", "LANGFUSE_PUBLIC_KEY=pk-lf-1\n");
     let ended = call.run();
@@ -227,7 +227,7 @@ fn a_server_that_is_not_healthy_fails_health() {
 }
 
 #[test]
-fn a_server_that_takes_the_connection_and_says_nothing_fails_health() {
+fn a_server_that_accepts_and_stays_silent_fails_health() {
     for silence in [Reply::Close, Reply::Hang] {
         let server = Scripted::always(silence);
         let ended = check(server.url(), &["--timeout", "1"]).run();
@@ -299,7 +299,7 @@ fn other_answers_fail_auth_as_a_matter_of_the_server() {
 }
 
 #[test]
-fn a_server_that_is_ill_is_not_blamed_on_the_keys() {
+fn an_unhealthy_server_is_not_blamed_on_the_keys() {
     let sandbox = sandbox("v4");
     let server = with(&sandbox, PROJECTS, message(500, "oops"));
     let hint = stage(&check(server.url(), &[]).run(), "auth")["hint"].to_string();
@@ -307,7 +307,7 @@ fn a_server_that_is_ill_is_not_blamed_on_the_keys() {
 }
 
 #[test]
-fn an_answer_that_names_no_project_has_another_remedy_than_to_wait() {
+fn an_answer_without_a_project_has_its_own_remedy() {
     let sandbox = sandbox("v4");
     for (reply, wanted) in [
         (html(200), &["LANGFUSE_BASE_URL", "belong to a project"][..]),
@@ -330,7 +330,7 @@ fn an_answer_that_names_no_project_has_another_remedy_than_to_wait() {
 
 /// Behind a collector the Langfuse is another server, chosen by another setting.
 #[test]
-fn the_remedy_for_the_langfuse_behind_a_collector_names_its_own_setting() {
+fn the_remedy_for_langfuse_behind_a_collector_names_its_setting() {
     let authority = Authority::new();
     let langfuse = Scripted::start_tls(authority.server(Flaw::None).serving(), |_, _| Reply::Close);
     let collector = Scripted::always(Reply::json(200, &json!({})));
@@ -353,7 +353,7 @@ fn with_model_at(sandbox: &Sandbox, model: &str, options: &[&str]) -> Ended {
 }
 
 #[test]
-fn a_model_that_fails_is_told_and_traced() {
+fn a_failing_model_is_reported_and_traced() {
     for version in VERSIONS {
         let sandbox = sandbox(version);
         for (status, words_of_it) in [
@@ -376,7 +376,7 @@ fn a_model_that_fails_is_told_and_traced() {
 }
 
 #[test]
-fn a_model_that_is_not_there_is_told() {
+fn an_unreachable_model_is_reported() {
     let sandbox = Sandbox::start();
     let ended = with_model_at(&sandbox, &dead_url(), &[]);
     ended.code(4);
@@ -386,7 +386,7 @@ fn a_model_that_is_not_there_is_told() {
 }
 
 #[test]
-fn a_model_without_the_key_that_it_needs_is_a_matter_of_settings() {
+fn a_missing_model_key_is_a_settings_failure() {
     let untouched = Untouched::start();
     let ended = check(untouched.url(), &["--with-model"]).run();
     assert_fails_at(&ended, "settings", 3);
@@ -428,7 +428,7 @@ fn an_export_that_is_not_accepted_fails_export() {
 }
 
 #[test]
-fn of_a_failed_export_the_document_names_endpoint_and_status() {
+fn json_of_a_failed_export_names_endpoint_and_status() {
     let sandbox = sandbox("v4");
     let server = with(&sandbox, TRACES, message(400, "bad spans"));
     let trace = check(server.url(), &[]).run().json()["trace"].take();
@@ -451,7 +451,7 @@ fn a_failed_model_does_not_hide_a_failed_export() {
 }
 
 #[test]
-fn a_failed_model_weighs_more_than_a_trace_that_cannot_be_read() {
+fn a_failed_model_outranks_an_unreadable_trace() {
     let sandbox = sandbox("v4");
     let server = with(&sandbox, TRACES, Reply::json(200, &json!({})));
     let model = Scripted::always(message(400, "oops"));
@@ -501,7 +501,7 @@ fn no_write_stops_before_the_model() {
 }
 
 #[test]
-fn the_time_for_everything_ends_a_stage() {
+fn the_overall_timeout_ends_a_stage() {
     let sandbox = sandbox("v4");
     for (failed, path) in [("auth", PROJECTS), ("export", TRACES)] {
         let server = with(&sandbox, path, Reply::Hang);
@@ -512,7 +512,7 @@ fn the_time_for_everything_ends_a_stage() {
 }
 
 #[test]
-fn a_model_that_takes_all_the_time_leaves_none_to_fail_in() {
+fn without_time_left_the_later_stages_name_the_timeout() {
     let (sandbox, model) = (sandbox("v4"), Scripted::always(Reply::Hang));
     let ended = with_model_at(&sandbox, model.url(), &["--timeout", "1"]);
     assert_fails_at(&ended, "model", 4);
@@ -523,7 +523,7 @@ fn a_model_that_takes_all_the_time_leaves_none_to_fail_in() {
 }
 
 #[test]
-fn the_time_for_everything_ends_the_wait_for_the_trace() {
+fn the_overall_timeout_ends_the_wait_for_the_trace() {
     let sandbox = sandbox("v4");
     let server = with(&sandbox, TRACES, Reply::json(200, &json!({})));
     let ended = check(server.url(), &["--timeout", "1", "--wait", "600"]).run();
@@ -554,7 +554,7 @@ fn a_server_that_is_still_starting_is_waited_for_before_the_keys_are_tried() {
 }
 
 #[test]
-fn a_server_that_never_gets_well_never_sees_the_keys() {
+fn a_server_that_stays_unhealthy_never_sees_the_keys() {
     let server = Scripted::always(message(503, "starting"));
     let ended = check(server.url(), &["--wait-for-server", "1"]).run();
     assert_fails_at(&ended, "health", 5);
@@ -568,14 +568,14 @@ fn a_server_that_never_gets_well_never_sees_the_keys() {
 }
 
 #[test]
-fn the_time_for_everything_bounds_the_wait_for_the_server() {
+fn the_overall_timeout_bounds_the_wait_for_the_server() {
     let server = Scripted::always(message(503, "starting"));
     let options = ["--wait-for-server", "600", "--timeout", "1"];
     check(server.url(), &options).run().code(5);
 }
 
 #[test]
-fn the_time_for_everything_bounds_a_server_that_says_nothing_too() {
+fn the_overall_timeout_bounds_a_silent_server() {
     let server = Scripted::always(Reply::Hang);
     let options = ["--wait-for-server", "600", "--timeout", "1"];
     let start = Instant::now();
@@ -591,7 +591,7 @@ fn the_time_for_everything_bounds_a_server_that_says_nothing_too() {
 // Other destinations.
 
 #[test]
-fn a_plain_otlp_backend_is_connected_to_and_no_more() {
+fn a_plain_otlp_backend_is_only_connected_to() {
     let backend = Scripted::always(html(404));
     let call =
         Langspan::new(&["check", "-o", "json"]).env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url());
@@ -649,7 +649,7 @@ fn a_collector_takes_the_canary_and_langfuse_shows_it() {
 }
 
 #[test]
-fn a_collector_that_feeds_nobody_is_found_out() {
+fn a_collector_that_forwards_nothing_is_detected() {
     let (sandbox, collector) = (
         Sandbox::start(),
         Scripted::always(Reply::json(200, &json!({}))),
@@ -659,7 +659,7 @@ fn a_collector_that_feeds_nobody_is_found_out() {
 }
 
 #[test]
-fn a_collector_that_is_not_there_is_told() {
+fn an_unreachable_collector_is_reported() {
     let sandbox = Sandbox::start();
     let ended = check(sandbox.url(), &["--otlp-endpoint", &dead_url()]).run();
     ended.code(5);
@@ -668,7 +668,7 @@ fn a_collector_that_is_not_there_is_told() {
 }
 
 #[test]
-fn the_sandbox_inside_needs_neither_key_nor_network() {
+fn the_embedded_sandbox_needs_neither_key_nor_network() {
     let untouched = Untouched::start();
     for options in [&["--sandbox"][..], &["--sandbox", "--with-model"]] {
         let call = Langspan::new(&[&["check", "-o", "json"], options].concat())
@@ -682,7 +682,7 @@ fn the_sandbox_inside_needs_neither_key_nor_network() {
 }
 
 #[test]
-fn the_sandbox_inside_goes_with_no_other_server() {
+fn the_embedded_sandbox_excludes_other_servers() {
     for option in [
         "--openai-base-url",
         "--langfuse-base-url",

@@ -173,7 +173,7 @@ fn a_deployment_base_path_is_part_of_every_url() {
 }
 
 #[test]
-fn what_is_no_url_is_refused_before_anything_is_sent() {
+fn an_invalid_url_is_refused_before_anything_is_sent() {
     let model = Untouched::start();
     for wrong in [
         "not a url",

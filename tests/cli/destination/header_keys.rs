@@ -9,7 +9,7 @@ use crate::support::stand_in::Sandbox;
 use crate::support::untouched::Untouched;
 
 #[test]
-fn the_cookbooks_environment_works_as_it_stands() {
+fn the_cookbooks_environment_works_unchanged() {
     let sandbox = Sandbox::start();
     let encoded = sandbox
         .authorization()
@@ -74,7 +74,7 @@ fn the_general_variables_serve_as_well_and_padding_survives() {
 }
 
 #[test]
-fn a_header_without_a_sound_key_pair_is_none() {
+fn a_header_without_a_valid_key_pair_is_ignored() {
     let server = Untouched::start();
     let encode = |text: &str| format!("Basic {}", STANDARD.encode(text));
     let mut taken = Vec::new();

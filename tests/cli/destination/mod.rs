@@ -58,7 +58,7 @@ fn with(call: Langspan, variables: &[(&str, &str)]) -> Langspan {
         .fold(call, |call, (name, value)| call.env(name, value))
 }
 
-/// An address that reaches a server of this machine, and yet is none of 127.0.0.0/8.
+/// An address of a server of this machine outside of 127.0.0.0/8.
 fn not_loopback(server: &Scripted) -> String {
     server.url().replace("127.0.0.1", "0.0.0.0")
 }

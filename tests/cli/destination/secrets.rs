@@ -173,7 +173,7 @@ fn headers_meant_for_another_backend_do_not_reach_langfuse() {
 }
 
 #[test]
-fn the_basic_header_of_another_backend_is_no_key_pair_for_langfuse() {
+fn the_basic_header_of_another_backend_is_not_used_for_langfuse() {
     let langfuse = Untouched::start();
     let ended = Langspan::new(&["chat", "Hello"])
         .model_at(langfuse.url())
@@ -263,7 +263,7 @@ fn no_secret_is_shown_though_every_server_repeats_what_it_got() {
 }
 
 #[test]
-fn a_token_is_hidden_without_the_scheme_before_it_too() {
+fn a_token_is_hidden_even_without_its_scheme() {
     let token = "gateway-token-1234567890";
     let message = format!("bad token {token}");
     let refusal = Reply::json(401, &json!({"error": {"message": message}}));
@@ -299,7 +299,7 @@ fn a_token_is_hidden_without_the_scheme_before_it_too() {
 }
 
 #[test]
-fn a_key_in_what_is_no_url_is_not_shown() {
+fn a_key_in_an_invalid_url_is_not_shown() {
     for variable in ["LANGFUSE_BASE_URL", "OPENAI_BASE_URL"] {
         let ended = Langspan::new(&["chat", "hi"])
             .env("LANGFUSE_PUBLIC_KEY", "pk-lf-1")

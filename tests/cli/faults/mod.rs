@@ -1,6 +1,6 @@
-//! What can befall a delivery: one table, which is also a section of the README. Every fault meets a chat, a replayed
-//! recording and a resend; each time the exit code, the words, what the server received and what waits are looked at,
-//! and in the end every span is stored, once.
+//! Faults of a delivery: one table, which is also documentation. Each fault is tried with a chat, a replayed recording
+//! and a resend. The test checks the exit code, the messages, what the server received and what waits in the outbox; in
+//! the end every span is stored once.
 
 // Each fault with what follows from it.
 mod table;
@@ -135,7 +135,7 @@ fn silent() -> (String, Vec<Socket>) {
 }
 
 impl Fault {
-    /// The fault meets a command; a resend to a server without faults then mends it.
+    /// Runs a command against the fault, then a resend against a server without faults.
     fn befalls(&self, verb: Verb) {
         let case = format!("{} ({verb:?})", self.when);
         let memory = Memory::default();
@@ -179,7 +179,7 @@ impl Fault {
         );
     }
 
-    /// The cause and the remedy were said, in one line each, and where the spans wait.
+    /// Asserts that cause, remedy and outbox were printed, in one line each.
     fn assert_said(&self, ended: &Ended, url: &str, case: &str) {
         let line = |label: &str| {
             let found = ended.stderr.lines().find(|line| line.starts_with(label));
@@ -275,7 +275,7 @@ fn every_fault_of_the_table_befalls_a_resend() {
 }
 
 #[test]
-fn what_is_no_answer_of_a_langfuse_proves_no_absence() {
+fn only_an_answer_of_langfuse_proves_absence() {
     let unserved = || html(404);
     let nonsense = || Reply::json(200, &json!({"ok": true}));
     let refused = || Reply::json(403, &json!({"message": "No reading."}));
@@ -317,7 +317,7 @@ fn what_is_no_answer_of_a_langfuse_proves_no_absence() {
 }
 
 #[test]
-fn spans_that_were_taken_beside_rejected_ones_are_not_sent_again() {
+fn spans_accepted_beside_rejected_ones_are_not_sent_again() {
     let memory = Memory::default();
     let partly = Scripted::start({
         let memory = memory.clone();
@@ -364,7 +364,7 @@ fn a_piece_that_arrived_unanswered_beside_a_refused_one_is_not_sent_again() {
 }
 
 #[test]
-fn calls_of_resend_that_have_little_time_deliver_in_the_end_what_went_unanswered() {
+fn repeated_short_resends_deliver_an_unanswered_export() {
     let memory = Memory::default();
     let silent = Scripted::start(|_, _| Reply::Close);
     let (call, _model) = Verb::Chat.call();

@@ -15,9 +15,9 @@ pub(super) struct Fault {
     pub(super) place: Place,
     /// What the server does with its first, second … export request.
     pub(super) does: fn(usize) -> Does,
-    /// What stands in the line of the cause.
+    /// Part of the line with the cause.
     pub(super) says: &'static str,
-    /// What stands in the line of the remedy. `{url}` is where the spans were sent, `{origin}` its server.
+    /// Part of the line with the remedy. `{url}` is where the spans were sent, `{origin}` its server.
     pub(super) remedy: &'static str,
     pub(super) again: Again,
     /// Of chat, replay and resend alike.
@@ -32,13 +32,13 @@ pub(super) enum Place {
     Server,
     /// A name that no name server knows.
     Unknown,
-    /// A port that nobody listens on.
+    /// A port without a listener.
     Closed,
-    /// A port whose packets nobody answers.
+    /// A port that drops all packets.
     Silent,
-    /// A server with a flaw in its certificate, whose authority is trusted.
+    /// A server with a trusted authority and a flawed certificate.
     Flawed(Flaw),
-    /// A server whose authority is not trusted.
+    /// A server with an authority that is not trusted.
     Untrusted,
 }
 
@@ -59,7 +59,7 @@ pub(super) enum Again {
     No,
     /// Once, here, because the server then asks for more time than there is.
     InTime,
-    /// A Langfuse is asked first, which tells nothing before 3 s have passed.
+    /// Langfuse is asked first; absence proves nothing before 3 s have passed.
     AfterAsking,
     /// As often as its time allows, to a server that sees nothing of it.
     Unseen,

@@ -14,7 +14,7 @@ fn assert_said_in_short(ended: &Ended) {
 }
 
 #[test]
-fn what_a_gateway_says_that_the_call_cost_is_its_cost() {
+fn a_cost_stated_by_a_gateway_is_used() {
     let stated = |cost: &str, body: &Value| {
         let headers = vec![
             ("content-type", "application/json".to_owned()),
@@ -68,7 +68,7 @@ fn a_header_before_a_stream_cannot_know_its_cost() {
 }
 
 #[test]
-fn an_answer_that_is_none_says_so_in_the_servers_words() {
+fn an_error_answer_is_reported_with_the_servers_message() {
     let replies = [
         (
             Reply::json(
@@ -149,7 +149,7 @@ fn a_200_that_is_no_completion_is_a_failure() {
 }
 
 #[test]
-fn a_model_that_nobody_serves_is_a_failed_call_with_a_trace() {
+fn an_unreachable_model_is_a_failed_call_with_a_trace() {
     let servers = Servers::answering("hi");
     let call = servers.call(&["chat", "--retries", "0", "Hello"]);
     let ended = call.model_at(&dead_url()).run();

@@ -12,7 +12,7 @@ use crate::support::harness::Reply;
 use crate::support::otlp::{Servers, attribute};
 
 #[test]
-fn what_may_heal_is_asked_again() {
+fn transient_errors_are_retried() {
     for first in [
         again(408),
         again(409),
@@ -61,7 +61,7 @@ fn retries_are_further_attempts() {
 }
 
 #[test]
-fn what_cannot_heal_is_not_asked_again() {
+fn permanent_errors_are_not_retried() {
     let error = |status, code: &str| {
         Reply::json(
             status,
@@ -95,7 +95,7 @@ fn what_cannot_heal_is_not_asked_again() {
 }
 
 #[test]
-fn what_an_endpoint_asks_to_repeat_is_repeated_whatever_its_status() {
+fn a_retry_requested_by_the_endpoint_is_made_whatever_the_status() {
     let asking = vec![
         ("x-should-retry", "true".to_owned()),
         ("retry-after-ms", "1".to_owned()),
@@ -107,7 +107,7 @@ fn what_an_endpoint_asks_to_repeat_is_repeated_whatever_its_status() {
 }
 
 #[test]
-fn the_trace_tells_what_became_of_each_attempt() {
+fn the_trace_holds_the_outcome_of_each_attempt() {
     let limited = Reply::With(
         429,
         vec![("retry-after-ms", "20".to_owned())],
@@ -129,7 +129,7 @@ fn the_trace_tells_what_became_of_each_attempt() {
 }
 
 #[test]
-fn the_trace_of_a_failed_call_tells_of_its_attempts_too() {
+fn the_trace_of_a_failed_call_holds_its_attempts() {
     let servers = Servers::replying(again(503));
     servers.call(&["chat", "Hello"]).run().code(4);
     let (statuses, waits) = attempts(&servers);
@@ -138,7 +138,7 @@ fn the_trace_of_a_failed_call_tells_of_its_attempts_too() {
 }
 
 #[test]
-fn of_a_single_attempt_nothing_more_is_told() {
+fn a_single_attempt_adds_no_details() {
     let servers = Servers::replying_in_turn(vec![
         Reply::json(
             400,
@@ -151,7 +151,7 @@ fn of_a_single_attempt_nothing_more_is_told() {
 }
 
 #[test]
-fn a_wait_beyond_the_deadline_is_not_begun() {
+fn a_wait_beyond_the_deadline_is_not_started() {
     let later = Reply::With(429, vec![("retry-after", "60".to_owned())], "{}".to_owned());
     let servers = Servers::replying(later);
     let begin = Instant::now();

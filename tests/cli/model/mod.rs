@@ -1,4 +1,4 @@
-//! The model endpoint: what it is asked, which of its answers are answers, and what is asked again.
+//! The model endpoint: requests, answers and retries.
 
 // Streamed answers.
 mod stream;

@@ -40,7 +40,7 @@ fn options_become_fields_of_the_request() {
 }
 
 #[test]
-fn what_is_not_given_is_not_sent() {
+fn fields_that_are_not_given_are_not_sent() {
     let servers = Servers::answering("hi");
     servers.call(&["chat", "Hello"]).run();
     assert_eq!(

@@ -57,7 +57,7 @@ fn a_server_that_refuses_stream_options_is_asked_again_without_them() {
             .call(&["chat", "--stream", "--retries", "0", "--json", "Hello"])
             .run();
         ended.code(0);
-        // The repeat is no attempt.
+        // The repeated request does not count as an attempt.
         assert_eq!(ended.json()["response"]["attempts"], 1);
         let asked = servers.asked();
         assert_eq!(asked.len(), 2);
@@ -107,7 +107,7 @@ fn a_stream_may_be_cut_anywhere_and_hold_comments() {
 }
 
 #[test]
-fn a_stream_that_has_said_done_is_whole_however_the_connection_ends() {
+fn a_stream_is_whole_after_done_however_the_connection_ends() {
     const HEAD: &str =
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     for events in [
@@ -163,7 +163,7 @@ fn a_stream_without_an_end_is_a_failure() {
 }
 
 #[test]
-fn a_stream_that_gave_its_finish_reason_need_not_say_done() {
+fn a_stream_with_a_finish_reason_needs_no_done() {
     let servers = Servers::replying(Reply::events(&[&piece("hi"), STOP]));
     servers
         .call(&["chat", "--stream", "Hello"])

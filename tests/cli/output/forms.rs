@@ -70,14 +70,14 @@ fn the_form_comes_from_the_environment_and_the_option_wins() {
 }
 
 #[test]
-fn a_form_that_is_a_file_name_gets_the_advice_to_redirect() {
+fn an_output_format_that_looks_like_a_file_name_hints_at_redirection() {
     let servers = Servers::answering("hi");
     let ended = servers.call(&["chat", "-o", "answer.txt", "Hello"]).run();
     ended.code(2).stdout("").stderr_has("> answer.txt");
 }
 
 #[test]
-fn what_is_written_for_a_dry_run_opens_no_socket() {
+fn a_dry_run_opens_no_socket() {
     let servers = Servers::answering("hi");
     let ended = servers
         .call(&["chat", "--dry-run", "-u", "u1", "Hello"])

@@ -93,7 +93,7 @@ fn links_for_people_may_have_another_base() {
     ended.code(0).stderr_has(&link);
 }
 
-/// A call whose spans go to an endpoint that is no Langfuse.
+/// A call that sends its spans to an endpoint other than Langfuse.
 fn call_to_a_collector(servers: &Servers, arguments: &[&str]) -> Langspan {
     Langspan::new(arguments)
         .model_at(&format!("{}/v1", servers.model.url()))

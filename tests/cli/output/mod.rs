@@ -1,4 +1,4 @@
-//! What stdout carries in each of its forms, and what stderr says beside it.
+//! The output formats of stdout, and the messages on stderr.
 
 // The answer as text.
 mod text;

@@ -41,7 +41,7 @@ fn a_long_stream() -> (Servers, String) {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_error_and_the_trace_is_whole() {
+fn a_closed_stdout_is_not_an_error_and_the_trace_is_whole() {
     for form in ["text", "raw"] {
         let (servers, text) = a_long_stream();
         let call = servers.call(&["chat", "--stream", "--no-stdin", "-o", form, "Hello"]);

@@ -35,14 +35,14 @@ fn streamed_text_ends_in_exactly_one_newline_wherever_it_is_cut() {
         let servers = streamed(&events);
         let ended = servers.call(&["chat", "--stream", "Hello"]).run();
         ended.code(0).stdout("one\ntwo\n");
-        // The trace has what the model said, newlines and all.
+        // The trace has the answer with all newlines.
         let output = attribute_json(&servers.trace().generation, "langfuse.observation.output");
         assert_eq!(output["content"], pieces.concat());
     }
 }
 
 #[test]
-fn several_choices_stand_in_order_with_a_blank_line_between() {
+fn several_choices_are_printed_in_order_with_a_blank_line_between() {
     let mut body = completion("one");
     let second = json!({"index": 1, "message": {"role": "assistant", "content": "two\n"}, "finish_reason": "stop"});
     body["choices"].as_array_mut().unwrap().push(second);

@@ -1,4 +1,4 @@
-//! `langspan replay`: requests that are sent as they are, and recordings that become traces without a model call.
+//! `langspan replay`: requests that are sent unchanged, and recordings that become traces without a model call.
 
 // Request bodies and batch lines.
 mod requests;

@@ -79,7 +79,7 @@ fn a_recording_emitted_twice_has_the_same_ids() {
 }
 
 #[test]
-fn the_first_moment_of_a_recorded_stream_is_kept() {
+fn the_completion_start_of_a_recorded_stream_is_kept() {
     let mut streamed = recording();
     streamed["completion_start_time"] = "2026-01-02T01:04:05.5Z".into();
     let servers = Servers::answering("not asked");
@@ -140,7 +140,7 @@ fn a_recording_needs_times_and_an_outcome_unless_it_is_sent() {
 }
 
 #[test]
-fn times_that_are_none_are_invalid_input() {
+fn invalid_times_are_invalid_input() {
     for (field, value) in [
         ("start_time", "yesterday"),
         ("end_time", "2026-13-40T00:00:00Z"),

@@ -97,7 +97,7 @@ fn a_body_is_read_from_stdin_too() {
 }
 
 #[test]
-fn of_a_batch_line_the_body_is_sent() {
+fn a_batch_line_sends_its_body() {
     let servers = Servers::answering("hi");
     replay(&servers, &batch_line(BODY), &[]).code(0);
     assert_eq!(sent(&servers), [BODY]);
@@ -125,7 +125,7 @@ fn one_document_may_spread_over_lines() {
 }
 
 #[test]
-fn stream_is_the_bodys_own() {
+fn stream_is_taken_from_the_body() {
     let events = [
         r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#,
         "[DONE]",
@@ -172,7 +172,7 @@ fn options_override_fields_only_when_given() {
 }
 
 #[test]
-fn the_environments_model_is_no_override() {
+fn the_model_of_the_environment_does_not_override() {
     let servers = Servers::answering("hi");
     let call = servers.call(&["replay", "-"]).stdin(BODY);
     call.env("LANGSPAN_MODEL", "of-the-environment")
@@ -274,7 +274,7 @@ fn a_file_over_100_mb_is_invalid_input() {
 }
 
 #[test]
-fn what_names_one_trace_is_refused_for_more_than_one_document() {
+fn options_for_one_trace_are_refused_for_several_documents() {
     let documents = format!("{BODY}\n{BODY}\n");
     for options in [
         &["--trace-id", TRACE][..],

@@ -94,7 +94,7 @@ fn the_same_request_gets_the_same_answer_with_any_key() {
 }
 
 #[test]
-fn a_long_question_is_repeated_in_part() {
+fn a_long_prompt_is_repeated_in_part() {
     let sandbox = Sandbox::start();
     let body =
         json!({"model": "m", "messages": [{"role": "user", "content": "é ".repeat(3_000_000)}]});

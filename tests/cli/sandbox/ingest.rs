@@ -1,4 +1,4 @@
-//! Exports that are taken: the attribute mapping, in both encodings.
+//! Accepted exports: the attribute mapping, in both encodings.
 
 use std::io::Write as _;
 
@@ -196,7 +196,7 @@ fn a_span_below_a_remote_parent_is_a_root_when_it_says_so() {
 }
 
 #[test]
-fn what_stands_on_the_resource_counts_for_its_spans() {
+fn resource_attributes_apply_to_all_spans() {
     let sandbox = Sandbox::start();
     let mut request = export(&[span(
         "a",

@@ -70,7 +70,7 @@ fn upload(sandbox: &Sandbox, content_type: &str, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn content_is_there_once_it_was_put_and_reported() {
+fn content_is_readable_once_put_and_reported() {
     for generation in ["v4", "v3"] {
         let sandbox = Sandbox::start_with(&["--langfuse", generation]);
         let unknown = sandbox.get(&format!("{MEDIA}/AAAAAAAAAAAAAAAAAAAAAA"));
@@ -115,7 +115,7 @@ fn content_is_there_once_it_was_put_and_reported() {
 }
 
 #[test]
-fn a_failed_upload_is_not_there() {
+fn a_failed_upload_is_not_stored() {
     let sandbox = Sandbox::start();
     let answer = announce(&sandbox, &announcement("image/png", PNG));
     let id = answer.json()["mediaId"].as_str().unwrap().to_owned();
@@ -206,7 +206,7 @@ fn a_wrong_report_is_refused() {
 }
 
 #[test]
-fn the_interface_wants_keys_and_the_store_refuses_them() {
+fn the_interface_requires_keys_and_the_store_refuses_them() {
     let sandbox = Sandbox::start();
     let answer = announce(&sandbox, &announcement("image/png", PNG));
     let path = upload_path(&sandbox, &answer);

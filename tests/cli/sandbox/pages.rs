@@ -1,4 +1,4 @@
-//! The web pages: what they say, that nothing in them can run, and what a browser makes of them.
+//! The web pages: their content, that nothing in them can run, and how a browser shows them.
 
 use std::collections::HashSet;
 use std::env;
@@ -66,7 +66,7 @@ fn conversation() -> Vec<Value> {
 }
 
 #[test]
-fn an_empty_sandbox_tells_how_to_make_a_trace() {
+fn an_empty_sandbox_shows_how_to_make_a_trace() {
     let page = Sandbox::start().send("GET", "/", &[], Vec::new());
     assert_eq!(
         (page.status, page.content_type.as_str()),

@@ -64,7 +64,7 @@ fn query(sandbox: &Sandbox, parameters: &str) -> Value {
 }
 
 #[test]
-fn filters_leave_what_matches_newest_first() {
+fn filters_list_matching_traces_newest_first() {
     let sandbox = Sandbox::start();
     send(&sandbox, &three_spans());
     for (parameters, expected) in [
@@ -105,7 +105,7 @@ fn filters_leave_what_matches_newest_first() {
 }
 
 #[test]
-fn a_query_that_cannot_be_understood_is_refused() {
+fn a_malformed_query_is_refused() {
     let sandbox = Sandbox::start();
     let nan = json!({
         "expected": "number", "code": "invalid_type", "received": "NaN", "path": ["limit"],
@@ -260,9 +260,9 @@ fn v3_reads_one_trace_with_its_observations() {
     assert_eq!(sandbox.get(OBSERVATIONS).status, 404);
 }
 
-/// Everything that is `expected` stands in `got`; lists of objects are compared by id.
+/// Everything in `expected` must be in `got`; lists of objects are compared by id.
 #[test]
-fn a_trace_without_costs_costs_zero_and_not_less() {
+fn a_trace_without_costs_costs_zero() {
     let sandbox = Sandbox::start_with(&["--langfuse", "v3"]);
     send(&sandbox, &[span("0af7", "a1", 0, &[])]);
     let answer = sandbox.get("/api/public/traces/0af7");
@@ -296,7 +296,7 @@ fn assert_contains(got: &Value, expected: &Value, at: &str) {
 }
 
 #[test]
-fn what_arrives_becomes_visible_later_and_to_every_process() {
+fn spans_become_visible_later_to_every_process() {
     let state = TempDir::new().unwrap();
     let slow = Sandbox::start_in(state.path(), &["--visible-after", "3600000"]);
     let slow_v3 = Sandbox::start_in(
@@ -315,7 +315,7 @@ fn what_arrives_becomes_visible_later_and_to_every_process() {
 }
 
 #[test]
-fn a_span_sent_twice_is_one_row_the_later_one() {
+fn a_span_sent_twice_is_one_row_with_the_later_content() {
     let sandbox = Sandbox::start();
     let with_output = |output| span("a", "1", 0, &[text("langfuse.observation.output", output)]);
     send(&sandbox, &[with_output("first"), span("a", "2", 0, &[])]);
@@ -343,7 +343,7 @@ fn only_the_owner_reads_the_store() {
 }
 
 #[test]
-fn half_written_and_foreign_lines_are_passed_over() {
+fn half_written_and_foreign_lines_are_skipped() {
     let state = TempDir::new().unwrap();
     let sandbox = Sandbox::start_in(state.path(), &[]);
     send(&sandbox, &[span("abc", "1", 0, &[])]);

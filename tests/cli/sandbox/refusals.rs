@@ -1,4 +1,4 @@
-//! Exports that are not taken, each with the status and the words of the real server.
+//! Refused exports, each with the status and the message of the real server.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ fn basic(pair: &str) -> String {
 }
 
 #[test]
-fn wrong_credentials_are_refused_each_in_its_own_words() {
+fn wrong_credentials_are_refused_with_their_own_messages() {
     let sandbox = Sandbox::start();
     let hinted = |cause: &str| format!("{cause}. Confirm that you've configured the correct host.");
     let denied = "Access denied - insufficient permissions for this endpoint";
@@ -76,7 +76,7 @@ fn wrong_credentials_are_refused_each_in_its_own_words() {
 }
 
 #[test]
-fn the_secret_key_alone_decides_who_comes_in() {
+fn only_the_secret_key_is_checked() {
     let sandbox = Sandbox::start();
     let foreign = basic("pk-lf-other:sk-lf-sandbox");
     let answer = sandbox.send(

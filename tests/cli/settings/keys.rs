@@ -6,7 +6,7 @@ use crate::support::stand_in::Sandbox;
 use crate::support::untouched::Untouched;
 
 #[test]
-fn half_a_key_pair_is_refused_by_the_name_of_the_missing_half() {
+fn half_a_key_pair_is_refused_naming_the_missing_variable() {
     for (set, value, missing) in [
         ("LANGFUSE_PUBLIC_KEY", "pk-lf-1", "LANGFUSE_SECRET_KEY"),
         ("LANGFUSE_SECRET_KEY", "sk-lf-1", "LANGFUSE_PUBLIC_KEY"),
@@ -27,7 +27,7 @@ fn half_a_key_pair_is_refused_by_the_name_of_the_missing_half() {
 }
 
 #[test]
-fn an_empty_key_is_none() {
+fn an_empty_key_counts_as_missing() {
     let server = Untouched::start();
     for missing in ["LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"] {
         let call = Langspan::new(&["chat", "Hello"])

@@ -1,4 +1,4 @@
-//! Where each setting comes from, and what it does: files and variables, the kill switches, sampling, CI facts, the
+//! The source and the effect of each setting: files and variables, the kill switches, sampling, CI facts, the
 //! model's endpoint, the resource, and the dry run.
 
 // Options, environment, file and default, and which one wins.

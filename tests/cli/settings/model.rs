@@ -80,7 +80,7 @@ fn a_base_url_is_completed() {
 }
 
 #[test]
-fn elsewhere_no_key_is_no_authorization() {
+fn without_a_key_no_authorization_is_sent_to_other_endpoints() {
     assert!(!asked(&[], &[]).headers.contains_key("authorization"));
 }
 
@@ -155,7 +155,7 @@ fn azure_is_asked_in_its_own_way() {
 }
 
 #[test]
-fn the_limit_of_tokens_has_the_name_that_the_endpoint_knows() {
+fn max_tokens_has_the_name_that_the_endpoint_knows() {
     let body = asked(&["--max-tokens", "9"], &[]).json();
     assert_eq!(
         (&body["max_tokens"], &body["max_completion_tokens"]),

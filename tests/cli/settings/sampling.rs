@@ -25,7 +25,7 @@ fn a_kill_switch_leaves_the_answer_and_sends_no_trace() {
                 .env("LANGFUSE_BASE_URL", langfuse.url())
                 .env(name, value)
         };
-        // Even without keys, which are wanted for nothing.
+        // Even without keys, which are not needed.
         call("text").run().code(0).stdout("hi\n");
         let ended = call("json").langfuse_at(langfuse.url()).run();
         ended.code(0);
@@ -41,7 +41,7 @@ fn a_kill_switch_leaves_the_answer_and_sends_no_trace() {
 }
 
 #[test]
-fn a_kill_switch_that_is_not_pulled_changes_nothing() {
+fn an_unset_kill_switch_changes_nothing() {
     for (name, value) in [
         ("LANGFUSE_TRACING_ENABLED", "true"),
         ("OTEL_SDK_DISABLED", "false"),
@@ -90,7 +90,7 @@ fn a_call_that_is_sampled_out_sends_no_trace() {
 }
 
 #[test]
-fn where_no_trace_was_accepted_there_is_no_url() {
+fn without_an_accepted_trace_no_url_is_printed() {
     let (model, langfuse) = (Scripted::model("hi"), Scripted::langfuse(accept));
     for (name, value) in [
         ("LANGFUSE_TRACING_ENABLED", "false"),
@@ -119,7 +119,7 @@ fn a_failed_call_outside_the_sample_has_a_whole_link() {
 }
 
 #[test]
-fn the_model_is_told_of_no_trace_that_there_will_not_be() {
+fn an_untraced_call_sends_no_traceparent() {
     for (sample, is_told) in [("0", false), ("1", true)] {
         let servers = Servers::answering("hi");
         servers
@@ -162,7 +162,7 @@ fn the_trace_id_decides_who_is_sampled() {
 }
 
 #[test]
-fn failures_are_kept_whatever_the_sample() {
+fn failures_are_traced_whatever_the_sample_rate() {
     let langfuse = Scripted::langfuse(accept);
     let model = Scripted::always(Reply::json(500, &json!({"error": {"message": "broken"}})));
     let ended = Langspan::new(&[
@@ -184,7 +184,7 @@ fn failures_are_kept_whatever_the_sample() {
 }
 
 #[test]
-fn a_rate_that_is_none_is_refused() {
+fn an_invalid_sample_rate_is_refused() {
     let server = Untouched::start();
     for rate in ["1.5", "-0.1", "half", "NaN"] {
         let call = || {

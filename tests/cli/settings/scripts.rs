@@ -88,7 +88,7 @@ fn with_best_effort_missing_keys_are_a_warning_and_the_spans_wait() {
 }
 
 #[test]
-fn the_variable_of_the_outputs_form_leaves_commands_without_an_answer_alone() {
+fn the_output_variable_does_not_affect_commands_without_an_answer() {
     let sandbox = Sandbox::start();
     for form in ["url", "raw"] {
         for verb in ["check", "resend"] {

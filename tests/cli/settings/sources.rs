@@ -9,7 +9,7 @@ use crate::support::harness::{Langspan, Scripted, dead_url};
 use crate::support::untouched::Untouched;
 
 #[test]
-fn a_flag_beats_the_environment_that_beats_the_file_that_beats_the_default() {
+fn options_override_environment_override_file_override_default() {
     let (model, langfuse) = (Scripted::model("hi"), Scripted::langfuse(accept));
     for (arguments, variable, line, expected) in [
         (
@@ -65,7 +65,7 @@ fn a_file_can_hold_every_setting() {
 }
 
 #[test]
-fn a_dotenv_is_never_read_unasked_but_named_when_settings_are_missing() {
+fn a_dotenv_file_is_not_read_but_mentioned_when_settings_are_missing() {
     let server = Untouched::start();
     let call = || {
         let call = Langspan::new(&["chat", "Hello"]);
@@ -104,7 +104,7 @@ fn a_dotenv_is_never_read_unasked_but_named_when_settings_are_missing() {
 }
 
 #[test]
-fn without_a_dotenv_the_remedy_does_not_speak_of_one() {
+fn without_a_dotenv_file_the_remedy_does_not_mention_one() {
     let ended = Langspan::new(&["chat", "Hello"])
         .model_at(&dead_url())
         .run();

@@ -33,7 +33,7 @@ fn user_session_and_tags_come_from_the_environment() {
 }
 
 #[test]
-fn no_tags_are_no_attribute() {
+fn without_tags_there_is_no_attribute() {
     for span in sent(&[], &[]).spans() {
         assert!(!span.contains_key("langfuse.tags"));
     }
@@ -126,7 +126,7 @@ fn metadata(span: &serde_json::Map<String, Value>) -> Vec<String> {
 }
 
 #[test]
-fn what_will_surprise_is_warned_of_and_sent() {
+fn surprising_values_are_warned_about_and_sent() {
     let long = "v".repeat(201);
     let (model, langfuse) = (Scripted::model("hi"), Scripted::langfuse(accept));
     for (arguments, said) in [
@@ -155,7 +155,7 @@ fn what_will_surprise_is_warned_of_and_sent() {
 }
 
 #[test]
-fn environment_and_release_stand_on_the_resource() {
+fn environment_and_release_are_on_the_resource() {
     let longest = "e".repeat(40);
     for (arguments, variables, environment) in [
         (vec!["--environment", "prod-1_x"], vec![], "prod-1_x"),
@@ -199,7 +199,7 @@ fn an_environment_that_the_server_would_not_keep_is_refused() {
 }
 
 #[test]
-fn the_release_falls_back_to_the_commit_variables_in_the_order_of_the_sdk() {
+fn the_release_falls_back_to_commit_variables_in_sdk_order() {
     let mut order = [
         "LANGFUSE_RELEASE",
         "RENDER_GIT_COMMIT",

@@ -6,7 +6,7 @@ use super::answer;
 use crate::support::harness::{Langspan, Reply, Scripted};
 use crate::support::otlp::{attribute_json, attributes, traces_at};
 
-/// A call whose spans go to a collector that is no Langfuse.
+/// A call that sends its spans to a collector other than Langfuse.
 fn call_to_a_collector(model: &Scripted, collector: &Scripted, arguments: &[&str]) -> Langspan {
     Langspan::new(arguments)
         .model_at(&format!("{}/v1", model.url()))
@@ -125,7 +125,7 @@ fn a_plain_otlp_backend_gets_tools_and_tool_calls() {
 }
 
 #[test]
-fn a_plain_otlp_backend_is_told_why_a_call_failed() {
+fn a_plain_otlp_backend_gets_the_error_type() {
     let collector = Scripted::always(Reply::json(200, &json!({})));
     let refused = json!({"error": {"message": "No credit", "code": "insufficient_quota"}});
     for (reply, name, value) in [

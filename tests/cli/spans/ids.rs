@@ -59,7 +59,7 @@ fn the_model_gets_the_traceparent_of_the_generation() {
 }
 
 #[test]
-fn under_a_remote_parent_ours_says_that_it_is_the_root_of_the_application() {
+fn under_a_remote_parent_our_span_is_marked_as_application_root() {
     let servers = Servers::answering("hi");
     let remote = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let call = servers.call(&["chat", "--traceparent", remote, "Hello"]);
@@ -85,7 +85,7 @@ fn under_a_remote_parent_ours_says_that_it_is_the_root_of_the_application() {
 }
 
 #[test]
-fn the_model_of_a_joined_trace_is_told_of_our_span_in_it() {
+fn the_model_of_a_joined_trace_gets_our_span() {
     let servers = Servers::answering("hi");
     let remote = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let call = servers.call(&["chat", "--join", "Hello"]);

@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::trace::v1::Status;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{COMPLETION_START, answer, assert_table};
 use crate::support::harness::{Reply, completion};
@@ -44,7 +44,7 @@ fn a_plain_chat_gives_a_bare_parent_and_a_full_generation() {
 }
 
 #[test]
-fn who_and_what_for_stands_on_both_spans() {
+fn identity_and_metadata_are_on_both_spans() {
     let servers = Servers::answering("Hi there");
     let call = servers.call(&[
         "chat",
@@ -105,7 +105,7 @@ fn who_and_what_for_stands_on_both_spans() {
 }
 
 #[test]
-fn what_is_empty_is_not_sent() {
+fn empty_values_are_not_sent() {
     let servers = Servers::answering("Hi there");
     let call = servers.call(&["chat", "Hello"]).env("LANGSPAN_TAGS", "");
     call.env("LANGSPAN_USER", "")
@@ -129,7 +129,7 @@ fn what_is_empty_is_not_sent() {
 }
 
 #[test]
-fn environment_and_release_stand_on_the_resource() {
+fn environment_and_release_are_on_the_resource() {
     let servers = Servers::answering("hi");
     let call = servers.call(&["chat", "--environment", "test", "--release", "r1", "Hello"]);
     call.env("OTEL_SERVICE_NAME", "nightly")
@@ -149,7 +149,7 @@ fn environment_and_release_stand_on_the_resource() {
 }
 
 #[test]
-fn tools_stand_beside_the_messages_and_tool_calls_are_the_answer() {
+fn tools_are_in_the_input_and_tool_calls_in_the_output() {
     let calls = json!([{"id": "c1", "type": "function", "function": {"name": "clock", "arguments": "{\"zone\":\"UTC\"}"}}]);
     let message = json!({"role": "assistant", "content": null, "tool_calls": calls, "extra": [1]});
     let servers = Servers::replying(Reply::json(200, &answer(&message, "tool_calls")));
@@ -173,39 +173,62 @@ fn tools_stand_beside_the_messages_and_tool_calls_are_the_answer() {
     );
 }
 
+/// Further options; a field of the answer with its value, which may be none; and the attribute that follows.
+type Row = (Words, &'static str, Json, &'static str, Json);
+type Words = &'static [&'static str];
+type Json = Option<&'static str>;
+
+#[rustfmt::skip]
+const ROWS: [Row; 8] = [
+    (&[], "usage", Some(r#"{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}"#),
+        "usage_details", Some(r#"{"input":7,"output":2,"total":9}"#)),
+    (&[], "usage", Some(r#"{"prompt_tokens":7,"completion_tokens":0,"total_tokens":7,
+            "prompt_tokens_details":null,"completion_tokens_details":{"reasoning_tokens":null}}"#),
+        "usage_details", Some(r#"{"input":7,"total":7}"#)),
+    (&[], "usage", Some(r#"{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12,
+            "prompt_tokens_details":{"cached_tokens":7},"completion_tokens_details":{"reasoning_tokens":5}}"#),
+        "usage_details", Some(r#"{"input_cached_tokens":7,"output_reasoning_tokens":5,"total":12}"#)),
+    (&[], "usage", None, "usage_details", None),
+    (&[], "usage", Some(r#"{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"cost":0.00125}"#),
+        "cost_details", Some(r#"{"total":0.00125}"#)),
+    (&["-p", "service_tier=auto", "-p", "seed:=7"], "service_tier", Some(r#""priority""#),
+        "model.parameters", Some(r#"{"service_tier":"priority","seed":7}"#)),
+    (&["-p", "n:=2"], "choices", Some(r#"[{"message":{"role":"assistant","content":"one"}},
+            {"message":{"role":"assistant","content":"two"}}]"#),
+        "output", Some(r#"[{"role":"assistant","content":"one"},{"role":"assistant","content":"two"}]"#)),
+    (&[], "choices", Some(r#"[{"message":{"role":"assistant","content":null,"refusal":"I cannot."}}]"#),
+        "output", Some(r#"{"role":"assistant","content":null,"refusal":"I cannot."}"#)),
+];
+
 #[test]
-fn several_choices_are_an_array_of_messages() {
-    let mut body = completion("one");
-    body["choices"].as_array_mut().unwrap().push(json!(
-        {"index": 1, "message": {"role": "assistant", "content": "two"}, "finish_reason": "length"}
-    ));
-    let servers = Servers::replying(Reply::json(200, &body));
-    servers.call(&["chat", "-p", "n:=2", "Hello"]).run().code(0);
-    let generation = servers.trace().generation;
-    assert_eq!(
-        attribute_json(&generation, "langfuse.observation.output"),
-        json!([{"role": "assistant", "content": "one"}, {"role": "assistant", "content": "two"}])
-    );
-    assert_eq!(
-        attribute_json(&generation, "langfuse.observation.model.parameters"),
-        json!({"n": 2})
-    );
-    assert_eq!(
-        attribute(&generation, "gen_ai.response.finish_reasons").unwrap(),
-        "[stop, length]"
-    );
+fn attributes_follow_from_the_answer() {
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    for (options, field, value, key, expected) in ROWS {
+        let mut body = completion("hi");
+        match value {
+            Some(value) => body[field] = json(value),
+            None => drop(body.as_object_mut().unwrap().remove(field)),
+        }
+        let servers = Servers::replying(Reply::json(200, &body));
+        let arguments = [&["chat", "Hello"], options].concat();
+        servers.call(&arguments).run().code(0);
+        let generation = servers.trace().generation;
+        let found = attribute(&generation, &format!("langfuse.observation.{key}"));
+        assert_eq!(found.as_deref().map(json), expected.map(json), "{body}");
+    }
 }
 
 #[test]
-fn a_refusal_is_kept_as_it_was_received() {
-    let message = json!({"role": "assistant", "content": null, "refusal": "I cannot."});
-    let servers = Servers::replying(Reply::json(200, &answer(&message, "stop")));
+fn the_finish_reasons_of_all_choices_are_an_attribute() {
+    let mut body = completion("one");
+    let mut second = body["choices"][0].clone();
+    second["finish_reason"] = "length".into();
+    body["choices"].as_array_mut().unwrap().push(second);
+    let servers = Servers::replying(Reply::json(200, &body));
     servers.call(&["chat", "Hello"]).run().code(0);
     let generation = servers.trace().generation;
-    assert_eq!(
-        attribute_json(&generation, "langfuse.observation.output"),
-        message
-    );
+    let reasons = attribute(&generation, "gen_ai.response.finish_reasons");
+    assert_eq!(reasons.as_deref(), Some("[stop, length]"));
 }
 
 #[test]
@@ -282,7 +305,7 @@ fn streamed_answer() -> Reply {
 }
 
 #[test]
-fn a_streamed_answer_gives_the_same_generation_and_its_first_moment() {
+fn a_streamed_answer_gives_the_same_generation_and_its_start() {
     let servers = Servers::replying(streamed_answer());
     servers
         .call(&["chat", "--stream", "Hello"])
@@ -370,37 +393,6 @@ fn streamed_tool_calls_are_put_together() {
 }
 
 #[test]
-fn usage_is_split_into_exclusive_buckets_without_zeros() {
-    let cases = [
-        (
-            json!({"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}),
-            json!({"input": 7, "output": 2, "total": 9}),
-        ),
-        (
-            json!({"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7,
-                   "prompt_tokens_details": null, "completion_tokens_details": {"reasoning_tokens": null}}),
-            json!({"input": 7, "total": 7}),
-        ),
-        (
-            json!({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12,
-                   "prompt_tokens_details": {"cached_tokens": 7}, "completion_tokens_details": {"reasoning_tokens": 5}}),
-            json!({"input_cached_tokens": 7, "output_reasoning_tokens": 5, "total": 12}),
-        ),
-    ];
-    for (usage, expected) in cases {
-        let mut body = completion("hi");
-        body["usage"] = usage;
-        let servers = Servers::replying(Reply::json(200, &body));
-        servers.call(&["chat", "Hello"]).run().code(0);
-        let generation = servers.trace().generation;
-        assert_eq!(
-            attribute_json(&generation, "langfuse.observation.usage_details"),
-            expected
-        );
-    }
-}
-
-#[test]
 fn audio_tokens_have_buckets_of_their_own() {
     let mut body = completion("hi");
     body["usage"] = json!({"prompt_tokens": 30, "completion_tokens": 20, "total_tokens": 50,
@@ -425,47 +417,6 @@ fn audio_tokens_have_buckets_of_their_own() {
 }
 
 #[test]
-fn an_answer_without_usage_gives_no_usage() {
-    let mut body = completion("hi");
-    body.as_object_mut().unwrap().remove("usage");
-    let servers = Servers::replying(Reply::json(200, &body));
-    servers.call(&["chat", "Hello"]).run().code(0);
-    let generation = servers.trace().generation;
-    assert_eq!(
-        attribute(&generation, "langfuse.observation.usage_details"),
-        None
-    );
-}
-
-#[test]
-fn a_cost_is_sent_only_when_the_provider_states_it() {
-    let mut body = completion("hi");
-    body["usage"]["cost"] = json!(0.00125);
-    let servers = Servers::replying(Reply::json(200, &body));
-    servers.call(&["chat", "Hello"]).run().code(0);
-    let generation = servers.trace().generation;
-    assert_eq!(
-        attribute_json(&generation, "langfuse.observation.cost_details"),
-        json!({"total": 0.00125})
-    );
-}
-
-#[test]
-fn the_service_tier_of_the_answer_is_a_model_parameter() {
-    let mut body = completion("hi");
-    body["service_tier"] = "priority".into();
-    let servers = Servers::replying(Reply::json(200, &body));
-    servers
-        .call(&["chat", "-p", "service_tier=auto", "-p", "seed:=7", "Hello"])
-        .run();
-    let generation = servers.trace().generation;
-    assert_eq!(
-        attribute_json(&generation, "langfuse.observation.model.parameters"),
-        json!({"service_tier": "priority", "seed": 7})
-    );
-}
-
-#[test]
 fn the_parents_input_is_the_last_user_messages_text() {
     let servers = Servers::answering("hi");
     let call = servers.call(&["replay", "body.json"]);
@@ -486,7 +437,7 @@ fn the_parents_input_is_the_last_user_messages_text() {
 }
 
 #[test]
-fn a_model_that_does_not_name_itself_is_the_asked_one() {
+fn an_answer_without_a_model_name_gets_the_requested_one() {
     let servers = Servers::replying(Reply::json(
         200,
         &json!({"choices": [{"message": {"role": "assistant", "content": "hi"}}]}),

@@ -1,6 +1,6 @@
 //! The two spans as an endpoint receives them: every attribute, ids, kinds, times and status.
 //!
-//! The tables are whole: an attribute more is as wrong as one less.
+//! The tables are complete: an extra attribute fails like a missing one.
 
 // Every attribute that Langfuse receives.
 mod langfuse;

@@ -1,4 +1,4 @@
-//! Certificates made for one test, and the TLS servers that show them.
+//! Certificates made for one test, and the TLS servers that present them.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! Runs the built binary as a user would, in an environment of its own, and a scripted HTTP server that answers what
-//! a test wants.
+//! Runs the built binary as a user would, in an environment of its own; and HTTP servers with scripted answers.
 //!
 //! After every run the harness looks for each secret of the environment in everything that the run wrote: stdout,
 //! stderr, and every file below its home.
@@ -22,12 +21,12 @@ use tempfile::TempDir;
 
 use crate::support::stand_in::Sandbox;
 
-/// Where a Langfuse takes spans.
+/// The path for exports.
 pub const TRACES: &str = "/api/public/otel/v1/traces";
-/// Where a Langfuse of today is asked for them.
+/// The path for reads of a current Langfuse.
 pub const OBSERVATIONS: &str = "/api/public/v2/observations";
 
-/// A call of `langspan` in the making. Clones share their home.
+/// A call of `langspan` that is being prepared. Clones share their home.
 #[derive(Clone, Debug)]
 pub struct Langspan {
     arguments: Vec<String>,
@@ -36,7 +35,7 @@ pub struct Langspan {
     home: Rc<TempDir>,
 }
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -46,7 +45,7 @@ pub struct Ended {
 }
 
 impl Langspan {
-    /// With nothing in its environment but a home, which is gone with the last value that knows it.
+    /// A call with nothing in its environment but a home folder, which is removed with the last clone.
     pub fn new(arguments: &[&str]) -> Self {
         let home = Rc::new(TempDir::new().unwrap());
         Self {
@@ -70,7 +69,7 @@ impl Langspan {
         self
     }
 
-    /// Without a variable that it would have.
+    /// Removes a variable.
     pub fn without(mut self, name: &str) -> Self {
         self.environment.remove(name);
         self
@@ -86,20 +85,20 @@ impl Langspan {
         self.env("OPENAI_BASE_URL", url)
     }
 
-    /// With a Langfuse there and a key pair that the sandbox takes.
+    /// With this Langfuse and a key pair that the sandbox accepts.
     pub fn langfuse_at(self, url: &str) -> Self {
         self.env("LANGFUSE_BASE_URL", url)
             .env("LANGFUSE_PUBLIC_KEY", "pk-lf-sandbox")
             .env("LANGFUSE_SECRET_KEY", "sk-lf-sandbox")
     }
 
-    /// With this on stdin; else stdin is `/dev/null`.
+    /// With this on stdin, instead of `/dev/null`.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
         self
     }
 
-    /// In the home of an earlier call, so that its outbox is there.
+    /// In the home of an earlier call, with its outbox.
     pub fn after(mut self, earlier: &Ended) -> Self {
         self.home = Rc::clone(&earlier.home);
         self.environment
@@ -120,14 +119,14 @@ impl Langspan {
         self.home.path()
     }
 
-    /// Puts a file into the home; returns its path.
+    /// Writes a file in the home; returns its path.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.home.path().join(name);
         fs::write(&path, content).unwrap();
         path
     }
 
-    /// The command, for a test that runs it in its own way.
+    /// The command, for a test that runs it itself.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_langspan"));
         command
@@ -148,7 +147,7 @@ impl Langspan {
             .unwrap()
     }
 
-    /// Runs it to its end.
+    /// Runs the call to its end.
     pub fn run(&self) -> Ended {
         let stdin = if self.stdin.is_some() {
             Stdio::piped()
@@ -174,7 +173,7 @@ impl Langspan {
         self.ended(&output)
     }
 
-    /// What `output` says, searched for secrets.
+    /// The result from `output`, searched for secrets.
     pub fn ended(&self, output: &Output) -> Ended {
         let ended = Ended {
             code: output.status.code(),
@@ -203,7 +202,7 @@ impl Langspan {
         ended
     }
 
-    /// What of the environment must never be shown.
+    /// The secrets of the environment, which must never be shown.
     fn secrets(&self) -> Vec<String> {
         let is_secret = |name: &str| {
             (name.ends_with("_KEY") && name != "LANGFUSE_PUBLIC_KEY" && !name.contains("CLIENT"))
@@ -222,7 +221,7 @@ impl Langspan {
 }
 
 impl Ended {
-    /// Asserts the exit code, showing everything when it is another.
+    /// Asserts the exit code; a failure shows the whole result.
     #[track_caller]
     pub fn code(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
@@ -293,7 +292,7 @@ impl Ended {
         .collect()
     }
 
-    /// The trace id that stderr's `trace:` line names.
+    /// The trace id in the `trace:` line of stderr.
     #[track_caller]
     pub fn trace_id(&self) -> String {
         let line = self
@@ -305,7 +304,7 @@ impl Ended {
     }
 }
 
-/// Every file below a folder, sorted; none where there is no folder.
+/// Every file below a folder, sorted; empty if there is no folder.
 pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let Ok(found) = fs::read_dir(folder) else {
         return Vec::new();
@@ -353,11 +352,11 @@ pub enum Reply {
     Answer(u16, &'static str, String),
     /// The same with further headers.
     With(u16, Vec<(&'static str, String)>, String),
-    /// These bytes as they are, then the connection is closed.
+    /// These bytes, then the connection is closed.
     Bytes(Vec<u8>),
-    /// These bytes as they are, then nothing more; the connection stays open until the client leaves.
+    /// These bytes, then nothing more; the connection stays open until the client closes it.
     Stall(Vec<u8>),
-    /// No answer; the connection stays open until the client leaves.
+    /// No answer; the connection stays open until the client closes it.
     Hang,
     /// The connection is closed without an answer.
     Close,
@@ -378,14 +377,14 @@ impl Reply {
     }
 }
 
-/// An HTTP server on loopback that answers by a script and remembers what it was asked.
+/// An HTTP server on loopback with scripted answers, which keeps its requests.
 #[derive(Debug)]
 pub struct Scripted {
     url: String,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What a scripted server was asked, and how often for each path.
+/// The requests to a scripted server, and their number for each path.
 #[derive(Debug, Default)]
 struct Seen {
     requests: Vec<Request>,
@@ -403,12 +402,12 @@ impl Seen {
 }
 
 impl Scripted {
-    /// `reply` is asked for every request; its second argument counts the earlier requests of the same path.
+    /// `reply` answers every request; its second argument is the number of earlier requests to the same path.
     pub fn start(reply: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::listen("http://127.0.0.1", Some, reply)
     }
 
-    /// The same over TLS, under the name `localhost`. Who breaks off the handshake has asked nothing.
+    /// The same over TLS, under the name `localhost`. A broken handshake is not a request.
     pub fn start_tls(
         config: Arc<ServerConfig>,
         reply: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
@@ -451,7 +450,7 @@ impl Scripted {
         Self::always(Reply::json(200, &completion(text)))
     }
 
-    /// A Langfuse that knows its project and does what `traces` says with exports.
+    /// A Langfuse with one project; `traces` answers exports.
     pub fn langfuse(traces: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::start(move |request, count| match request.path.as_str() {
             "/api/public/projects" => Reply::json(
@@ -463,7 +462,7 @@ impl Scripted {
         })
     }
 
-    /// A Langfuse that is `sandbox` but for exports, which `traces` answers; [`forward`] makes them arrive there.
+    /// `sandbox`, except that `traces` answers exports; [`forward`] passes them on to it.
     pub fn before(
         sandbox: &Arc<Sandbox>,
         traces: impl Fn(&Sandbox, &Request, usize) -> Reply + Send + Sync + 'static,
@@ -477,7 +476,7 @@ impl Scripted {
         })
     }
 
-    /// A Langfuse that is `sandbox` but for what `script` answers; its second argument counts the earlier requests of
+    /// `sandbox`, except for requests that `script` answers; its second argument is the number of earlier requests to
     /// the same path.
     pub fn in_front_of(
         sandbox: &Arc<Sandbox>,
@@ -497,12 +496,12 @@ impl Scripted {
         &self.url
     }
 
-    /// Everything that was asked so far.
+    /// All requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.seen.lock().unwrap().requests.clone()
     }
 
-    /// How many requests came so far.
+    /// The number of requests so far.
     pub fn count(&self) -> usize {
         self.seen.lock().unwrap().requests.len()
     }
@@ -531,7 +530,7 @@ pub fn completion(text: &str) -> Value {
     })
 }
 
-/// Passes a request on to a sandbox, with the sandbox's keys; gives its answer.
+/// Passes a request on to a sandbox, with the sandbox's keys; returns its answer.
 pub fn forward(sandbox: &Sandbox, request: &Request) -> Reply {
     let answer = if request.method == "GET" {
         sandbox.get(&request.path)
@@ -553,7 +552,7 @@ pub fn forward(sandbox: &Sandbox, request: &Request) -> Reply {
     Reply::Answer(answer.status, "application/json", answer.body)
 }
 
-/// A port of loopback that nobody listens on, and that no other test is given.
+/// A port of loopback without a listener, which no other test gets.
 pub fn dead_url() -> String {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket
@@ -627,7 +626,7 @@ fn serve(stream: impl Connection, seen: &Mutex<Seen>, reply: &impl Fn(&Request, 
     }
 }
 
-/// The next request of a connection; none when the client has left.
+/// The next request of a connection; `None` when the client has closed it.
 pub fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
@@ -656,7 +655,7 @@ pub fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     })
 }
 
-/// Waits until `is_so`, for at most half a minute: for what another process does in its own time.
+/// Waits until `is_so`, for at most half a minute.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..3000 {

@@ -1,5 +1,5 @@
-//! A Langfuse that holds nothing but the ids of the spans that it took, and how often it took each. Unlike a real one
-//! it never forgets that a span came twice.
+//! A Langfuse that stores only the ids of the spans that it received, and how often it received each. Unlike a real one
+//! it shows that a span came twice.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -62,7 +62,7 @@ impl Servers {
         asked[0].json()
     }
 
-    /// What the user said in the only request to the model.
+    /// The prompt in the only request to the model.
     #[track_caller]
     pub fn prompt(&self) -> Value {
         self.body()["messages"][0]["content"].take()

@@ -1,4 +1,4 @@
-//! A sandbox whose readers are told something else than it holds.
+//! A sandbox that answers reads with something else than it stores.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,7 +23,7 @@ pub fn stumbling(sandbox: &Arc<Sandbox>, replies: Vec<Reply>) -> Scripted {
     })
 }
 
-/// A sandbox whose readers are shown what `change` makes of each answer.
+/// A sandbox with `change` applied to each answer to a read.
 pub fn changing(
     sandbox: &Arc<Sandbox>,
     change: impl Fn(&mut Value) + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! A server that must not be spoken to: it sees not only requests, but every connection.
+//! A server that must not be contacted: it counts every connection, not only requests.
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// A port on loopback that counts its connections, and closes each at once so that nobody waits for an answer.
+/// A port on loopback that counts its connections and closes each at once, so that no client waits.
 #[derive(Debug)]
 pub struct Untouched {
     address: String,
@@ -37,7 +37,7 @@ impl Untouched {
         &self.url
     }
 
-    /// Asserts that nobody has connected.
+    /// Asserts that there was no connection.
     #[track_caller]
     pub fn assert_untouched(&self) {
         // Connections are taken in their order: once this one is closed, all earlier ones are counted.

@@ -1,5 +1,5 @@
-//! What becomes of the traces of a batch: that each arrives once or waits, that nobody waits for them, and that a
-//! Langfuse that is slow or full slows the run down.
+//! Delivery of the traces of a batch: each arrives once or waits in the outbox, output does not wait for delivery, and
+//! a slow Langfuse slows the run down.
 
 // How traces are grouped, and back pressure.
 mod exports;
@@ -22,6 +22,17 @@ use crate::support::memory::Memory;
 use crate::support::otlp::Servers;
 use crate::support::stand_in::Sandbox;
 
+/// The most spans and bytes of one export, and the exports that are under way at once. The documentation promises the
+/// first two; of the third the tests only need that it is small.
+const MOST_SPANS: usize = 512;
+const MOST_BYTES: usize = 2 << 20;
+const MOST_EXPORTS: usize = 4;
+
+/// The length of an answer of [`talkative_before`]. It occurs in both spans of its trace.
+const LONG_ANSWER: usize = 30_000;
+/// How many traces of long answers fit into one export.
+const LONG_ONES: usize = MOST_BYTES / (2 * LONG_ANSWER);
+
 /// A model that answers at once, before this Langfuse.
 fn before(langfuse: Scripted) -> Servers {
     Servers {
@@ -32,13 +43,10 @@ fn before(langfuse: Scripted) -> Servers {
 
 /// A model with long answers before this Langfuse: few traces fill an export.
 fn talkative_before(langfuse: Scripted) -> Servers {
-    let text = "x".repeat(30_000);
+    let text = "x".repeat(LONG_ANSWER);
     let model = Scripted::start(move |_, _| Reply::json(200, &completion(&text)));
     Servers { model, langfuse }
 }
-
-/// More traces of long answers do not fit into one export.
-const LONG_ONES: usize = (2 << 20) / 60_000;
 
 fn accepted() -> Reply {
     Reply::json(200, &json!({}))

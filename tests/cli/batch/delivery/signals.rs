@@ -42,7 +42,7 @@ fn answering_first(count: usize, gate: &Gate) -> Scripted {
 }
 
 #[test]
-fn the_first_signal_lets_what_is_in_flight_end_and_delivers_it() {
+fn the_first_signal_finishes_and_delivers_calls_in_flight() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let (gate, memory) = (Gate::default(), Memory::default());
         let servers = Servers {
@@ -81,7 +81,7 @@ fn the_first_signal_lets_what_is_in_flight_end_and_delivers_it() {
 }
 
 #[test]
-fn the_second_signal_leaves_at_once_with_the_outbox_written() {
+fn the_second_signal_ends_the_run_at_once_with_the_outbox_written() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let gate = Gate::default();
         let servers = Servers {
@@ -117,7 +117,7 @@ fn the_second_signal_leaves_at_once_with_the_outbox_written() {
 }
 
 #[test]
-fn a_signal_while_traces_are_counted_ends_the_wait() {
+fn a_signal_ends_the_wait_of_verify() {
     let sandbox = Sandbox::start_with(&["--visible-after", "3600000"]);
     let sandbox = Arc::new(sandbox);
     let langfuse = Scripted::in_front_of(&sandbox, |_, _| None);
@@ -137,7 +137,7 @@ fn a_signal_while_traces_are_counted_ends_the_wait() {
 }
 
 #[test]
-fn answers_that_wait_for_an_earlier_line_are_written_before_a_run_is_left() {
+fn ordered_answers_are_written_before_the_second_signal_ends_the_run() {
     let gate = Gate::default();
     let model = Scripted::start({
         let gate = gate.clone();
@@ -179,7 +179,7 @@ fn answers_that_wait_for_an_earlier_line_are_written_before_a_run_is_left() {
 }
 
 #[test]
-fn an_output_that_nobody_reads_does_not_keep_a_run_that_is_left() {
+fn an_unread_stdout_does_not_block_the_second_signal() {
     let memory = Memory::default();
     let servers = talkative_before(remembering(&memory, |_, _| None));
     let call = batch_of(&servers, 600, &["-j", "4"]);
@@ -200,7 +200,7 @@ fn an_output_that_nobody_reads_does_not_keep_a_run_that_is_left() {
 }
 
 #[test]
-fn a_signal_ends_a_run_whose_input_says_nothing_more() {
+fn a_signal_ends_a_run_that_waits_for_input() {
     let servers = Servers::answering("hi");
     let call = servers.call(&["batch", "-", "-O", "out.jsonl", "--run", "r"]);
     let mut child = call.spawn();

@@ -27,7 +27,7 @@ fn failing_now_and_then() -> Scripted {
 }
 
 #[test]
-fn of_a_sample_failures_are_always_traced() {
+fn failures_are_always_traced_in_a_sampled_run() {
     const COUNT: usize = 200;
     for (rate, range) in [("0", 20..=20), ("0.5", 60..=160), ("1", 200..=200)] {
         let servers = Servers::with(failing_now_and_then());

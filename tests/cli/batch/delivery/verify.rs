@@ -66,7 +66,7 @@ fn lines_of_one_custom_id_are_one_trace() {
 }
 
 #[test]
-fn a_langfuse_that_loses_accepted_traces_is_found_out() {
+fn accepted_traces_that_langfuse_loses_are_detected() {
     let sandbox = Arc::new(Sandbox::start());
     let langfuse = Scripted::before(&sandbox, |sandbox, request, count| match count {
         0 => accepted(),
@@ -99,7 +99,7 @@ fn a_langfuse_that_loses_accepted_traces_is_found_out() {
 }
 
 #[test]
-fn a_langfuse_that_refuses_to_tell_is_7_with_its_words() {
+fn a_langfuse_that_refuses_reads_is_7_with_its_message() {
     let sandbox = Arc::new(Sandbox::start());
     let langfuse = Scripted::in_front_of(&sandbox, |request, _| {
         let is_question = request.path.starts_with("/api/public/v2/metrics")
@@ -113,7 +113,7 @@ fn a_langfuse_that_refuses_to_tell_is_7_with_its_words() {
 }
 
 #[test]
-fn traces_that_cannot_be_counted_in_time_are_told() {
+fn traces_that_cannot_be_counted_in_time_are_reported() {
     for session in [&[][..], &["--session", "shared"]] {
         let memory = Memory::default();
         let known = memory.clone();

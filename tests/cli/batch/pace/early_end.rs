@@ -12,7 +12,7 @@ use crate::support::harness::{Reply, Scripted, completion, wait_until};
 use crate::support::otlp::{Servers, traces_at};
 
 #[test]
-fn a_pause_that_no_line_can_outwait_ends_the_run_early() {
+fn a_pause_longer_than_the_timeout_ends_the_run_early() {
     const RESETS: Headers = &[
         ("x-ratelimit-remaining-requests", "0"),
         ("x-ratelimit-reset-requests", "1h0m0s"),
@@ -55,7 +55,7 @@ fn a_pause_that_no_line_can_outwait_ends_the_run_early() {
 }
 
 #[test]
-fn an_endpoint_that_will_answer_no_line_ends_the_run_early_and_what_was_done_is_kept() {
+fn a_fatal_refusal_ends_the_run_early_and_keeps_its_answers() {
     let quota = json!({"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}});
     let key = json!({"error": {"message": "Incorrect API key provided"}});
     for (status, body, words) in [(429, quota, "quota"), (401, key, "API key")] {
@@ -97,7 +97,7 @@ fn a_run_that_ends_early_sends_nothing_that_still_waits_for_its_turn() {
 }
 
 #[test]
-fn a_signal_does_not_send_what_still_waits_for_its_turn() {
+fn after_a_signal_no_further_line_is_sent() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let servers = servers(|_, _| answer());
         let call = batch_of(&servers, 50, &["--rpm", "6", "-O", "out.jsonl"]);
@@ -142,7 +142,7 @@ fn a_signal_in_a_pause_leaves_the_paused_lines_to_be_asked_later() {
 }
 
 #[test]
-fn so_many_failed_lines_end_the_run() {
+fn max_errors_ends_the_run() {
     let servers = servers(|_, _| refusal(400, "no"));
     let ended = batch_of(
         &servers,

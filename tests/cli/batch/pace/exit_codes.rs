@@ -11,7 +11,7 @@ use crate::support::harness::{Ended, Reply, Scripted, wait_until};
 use crate::support::otlp::Servers;
 
 #[test]
-fn failed_lines_are_forgiven_up_to_a_number_or_a_share_but_never_all() {
+fn allow_errors_permits_a_number_or_share_but_never_all() {
     const TWO: &[u64] = &[3, 7];
     const ALL: &[u64] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
     for (failing, allowed, code) in [
@@ -50,7 +50,7 @@ fn failed_lines_are_forgiven_up_to_a_number_or_a_share_but_never_all() {
 }
 
 #[test]
-fn what_no_number_of_lines_can_be_is_refused() {
+fn invalid_numbers_of_lines_are_refused() {
     for (option, value) in [
         ("--allow-errors", "some"),
         ("--allow-errors", "-1"),
@@ -72,7 +72,7 @@ fn what_no_number_of_lines_can_be_is_refused() {
     }
 }
 
-/// What befalls a run.
+/// What goes wrong in a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Trouble {
     /// A line fails.
@@ -119,7 +119,7 @@ fn befallen(troubles: &'static [Trouble]) -> Ended {
 }
 
 #[test]
-fn the_heaviest_of_several_troubles_decides_the_code() {
+fn the_most_severe_of_several_failures_decides_the_code() {
     use Trouble::{Line, Recording, Refused, Unreadable};
     for (troubles, code, kind) in [
         (&[][..], 0, None),
@@ -147,7 +147,7 @@ fn the_heaviest_of_several_troubles_decides_the_code() {
 }
 
 #[test]
-fn an_interrupted_run_says_so_whatever_else_befell_it() {
+fn an_interrupted_run_says_so_whatever_else_failed() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let model = Scripted::start(|_, count| match count {
             0 => refusal(400, "no"),

@@ -13,11 +13,11 @@ use crate::support::harness::{Ended, Langspan, Reply, completion, wait_until};
 use crate::support::memory::Memory;
 use crate::support::otlp::traces_at;
 
-/// A run whose output cannot hold all lines.
+/// A run with an output too small for all lines.
 fn cramped(call: &Langspan, blocks: u32) -> Ended {
     let mut command = std::process::Command::new("sh");
     let inner = call.command();
-    // A file that would grow beyond the limit is an error to whoever ignores the signal.
+    // With the signal ignored, a write beyond the limit is an error.
     command
         .args([
             "-c",
@@ -37,11 +37,11 @@ fn cramped(call: &Langspan, blocks: u32) -> Ended {
 }
 
 #[test]
-fn an_output_file_that_takes_no_more_ends_the_run_and_it_can_be_continued() {
+fn a_full_output_file_ends_the_run_which_can_be_continued() {
     const COUNT: usize = 300;
     let text = "x".repeat(2000);
     let mut servers = servers(move |_, _| Reply::json(200, &completion(&text)));
-    // It tells which traces have arrived of the lines that were written last.
+    // It knows which traces of the last lines have arrived.
     servers.langfuse = langfuse(&Memory::default());
     let call = batch_of(
         &servers,
@@ -91,7 +91,7 @@ fn a_summary_on_a_full_device_is_6() {
 }
 
 #[test]
-fn an_input_that_breaks_off_leaves_what_was_read_done() {
+fn a_truncated_input_leaves_the_lines_before_done() {
     let servers = servers(|_, _| answer());
     let call = servers.call(&["batch", "in.jsonl.gz", "-O", "out.jsonl"]);
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
@@ -108,7 +108,7 @@ fn an_input_that_breaks_off_leaves_what_was_read_done() {
 }
 
 #[test]
-fn a_folder_is_no_input_and_no_output() {
+fn a_folder_is_neither_input_nor_output() {
     let servers = servers(|_, _| answer());
     let call = batch_of(&servers, 1, &["-O", "."]);
     call.run().code(6).stderr_has("directory");
@@ -120,7 +120,7 @@ fn a_folder_is_no_input_and_no_output() {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_the_run_and_what_was_paid_for_is_traced() {
+fn a_closed_stdout_ends_the_run_and_every_call_is_traced() {
     let gate = Gate::default();
     let servers = servers({
         let gate = gate.clone();
@@ -179,7 +179,7 @@ fn quiet_says_errors_only() {
 }
 
 #[test]
-fn an_output_that_nobody_reads_holds_up_new_calls() {
+fn an_unread_stdout_holds_up_new_calls() {
     const COUNT: usize = 600;
     let text = "x".repeat(32 << 10);
     let servers = servers(move |_, _| Reply::json(200, &completion(&text)));

@@ -15,7 +15,7 @@ use crate::support::harness::{Reply, completion};
 use crate::support::otlp::traces_at;
 
 #[test]
-fn so_many_calls_are_under_way_at_once_and_never_more() {
+fn concurrency_limits_the_calls_under_way() {
     for (arguments, ceiling) in [
         (&[][..], 16),
         (&["-j", "3"], 3),
@@ -37,7 +37,7 @@ fn so_many_calls_are_under_way_at_once_and_never_more() {
 }
 
 #[test]
-fn a_line_that_is_always_told_to_wait_fails_alone() {
+fn a_line_that_is_always_rate_limited_fails_alone() {
     let servers = servers(|request, _| {
         if line_of(request) == 2 {
             Reply::With(
@@ -114,7 +114,7 @@ fn further_attempts_count_for_the_limit_too() {
 }
 
 #[test]
-fn what_a_pause_held_up_does_not_come_in_a_burst() {
+fn lines_held_up_by_a_pause_are_not_sent_in_a_burst() {
     const PAUSE: Duration = Duration::from_millis(1500);
     let arrivals = Arrivals::default();
     let told: Arc<Mutex<Option<Instant>>> = Arc::default();
@@ -190,7 +190,7 @@ fn pauses_all((status, headers): Asking, pause: Duration) {
 }
 
 #[test]
-fn an_endpoint_that_wants_a_pause_gets_it_from_all_calls_and_it_is_no_attempt() {
+fn a_rate_limit_pauses_all_calls_and_is_not_an_attempt() {
     let askings: [(Asking, u64); 7] = [
         ((429, &[("retry-after", "2")]), 2000),
         ((503, &[("retry-after", "2")]), 2000),
@@ -244,7 +244,7 @@ fn an_endpoint_that_wants_a_pause_gets_it_from_all_calls_and_it_is_no_attempt() 
 }
 
 #[test]
-fn a_line_gets_so_many_further_attempts() {
+fn retries_limits_the_attempts_of_a_line() {
     for (arguments, attempts) in [
         (&[][..], 6),
         (&["--retries", "2"], 3),

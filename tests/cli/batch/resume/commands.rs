@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use super::{ACKS, OUT, RESUME, RETRY, again, assert_answered, failing_once, named};
+use super::{ACKS, OUT, RESUME, RETRY, again, assert_answered, begun, failing_once, named, resume};
 use crate::support::batch::output::{by_number_in, trace_ids_in};
 use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
 use crate::support::batch::{batch, prompts};
@@ -45,10 +45,7 @@ fn two_runs_do_not_share_an_output() {
     first.wait_with_output().unwrap();
     // A killed run holds nothing.
     let model = model();
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
-    again(&call, model.url(), langfuse.url(), &arguments)
-        .run()
-        .code(0);
+    resume(&call, &model, &langfuse, &[]).run().code(0);
     assert_eq!(by_number_in(&call.home().join(OUT)).len(), 3);
 }
 
@@ -153,7 +150,7 @@ fn the_command_that_is_printed_after_failures_redoes_them() {
 }
 
 #[test]
-fn a_run_that_is_written_over_begins_anew() {
+fn overwrite_starts_a_new_run() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     let call = batch(
@@ -171,10 +168,10 @@ fn a_run_that_is_written_over_begins_anew() {
 }
 
 #[test]
-fn verify_is_not_content_with_other_traces_of_the_session() {
+fn verify_does_not_count_other_traces_of_the_session() {
     let (memory, model) = (Memory::default(), failing_once(&[2]));
     let healthy = langfuse(&memory);
-    let call = batch(&prompts(3), &model, &healthy, &["--out", OUT, "--run", "r"]);
+    let call = begun(3, &model, &healthy);
     call.run().code(8);
     // The failure's trace stays; that of the redo does not arrive.
     let forgetful = Scripted::start({
@@ -184,13 +181,12 @@ fn verify_is_not_content_with_other_traces_of_the_session() {
             _ => memory.answer(request),
         }
     });
-    let verified = [&RETRY[..], &["--verify", "--wait", "1"]].concat();
-    again(&call, model.url(), forgetful.url(), &verified)
+    let verified = ["--verify", "--wait", "1"];
+    resume(&call, &model, &forgetful, &[RETRY, &verified].concat())
         .run()
         .code(7)
         .stderr_has("3 of 4 traces");
-    let arguments = [&RETRY[..4], &["--verify", "--wait", "1"]].concat();
-    again(&call, model.url(), forgetful.url(), &arguments)
+    resume(&call, &model, &forgetful, &verified)
         .run()
         .code(7)
         .stderr_has("2 of 3 traces");

@@ -1,4 +1,4 @@
-//! What a continued run does not believe.
+//! State of the acks and the outbox that does not match the output.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,32 +6,36 @@ use std::fs::{self, File};
 use serde_json::{Value, json};
 
 use super::{
-    ACKS, OUT, RESUME, RETRY, again, assert_answered, cut_to_lines, failing, failing_once, spooled,
-    unacknowledged,
+    ACKS, OUT, RESUME, RETRY, assert_answered, cut_to_lines, failing, failing_once, refusing,
+    resend, resume, spooled, unacknowledged,
 };
 use crate::support::batch::output::{by_number_in, trace_ids_in};
 use crate::support::batch::servers::{asked, assert_once, langfuse, model};
 use crate::support::batch::{batch, id_of, prompts};
-use crate::support::harness::{Langspan, Reply, Scripted, files_below};
+use crate::support::harness::files_below;
 use crate::support::memory::Memory;
 
 #[test]
-fn failed_lines_behind_the_limit_stay_in_the_output() {
+fn failed_lines_after_the_limit_stay_in_the_output() {
     let (memory, model) = (Memory::default(), failing(&[1, 2, 3, 4, 5], 9));
     let langfuse = langfuse(&memory);
     let call = batch(&prompts(5), &model, &langfuse, &RESUME);
     call.run().code(8);
-    let limited = [&RETRY[..], &["--limit", "2"]].concat();
-    again(&call, model.url(), langfuse.url(), &limited)
-        .run()
-        .code(8);
+    resume(
+        &call,
+        &model,
+        &langfuse,
+        &["--retry-errors", "--limit", "2"],
+    )
+    .run()
+    .code(8);
     assert_eq!(by_number_in(&call.home().join(OUT)).len(), 5);
     let asked_twice: BTreeMap<u64, usize> = [(1, 2), (2, 2), (3, 1), (4, 1), (5, 1)].into();
     assert_eq!(asked(&model), asked_twice);
 }
 
 #[test]
-fn acks_of_lines_that_are_not_in_the_output_are_not_believed() {
+fn acks_of_lines_missing_in_the_output_are_ignored() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     let call = batch(&prompts(3), &model, &langfuse, &RESUME);
@@ -39,59 +43,45 @@ fn acks_of_lines_that_are_not_in_the_output_are_not_believed() {
     fs::remove_file(call.home().join(OUT)).unwrap();
 
     // Asked again, answered, but not delivered: nowhere, since there is no outbox either.
-    let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
-    let unkept = [&["in.jsonl"][..], &RESUME, &["--no-outbox"]].concat();
-    again(&call, model.url(), refusing.url(), &unkept)
+    let refusing = refusing();
+    resume(&call, &model, &refusing, &["--no-outbox"])
         .run()
         .code(5);
     let before = langfuse.exports().len();
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
-    again(&call, model.url(), langfuse.url(), &arguments)
-        .run()
-        .code(0);
+    resume(&call, &model, &langfuse, &[]).run().code(0);
     assert!(langfuse.exports().len() > before, "they are delivered now");
 }
 
 #[test]
-fn a_run_without_tracing_leaves_what_is_undelivered_to_one_with_it() {
+fn a_run_without_tracing_leaves_undelivered_traces_for_later() {
     let (memory, model) = (Memory::default(), model());
     let call = unacknowledged(&Memory::default(), &model, 3);
     let langfuse = langfuse(&memory);
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
-    again(&call, model.url(), langfuse.url(), &arguments)
+    resume(&call, &model, &langfuse, &[])
         .env("LANGFUSE_TRACING_ENABLED", "false")
         .run()
         .code(0);
     assert!(memory.all_counts().is_empty());
-    again(&call, model.url(), langfuse.url(), &arguments)
-        .run()
-        .code(0);
+    resume(&call, &model, &langfuse, &[]).run().code(0);
     assert_once(&memory, trace_ids_in(&call.home().join(OUT)).values());
 }
 
 #[test]
-fn an_entry_of_the_outbox_that_was_not_noted_is_not_sent_beside_what_is_rebuilt() {
+fn an_outbox_entry_missing_in_the_acks_is_not_sent_twice() {
     let (memory, model) = (Memory::default(), model());
     let (call, ended) = spooled(&model);
     cut_to_lines(&call.home().join(ACKS), 1);
     let langfuse = langfuse(&memory);
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
-    again(&call, model.url(), langfuse.url(), &arguments)
-        .run()
-        .code(0);
-    Langspan::new(&["resend"])
-        .langfuse_at(langfuse.url())
-        .after(&ended)
-        .run()
-        .code(0);
+    resume(&call, &model, &langfuse, &[]).run().code(0);
+    resend(&ended, &langfuse);
     assert_once(&memory, trace_ids_in(&call.home().join(OUT)).values());
 }
 
 #[test]
-fn of_lines_that_share_a_trace_each_is_delivered_from_where_its_spans_are() {
+fn lines_that_share_a_trace_are_each_delivered_once() {
     for in_entry in [2, 1] {
         let (memory, model) = (Memory::default(), model());
-        let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
+        let refusing = refusing();
         let input = prompts(2).replace("{\"prompt", "{\"custom_id\":\"twice\",\"prompt");
         let arguments = [&RESUME[..], &["--run", "r"]].concat();
         let call = batch(&input, &model, &refusing, &arguments);
@@ -117,15 +107,8 @@ fn of_lines_that_share_a_trace_each_is_delivered_from_where_its_spans_are() {
         }
 
         let langfuse = langfuse(&memory);
-        let arguments = [&["in.jsonl"][..], &RESUME].concat();
-        again(&call, model.url(), langfuse.url(), &arguments)
-            .run()
-            .code(0);
-        Langspan::new(&["resend"])
-            .langfuse_at(langfuse.url())
-            .after(&ended)
-            .run()
-            .code(0);
+        resume(&call, &model, &langfuse, &[]).run().code(0);
+        resend(&ended, &langfuse);
         assert_eq!(memory.counts(&id_of("r/twice")), [1; 4], "{in_entry}");
     }
 }
@@ -140,9 +123,7 @@ fn an_output_behind_a_link_is_rewritten_where_it_is() {
     File::create(&real).unwrap();
     std::os::unix::fs::symlink(&real, call.home().join(OUT)).unwrap();
     call.run().code(8);
-    again(&call, model.url(), langfuse.url(), &RETRY)
-        .run()
-        .code(0);
+    resume(&call, &model, &langfuse, RETRY).run().code(0);
     assert!(call.home().join(OUT).is_symlink());
     assert_answered(&real, 3);
 }

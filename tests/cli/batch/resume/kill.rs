@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::{ACKS, OUT, RESUME, again, cut_to_lines, failing_once};
+use super::{ACKS, OUT, again, begun, cut_to_lines, failing_once, resume};
 use crate::support::batch::output::{by_number_in, text, trace_ids_in};
 use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
 use crate::support::batch::{batch, prompts};
@@ -53,12 +53,7 @@ fn half_a_last_line_of_the_output_is_repaired() {
 fn half_a_last_line_of_the_acks_is_dropped() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
-    let call = batch(
-        &prompts(6),
-        &model,
-        &langfuse,
-        &[&RESUME[..], &["--run", "r"]].concat(),
-    );
+    let call = begun(6, &model, &langfuse);
     call.run().code(0);
     let acks = call.home().join(ACKS);
     cut_by(&acks, 3);
@@ -74,7 +69,7 @@ fn half_a_last_line_of_the_acks_is_dropped() {
 }
 
 #[test]
-fn acks_are_begun_before_the_first_request() {
+fn the_acks_file_is_started_before_the_first_request() {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let home: Arc<Mutex<Option<PathBuf>>> = Arc::default();
     let model = Scripted::start({
@@ -120,24 +115,16 @@ fn the_name_of_the_run_is_taken_from_the_acks() {
         let out = call.home().join(OUT);
         let before = trace_ids_in(&out);
         cut_to_lines(&out, 2);
-        let arguments = [&["in.jsonl"][..], &RESUME].concat();
-        again(&call, model.url(), langfuse.url(), &arguments)
-            .run()
-            .code(0);
+        resume(&call, &model, &langfuse, &[]).run().code(0);
         assert_eq!(trace_ids_in(&out), before);
     }
 }
 
 #[test]
-fn without_acks_the_name_must_be_said() {
+fn without_acks_the_run_must_be_named() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
-    let call = batch(
-        &prompts(4),
-        &model,
-        &langfuse,
-        &["--out", OUT, "--run", "r"],
-    );
+    let call = begun(4, &model, &langfuse);
     call.run().code(0);
     let (out, acks) = (call.home().join(OUT), call.home().join(ACKS));
     fs::remove_file(&acks).unwrap();
@@ -170,7 +157,7 @@ fn without_acks_the_name_must_be_said() {
 const SAME: &[&str] = &["--shard", "1/1"];
 
 #[test]
-fn a_run_that_was_another_is_not_continued() {
+fn a_run_with_other_settings_or_input_is_not_continued() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     let begun = ["--out", OUT, "--run", "r", "-m", "m1", "--shard", "1/1"];
@@ -215,7 +202,7 @@ fn a_run_that_was_another_is_not_continued() {
     refused(&of("r", "m1", SAME), &["in.jsonl lacks 1 answered line"]);
     silent.assert_untouched();
 
-    // Appended lines are asked; so is what stands behind a last line that had no end.
+    // Appended lines are asked, also after a last line without a newline.
     call.file("in.jsonl", prompts(6));
     again(&call, model.url(), langfuse.url(), &of("r", "m1", SAME))
         .run()
@@ -225,7 +212,7 @@ fn a_run_that_was_another_is_not_continued() {
 }
 
 #[test]
-fn a_foreign_file_is_not_touched() {
+fn a_file_of_another_program_is_not_touched() {
     let silent = Untouched::start();
     for content in [
         "a note\nwithout an end",

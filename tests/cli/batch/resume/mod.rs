@@ -1,5 +1,5 @@
-//! `--resume`: a run goes on after a kill, a failure or a signal. Nothing that was answered is asked again, nothing is
-//! missing or twice, and every trace arrives once.
+//! `--resume` after a kill, a failure or a signal: no answered line is asked again, no line is missing or duplicated,
+//! and every trace arrives once.
 
 // Continuing after a kill.
 mod kill;
@@ -11,7 +11,7 @@ mod outbox;
 mod retry_errors;
 // Two runs of one output, and the commands that a run prints.
 mod commands;
-// What a continued run does not believe.
+// State of the acks and the outbox that does not match the output.
 mod distrust;
 
 use std::collections::BTreeMap;
@@ -21,16 +21,16 @@ use std::sync::Mutex;
 
 use serde_json::json;
 
-use crate::support::batch::output::by_number_in;
-use crate::support::batch::servers::{answer, langfuse, line_of};
+use crate::support::batch::output::{by_number_in, trace_ids_in};
+use crate::support::batch::servers::{answer, assert_once, langfuse, line_of};
 use crate::support::batch::{batch, prompts};
-use crate::support::harness::{Ended, Langspan, Reply, Scripted};
+use crate::support::harness::{Ended, Langspan, Reply, Scripted, wait_until};
 use crate::support::memory::Memory;
 
 const OUT: &str = "out.jsonl";
 const ACKS: &str = "out.jsonl.acks";
 const RESUME: [&str; 3] = ["--out", OUT, "--resume"];
-const RETRY: [&str; 5] = ["in.jsonl", "--out", OUT, "--resume", "--retry-errors"];
+const RETRY: &[&str] = &["--retry-errors"];
 
 /// Keeps the first `count` lines of a file.
 fn cut_to_lines(path: &Path, count: usize) {
@@ -47,15 +47,53 @@ fn again(call: &Langspan, model: &str, langfuse: &str, arguments: &[&str]) -> La
         .beside(call)
 }
 
+/// A run named `r` of `count` lines, not yet started.
+fn begun(count: usize, model: &Scripted, langfuse: &Scripted) -> Langspan {
+    let arguments = [&RESUME[..], &["--run", "r"]].concat();
+    batch(&prompts(count), model, langfuse, &arguments)
+}
+
+/// The run of `call`, continued with further options.
+fn resume(call: &Langspan, model: &Scripted, langfuse: &Scripted, options: &[&str]) -> Langspan {
+    let arguments = [&["in.jsonl"], &RESUME[..], options].concat();
+    again(call, model.url(), langfuse.url(), &arguments)
+}
+
+/// Kills a run while a failed line is asked again.
+fn kill_while_retrying(call: &Langspan, langfuse: &Scripted) {
+    let hanging = Scripted::always(Reply::Hang);
+    let mut child = resume(call, &hanging, langfuse, RETRY).spawn();
+    wait_until("the failed line is asked again", || {
+        !hanging.requests().is_empty()
+    });
+    child.kill().unwrap();
+    child.wait_with_output().unwrap();
+}
+
+/// A Langfuse that accepts no trace.
+fn refusing() -> Scripted {
+    Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})))
+}
+
+/// Delivers what waits in the outbox of a run.
+#[track_caller]
+fn resend(ended: &Ended, langfuse: &Scripted) {
+    let call = Langspan::new(&["resend"]).langfuse_at(langfuse.url());
+    call.after(ended).run().code(0);
+}
+
+/// Asserts that the traces of an output have arrived once each, and one more trace with them.
+#[track_caller]
+fn assert_once_with(memory: &Memory, out: &Path, further: String) {
+    let mut ids: Vec<String> = trace_ids_in(out).into_values().collect();
+    ids.push(further);
+    assert_once(memory, &ids);
+}
+
 /// A run whose acks know of no delivery.
 fn unacknowledged(memory: &Memory, model: &Scripted, count: usize) -> Langspan {
     let langfuse = langfuse(memory);
-    let call = batch(
-        &prompts(count),
-        model,
-        &langfuse,
-        &[&RESUME[..], &["--run", "r"]].concat(),
-    );
+    let call = begun(count, model, &langfuse);
     call.run().code(0);
     cut_to_lines(&call.home().join(ACKS), 1);
     call
@@ -63,13 +101,8 @@ fn unacknowledged(memory: &Memory, model: &Scripted, count: usize) -> Langspan {
 
 /// A run whose traces wait in the outbox.
 fn spooled(model: &Scripted) -> (Langspan, Ended) {
-    let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
-    let call = batch(
-        &prompts(4),
-        model,
-        &refusing,
-        &[&RESUME[..], &["--run", "r"]].concat(),
-    );
+    let refusing = refusing();
+    let call = begun(4, model, &refusing);
     let ended = call.run();
     ended.code(5);
     assert!(!ended.kept().is_empty());

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ACKS, OUT, RESUME, again, cut_to_lines, spooled};
+use super::{ACKS, OUT, RESUME, again, cut_to_lines, resume, spooled};
 use crate::support::batch::output::trace_ids_in;
 use crate::support::batch::servers::{asked, assert_once, langfuse, model, once};
 use crate::support::batch::{batch, prompts};
@@ -14,11 +14,8 @@ fn a_spooled_trace_is_delivered_from_its_entry() {
     let (memory, model) = (Memory::default(), model());
     let (call, ended) = spooled(&model);
     let langfuse = langfuse(&memory);
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
     for _ in 0..2 {
-        again(&call, model.url(), langfuse.url(), &arguments)
-            .run()
-            .code(0);
+        resume(&call, &model, &langfuse, &[]).run().code(0);
         assert!(
             ended.outbox_files().is_empty(),
             "{:?}",
@@ -39,10 +36,7 @@ fn a_spooled_trace_whose_entry_is_gone_was_delivered() {
         .after(&ended);
     resend.run().code(0);
     let exports = langfuse.exports().len();
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
-    again(&call, model.url(), langfuse.url(), &arguments)
-        .run()
-        .code(0);
+    resume(&call, &model, &langfuse, &[]).run().code(0);
     assert_eq!(langfuse.exports().len(), exports);
     assert_once(&memory, trace_ids_in(&call.home().join(OUT)).values());
 }
@@ -53,8 +47,7 @@ fn a_spooled_trace_of_another_project_stays() {
     let (call, ended) = spooled(&model);
     let waiting = ended.outbox_files();
     let langfuse = langfuse(&memory);
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
-    again(&call, model.url(), langfuse.url(), &arguments)
+    resume(&call, &model, &langfuse, &[])
         .env("LANGFUSE_PUBLIC_KEY", "pk-lf-another")
         .run()
         .code(5)
@@ -69,8 +62,7 @@ fn a_spooled_trace_is_not_forgotten_by_a_run_without_an_outbox() {
     let (call, ended) = spooled(&model);
     let waiting = ended.outbox_files();
     let langfuse = langfuse(&memory);
-    let arguments = [&["in.jsonl"][..], &RESUME, &["--no-outbox"]].concat();
-    again(&call, model.url(), langfuse.url(), &arguments)
+    resume(&call, &model, &langfuse, &["--no-outbox"])
         .run()
         .code(5)
         .stderr_has("4 traces");
@@ -78,7 +70,7 @@ fn a_spooled_trace_is_not_forgotten_by_a_run_without_an_outbox() {
 }
 
 #[test]
-fn traces_that_were_left_out_by_sampling_are_not_missed() {
+fn unsampled_traces_are_not_reported_missing() {
     let (memory, model) = (Memory::default(), model());
     let langfuse = langfuse(&memory);
     let given = [&["in.jsonl"][..], &RESUME, &["--run", "r", "--sample", "0"]].concat();
@@ -97,8 +89,7 @@ fn a_spooled_trace_that_is_refused_again_stays() {
     let (call, ended) = spooled(&model);
     let waiting = ended.outbox_files();
     let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "Still no."})));
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
-    again(&call, model.url(), refusing.url(), &arguments)
+    resume(&call, &model, &refusing, &[])
         .run()
         .code(5)
         .stderr_has("Still no.");

@@ -6,12 +6,13 @@ use std::fs;
 use serde_json::json;
 
 use super::{
-    ACKS, OUT, RESUME, RETRY, again, assert_answered, cut_to_lines, failing, failing_once,
+    ACKS, OUT, RETRY, assert_answered, assert_once_with, begun, cut_to_lines, failing,
+    failing_once, kill_while_retrying, refusing, resend, resume,
 };
 use crate::support::batch::output::{by_number_in, lines_in, trace_ids_in};
 use crate::support::batch::servers::{asked, assert_once, langfuse, model, once};
 use crate::support::batch::{batch, id_of, prompts};
-use crate::support::harness::{Langspan, OBSERVATIONS, Reply, Scripted, wait_until};
+use crate::support::harness::{Langspan, OBSERVATIONS, Reply, Scripted};
 use crate::support::memory::Memory;
 
 #[test]
@@ -26,7 +27,7 @@ fn only_failed_lines_are_asked_again_each_with_a_trace_of_its_own() {
         call.run().code(8);
         let out = call.home().join(OUT);
         let first = trace_ids_in(&out);
-        let retry = again(&call, model.url(), langfuse.url(), &RETRY);
+        let retry = resume(&call, &model, &langfuse, RETRY);
         retry.run().code(8);
         let second = trace_ids_in(&out);
         retry.run().code(0);
@@ -75,62 +76,35 @@ fn only_failed_lines_are_asked_again_each_with_a_trace_of_its_own() {
 fn a_redo_that_was_killed_keeps_its_number() {
     let (memory, model) = (Memory::default(), failing_once(&[2]));
     let langfuse = langfuse(&memory);
-    let call = batch(
-        &prompts(3),
-        &model,
-        &langfuse,
-        &["--out", OUT, "--run", "r"],
-    );
+    let call = begun(3, &model, &langfuse);
     call.run().code(8);
-    let hanging = Scripted::always(Reply::Hang);
-    let mut child = again(&call, hanging.url(), langfuse.url(), &RETRY).spawn();
-    wait_until("the failed line is asked again", || {
-        !hanging.requests().is_empty()
-    });
-    child.kill().unwrap();
-    child.wait_with_output().unwrap();
+    kill_while_retrying(&call, &langfuse);
     let out = call.home().join(OUT);
     assert_eq!(lines_in(&out).len(), 2, "the failed line is taken out");
     // The line is unanswered now: it is asked with or without being told to redo the failed ones.
-    let arguments = &RETRY[..4];
-    again(&call, model.url(), langfuse.url(), arguments)
-        .run()
-        .code(0);
+    resume(&call, &model, &langfuse, &[]).run().code(0);
     assert_answered(&out, 3);
     assert_eq!(trace_ids_in(&out)[&2], id_of("r/line-2/retry-1"));
-    let mut all: Vec<String> = trace_ids_in(&out).into_values().collect();
-    all.push(id_of("r/line-2"));
-    assert_once(&memory, &all);
+    assert_once_with(&memory, &out, id_of("r/line-2"));
 }
 
 #[test]
 fn a_kill_before_the_failed_lines_are_taken_out_changes_nothing() {
-    for arguments in [&RETRY[..4], &RETRY] {
+    for options in [&[], RETRY] {
         let (memory, model) = (Memory::default(), failing_once(&[2]));
         let langfuse = langfuse(&memory);
-        let call = batch(
-            &prompts(3),
-            &model,
-            &langfuse,
-            &["--out", OUT, "--run", "r"],
-        );
+        let call = begun(3, &model, &langfuse);
         call.run().code(8);
         let (out, acks) = (call.home().join(OUT), call.home().join(ACKS));
         let before = fs::read(&out).unwrap();
-        let hanging = Scripted::always(Reply::Hang);
-        let mut child = again(&call, hanging.url(), langfuse.url(), &RETRY).spawn();
-        wait_until("the failed line is asked again", || {
-            !hanging.requests().is_empty()
-        });
-        child.kill().unwrap();
-        child.wait_with_output().unwrap();
+        kill_while_retrying(&call, &langfuse);
         // The redo was noted, but the output is what it was.
         assert!(fs::read_to_string(&acks).unwrap().contains("redone"));
         fs::write(&out, before).unwrap();
 
-        let ended = again(&call, model.url(), langfuse.url(), arguments).run();
+        let ended = resume(&call, &model, &langfuse, options).run();
         let ids = trace_ids_in(&out);
-        if arguments.contains(&"--retry-errors") {
+        if options == RETRY {
             ended.code(0);
             assert_answered(&out, 3);
             assert_eq!(ids[&2], id_of("r/line-2/retry-1"));
@@ -148,35 +122,23 @@ fn a_kill_before_the_failed_lines_are_taken_out_changes_nothing() {
 fn the_trace_of_a_failure_arrives_although_its_line_is_asked_again() {
     let (memory, model) = (Memory::default(), failing_once(&[2]));
     let nowhere = langfuse(&Memory::default());
-    let call = batch(&prompts(3), &model, &nowhere, &["--out", OUT, "--run", "r"]);
+    let call = begun(3, &model, &nowhere);
     call.run().code(8);
     cut_to_lines(&call.home().join(ACKS), 1);
     let langfuse = langfuse(&memory);
     // Killed while the line is under way again.
-    let hanging = Scripted::always(Reply::Hang);
-    let mut child = again(&call, hanging.url(), langfuse.url(), &RETRY).spawn();
-    wait_until("the failed line is asked again", || {
-        !hanging.requests().is_empty()
-    });
-    child.kill().unwrap();
-    child.wait_with_output().unwrap();
-    let ended = again(&call, model.url(), langfuse.url(), &RETRY).run();
+    kill_while_retrying(&call, &langfuse);
+    let ended = resume(&call, &model, &langfuse, RETRY).run();
     ended.code(0);
-    Langspan::new(&["resend"])
-        .langfuse_at(langfuse.url())
-        .after(&ended)
-        .run()
-        .code(0);
-    let mut all: Vec<String> = trace_ids_in(&call.home().join(OUT)).into_values().collect();
-    all.push(id_of("r/line-2"));
-    assert_once(&memory, &all);
+    resend(&ended, &langfuse);
+    assert_once_with(&memory, &call.home().join(OUT), id_of("r/line-2"));
 }
 
 #[test]
 fn a_failed_line_is_not_asked_again_while_its_trace_may_be_missing() {
     let (memory, model) = (Memory::default(), failing_once(&[2]));
     let nowhere = langfuse(&Memory::default());
-    let call = batch(&prompts(3), &model, &nowhere, &["--out", OUT, "--run", "r"]);
+    let call = begun(3, &model, &nowhere);
     call.run().code(8);
     cut_to_lines(&call.home().join(ACKS), 1);
     let before = by_number_in(&call.home().join(OUT));
@@ -187,63 +149,41 @@ fn a_failed_line_is_not_asked_again_while_its_trace_may_be_missing() {
             _ => memory.answer(request),
         }
     });
-    again(&call, model.url(), mute.url(), &RETRY).run().code(5);
+    resume(&call, &model, &mute, RETRY).run().code(5);
     assert_eq!(by_number_in(&call.home().join(OUT)), before);
     assert_eq!(asked(&model), once(1..=3));
 
     let langfuse = langfuse(&memory);
-    again(&call, model.url(), langfuse.url(), &RETRY)
-        .run()
-        .code(0);
-    let mut all: Vec<String> = trace_ids_in(&call.home().join(OUT)).into_values().collect();
-    all.push(id_of("r/line-2"));
-    assert_once(&memory, &all);
+    resume(&call, &model, &langfuse, RETRY).run().code(0);
+    assert_once_with(&memory, &call.home().join(OUT), id_of("r/line-2"));
 }
 
 #[test]
 fn a_failed_line_is_not_asked_again_while_its_trace_waits_in_the_outbox() {
     let (memory, model) = (Memory::default(), failing_once(&[2]));
-    let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
-    let call = batch(
-        &prompts(3),
-        &model,
-        &refusing,
-        &["--out", OUT, "--run", "r"],
-    );
+    let refusing = refusing();
+    let call = begun(3, &model, &refusing);
     call.run().code(5);
-    again(&call, model.url(), refusing.url(), &RETRY)
-        .run()
-        .code(5);
+    resume(&call, &model, &refusing, RETRY).run().code(5);
     assert_eq!(asked(&model), once(1..=3));
 
     let langfuse = langfuse(&memory);
-    let ended = again(&call, model.url(), langfuse.url(), &RETRY).run();
+    let ended = resume(&call, &model, &langfuse, RETRY).run();
     ended.code(0);
     assert_eq!(ended.outbox_files(), Vec::<String>::new());
-    let mut all: Vec<String> = trace_ids_in(&call.home().join(OUT)).into_values().collect();
-    all.push(id_of("r/line-2"));
-    assert_once(&memory, &all);
+    assert_once_with(&memory, &call.home().join(OUT), id_of("r/line-2"));
 }
 
 #[test]
-fn what_was_delivered_from_the_outbox_waits_there_no_more() {
+fn delivery_from_the_outbox_is_noted_in_the_acks() {
     let (memory, model) = (Memory::default(), model());
-    let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
-    let call = batch(
-        &prompts(3),
-        &model,
-        &refusing,
-        &["--out", OUT, "--run", "r"],
-    );
+    let refusing = refusing();
+    let call = begun(3, &model, &refusing);
     call.run().code(5);
     let langfuse = langfuse(&memory);
-    let arguments = [&["in.jsonl"], &RESUME[..]].concat();
-    again(&call, model.url(), langfuse.url(), &arguments)
-        .run()
-        .code(0);
+    resume(&call, &model, &langfuse, &[]).run().code(0);
     let acks = fs::read_to_string(call.home().join(ACKS)).unwrap();
-    let without = [&arguments[..], &["--no-outbox"]].concat();
-    let ended = again(&call, model.url(), langfuse.url(), &without).run();
+    let ended = resume(&call, &model, &langfuse, &["--no-outbox"]).run();
     ended.code(0).stderr_has("traces: 0 accepted");
     assert_eq!(fs::read_to_string(call.home().join(ACKS)).unwrap(), acks);
 }

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::{ACKS, OUT, RESUME, again, cut_to_lines, unacknowledged};
+use super::{ACKS, OUT, again, begun, cut_to_lines, resume, unacknowledged};
 use crate::support::batch::output::trace_ids_in;
 use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
 use crate::support::batch::{batch, prompts};
@@ -162,7 +162,7 @@ fn moody() -> Scripted {
 }
 
 #[test]
-fn a_rebuilt_trace_is_the_one_that_was() {
+fn a_rebuilt_trace_equals_the_original() {
     let (model, original) = (moody(), langfuse(&Memory::default()));
     let given = [
         "--out",
@@ -200,7 +200,7 @@ fn a_rebuilt_trace_is_the_one_that_was() {
 }
 
 #[test]
-fn langfuse_is_asked_once_and_gets_what_is_missing() {
+fn langfuse_is_queried_once_and_gets_only_missing_traces() {
     let (memory, model) = (Memory::default(), model());
     let call = unacknowledged(&memory, &model, 5);
     let ids = trace_ids_in(&call.home().join(OUT));
@@ -218,8 +218,7 @@ fn langfuse_is_asked_once_and_gets_what_is_missing() {
         }
         taken.answer(request)
     });
-    let arguments = [&["in.jsonl"][..], &RESUME, &["--run", "r"]].concat();
-    again(&call, model.url(), langfuse.url(), &arguments)
+    resume(&call, &model, &langfuse, &["--run", "r"])
         .run()
         .code(0);
     assert_eq!(langfuse.requests_to(OBSERVATIONS).len(), 1);
@@ -236,8 +235,10 @@ fn langfuse_is_asked_once_and_gets_what_is_missing() {
 
     // All is acknowledged now.
     let silent = Untouched::start();
-    let done = again(&call, silent.url(), langfuse.url(), &arguments).run();
-    done.code(0);
+    resume(&call, &model, &langfuse, &[])
+        .model_at(silent.url())
+        .run()
+        .code(0);
     assert_eq!(langfuse.requests_to(OBSERVATIONS).len(), 1);
     assert_eq!(partial.all_counts(), counts);
     silent.assert_untouched();
@@ -261,7 +262,7 @@ fn rows_of(memory: &Memory, trace: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_question_that_fails_leaves_the_lines_for_later() {
+fn a_failed_query_leaves_the_lines_for_later() {
     let (memory, model) = (Memory::default(), model());
     let call = unacknowledged(&memory, &model, 3);
     let refusing = Scripted::start({
@@ -275,8 +276,7 @@ fn a_question_that_fails_leaves_the_lines_for_later() {
     });
     // A line more, which is asked all the same.
     call.file("in.jsonl", prompts(4));
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
-    again(&call, model.url(), refusing.url(), &arguments)
+    resume(&call, &model, &refusing, &[])
         .run()
         .code(5)
         .stderr_has("403")
@@ -287,9 +287,7 @@ fn a_question_that_fails_leaves_the_lines_for_later() {
     assert_eq!(asked(&model), once(1..=4));
 
     let langfuse = langfuse(&memory);
-    again(&call, model.url(), langfuse.url(), &arguments)
-        .run()
-        .code(0);
+    resume(&call, &model, &langfuse, &[]).run().code(0);
     assert_once(&memory, ids.values());
 }
 
@@ -310,12 +308,7 @@ fn absence_counts_only_when_a_trace_has_had_time_to_be_seen() {
             reply
         }
     });
-    let call = batch(
-        &prompts(3),
-        &model,
-        &taking,
-        &[&RESUME[..], &["--run", "r"]].concat(),
-    );
+    let call = begun(3, &model, &taking);
     let mut child = call.spawn();
     has_reached.recv().unwrap();
     child.kill().unwrap();
@@ -343,9 +336,6 @@ fn absence_counts_only_when_a_trace_has_had_time_to_be_seen() {
             memory.answer(request)
         }
     });
-    let arguments = [&["in.jsonl"][..], &RESUME].concat();
-    again(&call, model.url(), late.url(), &arguments)
-        .run()
-        .code(0);
+    resume(&call, &model, &late, &[]).run().code(0);
     assert_once(&memory, ids.values());
 }

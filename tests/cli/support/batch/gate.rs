@@ -33,7 +33,7 @@ pub fn settled(server: &Scripted) -> usize {
     known.0
 }
 
-/// Holds whoever waits until it is opened.
+/// Holds all that wait until it is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -53,7 +53,7 @@ impl Gate {
     }
 }
 
-/// Counts who is inside at once.
+/// Counts how many are inside at once.
 #[derive(Clone, Debug, Default)]
 pub struct Crowd(Arc<(Mutex<Inside>, Condvar)>);
 

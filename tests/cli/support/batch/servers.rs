@@ -38,7 +38,7 @@ pub fn echo() -> Servers {
     }))
 }
 
-/// A Langfuse that takes everything and forgets nothing.
+/// A Langfuse that accepts everything and counts it.
 pub fn langfuse(memory: &Memory) -> Scripted {
     let memory = memory.clone();
     Scripted::start(move |request, _| memory.answer(request))
