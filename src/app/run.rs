@@ -65,7 +65,7 @@ impl Run {
             record: setup.record,
             interrupt: None,
             interrupted: None,
-            is_sandbox: options.sandbox,
+            is_sandbox: options.stand_in.sandbox,
             is_dry: options.dry_run,
             verdict: Verdict::default(),
             settings: setup.settings,

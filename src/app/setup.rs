@@ -30,7 +30,7 @@ impl Setup {
         sources: &Sources,
         console: &Console,
     ) -> Result<Self, Failure> {
-        let port = match (options.sandbox, options.dry_run) {
+        let port = match (options.stand_in.sandbox, options.dry_run) {
             (false, _) => None,
             (true, true) => Some(sandbox::PORT),
             (true, false) => Some(embedded_sandbox::start(sources).await?),
@@ -42,11 +42,11 @@ impl Setup {
             Some(path) if !options.dry_run => Some(RecordFile::open(path)?),
             _ => None,
         };
-        if options.dry_run || options.sandbox {
+        if options.dry_run || options.stand_in.sandbox {
             // `resend` would deliver its entries to the user's own Langfuse.
             settings.delivery.outbox = None;
         }
-        let proxies = if options.sandbox {
+        let proxies = if options.stand_in.sandbox {
             Proxies::Ignored
         } else {
             Proxies::FromEnvironment

@@ -94,7 +94,7 @@ impl Plan {
             allow_errors: args.allow_errors,
             is_ordered: args.ordered,
             is_strict: args.strict,
-            is_sandbox: args.run.sandbox,
+            is_sandbox: args.run.stand_in.sandbox,
         };
         plan.rename(name);
         refuse_keys(&plan.trace)?;

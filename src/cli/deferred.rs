@@ -1,11 +1,11 @@
-//! A command whose options are defined once it was named.
+//! A command whose options are defined only when it is the one that was typed.
 
 use std::ops::Deref;
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
-/// The options of a command that is one of several. Defining those of all commands takes longer than everything else
-/// that happens before the model is asked, so that they are defined for the command that was typed alone.
+/// The options of one command of several. Defining the options of all commands takes longer than everything else that
+/// happens before the model is called, so only those of the typed command are defined.
 #[derive(Debug)]
 pub struct Deferred<T>(Box<T>);
 

@@ -1,5 +1,8 @@
-//! How the values of options are read.
+//! Parsers of option values. Their errors read on after `invalid value 'x' for '--option':`.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::console::OutputFormat;
@@ -13,54 +16,52 @@ pub struct Parameter {
     pub json: String,
 }
 
-/// Reads the name of an output form.
+/// Parses the name of an output format.
 ///
 /// # Errors
-/// When there is no such form.
+/// If there is no such format.
 pub fn form(text: &str) -> Result<OutputFormat, String> {
     match text {
         "text" => Ok(OutputFormat::Text),
         "json" => Ok(OutputFormat::Json),
         "raw" => Ok(OutputFormat::Raw),
         "url" => Ok(OutputFormat::Url),
-        _ => Err(format!(
-            "it is text, json, raw or url; to write to a file use `> {text}`"
-        )),
+        _ => Err("expected text, json, raw or url".to_owned()),
     }
 }
 
-/// Reads how much of the content is kept.
+/// Parses how much content is kept.
 pub fn capture(text: &str) -> Result<Capture, String> {
     match text.split_once('=') {
         None if text == "full" => Ok(Capture::Full),
         None if text == "none" => Ok(Capture::None),
         Some(("truncate", count)) => match count.parse() {
-            Ok(0) => Err("for no content at all, say none".to_owned()),
+            Ok(0) => Err("to keep no content, use none".to_owned()),
             Ok(count) => Ok(Capture::Truncate(count)),
-            Err(_) => Err("a number of characters is wanted, as in truncate=200".to_owned()),
+            Err(_) => Err("expected a number of characters, as in truncate=200".to_owned()),
         },
-        _ => Err("it is full, truncate=N or none".to_owned()),
+        _ => Err("expected full, truncate=N or none".to_owned()),
     }
 }
 
-/// Reads `KEY=VALUE`.
+/// Parses `KEY=VALUE`.
 pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
             Ok((key.trim().to_owned(), value.to_owned()))
         }
-        _ => Err("KEY=VALUE is wanted".to_owned()),
+        _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
 
-/// Reads `KEY=VALUE` or `KEY:=JSON`.
+/// Parses `KEY=TEXT` or `KEY:=JSON`.
 pub fn parameter(text: &str) -> Result<Parameter, String> {
-    let wrong = || "KEY=VALUE or KEY:=JSON is wanted".to_owned();
+    let wrong = || "expected KEY=TEXT or KEY:=JSON".to_owned();
     let (name, value) = text.split_once('=').ok_or_else(wrong)?;
     let (name, json) = match name.strip_suffix(':') {
         Some(name) => {
-            let value: Box<serde_json::value::RawValue> = serde_json::from_str(value)
-                .map_err(|error| format!("the value is no JSON: {error}"))?;
+            let value: Box<serde_json::value::RawValue> =
+                serde_json::from_str(value).map_err(|error| format!("invalid JSON: {error}"))?;
             (name, value.get().to_owned())
         }
         None => (name, serde_json::Value::from(value).to_string()),
@@ -74,12 +75,14 @@ pub fn parameter(text: &str) -> Result<Parameter, String> {
     })
 }
 
-/// Reads a positive number of seconds.
+/// Parses a positive number of seconds, at most a year.
 pub fn seconds(text: &str) -> Result<f64, String> {
     const LONGEST: f64 = 31_536_000.0;
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= LONGEST => Ok(seconds),
-        _ => Err("a number of seconds above 0 is wanted".to_owned()),
+        _ => Err(format!(
+            "expected a number of seconds, greater than 0 and at most {LONGEST}"
+        )),
     }
 }
 
@@ -87,24 +90,24 @@ pub fn seconds(text: &str) -> Result<f64, String> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Allowance {
     Lines(u64),
-    /// Of a hundred.
+    /// From 0 to 100.
     Percent(f64),
 }
 
-/// Which share of the lines of a batch is this run's.
+/// The part of a batch that this run processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shard {
-    /// The index begins at 1.
+    /// The index starts at 1.
     Of { index: u64, count: u64 },
-    /// The runner tells the index.
+    /// The job runner provides the index.
     Auto { count: u64 },
-    /// The runner tells both.
+    /// The job runner provides both.
     AllAuto,
 }
 
-/// Reads `N` or `P%`.
+/// Parses `N` or `P%`.
 pub fn allowance(text: &str) -> Result<Allowance, String> {
-    let wrong = || "a number of lines or a percentage is wanted, as in 5 or 1%".to_owned();
+    let wrong = || "expected a number of lines or a percentage, as in 5 or 1%".to_owned();
     match text.strip_suffix('%') {
         Some(percent) => match percent.parse::<f64>() {
             Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Allowance::Percent(percent)),
@@ -114,9 +117,9 @@ pub fn allowance(text: &str) -> Result<Allowance, String> {
     }
 }
 
-/// Reads `K/N`, `auto/N` or `auto`.
+/// Parses `K/N`, `auto/N` or `auto`.
 pub fn shard(text: &str) -> Result<Shard, String> {
-    let wrong = || "K/N with K from 1 to N, auto/N or auto is wanted".to_owned();
+    let wrong = || "expected K/N with K from 1 to N, auto/N or auto".to_owned();
     let count = |text: &str| {
         text.parse()
             .ok()
@@ -137,18 +140,57 @@ pub fn shard(text: &str) -> Result<Shard, String> {
     }
 }
 
-/// Reads how many calls are under way at once.
+/// Parses the number of calls at once.
 pub fn concurrency(text: &str) -> Result<usize, String> {
-    const MOST: usize = 10_000;
+    within(text, 1..=10_000)
+}
+
+/// Parses a number of requests per minute.
+pub fn rpm(text: &str) -> Result<u32, String> {
+    within(text, 1..=u32::MAX)
+}
+
+/// Parses a TCP port; 0 is any free one.
+pub fn port(text: &str) -> Result<u16, String> {
+    within(text, 0..=u16::MAX)
+}
+
+/// Parses a number of further attempts.
+pub fn attempts(text: &str) -> Result<u32, String> {
+    within(text, 0..=u32::MAX)
+}
+
+/// Parses a number that may be 0.
+pub fn count(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number, 0 or greater".to_owned())
+}
+
+/// Parses a number that may not be 0.
+pub fn at_least_one(text: &str) -> Result<u64, String> {
     match text.parse() {
-        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
-        _ => Err(format!("a number from 1 to {MOST} is wanted")),
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a whole number, 1 or greater".to_owned()),
     }
 }
 
-/// Reads a number with a unit, as in `12h`.
+fn within<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        format!(
+            "expected a number from {} to {}",
+            range.start(),
+            range.end()
+        )
+    })
+}
+
+/// Parses a number with a unit, as in `12h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "a number with s, m, h or d is wanted, as in 12h".to_owned();
+    let wrong = || "expected a number with the unit s, m, h or d, as in 12h".to_owned();
     let unit = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
@@ -160,22 +202,19 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(u64::from(number) * unit))
 }
 
-/// Reads a number, keeping it as it was written.
+/// Parses a number and keeps its text.
 pub fn temperature(text: &str) -> Result<serde_json::Number, String> {
-    match serde_json::from_str::<serde_json::Number>(text) {
-        Ok(number) => Ok(number),
-        Err(_) => Err("a number is wanted".to_owned()),
-    }
+    serde_json::from_str(text).map_err(|_| "expected a number".to_owned())
 }
 
-/// Reads a share between 0 and 1.
+/// Parses a fraction.
 ///
 /// # Errors
-/// When it is none.
+/// If it is not a number from 0 to 1.
 pub fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
-        _ => Err("a number from 0 to 1 is wanted".to_owned()),
+        _ => Err("expected a number from 0 to 1".to_owned()),
     }
 }
 

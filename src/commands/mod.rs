@@ -4,6 +4,7 @@ mod batch;
 mod chat;
 mod check;
 mod completions;
+mod help;
 mod replay;
 mod resend;
 mod sandbox;
@@ -69,6 +70,7 @@ fn dispatch(cli: Cli) -> Verdict {
             report(ended, &Console::new(args.quiet, 0))
         }
         Command::Completions(args) => report(completions::run(&args), &Console::new(false, 0)),
+        Command::Help(args) => report(help::run(&args), &Console::new(false, 0)),
     }
 }
 

@@ -30,7 +30,7 @@ pub async fn run(
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
-    let form = settings::text_or_json("show", &options.output, sources)?;
+    let form = settings::text_or_json(&options.output, sources)?;
     let mut notes = Notes::default();
     let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
     setup::announce(&mut notes, console);
@@ -43,7 +43,7 @@ pub async fn run(
     })?;
     let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
     let read = tokio::select! {
-        read = read(&api, &notes, &trace_id, Duration::from_secs_f64(options.wait)) => read,
+        read = read(&api, &notes, &trace_id, Duration::from_secs_f64(options.wait.seconds)) => read,
         signal = interrupt.wait() => Err(interrupted(signal)),
     };
     Ok(tell(&trace_id, read, Printer::new(form), console))

@@ -80,12 +80,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readme_names_every_provider() {
-        let readme = include_str!("../../README.md");
+    fn the_help_topic_names_every_provider() {
+        let topic = include_str!("../cli/help/mapping.md");
         let known = Provider::BY_HOST.iter().map(|(_, provider)| *provider);
         for provider in known.chain([Provider::BEDROCK, Provider::OLLAMA]) {
             let cell = format!("| `{}` |", provider.name());
-            assert!(readme.contains(&cell), "{cell}");
+            assert!(topic.contains(&cell), "{cell}");
         }
     }
 

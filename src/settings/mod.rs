@@ -264,24 +264,16 @@ fn tls_files(options: &cli::DestinationArgs, sources: &Sources, sandbox: Option<
     }
 }
 
-/// The output format of a command that prints no answer.
+/// The format of a command that prints no model answer. `LANGSPAN_OUTPUT` may name a format for the other commands of a
+/// script; text then takes its place.
 ///
 /// # Errors
-/// When an option asks for another form than text or JSON.
-pub fn text_or_json(
-    verb: &str,
-    options: &cli::OutputArgs,
-    sources: &Sources,
-) -> Result<OutputFormat, Failure> {
-    match form(options, sources)? {
-        OutputFormat::Raw | OutputFormat::Url if options.output.is_some() => {
-            Err(Failure::usage(format!("{verb} prints text or json"))
-                .hint("omit -o, or use -o json"))
-        }
-        // The variable is meant for the calls of a script; this command may be one of its lines.
-        OutputFormat::Raw | OutputFormat::Url => Ok(OutputFormat::Text),
-        form => Ok(form),
-    }
+/// If the variable names no format.
+pub fn text_or_json(options: &cli::OutputArgs, sources: &Sources) -> Result<OutputFormat, Failure> {
+    Ok(match form(options, sources)? {
+        OutputFormat::Json => OutputFormat::Json,
+        _ => OutputFormat::Text,
+    })
 }
 
 /// The output format: the option, else the variable, else text.
@@ -408,7 +400,7 @@ fn delivery(
     );
     let verify = options.verify || sources.is_on("LANGSPAN_VERIFY")?;
     Ok(DeliverySettings {
-        verify: verify.then(|| Duration::from_secs_f64(options.wait)),
+        verify: verify.then(|| Duration::from_secs_f64(options.wait.seconds)),
         best_effort: options.best_effort || sources.is_on("LANGSPAN_BEST_EFFORT")?,
         export_timeout: options
             .export_timeout

@@ -6,8 +6,10 @@ mod support;
 
 // One prompt, one answer, one trace.
 mod chat;
-// The README: its commands run, and its statements hold.
+// README and help topics: their commands run, and their statements hold.
 mod readme;
+// Help, man pages, and wrong command lines.
+mod help;
 // Requests and recordings from a file.
 mod replay;
 // Many requests, one trace each.

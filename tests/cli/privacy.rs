@@ -479,10 +479,13 @@ fn invalid_privacy_options_are_refused_before_anything_is_sent() {
             r"`\p{L}` is not a valid regular expression",
         ),
         (["--redact", "(?i)müller"], "`(?i)müller` ignores case"),
-        (["--capture", "some"], "it is full, truncate=N or none"),
-        (["--capture", "truncate=0"], "say none"),
+        (["--capture", "some"], "expected full, truncate=N or none"),
+        (["--capture", "truncate=0"], "to keep no content, use none"),
         (["--capture", "truncate=-1"], "a number of characters"),
-        (["--capture", "truncate"], "it is full, truncate=N or none"),
+        (
+            ["--capture", "truncate"],
+            "expected full, truncate=N or none",
+        ),
     ] {
         let server = Untouched::start();
         let call = Langspan::new(&[&["chat"], &arguments[..], &["Hello"]].concat());

@@ -1,5 +1,4 @@
-//! Recognition of providers: the README's tables of providers and attributes, row by row, and the two
-//! surfaces of Azure.
+//! Recognition of providers: the tables of `langspan help mapping`, row by row, and the two APIs of Azure.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,12 +10,12 @@ use crate::support::harness::{Langspan, dead_url};
 
 const KEYS: &str = include_str!("../../src/trace/attributes.rs");
 
-/// The rows of the README's tables with these columns, each as its cells.
+/// The rows of the topic's tables with these columns, each as its cells.
 fn rows(columns: &str) -> Vec<Vec<String>> {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
-    let readme = readme.unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/help/mapping.md");
+    let topic = fs::read_to_string(path).unwrap();
     let head = format!("| {columns}");
-    let tables = readme.split(&head).skip(1);
+    let tables = topic.split(&head).skip(1);
     let lines = tables.flat_map(|table| table.lines().skip(2).take_while(|l| l.starts_with('|')));
     lines
         .map(|line| line.split('|').map(|cell| cell.trim().to_owned()).collect())
@@ -52,7 +51,7 @@ fn generation(plan: &Value) -> &Value {
 }
 
 #[test]
-fn every_endpoint_of_the_readme_has_its_name() {
+fn every_endpoint_of_the_topic_has_its_name() {
     let rows = rows("endpoint | base URL");
     assert!(rows.len() >= 15, "{rows:?}");
     for row in rows {
@@ -134,9 +133,9 @@ fn azure_is_asked_at_either_surface_whatever_form_its_url_has() {
     }
 }
 
-/// Every attribute that the README's tables name.
+/// Every attribute that the tables name.
 fn named() -> BTreeSet<String> {
-    let rows = rows("of the call");
+    let rows = rows("part of the call");
     let cells = rows.iter().flat_map(|row| quoted(&row[3]));
     cells
         .map(|key| key.trim_end_matches(".KEY").to_owned())
@@ -144,7 +143,7 @@ fn named() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_readme_names_the_attributes_that_are_sent_and_no_other() {
+fn the_topic_names_the_attributes_that_are_sent_and_no_other() {
     let values = KEYS.split("&str =").skip(1);
     let values = values.filter_map(|rest| rest.split('"').nth(1));
     let sent: BTreeSet<String> = values

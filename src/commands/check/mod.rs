@@ -44,7 +44,7 @@ pub async fn run(
         Ok(sources) => (sources, None),
         Err(failure) => (Sources::default(), Some(failure)),
     };
-    let form = settings::text_or_json("check", &options.output, &sources)?;
+    let form = settings::text_or_json(&options.output, &sources)?;
     let mut check = Check {
         options,
         sources: &sources,
@@ -140,7 +140,7 @@ impl Check<'_> {
                 Failure::unwritable(path.display(), error).hint("check the path of --junit")
             );
         }
-        let port = if self.options.sandbox {
+        let port = if self.options.stand_in.sandbox {
             Some(embedded_sandbox::start(self.sources).await?)
         } else {
             None
@@ -250,7 +250,7 @@ impl Check<'_> {
             return "export failed".to_owned();
         }
         self.stages.begin("readable");
-        let wait = Duration::from_secs_f64(self.options.wait);
+        let wait = Duration::from_secs_f64(self.options.wait.seconds);
         let read = self.within(async {
             let wanted = verify::wanted(&spans, exchange);
             let found = readback::wait(api, &wanted, Instant::now() + wait).await;

@@ -26,7 +26,7 @@ pub async fn run(
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
-    let form = settings::text_or_json("resend", &options.output, sources)?;
+    let form = settings::text_or_json(&options.output, sources)?;
     let mut resend = Resend {
         console,
         printer: Printer::new(form),

@@ -1,4 +1,4 @@
-//! Faults of a delivery: one table, which is also documentation. Each fault is tried with a chat, a replayed recording
+//! Faults of a delivery: one table, which is also `langspan help failures`. Each fault is tried with a chat, a replayed recording
 //! and a resend. The test checks the exit code, the messages, what the server received and what waits in the outbox; in
 //! the end every span is stored once.
 
@@ -204,7 +204,7 @@ impl Fault {
         assert!(ended.stderr.lines().count() <= 8, "{case}: {ended:#?}");
     }
 
-    /// The row of the README.
+    /// The row of the topic.
     fn row(&self) -> String {
         let remedy = self.remedy.replace("{url}", "…").replace("{origin}", "…");
         let is_mended = self.exit == 0;
@@ -409,38 +409,43 @@ fn a_plain_backend_that_gives_no_answer_gets_the_same_again() {
     assert_eq!(exports[0].body, exports[1].body);
 }
 
-const HEADING: &str = "## What happens when …\n";
-
-/// The section of the README.
-fn section() -> String {
+/// The topic that the table is.
+fn topic() -> String {
     let rows: Vec<String> = FAULTS.iter().map(Fault::row).collect();
     format!(
-        "{HEADING}
-In each of these cases `chat` and `replay` print the answer. Where the exit code is 5, the spans wait in the outbox,
-and `langspan resend` delivers them: nothing is lost, and nothing is stored twice. `resend` itself meets the same
-cases with the same words and codes. What is sent again is sent within `--export-timeout`, with the same ids and times.
+        "# failures: what happens if a delivery fails
 
-| when … | langspan says | and advises | sent again | exit code |
+In each of these cases `chat` and `replay` print the answer. If the exit code is
+5, the spans wait in the outbox, and `langspan resend` delivers them: nothing is
+lost, and nothing is stored twice. `resend` itself reports the same cases with
+the same words and exit codes. Spans are sent again within `--export-timeout`,
+with the same ids and times.
+
+| case | error | hint | sent again | exit code |
 |---|---|---|---|---|
 {}
+An error message continues with the address of the server and its own words.
+
+| | with a tracing SDK, by hand | langspan |
+|---|---|---|
+| wrong or missing key | a log line at most; exit 0 | 3 or 5, and what to change |
+| the process ends early | the batch is lost; exit 0 | spans are on disk before they are sent; `batch --out FILE` rebuilds them from FILE |
+| HTML page or rejected spans | counted as exported | not accepted: 5 |
 ",
         rows.concat()
     )
 }
 
 #[test]
-fn the_section_of_what_happens_when_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(HEADING).unwrap();
-    let (_, after) = rest.split_once("\n## ").unwrap();
-    let expected = format!("{before}{}## {after}", section());
+fn the_topic_of_failures_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/help/failures.md");
     if std::env::var_os("LANGSPAN_UPDATE").is_some() {
-        fs::write(path, expected).unwrap();
+        fs::write(path, topic()).unwrap();
         return;
     }
     assert_eq!(
-        readme, expected,
+        fs::read_to_string(&path).unwrap(),
+        topic(),
         "run LANGSPAN_UPDATE=1 cargo test up_to_date"
     );
 }

@@ -10,7 +10,7 @@ use crate::support::harness::Reply;
 /// A row of the table.
 #[derive(Clone, Copy)]
 pub(super) struct Fault {
-    /// What happens, as the README says it.
+    /// What happens, as the topic says it.
     pub(super) when: &'static str,
     pub(super) place: Place,
     /// What the server does with its first, second … export request.

@@ -97,7 +97,7 @@ fn the_output_variable_does_not_affect_commands_without_an_answer() {
                 .env("LANGSPAN_OUTPUT", form);
             call.run().code(0);
             let ended = Langspan::new(&[verb, "-o", form]).at(&sandbox).run();
-            ended.code(2).stderr_has("prints text or json");
+            ended.code(2).stderr_has("expected text or json");
         }
     }
 }

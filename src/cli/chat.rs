@@ -1,0 +1,23 @@
+//! The options of `langspan chat`.
+
+use clap::Args;
+
+use crate::cli::RunArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  langspan chat --sandbox \"Why trace LLM calls?\"
+  git diff | langspan chat -S \"$PWD\" -t review \"Review this change\"
+  url=$(langspan chat --no-stdin --verify -o url \"One word for joy?\")";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct ChatArgs {
+    /// Instruction; `-` reads it from stdin
+    pub prompt: Vec<String>,
+    /// Ignore stdin
+    #[arg(long, hide_short_help = true)]
+    pub no_stdin: bool,
+    #[command(flatten)]
+    pub run: RunArgs,
+}

@@ -1,0 +1,26 @@
+//! The options of `langspan show`.
+
+use clap::Args;
+
+use crate::cli::output::text_or_json;
+use crate::cli::{DestinationArgs, OutputArgs, WaitArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  langspan show 266d80c3a721e2b8d05643ae6c165d0c
+  langspan show https://cloud.langfuse.com/project/ID/traces/TRACE_ID
+  langspan show -o json --wait 30 \"$(langspan chat --no-stdin -o url Hello)\"";
+
+#[derive(Debug, Args)]
+#[command(mut_arg("output", text_or_json), after_long_help = EXAMPLES)]
+pub struct ShowArgs {
+    /// Id of the trace, or its URL
+    #[arg(value_name = "TRACE_ID|URL")]
+    pub trace: String,
+    #[command(flatten)]
+    pub wait: WaitArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    #[command(flatten)]
+    pub destination: DestinationArgs,
+}

@@ -1,0 +1,138 @@
+//! The help topics: one Markdown file each, embedded in the binary.
+//!
+//! Each topic is the documentation of its subject; tests hold its tables to the code.
+
+/// A help topic.
+#[derive(Debug)]
+pub struct Topic {
+    /// As in `langspan help NAME`.
+    pub name: &'static str,
+    /// Markdown.
+    pub text: &'static str,
+}
+
+/// All topics, by name.
+pub const TOPICS: [Topic; 9] = [
+    Topic {
+        name: "batch",
+        text: include_str!("help/batch.md"),
+    },
+    Topic {
+        name: "ci",
+        text: include_str!("help/ci.md"),
+    },
+    Topic {
+        name: "destinations",
+        text: include_str!("help/destinations.md"),
+    },
+    Topic {
+        name: "environment",
+        text: include_str!("help/environment.md"),
+    },
+    Topic {
+        name: "exit-codes",
+        text: include_str!("help/exit-codes.md"),
+    },
+    Topic {
+        name: "failures",
+        text: include_str!("help/failures.md"),
+    },
+    Topic {
+        name: "mapping",
+        text: include_str!("help/mapping.md"),
+    },
+    Topic {
+        name: "privacy",
+        text: include_str!("help/privacy.md"),
+    },
+    Topic {
+        name: "sandbox",
+        text: include_str!("help/sandbox.md"),
+    },
+];
+
+/// The commands, in the order of `langspan --help`.
+pub const COMMANDS: [&str; 9] = [
+    "chat",
+    "replay",
+    "batch",
+    "check",
+    "show",
+    "resend",
+    "sandbox",
+    "completions",
+    "help",
+];
+
+/// The last lines of `langspan -h`.
+pub const BRIEFLY: &str = "\
+Topics (langspan help TOPIC): batch, ci, destinations, environment, exit-codes, failures, mapping, \
+privacy, sandbox
+
+Try it without a key: langspan chat --sandbox \"Why trace LLM calls?\"";
+
+/// The last lines of `langspan --help` and of `langspan help`.
+pub const LISTED: &str = "\
+Topics (langspan help TOPIC):
+  batch         Many requests from a file: lines, answers, pace, resuming, many machines
+  ci            The smoke test, and langspan in scripts, CI jobs and images
+  destinations  Which server gets the spans, and with which keys
+  environment   Every environment variable
+  exit-codes    Every exit code, and which one wins
+  failures      What happens when a server, a network or a certificate fails
+  mapping       Which part of a call becomes which attribute; the known endpoints
+  privacy       What is redacted, captured and uploaded
+  sandbox       The stand-in for model and Langfuse
+
+Try it without a key: langspan chat --sandbox \"Why trace LLM calls?\"";
+
+/// Finds a topic by its name.
+pub fn find(name: &str) -> Option<&'static Topic> {
+    TOPICS.iter().find(|topic| topic.name == name)
+}
+
+/// All that `langspan help` takes: the commands, then the topics that are not commands as well.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let topics = TOPICS.iter().map(|topic| topic.name);
+    COMMANDS
+        .into_iter()
+        .chain(topics.filter(|name| !COMMANDS.contains(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn commands_are_those_of_the_command_line() {
+        let command = Cli::command();
+        let commands: Vec<&str> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
+        assert_eq!(commands, COMMANDS);
+    }
+
+    #[test]
+    fn help_lists_every_topic_and_no_other() {
+        let listed = LISTED.lines().skip(1).take_while(|line| !line.is_empty());
+        let listed: Vec<&str> = listed.filter_map(|l| l.split_whitespace().next()).collect();
+        let names: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
+        assert_eq!(listed, names);
+        let (_, brief) = BRIEFLY.split_once(": ").unwrap_or_default();
+        let (brief, _) = brief.split_once("\n\n").unwrap_or_default();
+        assert_eq!(brief, names.join(", "));
+    }
+
+    #[test]
+    fn a_topic_that_is_also_a_command_ends_with_its_options() {
+        for topic in &TOPICS {
+            let last = format!("Options: langspan {} --help\n", topic.name);
+            let is_command = COMMANDS.contains(&topic.name);
+            assert_eq!(topic.text.ends_with(&last), is_command, "{}", topic.name);
+        }
+    }
+}
