@@ -60,7 +60,7 @@ impl<'b> CatchUp<'b, '_> {
     /// Where entries of the outbox go; `None` when nothing can be sent.
     fn redelivery(&self) -> Option<Redelivery<'b>> {
         Some(Redelivery {
-            wire: self.setup.clients.wire.as_ref()?,
+            client: self.setup.clients.otlp.as_ref()?,
             destination: self.setup.settings.tracing.destination()?,
             budget: self.setup.settings.delivery.export_timeout,
             console: self.console,
@@ -117,7 +117,7 @@ async fn deliver_entry(
     let unreadable =
         |error| failure(format!("{id} cannot be read: {error}")).hint("see the file in the outbox");
     let Some(mut entry) = outbox.entry(id).map_err(unreadable)? else {
-        if outbox.holds(id) {
+        if outbox.contains(id) {
             let message = format!("{id} is being delivered by another process");
             return Err(failure(message).hint("run the command again when that has ended"));
         }

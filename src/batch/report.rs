@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::app::hints;
+use crate::app::delivery_report::{self, Subject};
 use crate::app::signals::SignalListener;
 use crate::batch::output::target::OutputTarget;
 use crate::batch::plan::Plan;
@@ -14,11 +14,10 @@ use crate::batch::summary::{RunOutcome, RunSummary};
 use crate::batch::verify::CountResult;
 use crate::cli::Allowance;
 use crate::console::{self, Console, OutputFormat, counted};
-use crate::delivery::Stored;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::Api;
 use crate::output::{ErrorReport, Printer};
-use crate::settings::{Settings, Tracing};
+use crate::settings::Settings;
 
 /// The report of a run that has done its work.
 pub struct RunReport<'a> {
@@ -71,7 +70,8 @@ impl RunReport<'_> {
             self.console.note("open it: langspan sandbox");
         }
         for failure in &failures {
-            self.print(failure);
+            let best_effort = self.settings.delivery.best_effort;
+            delivery_report::print(failure, best_effort, self.console);
         }
         if let Some(failure) = self.write(&summary) {
             self.console.error(&failure);
@@ -121,21 +121,8 @@ impl RunReport<'_> {
         failure.or(unwritten.map(|error| Failure::unwritable("the summary", &error)))
     }
 
-    /// Prints a failure; `--best-effort` turns those of tracing into warnings.
-    fn print(&self, failure: &Failure) {
-        if self.is_forgiven(failure) {
-            self.console.warn(&failure.message);
-            if let Some(remedy) = self.console.remedy(failure) {
-                self.console.note(&format!("hint: {remedy}"));
-            }
-        } else {
-            self.console.error(failure);
-        }
-    }
-
     fn is_forgiven(&self, failure: &Failure) -> bool {
-        self.settings.delivery.best_effort
-            && matches!(failure.kind, Kind::Delivery | Kind::NotReadable)
+        delivery_report::is_forgiven(failure, self.settings.delivery.best_effort)
     }
 
     /// More lines failed than `--allow-errors` permits, or all of them.
@@ -179,39 +166,12 @@ impl RunReport<'_> {
         let Some(delivery) = &self.result.first_failure else {
             return Some(self.still_spooled());
         };
-        let outcome = &delivery.outcome;
-        let words = outcome.describe();
-        let (remedy, place) = match &self.settings.tracing {
-            Tracing::On(destination) => (
-                hints::of_delivery(outcome, destination),
-                format!(" by {}", destination.target.url),
-            ),
-            Tracing::Unreachable(failure) => (failure.hint.clone(), String::new()),
-            Tracing::Off(_) => (None, String::new()),
-        };
-        let (stored, command) = match &delivery.spool {
-            Stored::Kept(path) => {
-                let place = path.parent().unwrap_or(path).display();
-                let stored =
-                    format!("the spans are stored in {place}; to send them: langspan resend");
-                (Some(stored), None)
-            }
-            Stored::Lost(why) if self.plan.out.resumable().is_some() => (
-                Some(format!("{why}; to send the traces later")),
-                Some(self.resume_command(&[])),
-            ),
-            Stored::Lost(why) => (Some(format!("the spans are LOST: {why}")), None),
-            Stored::NotNeeded => (None, None),
-        };
-        let count = traces_were(count);
-        let message = format!("{count} not accepted{place}: {words}");
-        Some(
-            Failure::new(Kind::Delivery, message)
-                .hints([remedy, stored])
-                .command(command)
-                .status(outcome.status())
-                .retryable(outcome.is_retryable()),
-        )
+        // Only an output file tells a later run which traces are missing.
+        let is_resumable = self.plan.out.resumable().is_some();
+        let rerun = is_resumable.then(|| self.resume_command(&[]));
+        let subject = Subject::Traces(count);
+        let tracing = &self.settings.tracing;
+        Some(delivery_report::failure(subject, delivery, tracing, rerun))
     }
 
     /// Traces of an earlier run in the outbox, if each was refused again or `--no-outbox` hides it.
@@ -312,12 +272,6 @@ impl RunReport<'_> {
         let failure = Failure::new(Kind::NotReadable, message);
         Some(Err(failure.hint(hint).status(status)))
     }
-}
-
-/// `1 trace was`, `2 traces were`.
-fn traces_were(count: u64) -> String {
-    let were = if count == 1 { "was" } else { "were" };
-    format!("{} {were}", counted(count, "trace"))
 }
 
 /// Replaces the content of the file by the summary.

@@ -114,7 +114,7 @@ impl TraceStats {
         self.accepted += lines as u64 - unaccepted;
         match stored {
             Stored::NotNeeded => {}
-            Stored::Kept(_) => self.spooled += unaccepted,
+            Stored::Kept { .. } => self.spooled += unaccepted,
             Stored::Lost(_) => self.lost += unaccepted,
         }
     }

@@ -202,10 +202,10 @@ impl Pool<'_> {
         if let Err(failure) = self.traces.export_ended(exported) {
             self.stop(StopReason::File(failure));
         }
-        if let Stored::Lost(why) = &exported.delivery.spool
+        if let Stored::Lost(why) = &exported.delivery.stored
             && self.needs_outbox()
         {
-            self.stop(StopReason::Outbox(why.clone()));
+            self.stop(StopReason::Outbox(why.to_string()));
         }
         self.check_errors();
     }

@@ -165,11 +165,11 @@ impl<'a> TraceSender<'a> {
             unaccepted,
             delivery,
         } = exported;
-        self.stats.add(lines.len(), *unaccepted, &delivery.spool);
+        self.stats.add(lines.len(), *unaccepted, &delivery.stored);
         if !delivery.outcome.is_accepted() && self.first_failure.is_none() {
             self.first_failure = Some(delivery.clone());
         }
-        let ack = Ack::of(lines, &delivery.spool);
+        let ack = Ack::of(lines, &delivery.stored);
         if let Some(ack) = &ack {
             self.state.append(ack)?;
         }

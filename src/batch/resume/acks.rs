@@ -47,11 +47,10 @@ impl Ack {
         let lines = lines.to_vec();
         match stored {
             Stored::NotNeeded => Some(Self::Accepted(lines)),
-            Stored::Kept(path) => {
-                let entry = path.file_stem().unwrap_or_default();
-                let entry = entry.to_string_lossy().into_owned();
-                Some(Self::Spooled { entry, lines })
-            }
+            Stored::Kept { entry, .. } => Some(Self::Spooled {
+                entry: entry.clone(),
+                lines,
+            }),
             Stored::Lost(_) => None,
         }
     }

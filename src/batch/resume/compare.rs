@@ -15,7 +15,7 @@ use crate::batch::resume::previous_output::PreviousOutput;
 use crate::batch::resume::state::{ArrivedSpans, ResumeState};
 use crate::batch::verify::ExpectedTraces;
 use crate::console::{Console, counted};
-use crate::delivery::wire::PROOF_OF_ABSENCE;
+use crate::delivery::PROOF_OF_ABSENCE;
 use crate::failure::Failure;
 use crate::langfuse::Api;
 use crate::settings::Settings;
