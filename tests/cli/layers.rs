@@ -36,6 +36,7 @@ const ORDER: &[&str] = &[
     "app::signals",
     "app::hints",
     "app::delivery_report",
+    "app::confirm",
     "app::usage_error",
     "app::project_lookup",
     "app::embedded_sandbox",
