@@ -342,6 +342,8 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--delay', '--delay', [CompletionResultType]::ParameterName, 'Delay of the model''s answer, in milliseconds')
             [CompletionResult]::new('--langfuse', '--langfuse', [CompletionResultType]::ParameterName, 'Langfuse version to imitate')
             [CompletionResult]::new('--visible-after', '--visible-after', [CompletionResultType]::ParameterName, 'Time until an accepted trace can be read, in milliseconds')
+            [CompletionResult]::new('--clear', '--clear', [CompletionResultType]::ParameterName, 'Delete all stored traces and media, then exit')
+            [CompletionResult]::new('--yes', '--yes', [CompletionResultType]::ParameterName, 'Do not ask before deleting')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print nothing but errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print nothing but errors')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')

@@ -894,7 +894,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__sandbox)
-            opts="-q -h --port --delay --langfuse --visible-after --quiet --help"
+            opts="-q -h --port --delay --langfuse --visible-after --clear --yes --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -332,6 +332,8 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --delay 'Delay of the model''s answer, in milliseconds'
             cand --langfuse 'Langfuse version to imitate'
             cand --visible-after 'Time until an accepted trace can be read, in milliseconds'
+            cand --clear 'Delete all stored traces and media, then exit'
+            cand --yes 'Do not ask before deleting'
             cand -q 'Print nothing but errors'
             cand --quiet 'Print nothing but errors'
             cand -h 'Print help (see more with ''--help'')'

@@ -277,6 +277,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l delay -d '
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l langfuse -d 'Langfuse version to imitate' -r -f -a "v3\t''
 v4\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l visible-after -d 'Time until an accepted trace can be read, in milliseconds' -r
+complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l clear -d 'Delete all stored traces and media, then exit'
+complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l yes -d 'Do not ask before deleting'
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s q -l quiet -d 'Print nothing but errors'
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'

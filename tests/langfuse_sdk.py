@@ -54,6 +54,24 @@ def projects(client):
     return difference([{"id": "sandbox", "name": "Sandbox", "organization": organization, "metadata": {}}], projects)
 
 
+def models(client):
+    """The price table, page by page: the project's own model first, prices by usage, tiers with conditions."""
+    found, page = [], 1
+    while True:
+        got = client.api.models.list(page=page, limit=2)
+        found += got.data
+        if page >= got.meta.total_pages:
+            break
+        page += 1
+    lines = difference(got.meta.total_items, len(found), "models")
+    lines += difference(False, found[0].is_langfuse_managed, "the first is the project's own")
+    mini = next(model for model in found if model.model_name == "gpt-4o-mini")
+    lines += difference(1.5e-07, mini.prices["input"].price, "input price")
+    default, fast = mini.pricing_tiers
+    lines += difference((True, 6e-07), (default.is_default, default.prices["output"]), "default tier")
+    return lines + difference((1, 1), (fast.priority, len(fast.conditions)), "second tier")
+
+
 def url(client, trace, want):
     return difference(want, client.get_trace_url(trace_id=trace), "get_trace_url")
 
@@ -279,7 +297,7 @@ def shown(_):
 
 
 COMMANDS = [
-    keys, refused_keys, health, projects, url, seed, rows, queries, unknown, invalid, session, invalid_metrics,
+    keys, refused_keys, health, projects, models, url, seed, rows, queries, unknown, invalid, session, invalid_metrics,
     legacy_session, legacy_trace, legacy_unknown, export, generated_export, media, media_upload, shown,
 ]
 

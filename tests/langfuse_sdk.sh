@@ -45,6 +45,7 @@ about="the sandbox"
 expect "auth_check()" keys
 expect "health" health 4
 expect "projects" projects
+expect "models and prices" models
 expect "observations of an unknown trace" unknown </dev/null
 expect "a query that is refused" invalid
 expect "a metrics query that is refused" invalid_metrics

@@ -3,7 +3,9 @@
 
 pub mod attachments;
 pub mod clients;
+pub mod confirm;
 pub mod deliver;
+pub mod delivery_report;
 pub mod embedded_sandbox;
 pub mod env_file;
 pub mod hints;
@@ -15,7 +17,6 @@ pub mod redeliver;
 pub mod run;
 pub mod setup;
 pub mod signals;
-pub mod unanswered;
 pub mod uploads;
 pub mod usage_error;
 pub mod verify;

@@ -49,7 +49,8 @@ impl Links {
         if self.ui.is_none() {
             return Ok(());
         }
-        let project = self.lookup.project(LONGEST_WAIT).await?;
+        let project = self.lookup.project(LONGEST_WAIT).await;
+        let project = project.map_err(|error| error.message)?;
         self.project = Some(project.id.clone());
         Ok(())
     }

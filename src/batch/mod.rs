@@ -244,9 +244,10 @@ async fn settle_the_past(
     compared
         .ask(history, setup.clients.api.as_ref(), console)
         .await;
-    if let (Some(wire), Tracing::On(destination)) = (&setup.clients.wire, &setup.settings.tracing) {
+    if let (Some(client), Tracing::On(destination)) = (&setup.clients.otlp, &setup.settings.tracing)
+    {
         let redelivery = Redelivery {
-            wire,
+            client,
             destination,
             budget: setup.settings.delivery.export_timeout,
             console,

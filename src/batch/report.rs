@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::app::hints;
+use crate::app::delivery_report::{self, Subject};
 use crate::app::signals::SignalListener;
 use crate::batch::plan::{Out, Plan};
 use crate::batch::pool::Stop;
@@ -16,11 +16,11 @@ use crate::batch::verify::{Counted, TraceCount};
 use crate::cli::{self, Allowance};
 use crate::console::OutputFormat;
 use crate::console::{self, Console, counted};
-use crate::delivery::{Delivery, Stored};
+use crate::delivery::Delivery;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::Api;
 use crate::output::{ErrorReport, Printer};
-use crate::settings::{Settings, Tracing};
+use crate::settings::Settings;
 
 /// What is known of a run when its work is done.
 #[derive(Debug)]
@@ -106,7 +106,8 @@ impl RunReport<'_> {
             self.console.note("open it: langspan sandbox");
         }
         for failure in &failures {
-            self.say(failure);
+            let best_effort = self.settings.delivery.best_effort;
+            delivery_report::print(failure, best_effort, self.console);
         }
         if let Some(failure) = self.write(&summary) {
             self.console.error(&failure);
@@ -134,21 +135,8 @@ impl RunReport<'_> {
         failure.or(unwritten)
     }
 
-    /// Says a failure, which `--best-effort` makes a warning.
-    fn say(&self, failure: &Failure) {
-        if self.is_forgiven(failure) {
-            self.console.warn(&failure.message);
-            if let Some(remedy) = self.console.remedy(failure) {
-                self.console.note(&format!("hint: {remedy}"));
-            }
-        } else {
-            self.console.error(failure);
-        }
-    }
-
     fn is_forgiven(&self, failure: &Failure) -> bool {
-        self.settings.delivery.best_effort
-            && matches!(failure.kind, Kind::Delivery | Kind::NotReadable)
+        delivery_report::is_forgiven(failure, self.settings.delivery.best_effort)
     }
 
     /// More lines failed than may, or all of them.
@@ -185,38 +173,12 @@ impl RunReport<'_> {
         let Some(delivery) = trouble else {
             return Some(self.of_waiting(traces));
         };
-        let outcome = &delivery.outcome;
-        let words = outcome.describe();
-        let (remedy, place) = match &self.settings.tracing {
-            Tracing::On(destination) => (
-                hints::of_delivery(outcome, destination),
-                format!(" by {}", destination.target.url),
-            ),
-            Tracing::Unreachable(failure) => (failure.hint.clone(), String::new()),
-            Tracing::Off(_) => (None, String::new()),
-        };
-        let (kept, command) = match &delivery.spool {
-            Stored::Kept(path) => {
-                let place = path.parent().unwrap_or(path).display();
-                let kept = format!("the spans wait in {place}, then: langspan resend");
-                (Some(kept), None)
-            }
-            Stored::Lost(why) if matches!(self.plan.out, Out::Regular(_)) => {
-                (Some(format!("{why}; later")), Some(self.again(&[], traces)))
-            }
-            Stored::Lost(why) => (Some(format!("the spans are LOST: {why}")), None),
-            Stored::NotNeeded => (None, None),
-        };
-        let were = if count == 1 { "was" } else { "were" };
-        let count = counted(count, "trace");
-        let message = format!("{count} {were} not accepted{place}: {words}");
-        Some(
-            Failure::new(Kind::Delivery, message)
-                .hints([remedy, kept])
-                .command(command)
-                .status(outcome.status())
-                .retryable(outcome.is_retryable()),
-        )
+        // Only an output file tells a later run which traces are missing.
+        let is_resumable = matches!(self.plan.out, Out::Regular(_));
+        let rerun = is_resumable.then(|| self.again(&[], traces));
+        let subject = Subject::Traces(count);
+        let tracing = &self.settings.tracing;
+        Some(delivery_report::failure(subject, delivery, tracing, rerun))
     }
 
     /// Traces of an earlier run still wait in the outbox, where each was refused again, or which this run was not to

@@ -114,12 +114,12 @@ impl Stats {
 
 impl Traces {
     /// Counts those of `lines` lines, of which `unaccepted` were not accepted and are kept as `spool` says.
-    pub fn add(&mut self, lines: usize, unaccepted: usize, spool: &Stored) {
+    pub fn add(&mut self, lines: usize, unaccepted: usize, stored: &Stored) {
         let unaccepted = unaccepted.min(lines) as u64;
         self.accepted += lines as u64 - unaccepted;
-        match spool {
+        match stored {
             Stored::NotNeeded => {}
-            Stored::Kept(_) => self.spooled += unaccepted,
+            Stored::Kept { .. } => self.spooled += unaccepted,
             Stored::Lost(_) => self.lost += unaccepted,
         }
     }

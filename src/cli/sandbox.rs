@@ -25,6 +25,12 @@ pub struct SandboxArgs {
     /// Time until an accepted trace can be read, in milliseconds
     #[arg(long, value_name = "MS", value_parser = count, allow_negative_numbers = true, default_value_t = 0)]
     pub visible_after: u64,
+    /// Delete all stored traces and media, then exit
+    #[arg(long, conflicts_with_all = ["port", "delay", "langfuse", "visible_after"])]
+    pub clear: bool,
+    /// Do not ask before deleting
+    #[arg(long, requires = "clear")]
+    pub yes: bool,
     /// Print nothing but errors
     #[arg(short, long)]
     pub quiet: bool,

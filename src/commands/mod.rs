@@ -66,8 +66,9 @@ fn dispatch(cli: Cli) -> Verdict {
         }
         Command::Sandbox(args) => {
             let sources = Sources::default();
-            let ended = block_on(sandbox::run(&args, &sources));
-            report(ended, &Console::new(args.quiet, 0))
+            let console = Console::new(args.quiet, 0);
+            let ended = block_on(sandbox::run(&args, &sources, &console));
+            report(ended, &console)
         }
         Command::Completions(args) => report(completions::run(&args), &Console::new(false, 0)),
         Command::Help(args) => report(help::run(&args), &Console::new(false, 0)),

@@ -5,12 +5,14 @@
 //! It is independent: nothing here uses the rest of the crate, which talks to it over HTTP like to any other server.
 
 mod auth;
+mod guard;
 mod hex;
 mod ingest;
 mod media;
 mod model;
 mod observation;
 mod page;
+mod prices;
 mod reading;
 mod response;
 mod server;
@@ -18,11 +20,14 @@ mod store;
 mod time;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
+
+pub use store::StoreSize;
+use store::TraceStore;
 
 /// The default port.
 pub const PORT: u16 = 4390;
@@ -32,6 +37,8 @@ pub const PROJECT_ID: &str = "sandbox";
 pub const PUBLIC_KEY: &str = "pk-lf-sandbox";
 /// The secret half; as in Langfuse, it alone decides about access.
 pub const SECRET_KEY: &str = "sk-lf-sandbox";
+/// The largest body of a request, in bytes; it also bounds the decompressed form.
+const MOST_BODY: usize = 128 << 20;
 
 /// The emulated Langfuse version: each has read interfaces that the other lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,12 +62,46 @@ pub struct Config {
     pub store: PathBuf,
 }
 
-/// Serves on `listener` until the future is dropped.
-pub async fn serve(listener: TcpListener, config: Config) -> io::Result<()> {
+/// Serves on `listener` until the future is dropped. The store counts as served from the call on, before the first poll.
+pub fn serve(listener: TcpListener, config: Config) -> impl Future<Output = io::Result<()>> + Send {
+    let served = TraceStore::new(config.store.clone()).serve();
     // Small writes over kept connections would otherwise wait for the other side's delayed
     // acknowledgement.
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
-    axum::serve(listener, server::router(config)).await
+    async move {
+        let _served = served;
+        axum::serve(listener, server::router(config)).await
+    }
+}
+
+/// The size of the store in `folder`.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn store_size(folder: &Path) -> io::Result<StoreSize> {
+    TraceStore::new(folder.to_owned()).size()
+}
+
+/// Whether a sandbox serves the store in `folder`, in any process.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn is_served(folder: &Path) -> io::Result<bool> {
+    let reserved = TraceStore::new(folder.to_owned()).reserve()?;
+    Ok(reserved.is_none())
+}
+
+/// Deletes all traces and media in `folder`. Returns false, and deletes nothing, while a sandbox serves the store.
+///
+/// # Errors
+/// If a file cannot be deleted.
+pub fn clear(folder: &Path) -> io::Result<bool> {
+    let store = TraceStore::new(folder.to_owned());
+    let Some(_reserved) = store.reserve()? else {
+        return Ok(false);
+    };
+    store.clear()?;
+    Ok(true)
 }

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::middleware;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -18,10 +19,13 @@ use serde_json::{Value, json};
 
 use super::auth::Authorized;
 use super::observation::Observation;
+use super::page::Search;
 use super::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
 use super::response::{StoreError, disk, html_response, json_response};
 use super::store::TraceStore;
-use super::{Config, LangfuseVersion, PROJECT_ID, ingest, media, model, page, time};
+use super::{
+    Config, LangfuseVersion, MOST_BODY, PROJECT_ID, guard, ingest, media, model, page, prices, time,
+};
 
 /// The parameters of a query.
 type Parameters = Vec<(String, String)>;
@@ -35,9 +39,10 @@ struct Sandbox {
 
 pub fn router(config: Config) -> Router {
     let version = config.langfuse;
-    let media = media::routes(config.store.join("media"));
+    let store = TraceStore::new(config.store.clone());
+    let media = media::routes(store.media());
     let sandbox = Sandbox {
-        store: TraceStore::new(config.store.clone()),
+        store,
         config: Arc::new(config),
     };
     Router::new()
@@ -45,7 +50,8 @@ pub fn router(config: Config) -> Router {
         .merge(langfuse(version, media))
         .merge(pages())
         .fallback(not_found)
-        .layer(DefaultBodyLimit::disable())
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(middleware::from_fn(guard::check))
         .with_state(sandbox)
 }
 
@@ -65,6 +71,7 @@ fn langfuse(version: LangfuseVersion, media: Router<Sandbox>) -> Router<Sandbox>
         .route("/api/public/health", get(health))
         .route("/api/public/ready", get(health))
         .route("/api/public/projects", get(projects))
+        .route("/api/public/models", get(list_models))
         .merge(media);
     let routes = match version {
         LangfuseVersion::V3 => both
@@ -101,6 +108,7 @@ fn pages() -> Router<Sandbox> {
         .route("/", get(traces_page))
         .route("/project/sandbox/traces", get(traces_page))
         .route("/project/sandbox/traces/{id}", get(trace_page))
+        .route("/project/sandbox/sessions/{id}", get(session_page))
         .route(
             "/trace/{id}",
             get(async |Path(id): Path<String>| Redirect::to(&page::trace_path(&id))),
@@ -131,10 +139,8 @@ async fn ingest_traces(
 ) -> Result<Response, StoreError> {
     let spans = match ingest::spans(&headers, &body) {
         Err(refusal) => {
-            return Ok(json_response(
-                StatusCode::BAD_REQUEST,
-                &json!({"error": refusal.0}),
-            ));
+            let body = json!({"error": refusal.message});
+            return Ok(json_response(refusal.status, &body));
         }
         Ok(None) => return Ok(json_response(StatusCode::OK, &json!({}))),
         Ok(Some(spans)) => spans,
@@ -167,6 +173,13 @@ async fn projects(_: Authorized) -> Response {
     let project =
         json!({"id": PROJECT_ID, "name": "Sandbox", "organization": organization, "metadata": {}});
     json_response(StatusCode::OK, &json!({"data": [project]}))
+}
+
+async fn list_models(_: Authorized, Query(parameters): Query<Parameters>) -> Response {
+    match prices::page(&parameters) {
+        Err(body) => json_response(StatusCode::BAD_REQUEST, &body),
+        Ok(page) => json_response(StatusCode::OK, &page),
+    }
 }
 
 async fn list_observations(
@@ -218,11 +231,35 @@ async fn gone_in_v4() -> Response {
     json_response(StatusCode::NOT_FOUND, &json!({"message": message}))
 }
 
-async fn traces_page(State(sandbox): State<Sandbox>) -> Result<Response, StoreError> {
-    let traces: Vec<_> = sandbox
-        .with_store(|store| Ok(store.traces()?.take(page::LISTED_TRACES).collect()))
-        .await?;
-    Ok(html_response(StatusCode::OK, page::traces(&traces)))
+async fn traces_page(
+    State(sandbox): State<Sandbox>,
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, StoreError> {
+    let search = Search::read(parameters);
+    let page = sandbox.with_store(move |store| {
+        let found = store.traces()?.filter(|trace| search.matches(trace));
+        let traces: Vec<_> = found.take(page::LISTED_TRACES).collect();
+        Ok(page::traces(&search, &traces))
+    });
+    Ok(html_response(StatusCode::OK, page.await?))
+}
+
+async fn session_page(
+    State(sandbox): State<Sandbox>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, StoreError> {
+    let Ok(Path(id)) = id else {
+        return Ok(html_response(StatusCode::NOT_FOUND, page::no_such_page()));
+    };
+    let page = sandbox.with_store(move |store| {
+        let is_in = |trace: &Vec<Observation>| trace.iter().any(|row| row.session_id == id);
+        let traces: Vec<_> = store.traces()?.filter(is_in).collect();
+        Ok(page::session(&id, &traces).ok_or_else(|| page::no_such_session(&id)))
+    });
+    Ok(match page.await? {
+        Ok(page) => html_response(StatusCode::OK, page),
+        Err(page) => html_response(StatusCode::NOT_FOUND, page),
+    })
 }
 
 async fn trace_page(

@@ -3,7 +3,7 @@
 //! Nothing is cached: every read reads the files, so that the rows of another process are seen at once.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -19,9 +19,80 @@ pub struct TraceStore {
     folder: PathBuf,
 }
 
+/// The size of a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    pub traces: u64,
+    /// The size of all files, media included.
+    pub bytes: u64,
+}
+
 impl TraceStore {
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
+    }
+
+    /// The folder of the media.
+    pub fn media(&self) -> PathBuf {
+        self.folder.join("media")
+    }
+
+    pub fn size(&self) -> io::Result<StoreSize> {
+        let traces = files(&self.folder)?;
+        let media = files(&self.media())?;
+        let traces: Vec<_> = traces.into_iter().filter(is_trace).collect();
+        let count = traces.len() as u64;
+        Ok(StoreSize {
+            traces: count,
+            bytes: traces.iter().chain(&media).map(|file| file.length).sum(),
+        })
+    }
+
+    /// Deletes all traces and media, but no other files.
+    pub fn clear(&self) -> io::Result<()> {
+        let traces = files(&self.folder)?.into_iter().filter(is_trace);
+        for file in traces.chain(files(&self.media())?) {
+            match fs::remove_file(&file.path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the store as served until the value is dropped; several sandboxes can serve one store. `None` where files
+    /// cannot be locked: then nothing keeps [`clear`](Self::clear) from running at the same time.
+    pub fn serve(&self) -> Option<File> {
+        let file = self.lock_file().ok()?;
+        file.lock_shared().ok()?;
+        Some(file)
+    }
+
+    /// Reserves the store until the value is dropped; `None` while a sandbox serves it.
+    pub fn reserve(&self) -> io::Result<Option<File>> {
+        let file = self.lock_file()?;
+        Ok(match file.try_lock() {
+            Err(TryLockError::WouldBlock) => None,
+            // Where files cannot be locked, no sandbox holds a lock either.
+            Err(TryLockError::Error(_)) | Ok(()) => Some(file),
+        })
+    }
+
+    fn lock_file(&self) -> io::Result<File> {
+        self.create_folder()?;
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.folder.join(".lock"))
+    }
+
+    fn create_folder(&self) -> io::Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
     }
 
     pub fn append(&self, observations: &[Observation]) -> io::Result<()> {
@@ -31,10 +102,7 @@ impl TraceStore {
             serde_json::to_writer(&mut *lines, observation)?;
             lines.push(b'\n');
         }
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)?;
+        self.create_folder()?;
         by_trace
             .into_iter()
             .try_for_each(|(trace_id, lines)| append(&self.path(trace_id), &lines))
@@ -51,31 +119,49 @@ impl TraceStore {
 
     /// All traces, the one written last first.
     pub fn traces(&self) -> io::Result<impl Iterator<Item = Vec<Observation>> + use<>> {
-        let mut files = self.files()?;
-        files.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
-        let readable = |(_, path): (_, PathBuf)| read(&path).ok();
+        let mut files = files(&self.folder)?;
+        files.retain(is_trace);
+        files.sort_by_key(|file| std::cmp::Reverse(file.modified));
         Ok(files
             .into_iter()
-            .filter_map(readable)
+            .filter_map(|file| read(&file.path).ok())
             .filter(|observations| !observations.is_empty()))
-    }
-
-    fn files(&self) -> io::Result<Vec<(SystemTime, PathBuf)>> {
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let files = entries.filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let modified = fs::metadata(&path).ok()?.modified().ok()?;
-            (path.extension()? == "jsonl").then_some((modified, path))
-        });
-        Ok(files.collect())
     }
 
     fn path(&self, trace_id: &str) -> PathBuf {
         self.folder.join(format!("{}.jsonl", file_stem(trace_id)))
     }
+}
+
+#[derive(Debug)]
+struct StoredFile {
+    path: PathBuf,
+    modified: SystemTime,
+    length: u64,
+}
+
+/// The regular files of a folder; none if it does not exist.
+fn files(folder: &Path) -> io::Result<Vec<StoredFile>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let files = entries.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let metadata = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        Some(StoredFile {
+            modified: metadata.modified().ok()?,
+            length: metadata.len(),
+            path,
+        })
+    });
+    Ok(files.collect())
+}
+
+fn is_trace(file: &StoredFile) -> bool {
+    file.path
+        .extension()
+        .is_some_and(|extension| extension == "jsonl")
 }
 
 /// The file name of a trace. An id may be any text, so one that is not plain hex is replaced by its digest: it cannot

@@ -1,10 +1,13 @@
 //! The sandbox's answers, compared with those of Langfuse 4.16 to the same requests.
 
 mod chat_model;
+mod clear;
+mod guard;
 mod ingest;
 mod media;
 mod metrics;
 mod pages;
+mod prices;
 mod reading;
 mod refusals;
 

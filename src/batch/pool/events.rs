@@ -218,14 +218,14 @@ impl Pool<'_> {
             delivery,
         } = delivered;
         let traces = &mut self.tally.traces;
-        traces.add(lines.len(), *unaccepted, &delivery.spool);
-        if let Some(note) = Note::of(lines, &delivery.spool) {
+        traces.add(lines.len(), *unaccepted, &delivery.stored);
+        if let Some(note) = Note::of(lines, &delivery.stored) {
             self.note(&note);
         }
-        if let Stored::Lost(why) = &delivery.spool
+        if let Stored::Lost(why) = &delivery.stored
             && self.is_outbox_needed()
         {
-            self.stop(Stop::Outbox(why.clone()));
+            self.stop(Stop::Outbox(why.to_string()));
         }
         if !delivery.outcome.is_accepted() && self.trouble.is_none() {
             self.trouble = Some(delivery.clone());

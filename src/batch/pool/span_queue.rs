@@ -15,12 +15,8 @@ use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::delivery::{Delivery, Exporter, OutboxPolicy};
+use crate::delivery::{Delivery, Exporter, MAX_REQUEST_BYTES, MAX_REQUEST_SPANS, OutboxPolicy};
 
-/// The most spans of one export request.
-const MOST_SPANS: usize = 512;
-/// The size of spans that one export request does not exceed, unless a single trace is larger, in bytes.
-const MOST_BYTES: usize = 2 << 20;
 /// How long a trace waits for others to go with.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// Export requests under way at once.
@@ -83,8 +79,8 @@ impl<'a> SpanQueue<'a> {
     /// Takes the trace of a line.
     pub fn push(&mut self, line: u64, spans: Vec<SpanData>) {
         let bytes = spans.iter().map(size).sum::<usize>();
-        let is_too_large = self.group.spans.len() + spans.len() > MOST_SPANS
-            || self.group.bytes + bytes > MOST_BYTES;
+        let is_too_large = self.group.spans.len() + spans.len() > MAX_REQUEST_SPANS
+            || self.group.bytes + bytes > MAX_REQUEST_BYTES;
         if is_too_large && !self.group.lines.is_empty() && self.may_begin() {
             self.begin();
         }
@@ -197,7 +193,7 @@ fn unaccepted(ids: &[TraceId], delivery: &Delivery) -> usize {
 
 impl Group {
     fn is_full(&self) -> bool {
-        self.spans.len() >= MOST_SPANS || self.bytes >= MOST_BYTES
+        self.spans.len() >= MAX_REQUEST_SPANS || self.bytes >= MAX_REQUEST_BYTES
     }
 }
 

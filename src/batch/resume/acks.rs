@@ -44,15 +44,14 @@ pub enum Note {
 
 impl Note {
     /// What is to be noted of lines whose traces were delivered or kept so; nothing of what is nowhere.
-    pub fn of(lines: &[u64], spool: &Stored) -> Option<Self> {
+    pub fn of(lines: &[u64], stored: &Stored) -> Option<Self> {
         let lines = lines.to_vec();
-        match spool {
+        match stored {
             Stored::NotNeeded => Some(Self::Accepted(lines)),
-            Stored::Kept(path) => {
-                let entry = path.file_stem().unwrap_or_default();
-                let entry = entry.to_string_lossy().into_owned();
-                Some(Self::Spooled { entry, lines })
-            }
+            Stored::Kept { entry, .. } => Some(Self::Spooled {
+                entry: entry.clone(),
+                lines,
+            }),
             Stored::Lost(_) => None,
         }
     }

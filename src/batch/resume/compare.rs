@@ -19,7 +19,7 @@ use crate::batch::stats::Traces;
 use crate::batch::verify::TraceCount;
 use crate::console::Console;
 use crate::delivery::Outbox;
-use crate::delivery::wire::PROOF_OF_ABSENCE;
+use crate::delivery::PROOF_OF_ABSENCE;
 use crate::failure::{Failure, Kind};
 use crate::langfuse::Api;
 use crate::settings::Settings;
@@ -229,7 +229,7 @@ impl Again<'_> {
         let unreadable =
             |error| failure(format!("{id} cannot be read: {error}")).hint("look at the outbox");
         let Some(mut entry) = self.outbox.entry(id).map_err(unreadable)? else {
-            if self.outbox.holds(id) {
+            if self.outbox.contains(id) {
                 let message = format!("another process delivers {id} just now");
                 return Err(failure(message).hint("run it again when that has ended"));
             }

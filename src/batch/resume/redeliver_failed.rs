@@ -111,8 +111,8 @@ fn settle(
         unaccepted,
         delivery,
     } = delivered;
-    traces.add(lines.len(), unaccepted, &delivery.spool);
-    if let Some(note) = Note::of(&lines, &delivery.spool) {
+    traces.add(lines.len(), unaccepted, &delivery.stored);
+    if let Some(note) = Note::of(&lines, &delivery.stored) {
         history.take(note)?;
         history.settle(&lines);
     }

@@ -257,7 +257,7 @@ impl Check<'_> {
         let read = self.within(async {
             let wanted = verify::wanted(&spans, exchange);
             let found = readback::wait(api, &wanted, Instant::now() + wait).await;
-            verify::of(found, &spans, settings.trace.environment.as_deref(), wait)?;
+            verify::verdict(found, &spans, settings.trace.environment.as_deref(), wait)?;
             Ok(((), report.url.clone().unwrap_or_default()))
         });
         let read = read.await.map_err(|failure| Failure {

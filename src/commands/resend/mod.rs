@@ -3,10 +3,9 @@
 mod entries;
 mod sender;
 
-use std::io::{self, IsTerminal};
-
 use jiff::{SignedDuration, Timestamp};
 
+use crate::app::confirm::is_confirmed;
 use crate::app::signals::SignalListener;
 use crate::cli;
 use crate::console::Console;
@@ -223,22 +222,8 @@ impl Resend<'_> {
 
 /// Asks whether the entries may be deleted.
 fn is_sure(count: usize, console: &Console) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Failure::usage(format!(
-            "--discard would delete {}, and stdin is not a terminal: cannot ask",
-            plural(count)
-        ))
-        .hint("add --yes"));
-    }
-    console.ask(&format!("Delete {} permanently? [y/N] ", plural(count)));
-    let mut answer = String::new();
-    io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Failure::unreadable("stdin", &error).hint("use --yes"))?;
-    Ok(matches!(
-        answer.trim().to_ascii_lowercase().as_str(),
-        "y" | "yes"
-    ))
+    let deed = format!("Delete {} permanently", plural(count));
+    is_confirmed("--discard", &deed, console)
 }
 
 fn plural(entries: usize) -> String {

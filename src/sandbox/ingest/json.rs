@@ -115,7 +115,7 @@ impl Faults {
         }
         let reasons = [ids, shapes].concat().join(", ");
         let scopes = scopes.into_iter().collect::<Vec<_>>().join(", ");
-        Some(InvalidExport(format!(
+        Some(InvalidExport::new(format!(
             "Invalid OTLP trace export: {faulty} of {spans} span(s) cannot be processed ({reasons}). {rules}The entire \
              export was rejected and no spans were ingested. Instrumentation scopes: {scopes}. This endpoint accepts \
              OpenTelemetry traces only — if you are exporting OpenTelemetry logs, point your log exporter elsewhere."

@@ -8,25 +8,31 @@ mod span;
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 pub use span::{Attributes, Span, double};
 
 use super::hex::hex;
-use super::{PROJECT_ID, PUBLIC_KEY, time};
+use super::{MOST_BODY, PROJECT_ID, PUBLIC_KEY, time};
 
 const INGESTION_VERSION: &str = "x-langfuse-ingestion-version";
 const NEWEST_INGESTION_VERSION: i64 = 4;
 
-/// Why the whole export is refused; the text of the 400 answer.
+/// A refused export: the status and the text of the answer.
 #[derive(Debug, PartialEq, Eq)]
-pub struct InvalidExport(pub String);
+pub struct InvalidExport {
+    pub status: StatusCode,
+    pub message: String,
+}
 
 impl InvalidExport {
-    fn new(message: &str) -> Self {
-        Self(message.to_owned())
+    fn new(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            message: message.into(),
+        }
     }
 }
 
@@ -56,8 +62,14 @@ fn decompressed<'a>(
         return Ok(body.into());
     }
     let mut plain = Vec::new();
-    match GzDecoder::new(body).read_to_end(&mut plain) {
-        Ok(_) => Ok(plain.into()),
+    // One byte more than the limit, so that a longer body is noticed.
+    let mut reader = GzDecoder::new(body).take(MOST_BODY as u64 + 1);
+    match reader.read_to_end(&mut plain) {
+        Ok(length) if length <= MOST_BODY => Ok(plain.into()),
+        Ok(_) => Err(InvalidExport {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            message: format!("The decompressed body is larger than {MOST_BODY} bytes"),
+        }),
         Err(_) => Err(InvalidExport::new("Failed to decompress request body")),
     }
 }
@@ -68,7 +80,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), InvalidExport> {
         .parse()
         .is_ok_and(|version: i64| version <= NEWEST_INGESTION_VERSION);
     if headers.contains_key(INGESTION_VERSION) && !supported {
-        return Err(InvalidExport(format!(
+        return Err(InvalidExport::new(format!(
             "Unsupported {INGESTION_VERSION}: \"{version}\". Maximum supported: \"{NEWEST_INGESTION_VERSION}\"."
         )));
     }

@@ -46,7 +46,7 @@ impl InvalidRequest {
     }
 
     fn value(parameter: &'static str, rule: &str) -> Self {
-        let message = format!("InvalidRequest value for '{parameter}': {rule}.");
+        let message = format!("Invalid value for '{parameter}': {rule}.");
         Self {
             message,
             parameter: Some(parameter),

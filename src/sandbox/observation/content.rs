@@ -13,6 +13,8 @@ pub struct Content {
     pub consumed: Vec<&'static str>,
 }
 
+/// `OpenInference`'s family. A real server removes it from the metadata even where another family wins.
+const OPEN_INFERENCE: (&str, &str) = ("input.value", "output.value");
 const LANGFUSE: (&str, &str) = ("langfuse.observation.input", "langfuse.observation.output");
 const GEN_AI: (&str, &str) = ("gen_ai.input.messages", "gen_ai.output.messages");
 const SYSTEM: &str = "gen_ai.system_instructions";
@@ -21,7 +23,7 @@ const GEN_AI_EVENT: &str = "gen_ai.client.inference.operation.details";
 const FAMILIES: &[(&str, &str)] = &[
     ("mlflow.spanInputs", "mlflow.spanOutputs"),
     ("traceloop.entity.input", "traceloop.entity.output"),
-    ("input.value", "output.value"),
+    OPEN_INFERENCE,
     ("input", "output"),
     GEN_AI,
     ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result"),
@@ -49,6 +51,8 @@ pub fn of(span: &Span) -> Content {
         "langfuse.trace.output",
         LANGFUSE.0,
         LANGFUSE.1,
+        OPEN_INFERENCE.0,
+        OPEN_INFERENCE.1,
     ]);
     content
 }

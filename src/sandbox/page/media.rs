@@ -34,6 +34,11 @@ pub fn draw(text: &str) -> Markup {
     }
 }
 
+/// Whether `text` refers to media.
+pub fn is_in(text: &str) -> bool {
+    find(text).next().is_some()
+}
+
 fn draw_one(Reference { content_type, id }: &Reference) -> Markup {
     let path = media::path(id);
     html! {

@@ -1,8 +1,10 @@
-//! The web pages: the list of traces, and one trace. Server-rendered, without script; maud escapes
+//! The web pages: the list of traces with its search, a trace, a session. Server-rendered, without script; maud escapes
 //! all content of a trace.
 
 mod content;
 mod media;
+mod search;
+mod session;
 mod summary;
 mod trace;
 mod waterfall;
@@ -12,6 +14,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::observation::{Level, Observation};
 use super::{PROJECT_ID, time};
+pub use search::Search;
+pub use session::session;
 use summary::TraceSummary;
 pub use trace::trace;
 
@@ -20,59 +24,108 @@ const STYLE: &str = include_str!("style.css");
 /// Traces of the list, at most: more would only make it slower.
 pub const LISTED_TRACES: usize = 200;
 
-/// Where the page of a trace is.
-pub fn trace_path(trace_id: &str) -> String {
-    format!(
-        "/project/{PROJECT_ID}/traces/{}",
-        utf8_percent_encode(trace_id, NON_ALPHANUMERIC)
-    )
+/// The path of the list of traces.
+fn traces_path() -> String {
+    format!("/project/{PROJECT_ID}/traces")
 }
 
-/// The list of `traces`, the newest first.
-pub fn traces(traces: &[Vec<Observation>]) -> String {
+/// The path of a trace's page.
+pub fn trace_path(trace_id: &str) -> String {
+    format!("{}/{}", traces_path(), url_encoded(trace_id))
+}
+
+/// The path of a session's page.
+fn session_path(session_id: &str) -> String {
+    format!("/project/{PROJECT_ID}/sessions/{}", url_encoded(session_id))
+}
+
+fn url_encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// The list of `traces`, the newest first: those that the search found.
+pub fn traces(search: &Search, traces: &[Vec<Observation>]) -> String {
     let mut traces: Vec<TraceSummary> = traces
         .iter()
         .filter_map(|rows| TraceSummary::of(rows))
         .collect();
     traces.sort_by_key(|trace| std::cmp::Reverse(trace.start));
-    layout(
-        "Traces",
-        &html! {
-            h1 { "Traces" }
-            @if traces.is_empty() {
-                section.card.empty {
-                    p.big { "No traces yet." }
-                    p { "Create the first one, then reload this page:" }
-                    pre.command { "langspan chat --sandbox \"Hello\"" }
-                }
-            } @else {
-                section.card.list {
-                    div.row.head {
-                        span { "Name" } span { "Started (UTC)" } span { "User" } span { "Session" } span { "Tags" }
-                        span.number { "Latency" } span.number { "Tokens" }
-                    }
-                    @for trace in &traces { (list_row(trace)) }
-                }
-                @if traces.len() == LISTED_TRACES {
-                    p.soft { "Only the newest " (LISTED_TRACES) " traces are listed. The pages of older ones still work." }
-                }
-            }
-        },
-    )
+    let body = html! {
+        h1 { "Traces" }
+        @if traces.is_empty() && search.is_empty() {
+            (no_traces())
+        } @else {
+            (search.form())
+            (list(&traces))
+        }
+        @if traces.len() == LISTED_TRACES {
+            p.soft { "Only the newest " (LISTED_TRACES) " traces are listed. The pages of older ones still work." }
+        }
+    };
+    layout("Traces", &body)
 }
 
-fn list_row(trace: &TraceSummary) -> Markup {
+fn no_traces() -> Markup {
     html! {
-        a.row href=(trace_path(trace.id)) {
-            span.name { strong { (or_dash(trace.name)) } (level_badge(trace.level)) }
+        section.card.empty {
+            p.big { "No traces yet." }
+            p { "Create the first one, then reload this page:" }
+            pre.command { "langspan chat --sandbox \"Hello\"" }
+        }
+    }
+}
+
+fn list(traces: &[TraceSummary]) -> Markup {
+    html! {
+        @if traces.is_empty() {
+            section.card.empty { p.big { "No trace matches." } p { a href=(traces_path()) { "All traces" } } }
+        } @else {
+            section.card.list {
+                div.row.head {
+                    span { "Name" } span { "Input" } span { "Started (UTC)" } span { "User" } span { "Session" }
+                    span { "Tags" } span.number { "Latency" } span.number { "Tokens" }
+                }
+                @for trace in traces { (list_row(trace)) }
+            }
+        }
+    }
+}
+
+/// A row leads to its trace wherever one clicks, except on its session.
+fn list_row(trace: &TraceSummary) -> Markup {
+    let name = if trace.name.is_empty() {
+        trace.id
+    } else {
+        trace.name
+    };
+    html! {
+        div.row {
+            span.name { a.whole href=(trace_path(trace.id)) { (name) } (level_badge(trace.level)) }
+            span.input { (or_dash(&content::snippet(trace.input.unwrap_or_default()))) }
             span.when { (time::readable(trace.start)) }
             span.fact data-label="User" { (or_dash(trace.user)) }
-            span.fact data-label="Session" { (or_dash(trace.session)) }
+            span.fact data-label="Session" {
+                @if trace.session.is_empty() { (or_dash("")) } @else {
+                    a.inner href=(session_path(trace.session)) { (trace.session) }
+                }
+            }
             span.fact data-label="Tags" { (tags(trace.tags)) }
             span.fact.number data-label="Latency" { (duration(trace.latency())) }
             span.fact.number data-label="Tokens" { (trace.tokens) }
         }
     }
+}
+
+pub fn no_such_session(session_id: &str) -> String {
+    layout(
+        "No such session",
+        &html! {
+            section.card.empty {
+                p.big { "There is no session " code { (session_id) } "." }
+                p { a href="/" { "All traces" } }
+            }
+        },
+    )
 }
 
 pub fn no_such_trace(trace_id: &str) -> String {

@@ -17,6 +17,8 @@ pub struct TraceSummary<'a> {
     pub version: &'a str,
     pub tags: &'a [String],
     pub public: bool,
+    /// The root's input, or the first one of its spans.
+    pub input: Option<&'a str>,
     pub level: Level,
     pub start: Millis,
     pub end: Millis,
@@ -56,6 +58,9 @@ impl<'a> TraceSummary<'a> {
                 .map(|row| &row.tags[..])
                 .find(|tags| !tags.is_empty())
                 .unwrap_or(&[]),
+            input: std::iter::once(root)
+                .chain(rows)
+                .find_map(|row| row.input.as_deref()),
             public: rows.iter().any(|row| row.public),
             level: rows.iter().map(|row| row.level).max()?,
             start: rows.iter().map(|row| row.start).min()?,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::summary::TraceSummary;
 use super::waterfall::{self, Node};
-use super::{content, duration, layout, level_badge, tags};
+use super::{content, duration, layout, level_badge, search, session_path, tags};
 use crate::sandbox::observation::{Observation, parsed};
 use crate::sandbox::time;
 
@@ -34,8 +34,12 @@ fn facts(trace: &TraceSummary) -> Markup {
         dl.facts {
             (fact("Started (UTC)", &time::readable(trace.start)))
             (fact("Latency", &duration(trace.latency())))
-            (fact("User", trace.user))
-            (fact("Session", trace.session))
+            @if !trace.user.is_empty() {
+                div { dt { "User" } dd { a href=(search::path("user", trace.user)) { (trace.user) } } }
+            }
+            @if !trace.session.is_empty() {
+                div { dt { "Session" } dd { a href=(session_path(trace.session)) { (trace.session) } } }
+            }
             @if !trace.tags.is_empty() { div { dt { "Tags" } dd { (tags(trace.tags)) } } }
             (fact("Environment", trace.environment))
             (fact("Release", trace.release))
@@ -47,7 +51,7 @@ fn facts(trace: &TraceSummary) -> Markup {
     }
 }
 
-fn fact(name: &str, value: &str) -> Markup {
+pub fn fact(name: &str, value: &str) -> Markup {
     html! { @if !value.is_empty() { div { dt { (name) } dd { (value) } } } }
 }
 
@@ -62,15 +66,21 @@ fn observation(node: &Node) -> Markup {
                 (level_badge(row.level))
                 span.took { (duration(row.latency())) }
             }
-            @if !row.status_message.is_empty() {
-                p.status.(row.level.name().to_ascii_lowercase()) { (row.status_message) }
-            }
+            (status(row))
             (numbers(row))
             div.exchange {
                 (side("Input", row.input.as_deref()))
                 (side("Output", row.output.as_deref()))
             }
             (metadata("All attributes", &all_metadata(row), false))
+        }
+    }
+}
+
+pub fn status(row: &Observation) -> Markup {
+    html! {
+        @if !row.status_message.is_empty() {
+            p.status.(row.level.name().to_ascii_lowercase()) { (row.status_message) }
         }
     }
 }

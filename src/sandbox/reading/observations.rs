@@ -185,5 +185,6 @@ fn list(value: &str) -> Vec<String> {
     value
         .split(',')
         .map(|item| item.trim().to_owned())
+        .filter(|item| !item.is_empty())
         .collect()
 }

@@ -7,7 +7,7 @@ use crate::sandbox::ingest::double;
 use crate::sandbox::observation::{Observation, parsed, sum_of};
 use crate::sandbox::time;
 
-/// Longer metadata values are cut, unless the query names them.
+/// Characters of a metadata value, unless the query also asks for `io` or with `expandMetadata`.
 const METADATA_CUT: usize = 200;
 
 /// The fields of a row that a query requests.
@@ -45,24 +45,16 @@ impl Fields {
     }
 
     fn metadata(&self, observation: &Observation) -> Value {
-        let shown = |key: String, value: &Value| {
-            let text = value.as_str().unwrap_or_default();
-            let end = text
-                .char_indices()
-                .nth(METADATA_CUT)
-                .map_or(text.len(), |(end, _)| end);
-            let cut = if self.expanded_metadata.contains(&key) {
-                text
-            } else {
-                &text[..end]
-            };
-            (key, parsed(cut))
+        let is_cut = self.expanded_metadata.is_empty() && !self.wants("io");
+        let cut = |text: &str| match text.char_indices().nth(METADATA_CUT) {
+            Some((end, _)) if is_cut => parsed(&text[..end]),
+            _ => parsed(text),
         };
         observation
             .metadata
             .flat()
             .into_iter()
-            .map(|(key, value)| shown(key, &value))
+            .map(|(key, value)| (key, cut(value.as_str().unwrap_or_default())))
             .collect()
     }
 }

@@ -282,10 +282,17 @@ fn errors_have_the_shape_that_clients_expect() {
             (&json!("invalid_request_error"), &json!(parameter)),
             "{body}"
         );
+        let message = error["message"].as_str().unwrap();
+        let beginnings = [
+            "The body is not valid JSON: ",
+            "Missing required parameter: '",
+            "Invalid value for '",
+        ];
         assert!(
-            error["message"].is_string() && error.get("code").is_some(),
-            "{body}"
+            beginnings.iter().any(|words| message.starts_with(words)),
+            "{body}: {message}"
         );
+        assert!(error.get("code").is_some(), "{body}");
     }
 }
 

@@ -264,6 +264,31 @@ fn messages_in_a_span_event_are_input_and_output() {
     );
 }
 
+/// A real server takes `input.value` out of the metadata even where Langfuse's own attributes win.
+#[test]
+fn the_openinference_family_is_not_metadata_where_another_family_wins() {
+    let sandbox = Sandbox::start();
+    let attributes = [
+        text("langfuse.observation.input", "own"),
+        text("input.value", "iv"),
+        text("output.value", "ov"),
+        text("mlflow.spanInputs", "kept"),
+    ];
+    super::send(&sandbox, &[span("a", "1", 0, &attributes)]);
+    let row = &sandbox.observations("a")[0];
+    // Families are never mixed: the output of another family is not used.
+    assert_eq!(
+        (&row["input"], &row["output"]),
+        (&json!("own"), &Value::Null)
+    );
+    let metadata = row["metadata"].as_object().unwrap();
+    let attributes: Vec<&String> = metadata
+        .keys()
+        .filter(|key| key.starts_with("attributes."))
+        .collect();
+    assert_eq!(attributes, ["attributes.mlflow.spanInputs"]);
+}
+
 #[test]
 fn an_empty_list_stays_one_in_json_and_is_an_odd_tag_in_protobuf() {
     let sandbox = Sandbox::start();

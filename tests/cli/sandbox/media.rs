@@ -53,7 +53,7 @@ fn report(sandbox: &Sandbox, id: &str, report: &Value) -> Answer {
 }
 
 /// All steps; returns the id.
-fn upload(sandbox: &Sandbox, content_type: &str, bytes: &[u8]) -> String {
+pub fn upload(sandbox: &Sandbox, content_type: &str, bytes: &[u8]) -> String {
     let answer = announce(sandbox, &announcement(content_type, bytes));
     assert_eq!(
         put(sandbox, &upload_path(sandbox, &answer), content_type, bytes).status,

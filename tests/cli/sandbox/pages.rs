@@ -95,6 +95,7 @@ fn the_list_shows_the_newest_trace_first() {
             "user-123",
             "demo",
             "smoke",
+            "Why trace?",
             "4.00 s",
             "1242",
             "ERROR",
@@ -103,6 +104,235 @@ fn the_list_shows_the_newest_trace_first() {
             assert!(page.contains(part), "{part} is missing in {page}");
         }
     }
+}
+
+#[test]
+fn the_list_shows_the_beginning_of_the_input() {
+    let sandbox = Sandbox::start();
+    let messages = |messages: Value| text("langfuse.observation.input", &messages.to_string());
+    let history = messages(json!([
+        {"role": "system", "content": "Be terse."}, {"role": "user", "content": "first question"},
+        {"role": "assistant", "content": "first answer"},
+        {"role": "user", "content": [{"type": "text", "text": "second\n question"}, {"type": "image_url"}]},
+    ]));
+    let long = text("langfuse.observation.input", &"word ".repeat(1000));
+    let object = text("langfuse.observation.input", r#"{"question": "which"}"#);
+    send(
+        &sandbox,
+        &[
+            span("a", "1", 0, &[history]),
+            span("b", "2", 1, &[long]),
+            span("c", "3", 2, &[object]),
+            span("d", "4", 3, &[]),
+        ],
+    );
+    let page = sandbox.get("/").body;
+    let inputs: Vec<&str> = page
+        .split("<span class=\"input\">")
+        .skip(1)
+        .map(|rest| rest.split("</span><span").next().unwrap())
+        .collect();
+    let long = format!("{}…", "word ".repeat(32));
+    assert_eq!(
+        inputs,
+        [
+            "<span class=\"soft\">–</span>",
+            "{&quot;question&quot;: &quot;which&quot;}",
+            &long,
+            "second question",
+        ]
+    );
+}
+
+/// Four traces: users, sessions, tags and texts that the fields of the search tell apart.
+fn searchable() -> Sandbox {
+    let sandbox = Sandbox::start();
+    let of = |trace: &str, second, user: &str, session: &str, tag: &str, input: &str| {
+        let attributes = [
+            text("langfuse.user.id", user),
+            text("langfuse.session.id", session),
+            text("langfuse.tags", tag),
+            text("langfuse.observation.input", input),
+        ];
+        span(trace, &format!("{trace}1"), second, &attributes)
+    };
+    send(
+        &sandbox,
+        &[
+            of("a", 0, "ada", "one", "smoke", "Why trace?"),
+            of("b", 1, "ada", "two", "nightly", "Why not?"),
+            of("c", 2, "Grace", "two", "smoke", "100% sure & <done>"),
+            of("d", 3, "", "", "", "Why?"),
+        ],
+    );
+    sandbox
+}
+
+/// The traces that a list links to, in its order.
+fn listed(sandbox: &Sandbox, parameters: &str) -> String {
+    let page = sandbox.get(&format!("/project/sandbox/traces{parameters}"));
+    assert_eq!(page.status, 200, "{parameters}");
+    let links = page
+        .body
+        .split("class=\"whole\" href=\"/project/sandbox/traces/");
+    let ids: Vec<&str> = links.skip(1).map(|rest| &rest[..1]).collect();
+    ids.concat()
+}
+
+#[test]
+fn the_search_finds_traces_by_user_session_tag_and_text() {
+    let sandbox = searchable();
+    for (parameters, expected) in [
+        ("", "dcba"),
+        ("?text=&user=&session=&tag=", "dcba"),
+        ("?user=ada", "ba"),
+        ("?user=GRACE", "c"),
+        ("?session=two", "cb"),
+        ("?tag=smoke", "ca"),
+        ("?text=why", "dba"),
+        ("?text=span+b1", "b"),
+        ("?text=100%25+sure+%26+%3C", "c"),
+        ("?user=ada&session=two", "b"),
+        ("?user=ada&text=trace", "a"),
+        ("?user=nobody", ""),
+        ("?colour=red", "dcba"),
+    ] {
+        assert_eq!(listed(&sandbox, parameters), expected, "{parameters}");
+    }
+    assert!(
+        sandbox
+            .get("/?user=nobody")
+            .body
+            .contains("No trace matches.")
+    );
+}
+
+#[test]
+fn the_search_is_a_form_that_keeps_what_was_typed() {
+    let sandbox = searchable();
+    let page = sandbox
+        .get("/?text=%22%3E%3Cscript%3Ealert(1)%3C/script%3E&tag=smoke")
+        .body;
+    for part in [
+        r#"<form class="search" method="get" action="/project/sandbox/traces""#,
+        r#"<input type="search" name="text" value="&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;">"#,
+        r#"<input type="search" name="user" value="">"#,
+        r#"<input type="search" name="session" value="">"#,
+        r#"<input type="search" name="tag" value="smoke">"#,
+    ] {
+        assert!(page.contains(part), "{part} is missing in {page}");
+    }
+    assert!(!page.contains("<script"), "{page}");
+}
+
+/// A program that sends its history: every trace has its content twice, and all earlier turns again.
+fn session() -> Vec<Value> {
+    let turns = [
+        ("first question", "first answer"),
+        ("second question", "second answer"),
+    ];
+    let mut spans = Vec::new();
+    let mut history = vec![json!({"role": "system", "content": "be terse"})];
+    for (number, (question, answer)) in turns.iter().enumerate() {
+        let trace = ["a", "b"][number];
+        let second = 10 * number as u64;
+        history.push(json!({"role": "user", "content": question}));
+        let shared = [
+            text("langfuse.session.id", "s 1"),
+            text("langfuse.user.id", "ada"),
+        ];
+        let own = [text("input.value", question), text("output.value", answer)];
+        let root = span(
+            trace,
+            &format!("{trace}1"),
+            second,
+            &[&shared[..], &own].concat(),
+        );
+        let answered = json!({"role": "assistant", "content": answer});
+        let own = [
+            text("langfuse.observation.type", "generation"),
+            text("langfuse.observation.input", &json!(history).to_string()),
+            text("langfuse.observation.output", &answered.to_string()),
+        ];
+        let mut child = span(
+            trace,
+            &format!("{trace}2"),
+            second,
+            &[&shared[..], &own].concat(),
+        );
+        child["parentSpanId"] = format!("{trace}1").into();
+        history.push(answered);
+        spans.extend([child, root]);
+    }
+    let other = [
+        text("langfuse.session.id", "other"),
+        text("langfuse.observation.input", "of another session"),
+    ];
+    let plain = [
+        text("langfuse.session.id", "s 1"),
+        text("langfuse.observation.input", "no generation here"),
+    ];
+    spans.extend([span("c", "c1", 5, &other), span("d", "d1", 15, &plain)]);
+    // The later trace is written first.
+    spans.rotate_left(2);
+    spans
+}
+
+#[test]
+fn a_session_page_shows_each_exchange_once_in_order() {
+    let sandbox = Sandbox::start();
+    for span in session() {
+        send(&sandbox, &[span]);
+    }
+    let page = sandbox.get("/project/sandbox/sessions/s%201");
+    assert_eq!(page.status, 200);
+    let places: Vec<usize> = [
+        "first question",
+        "first answer",
+        "second question",
+        "second answer",
+        "no generation here",
+    ]
+    .map(|text| {
+        let found: Vec<_> = page.body.match_indices(text).collect();
+        assert_eq!(found.len(), 1, "{text} in {}", page.body);
+        found[0].0
+    })
+    .to_vec();
+    assert!(places.is_sorted(), "{places:?} in {}", page.body);
+    for absent in ["be terse", "of another session"] {
+        assert!(!page.body.contains(absent), "{absent} in {}", page.body);
+    }
+    for part in [
+        "<h1>s 1</h1>",
+        "/project/sandbox/traces/a",
+        "/project/sandbox/traces/b",
+    ] {
+        assert!(
+            page.body.contains(part),
+            "{part} is missing in {}",
+            page.body
+        );
+    }
+    // The list and the trace link to it.
+    for path in ["/", "/project/sandbox/traces/a"] {
+        let body = sandbox.get(path).body;
+        assert!(
+            body.contains("href=\"/project/sandbox/sessions/s%201\""),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_session_has_a_page_that_says_so() {
+    let page = Sandbox::start().get("/project/sandbox/sessions/%3Cnope%3E");
+    assert_eq!(page.status, 404);
+    assert!(
+        page.body.contains("no session") && page.body.contains("&lt;nope&gt;"),
+        "{}",
+        page.body
+    );
 }
 
 #[test]
@@ -215,7 +445,12 @@ fn no_field_can_bring_a_script_into_a_page() {
     send(&sandbox, &[span]);
 
     let escaped = utf8_percent_encode(evil, NON_ALPHANUMERIC);
-    for path in ["/".to_owned(), format!("/project/sandbox/traces/{escaped}")] {
+    for path in [
+        "/".to_owned(),
+        format!("/?text={escaped}"),
+        format!("/project/sandbox/traces/{escaped}"),
+        format!("/project/sandbox/sessions/{escaped}"),
+    ] {
         let page = sandbox.get(&path);
         assert_eq!(page.status, 200);
         assert!(

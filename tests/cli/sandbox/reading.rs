@@ -192,24 +192,24 @@ fn fields_come_in_groups() {
 }
 
 #[test]
-fn long_metadata_is_cut_unless_it_is_asked_for() {
+fn long_metadata_is_cut_unless_the_query_asks_for_io_or_expands_it() {
     let sandbox = Sandbox::start();
     let long = "ä".repeat(250);
-    send(
-        &sandbox,
-        &[span(
-            "a",
-            "1",
-            0,
-            &[text("langfuse.trace.metadata.long", &long)],
-        )],
-    );
-    let value = |more: &str| {
-        query(&sandbox, &format!("traceId=a&fields=metadata{more}"))["data"][0]["metadata"]["long"]
-            .take()
-    };
-    assert_eq!(value(""), "ä".repeat(200));
-    assert_eq!(value("&expandMetadata=other,long"), long);
+    let metadata = text("langfuse.trace.metadata.long", &long);
+    send(&sandbox, &[span("a", "1", 0, &[metadata])]);
+    let cut = "ä".repeat(200);
+    for (parameters, expected) in [
+        ("fields=metadata", &cut),
+        ("fields=metadata,basic&expandMetadata=", &cut),
+        ("fields=metadata&expandMetadata=other,long", &long),
+        ("fields=metadata,io", &long),
+    ] {
+        let rows = query(&sandbox, &format!("traceId=a&{parameters}"));
+        assert_eq!(
+            rows["data"][0]["metadata"]["long"], *expected,
+            "{parameters}"
+        );
+    }
 }
 
 #[test]
