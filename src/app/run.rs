@@ -16,6 +16,7 @@ use crate::app::model_call::{self, Caller};
 use crate::app::project_lookup::ProjectLookup;
 use crate::app::setup::Setup;
 use crate::app::signals::Signals;
+use crate::app::span_maker::SpanMaker;
 use crate::app::uploads::{self, Upload};
 use crate::app::verify;
 use crate::cli;
@@ -414,9 +415,9 @@ impl Run {
             settings, clients, ..
         } = &self.setup;
         let planned = clients.uploads.planned(exchange);
-        let filtered = settings.privacy.filter(&planned, trace);
-        let dialect = settings.tracing.dialect();
-        let spans = spans::spans(&filtered.exchange, &filtered.trace, context, dialect);
+        let maker = SpanMaker::new(settings);
+        let filtered = maker.filter(&planned, trace);
+        let spans = maker.spans(&filtered, context);
         let destination = settings.tracing.destination();
         let endpoint = destination.map(|destination| destination.target.url.to_string());
         let request = url.map(|url| (url, &exchange.request));
