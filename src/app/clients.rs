@@ -1,69 +1,63 @@
-//! The means of a run, made of its settings: the client, the Langfuse that can be asked, the exporter.
+//! The clients of a run, made from its settings: HTTP, the Langfuse that can be asked, the exporter.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::uploads::Uploads;
 use crate::console::Console;
-use crate::delivery::{Exporter, OtlpClient, Outbox, Sender};
+use crate::delivery::{Encoder, Exporter, OtlpClient, Outbox, OutboxError, Outcome};
 use crate::failure::{Failure, Kind};
 use crate::http::{self, CONNECT_TIMEOUT, Proxies, TlsFiles};
 use crate::langfuse::Api;
 use crate::settings::{Destination, OutboxPlace, Settings, Tracing};
 use crate::trace::spans;
 
-/// What a run sends with.
+/// The clients of a run.
 #[derive(Debug)]
 pub struct Clients {
     pub http: reqwest::Client,
-    /// None of a plain OTLP backend.
+    /// `None` for a plain OTLP backend, and if tracing is off.
     pub api: Option<Api>,
-    /// None when nothing can be sent.
-    pub wire: Option<OtlpClient>,
-    /// None when tracing is off.
+    /// `None` if nothing can be sent.
+    pub otlp: Option<OtlpClient>,
+    /// `None` if tracing is off.
     pub exporter: Option<Exporter>,
     /// Where base64 content goes.
     pub uploads: Uploads,
 }
 
 impl Clients {
-    /// Makes them; opens no connection.
+    /// Makes the clients; opens no connection.
     ///
     /// # Errors
-    /// When a certificate file cannot be used.
+    /// If a certificate file cannot be used.
     pub fn new(settings: &Settings, proxies: Proxies, console: &Console) -> Result<Self, Failure> {
         let http = client(&settings.tls, proxies, settings.delivery.export_timeout)?;
         let mut clients = Self {
             http,
             api: None,
-            wire: None,
+            otlp: None,
             exporter: None,
             uploads: Uploads::new(None, console.clone()),
         };
-        let (wire, public_key) = match &settings.tracing {
+        match &settings.tracing {
             Tracing::Off(_) => return Ok(clients),
-            Tracing::Unreachable(failure) => (Err(failure.message.clone()), None),
+            Tracing::Unreachable(_) => {}
             Tracing::On(destination) => {
-                clients.api = api(destination, &clients.http, console);
+                let otlp = otlp_client(destination, &clients.http, console);
+                clients.api.clone_from(&otlp.api);
                 if settings.uploads_media && settings.privacy.keeps_all() {
-                    clients.uploads = Uploads::new(clients.api.clone(), console.clone());
+                    clients.uploads = Uploads::new(otlp.api.clone(), console.clone());
                 }
-                let wire = OtlpClient {
-                    http: clients.http.clone(),
-                    target: destination.target.clone(),
-                    api: clients.api.clone(),
-                    is_collector: destination.is_collector,
-                    console: console.clone(),
-                };
-                clients.wire = Some(wire.clone());
-                let langfuse = destination.langfuse.as_ref();
-                (
-                    Ok(wire),
-                    langfuse.map(|langfuse| langfuse.keys.public.clone()),
-                )
+                clients.otlp = Some(otlp);
             }
-        };
-        let outbox = settings.delivery.outbox.as_ref().map(open_outbox);
+        }
+        clients.exporter = Some(clients.exporter(settings)?);
+        Ok(clients)
+    }
+
+    fn exporter(&self, settings: &Settings) -> Result<Exporter, Failure> {
         let trace = &settings.trace;
         let resource = spans::resource(
             trace.service.as_deref(),
@@ -71,38 +65,57 @@ impl Clients {
             trace.environment.as_deref(),
             trace.release.as_deref(),
         );
-        clients.exporter = Some(Exporter::new(
-            Sender {
-                wire,
-                outbox,
-                public_key,
-            },
-            &resource,
-        )?);
-        Ok(clients)
+        let client = match (&self.otlp, &settings.tracing) {
+            (Some(client), _) => Ok(client.clone()),
+            (None, Tracing::Unreachable(failure)) => Err(Outcome::Unsent(failure.message.clone())),
+            (None, _) => Err(Outcome::Unsent("there is no destination".to_owned())),
+        };
+        let langfuse = settings.tracing.destination();
+        let langfuse = langfuse.and_then(|destination| destination.langfuse.as_ref());
+        Ok(Exporter {
+            encoder: Encoder::new(&resource)?,
+            client,
+            outbox: open_outbox(settings.delivery.outbox.as_ref()),
+            public_key: langfuse.map(|langfuse| langfuse.keys.public.clone()),
+        })
     }
 }
 
-/// The client of a run whose exports may take `export_timeout` each.
+/// The HTTP client of a run whose exports may take `export_timeout` each.
 ///
 /// # Errors
-/// When a certificate file cannot be used.
+/// If a certificate file cannot be used.
 pub fn client(
     files: &TlsFiles,
     proxies: Proxies,
     export_timeout: Duration,
 ) -> Result<reqwest::Client, Failure> {
-    // Within the time of an export, so that a host that swallows packets is known as one that was not reached.
+    // Less than an export may take, so that a host that drops packets is reported as not reached.
     let connect_timeout = CONNECT_TIMEOUT.min(export_timeout / 2);
     http::client(files, proxies, connect_timeout).map_err(|error| {
         let is_file = error.root_cause().is::<io::Error>();
         let kind = if is_file { Kind::File } else { Kind::Config };
-        Failure::new(kind, format!("TLS cannot be set up: {error:#}"))
+        Failure::new(kind, format!("cannot set up TLS: {error:#}"))
             .hint("check --ca-file and the OTLP certificate variables")
     })
 }
 
-/// The Langfuse of a destination, to be asked.
+/// The client that sends spans to a destination.
+pub fn otlp_client(
+    destination: &Destination,
+    http: &reqwest::Client,
+    console: &Console,
+) -> OtlpClient {
+    OtlpClient {
+        http: http.clone(),
+        endpoint: destination.target.clone(),
+        api: api(destination, http, console),
+        is_collector: destination.is_collector,
+        console: console.clone(),
+    }
+}
+
+/// The Langfuse of a destination; `None` for a plain OTLP backend.
 pub fn api(destination: &Destination, http: &reqwest::Client, console: &Console) -> Option<Api> {
     let langfuse = destination.langfuse.as_ref()?;
     Some(Api::new(
@@ -113,10 +126,11 @@ pub fn api(destination: &Destination, http: &reqwest::Client, console: &Console)
     ))
 }
 
-fn open_outbox(place: &OutboxPlace) -> io::Result<Outbox> {
-    match &place.dir {
-        Ok(dir) => Outbox::open(dir, place.max_bytes)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", dir.display()))),
-        Err(why) => Err(io::Error::other(why.clone())),
-    }
+fn open_outbox(place: Option<&OutboxPlace>) -> Result<Outbox, OutboxError> {
+    let OutboxPlace { dir, max_bytes } = place.ok_or(OutboxError::Disabled)?;
+    let dir = dir.clone().map_err(OutboxError::NoFolder)?;
+    Outbox::open(&dir, *max_bytes).map_err(|error| OutboxError::Unusable {
+        error: Arc::new(error),
+        dir,
+    })
 }

@@ -1,43 +1,58 @@
-//! What to do when spans were not accepted: one line for each cause.
+//! What to do when spans were not accepted, or Langfuse did not answer: one line for each cause. Hints about TLS and
+//! proxies are in `http::transport`, since the model endpoint needs them as well.
 
 use crate::delivery::Outcome;
 use crate::http::FailedPhase;
-use crate::langfuse::Base;
 use crate::langfuse::base::REGIONS;
-use crate::settings::Destination;
+use crate::langfuse::{ApiError, Base};
+use crate::settings::{Destination, Notes, Origin, Shown, Tracing};
 
-/// The remedy for an outcome at a destination; none where the outcome says all, or needs none.
-pub fn of_delivery(outcome: &Outcome, destination: &Destination) -> Option<String> {
+const SERVER_WORDS: &str = "see the server's message; -vv shows the whole answer";
+const BUSY: &str = "the server is busy or broken: try again later";
+
+/// The hint for the outcome of a delivery under these settings.
+pub fn of_delivery(outcome: &Outcome, tracing: &Tracing) -> Option<String> {
+    match tracing {
+        Tracing::On(destination) => of_outcome(outcome, destination),
+        Tracing::Unreachable(failure) => failure.hint.clone(),
+        Tracing::Off(_) => None,
+    }
+}
+
+/// The hint for an outcome at a destination; `None` if the outcome says enough, or needs none.
+pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String> {
     let url = &destination.target.url;
-    let remedy = match outcome {
+    let hint = match outcome {
         Outcome::Rejected {
             status, message, ..
         } => of_rejection(*status, message, destination),
-        Outcome::Partial { .. } => {
-            "see the server's words above; -vv shows the whole answer".to_owned()
-        }
+        Outcome::Partial { .. } => SERVER_WORDS.to_owned(),
         Outcome::Redirected { location, .. } if location.contains("://") => {
             format!("redirects are not followed: set the URL to {location}")
         }
         Outcome::Redirected { .. } => format!(
-            "redirects are not followed: check that {url} is the server's own URL, and that no login page stands before it"
+            "redirects are not followed: check that {url} is the server's own URL, without a login page before it"
         ),
         Outcome::NotOtlp { .. } => format!(
-            "something else answers at {url}: check the URL, and that no proxy or login page stands before it"
+            "another service answers at {url}: check the URL, and that there is no proxy or login page before it"
         ),
-        Outcome::Unreachable(error) if error.remedy().is_some() => {
-            error.remedy().unwrap_or_default().to_owned()
-        }
-        Outcome::Unreachable(error) if error.breakdown == FailedPhase::Connect => format!(
-            "check that {} is right and reachable from here",
-            url.origin().ascii_serialization()
-        ),
-        Outcome::Unreachable(_) => {
-            "the server took the request and gave no answer: try again later".to_owned()
-        }
-        Outcome::Unsent(_) | Outcome::Accepted { .. } | Outcome::Confirmed => return None,
+        Outcome::Unreachable(error) => match (error.hint(), error.phase) {
+            (Some(hint), _) => hint.to_owned(),
+            (None, FailedPhase::Connect) => format!(
+                "check that {} is right and reachable from here",
+                url.origin().ascii_serialization()
+            ),
+            (None, FailedPhase::AfterSending) => {
+                "the server took the request and gave no answer: try again later".to_owned()
+            }
+        },
+        Outcome::Unproven => "try again later".to_owned(),
+        Outcome::Unsent(_)
+        | Outcome::Interrupted
+        | Outcome::Accepted { .. }
+        | Outcome::Confirmed => return None,
     };
-    Some(remedy)
+    Some(hint)
 }
 
 fn of_rejection(status: u16, message: &str, destination: &Destination) -> String {
@@ -47,24 +62,22 @@ fn of_rejection(status: u16, message: &str, destination: &Destination) -> String
         .filter(|_| !destination.is_collector);
     match status {
         401 => langfuse.map_or_else(
-            || "check the OTLP header variables: the endpoint wants other credentials".to_owned(),
+            || "check the OTLP header variables: the endpoint expects other credentials".to_owned(),
             |langfuse| wrong_key(&langfuse.base),
         ),
         403 if message.contains("suspended") => {
             "the project's plan is used up: upgrade it, or wait for the next period".to_owned()
         }
-        403 => {
-            "use a project's key pair: a bearer token or an organization key may not send traces"
-                .to_owned()
-        }
+        403 => "use a project's key pair: a bearer token or an organization key cannot send traces"
+            .to_owned(),
         404 | 405 => format!(
             "check the URL: spans were sent to {}",
             destination.target.url
         ),
-        413 => "the server or a proxy before it takes no request of this size: raise its limit"
+        413 => "the server, or a proxy before it, refuses requests of this size: raise its limit"
             .to_owned(),
-        408 | 429 | 500.. => "the server is busy or broken: try again later".to_owned(),
-        _ => "see the server's words above; -vv shows the whole answer".to_owned(),
+        408 | 429 | 500.. => BUSY.to_owned(),
+        _ => SERVER_WORDS.to_owned(),
     }
 }
 
@@ -82,4 +95,33 @@ fn wrong_key(base: &Base) -> String {
         );
     }
     format!("check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are keys of {base}")
+}
+
+/// The hint for a request that Langfuse did not answer as expected, except refused keys. `setting` chose the server.
+pub fn of_api_error(error: &ApiError, setting: &str) -> String {
+    if let Some(hint) = error.hint {
+        return hint.to_owned();
+    }
+    match error.status {
+        None => format!("check {setting}: is it right, and is the server running and reachable?"),
+        Some(300..400) => {
+            format!("redirects are not followed: change {setting} to where the server points")
+        }
+        Some(408 | 429 | 500..) => BUSY.to_owned(),
+        Some(_) => format!(
+            "check {setting}: is it the URL of a Langfuse, without a proxy or login page before it?"
+        ),
+    }
+}
+
+/// The setting that chose the Langfuse at `base`, and its value.
+pub fn setting(notes: &Notes, base: &Base) -> String {
+    let mut shown = notes.shown.iter();
+    match shown.find(|shown| shown.name == "destination") {
+        Some(Shown {
+            origin: origin @ (Origin::Flag(_) | Origin::Environment(_) | Origin::EnvFile { .. }),
+            ..
+        }) => format!("{origin} ({base})"),
+        _ => format!("LANGFUSE_BASE_URL ({base})"),
+    }
 }

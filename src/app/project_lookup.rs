@@ -1,4 +1,4 @@
-//! The question which project the keys belong to: asked once a run, beside the first model call.
+//! Asks which project the keys belong to: once in a run, during the first model call.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ pub enum ProjectLookup {
     #[default]
     NotAsked,
     Asked(JoinHandle<Result<Project, ApiError>>),
-    Answered(Result<Project, String>),
+    Answered(Result<Project, ApiError>),
 }
 
 impl ProjectLookup {
-    /// Asks, unless it has been asked.
+    /// Asks, unless that was done.
     pub fn start(&mut self, api: &Api) {
         if matches!(self, Self::NotAsked) {
             let api = api.clone();
@@ -26,19 +26,23 @@ impl ProjectLookup {
         }
     }
 
-    /// The project, waited for at most `grace` from now; otherwise one line with the reason.
-    pub async fn project(&mut self, grace: Duration) -> Result<&Project, &str> {
+    /// The project, waited for at most `grace` from now; otherwise why it is not known.
+    pub async fn project(&mut self, grace: Duration) -> Result<&Project, ApiError> {
         if let Self::Asked(asked) = self {
             let answer = match timeout(grace, asked).await {
-                Ok(Ok(answer)) => answer.map_err(|error| error.message),
-                Ok(Err(_)) => Err("the project look-up was lost".to_owned()),
-                Err(_) => Err("the project look-up took too long".to_owned()),
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(unanswered("the project look-up ended unexpectedly")),
+                Err(_) => Err(unanswered("the project look-up took too long")),
             };
             *self = Self::Answered(answer);
         }
         match self {
-            Self::Answered(answer) => answer.as_ref().map_err(String::as_str),
-            _ => Err("the project was not looked up"),
+            Self::Answered(answer) => answer.as_ref().map_err(ApiError::clone),
+            _ => Err(unanswered("the project was not looked up")),
         }
     }
+}
+
+fn unanswered(why: &str) -> ApiError {
+    ApiError::unanswered(why.to_owned())
 }

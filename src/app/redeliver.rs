@@ -1,83 +1,76 @@
-//! An entry of the outbox on its way to the destination of the present settings, and what is said when it fails.
+//! Delivers an entry of the outbox to the destination of the current settings, and reports why that failed.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::app::delivery_report::{self, Subject};
 use crate::app::hints;
 use crate::console::Console;
 use crate::delivery::outbox::Entry;
-use crate::delivery::redelivery::{self, Trouble};
+use crate::delivery::redelivery::{self, EntryError};
 use crate::delivery::{DeliveryResult, OtlpClient};
 use crate::failure::{Failure, Kind};
 use crate::settings::Destination;
 
-/// Where entries go.
+/// Where entries are delivered to.
 #[derive(Clone, Copy, Debug)]
 pub struct Redelivery<'a> {
-    pub wire: &'a OtlpClient,
+    pub client: &'a OtlpClient,
     pub destination: &'a Destination,
-    /// Time for one entry.
+    /// The time for one entry.
     pub budget: Duration,
     pub console: &'a Console,
 }
 
 impl Redelivery<'_> {
-    /// The public key that an entry was meant for, where it is that of another project.
+    /// The public key of an entry that belongs to another project.
     pub fn other_project<'e>(&self, entry: &'e Entry) -> Option<&'e str> {
         let meant_for = entry.meta.as_ref()?.public_key.as_deref()?;
         let own = &self.destination.langfuse.as_ref()?.keys.public;
         (meant_for != own.as_str()).then_some(meant_for)
     }
 
-    /// Delivers an entry and removes it. One that was not accepted stays, and notes why.
+    /// Delivers an entry and removes it. An entry that is not accepted stays, with the reason in its metadata.
     ///
     /// # Errors
-    /// When it was not accepted, or its files cannot be read, written or removed.
+    /// If it is not accepted, or its files cannot be read, written or removed.
     pub async fn deliver(&self, entry: &mut Entry) -> Result<(), Failure> {
         let deadline = Instant::now() + self.budget;
-        let settled = redelivery::redeliver(self.wire, entry, deadline).await;
-        let settled = settled.map_err(|trouble| say(entry, &trouble))?;
-        if !settled.outcome.is_accepted() {
-            return Err(self.refused(entry, &settled));
+        let result = redelivery::redeliver(self.client, entry, deadline).await;
+        let result = result.map_err(|error| unworkable(entry, &error))?;
+        if !result.outcome.is_accepted() {
+            return Err(self.refused(entry, &result));
         }
         entry.remove().map_err(|error| {
-            let place = entry.path().display();
+            let path = entry.path().display();
             Failure::file(format!(
-                "{place} was delivered but cannot be removed: {error}"
+                "{path} was delivered but cannot be removed: {error}"
             ))
             .hint("remove it by hand, else it is delivered again")
         })
     }
 
-    /// Notes why an entry stays, and says it.
-    fn refused(&self, entry: &mut Entry, settled: &DeliveryResult) -> Failure {
-        let outcome = &settled.outcome;
+    /// Notes why an entry stays, and reports it.
+    fn refused(&self, entry: &mut Entry, result: &DeliveryResult) -> Failure {
+        let outcome = &result.outcome;
         let cause = self.console.clean(&outcome.describe());
-        let unnoted = redelivery::note(entry, settled, &cause).err();
-        let url = &self.wire.target.url;
-        let message = format!("{} was not accepted by {url}: {cause}", entry.id);
-        Failure::new(Kind::Delivery, message)
-            .hints([
-                hints::of_delivery(outcome, self.destination),
-                Some(format!("it waits in {}", entry.path().display())),
-                unnoted.map(|error| format!("the reason cannot be noted there: {error}")),
-            ])
-            .status(outcome.status())
-            .retryable(outcome.is_retryable())
+        let unnoted = redelivery::note_cause(entry, result, &cause).err();
+        let endpoint = Some(self.client.endpoint.url.as_str());
+        delivery_report::of_outcome(Subject::Entry(&entry.id), outcome, &cause, endpoint).hints([
+            hints::of_outcome(outcome, self.destination),
+            Some(format!("it is kept in {}", entry.path().display())),
+            unnoted.map(|error| format!("the reason cannot be noted there: {error}")),
+        ])
     }
 }
 
-fn say(entry: &Entry, trouble: &Trouble) -> Failure {
-    let place = entry.path().display();
-    match trouble {
-        Trouble::Unreadable(error) => {
-            Failure::new(Kind::Delivery, format!("{place} cannot be read: {error:#}"))
-                .hint("look at the file; langspan resend --discard deletes all that waits")
-        }
-        Trouble::Unwritable(error) => {
-            Failure::file(format!("{place} cannot be noted or rewritten: {error}"))
-                .hint("it stays: is the disk full, or the outbox not to be written to?")
-        }
+fn unworkable(entry: &Entry, error: &EntryError) -> Failure {
+    let message = format!("{} {error}", entry.path().display());
+    match error {
+        EntryError::Unreadable(_) => Failure::new(Kind::Delivery, message)
+            .hint("check the file; langspan resend --discard deletes all entries"),
+        EntryError::Unwritable(_) => Failure::file(message)
+            .hint("the entry stays: check the free disk space and the permissions of the outbox"),
     }
 }

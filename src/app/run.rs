@@ -1,52 +1,64 @@
-//! What `chat` and `replay` share: one exchange after the other, each asked or emitted, printed, delivered and
-//! reported.
+//! What `chat` and `replay` share: one exchange after the other, each asked or emitted again, printed, recorded,
+//! traced and reported.
 //!
-//! While the model thinks, the project look-up runs: it proves the keys early and opens the very connection that
-//! the export uses, so that after the last token one round trip remains.
+//! While the model works, the project look-up runs: it checks the keys early and opens the connection that the export
+//! uses, so that one round trip remains after the last token.
+
+use std::io;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use opentelemetry_sdk::trace::SpanData;
 
-use crate::app::clients::Clients;
+use crate::app::deliver::DeliverySteps;
+use crate::app::delivery_report::{self, Subject};
 use crate::app::model_call::{self, Caller};
 use crate::app::project_lookup::ProjectLookup;
-use crate::app::record_file::RecordFile;
 use crate::app::setup::Setup;
-use crate::app::signals::SignalListener;
-use crate::app::uploads::Upload;
+use crate::app::signals::Signals;
+use crate::app::span_maker::SpanMaker;
+use crate::app::uploads::{self, Upload};
+use crate::app::verify;
 use crate::cli;
-use crate::console::Console;
-use crate::console::OutputFormat;
-use crate::failure::{Failure, Kind, Signal, Verdict};
+use crate::console::{self, Console, OutputFormat, counted};
+use crate::delivery::{Delivery, Stored};
+use crate::failure::{Failure, Kind, Verdict};
+use crate::langfuse::Row;
 use crate::model::{Progress, Request};
-use crate::output::Printer;
 use crate::output::dry_run::DryRun;
+use crate::output::tree::{self, Canvas};
+use crate::output::{DeliveryState, Printer, Report, TraceReport};
 use crate::settings::{CommandDefaults, Settings, Sources, Tracing};
 use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
+
+/// The look-up may take this much longer than the export.
+const LOOKUP_GRACE: Duration = Duration::from_secs(1);
 
 /// A run of `chat` or `replay`.
 #[derive(Debug)]
 pub struct Run {
-    pub settings: Settings,
-    pub(super) printer: Printer,
-    pub(super) command: &'static str,
-    pub(super) console: Console,
-    pub(super) clients: Clients,
-    pub(super) lookup: ProjectLookup,
-    /// The content of the present request, on its way.
-    pub(super) upload: Option<Upload>,
-    pub(super) record: Option<RecordFile>,
-    pub(super) interrupt: Option<SignalListener>,
-    pub(super) interrupted: Option<Signal>,
-    pub(super) is_sandbox: bool,
-    is_dry: bool,
-    pub(super) verdict: Verdict,
+    command: &'static str,
+    setup: Setup,
+    console: Console,
+    printer: Printer,
+    signals: Signals,
+    lookup: ProjectLookup,
+    verdict: Verdict,
+}
+
+/// An exchange of a run, and the trace that it belongs to.
+#[derive(Clone, Copy, Debug)]
+struct Traced<'a> {
+    exchange: &'a Exchange,
+    trace: &'a Trace,
+    context: &'a TraceContext,
 }
 
 impl Run {
-    /// Resolves the settings, opens the files that will be written, and makes ready to send.
+    /// Resolves the settings, opens the files that will be written, and makes the clients.
     ///
     /// # Errors
-    /// When a setting is missing or malformed, or a file cannot be opened. Nothing was sent then.
+    /// If a setting is missing or malformed, or a file cannot be opened. Nothing has been sent then.
     pub async fn open(
         options: &cli::RunArgs,
         command: &'static str,
@@ -55,96 +67,79 @@ impl Run {
     ) -> Result<Self, Failure> {
         let setup = Setup::open(options, &CommandDefaults::CALL, sources, console).await?;
         Ok(Self {
-            printer: Printer::new(setup.settings.form),
-            clients: setup.clients,
             command,
             console: console.clone(),
+            printer: Printer::new(setup.settings.form),
+            signals: Signals::default(),
             lookup: ProjectLookup::default(),
-            upload: None,
-            record: setup.record,
-            interrupt: None,
-            interrupted: None,
-            is_sandbox: options.stand_in.sandbox,
-            is_dry: options.dry_run,
             verdict: Verdict::default(),
-            settings: setup.settings,
+            setup,
         })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.setup.settings
     }
 
     /// Asks the model, and traces the exchange.
     ///
     /// # Errors
-    /// When signals cannot be listened to.
+    /// If signals cannot be received.
     pub async fn ask(&mut self, request: Request, trace: Trace) -> Result<(), Failure> {
         let context = self.context(None);
-        if self.is_dry {
-            let url = self
-                .settings
-                .model
-                .endpoint
-                .url(&request.model().unwrap_or_default())
-                .to_string();
-            let exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
-            self.plan(Some(url), &exchange, &trace, &context);
+        let model = &self.setup.settings.model;
+        let mut exchange = model_call::begin(model, request, Timestamp::now());
+        if self.setup.is_dry {
+            let name = exchange.request.model().unwrap_or_default();
+            let url = model.endpoint.url(&name).to_string();
+            self.show_plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }
-        let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
         let is_sampled = self.is_sampled(&context);
+        let mut upload = None;
         if is_sampled {
             self.start_lookup();
-            self.start_upload(&exchange, &context);
+            upload = self.start_upload(&exchange, &context);
         }
-        let choices: u64 = exchange.request.get("n").unwrap_or(1);
-        self.printer.set_live(choices == 1);
-        let caller = Caller {
-            http: &self.clients.http,
-            model: &self.settings.model,
-            console: &self.console,
-            rate_limiter: None,
+        let failure = self.call(&mut exchange, &context, is_sampled).await?;
+        let traced = Traced {
+            exchange: &exchange,
+            trace: &trace,
+            context: &context,
         };
-        let interrupt = SignalListener::listen_once(&mut self.interrupt)?;
-        let is_traced = is_sampled && self.clients.exporter.is_some();
-        let ended = model_call::complete(
-            &mut exchange,
-            is_traced.then_some(&context),
-            &caller,
-            &mut self.printer,
-            &mut Progress::default(),
-            interrupt.wait(),
-        )
-        .await;
-        let failure = ended.err();
-        if let Some(Kind::Interrupted(signal)) = failure.as_ref().map(|failure| failure.kind) {
-            self.interrupted = Some(signal);
-        }
-        self.settle(&exchange, &trace, &context, failure).await
+        self.conclude(traced, upload, failure).await
     }
 
     /// Emits a recording again, with its own times and ids.
     ///
     /// # Errors
-    /// When the recording cannot be emitted again.
+    /// If the recording cannot be emitted again.
     pub async fn emit(&mut self, recording: &Recording) -> Result<(), Failure> {
         const HINT: &str = "--send calls the model with its request";
         let exchange = recording
             .exchange()
             .map_err(|why| Failure::input(why).hint(HINT))?;
         let recorded = recording.trace_id().map_err(Failure::input)?;
-        let trace = self.settings.trace.of_recording(recording);
+        let trace = self.setup.settings.trace.of_recording(recording);
         let context = self.context(recorded.map(TraceContext::root));
-        if self.is_dry {
-            self.plan(None, &exchange, &trace, &context);
+        if self.setup.is_dry {
+            self.show_plan(None, &exchange, &trace, &context);
             return Ok(());
         }
         self.start_lookup();
-        self.start_upload(&exchange, &context);
-        // A recorded failure is not a failure of this run.
-        self.settle(&exchange, &trace, &context, None).await
+        let upload = self.start_upload(&exchange, &context);
+        let traced = Traced {
+            exchange: &exchange,
+            trace: &trace,
+            context: &context,
+        };
+        // A recorded failure is not a failure of this run, which only emits it again.
+        self.conclude(traced, upload, None).await
     }
 
     /// Whether a signal has asked the run to end.
     pub fn is_interrupted(&self) -> bool {
-        self.interrupted.is_some()
+        self.signals.received().is_some()
     }
 
     /// The verdict of the whole run.
@@ -158,34 +153,280 @@ impl Run {
 
     /// The trace that an option names, else the recorded one, else a new one.
     fn context(&self, recorded: Option<TraceContext>) -> TraceContext {
-        let named = self.settings.trace.named.as_ref().map(|found| found.value);
+        let named = self.setup.settings.trace.named.as_ref();
         named
+            .map(|found| found.value)
             .or(recorded)
             .unwrap_or_else(|| TraceContext::root(ids::random()))
     }
 
+    fn is_sampled(&self, context: &TraceContext) -> bool {
+        ids::is_sampled(context.trace_id, self.setup.settings.delivery.sample)
+    }
+
+    /// Asks for the project, so that the answer is there when the URL is printed.
+    fn start_lookup(&mut self) {
+        if let Some(api) = &self.setup.clients.api {
+            self.lookup.start(api);
+        }
+    }
+
+    /// Starts to upload the base64 content of the request while the model works.
+    fn start_upload(&self, exchange: &Exchange, context: &TraceContext) -> Option<Upload> {
+        let clients = &self.setup.clients;
+        clients.exporter.as_ref()?;
+        let owner = uploads::owner(context, exchange);
+        clients.uploads.begin(&exchange.request, &owner)
+    }
+
+    /// Calls the model; returns why the exchange is not complete, if it is not.
+    async fn call(
+        &mut self,
+        exchange: &mut Exchange,
+        context: &TraceContext,
+        is_sampled: bool,
+    ) -> Result<Option<Failure>, Failure> {
+        let choices: u64 = exchange.request.get("n").unwrap_or(1);
+        self.printer.set_live(choices == 1);
+        self.signals.listen()?;
+        let is_traced = is_sampled && self.setup.clients.exporter.is_some();
+        let caller = Caller {
+            http: &self.setup.clients.http,
+            model: &self.setup.settings.model,
+            console: &self.console,
+            rate_limiter: None,
+        };
+        let ended = model_call::complete(
+            exchange,
+            is_traced.then_some(context),
+            &caller,
+            &mut self.printer,
+            &mut Progress::default(),
+            self.signals.wait(),
+        )
+        .await;
+        Ok(ended.err())
+    }
+
+    /// Prints, records, traces and reports an exchange.
+    async fn conclude(
+        &mut self,
+        traced: Traced<'_>,
+        upload: Option<Upload>,
+        failure: Option<Failure>,
+    ) -> Result<(), Failure> {
+        self.printer.answer(traced.exchange);
+        let mut failures: Vec<Failure> = failure.into_iter().collect();
+        let redactions = self.record(traced, &mut failures);
+        for failure in &failures {
+            self.console.error(failure);
+        }
+        let mut report = self.trace(traced, upload, &mut failures).await?;
+        report.redactions = report.redactions.max(redactions);
+        if report.redactions > 0 {
+            let passages = counted(report.redactions as u64, "passage");
+            self.console.note(&format!(
+                "redacted {passages} in the trace or the recording"
+            ));
+        }
+        self.report(traced.exchange, &report, failures);
+        Ok(())
+    }
+
+    /// Appends the recording of an exchange to the file of `--record`; returns the number of redacted passages.
+    fn record(&mut self, traced: Traced<'_>, failures: &mut Vec<Failure>) -> usize {
+        let Some(file) = &mut self.setup.record else {
+            return 0;
+        };
+        let privacy = &self.setup.settings.privacy;
+        let filtered = privacy.filter(traced.exchange, traced.trace);
+        let recording = Recording::new(&filtered.exchange, &filtered.trace, traced.context);
+        failures.extend(file.append(&recording.to_line()).err());
+        filtered.redactions
+    }
+
+    /// Delivers the trace of an exchange, if it is to be traced.
+    async fn trace(
+        &mut self,
+        traced: Traced<'_>,
+        upload: Option<Upload>,
+        failures: &mut Vec<Failure>,
+    ) -> Result<TraceReport, Failure> {
+        let (exchange, context) = (traced.exchange, traced.context);
+        let mut report = self.empty_report(context);
+        if let Tracing::Off(switch) = &self.setup.settings.tracing {
+            self.console.note(&format!("tracing is off: {switch}"));
+            return Ok(report);
+        }
+        if exchange.error.is_none() && !self.is_sampled(context) {
+            report.delivery = DeliveryState::SampledOut;
+            self.console
+                .note("the trace was left out by the sample rate");
+            return Ok(report);
+        }
+        // A failed call is traced even if it is not in the sample, and then the look-up has not started.
+        self.start_lookup();
+        let with_media = self.steps().with_media(exchange, context, upload).await?;
+        let settings = &self.setup.settings;
+        let filtered = settings.privacy.filter(&with_media, traced.trace);
+        let exchange = &filtered.exchange;
+        let dialect = settings.tracing.dialect();
+        let spans = spans::spans(exchange, &filtered.trace, context, dialect);
+        let wanted = verify::wanted(&spans, exchange);
+        report.spans = spans.len();
+        report.redactions = filtered.redactions;
+        let delivery = self.steps().deliver(spans.to_vec()).await?;
+        report.status = delivery.outcome.status();
+        report.delivery = state(&delivery);
+        report.url = self.page(&report).await;
+        if report.delivery != DeliveryState::Accepted {
+            let tracing = &self.setup.settings.tracing;
+            let failure = delivery_report::failure(Subject::Trace, &delivery, tracing, None);
+            self.fail(failure, failures);
+            return Ok(report);
+        }
+        self.print_link(&report);
+        self.console.detail(1, || draw(&report.id, &spans));
+        if !self.is_interrupted()
+            && let Some(verified) = self.steps().verify(&wanted, &spans).await?
+        {
+            report.verified = Some(verified.is_ok());
+            match verified {
+                Ok(()) => self.console.note("verified: the trace can be read"),
+                Err(failure) => self.fail(failure, failures),
+            }
+        }
+        Ok(report)
+    }
+
+    fn steps(&mut self) -> DeliverySteps<'_> {
+        DeliverySteps {
+            settings: &self.setup.settings,
+            clients: &self.setup.clients,
+            console: &self.console,
+            signals: &mut self.signals,
+        }
+    }
+
+    /// The report of a trace that is not delivered.
+    fn empty_report(&self, context: &TraceContext) -> TraceReport {
+        let destination = self.setup.settings.tracing.destination();
+        TraceReport {
+            id: context.trace_id.to_string(),
+            url: None,
+            spans: 0,
+            redactions: 0,
+            endpoint: destination.map(|destination| destination.target.url.to_string()),
+            delivery: DeliveryState::Disabled,
+            status: None,
+            verified: None,
+        }
+    }
+
+    /// The page of the trace. If the project is not known, an accepted trace gets the page that looks it up.
+    async fn page(&mut self, report: &TraceReport) -> Option<String> {
+        let destination = self.setup.settings.tracing.destination()?;
+        let ui = &destination.langfuse.as_ref()?.ui;
+        match self.lookup.project(LOOKUP_GRACE).await {
+            Ok(project) => Some(ui.trace_page(Some(&project.id), &report.id)),
+            Err(error) if report.delivery == DeliveryState::Accepted => {
+                self.console.warn(&format!(
+                    "the project is not known, the link may ask you to log in: {}",
+                    error.message
+                ));
+                Some(ui.trace_page(None, &report.id))
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Prints where an accepted trace is.
+    fn print_link(&self, report: &TraceReport) {
+        match (&report.url, self.printer.form()) {
+            (Some(_), OutputFormat::Url) => {}
+            (Some(url), _) => self.console.note(&format!("trace: {url}")),
+            (None, OutputFormat::Url) => self
+                .console
+                .warn("there is no URL: a plain OTLP backend has no page for the trace"),
+            (None, _) => self.console.note(&format!("trace: {}", report.id)),
+        }
+        if self.setup.is_sandbox {
+            self.console.note("open it: langspan sandbox");
+        }
+        let destination = self.setup.settings.tracing.destination();
+        if destination.is_some_and(|destination| destination.is_collector) {
+            self.console.note(
+                "accepted by the collector; Langfuse has the trace once the collector has passed it on",
+            );
+        }
+    }
+
+    /// Prints a failure of tracing, and counts it unless `--best-effort` forgives it.
+    fn fail(&self, failure: Failure, failures: &mut Vec<Failure>) {
+        let best_effort = self.setup.settings.delivery.best_effort;
+        delivery_report::print(&failure, best_effort, &self.console);
+        if !delivery_report::is_forgiven(&failure, best_effort) {
+            failures.push(failure);
+        }
+    }
+
+    /// Ends an exchange with its verdict and its document.
+    fn report(&mut self, exchange: &Exchange, trace: &TraceReport, mut failures: Vec<Failure>) {
+        let is_reported = failures
+            .iter()
+            .any(|failure| matches!(failure.kind, Kind::Interrupted(_)));
+        if let Some(signal) = self.signals.received()
+            && !is_reported
+        {
+            let message = "interrupted while the trace was delivered";
+            let failure = Failure::new(Kind::Interrupted(signal), message);
+            let failure = failure.hint("see above, or -o json, for the state of the trace");
+            self.fail(failure, &mut failures);
+        }
+        let mut verdict = Verdict::default();
+        for failure in &failures {
+            verdict.add(failure.kind);
+        }
+        let deciding = failures
+            .iter()
+            .find(|failure| Some(failure.kind) == verdict.kind());
+        let report = Report::new(
+            self.command,
+            Some(exchange),
+            Some(trace.clone()),
+            deciding,
+            &self.console,
+        );
+        self.printer.report(&report);
+        if let Some(kind) = verdict.kind() {
+            self.verdict.add(kind);
+        }
+    }
+
     /// Prints the request and the spans that would be sent.
-    fn plan(
+    fn show_plan(
         &mut self,
         url: Option<String>,
         exchange: &Exchange,
         trace: &Trace,
         context: &TraceContext,
     ) {
-        let planned = self.clients.uploads.planned(exchange);
-        let filtered = self.settings.privacy.filter(&planned, trace);
-        let spans = spans::spans(&filtered.exchange, &filtered.trace, context, self.dialect());
-        let endpoint = match &self.settings.tracing {
-            Tracing::On(destination) => Some(destination.target.url.to_string()),
-            _ => None,
-        };
+        let Setup {
+            settings, clients, ..
+        } = &self.setup;
+        let planned = clients.uploads.planned(exchange);
+        let maker = SpanMaker::new(settings);
+        let filtered = maker.filter(&planned, trace);
+        let spans = maker.spans(&filtered, context);
+        let destination = settings.tracing.destination();
+        let endpoint = destination.map(|destination| destination.target.url.to_string());
         let request = url.map(|url| (url, &exchange.request));
         let plan = DryRun::new(
             self.command,
             request,
             (&spans, filtered.redactions),
             endpoint,
-            &self.settings.notes.shown,
+            &settings.notes.shown,
         );
         if self.printer.form() == OutputFormat::Json {
             self.printer.document(&plan);
@@ -194,4 +435,22 @@ impl Run {
             self.printer.text(&text);
         }
     }
+}
+
+fn state(delivery: &Delivery) -> DeliveryState {
+    match &delivery.stored {
+        _ if delivery.outcome.is_accepted() => DeliveryState::Accepted,
+        Stored::Kept { .. } => DeliveryState::Spooled,
+        Stored::NotNeeded | Stored::Lost(_) => DeliveryState::Failed,
+    }
+}
+
+/// The trace that was just sent, as `show` draws it.
+fn draw(trace_id: &str, spans: &[SpanData]) -> String {
+    let rows: Vec<Row> = spans.iter().map(Row::of_span).collect();
+    let canvas = Canvas {
+        width: console::columns(),
+        colour: console::wants_colour(&io::stderr()),
+    };
+    tree::draw(trace_id, &rows, canvas)
 }

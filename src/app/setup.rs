@@ -1,5 +1,5 @@
-//! What every run of model calls begins with: its settings are resolved, the files that it will write opened, and
-//! the means to send made.
+//! The start of every run that calls a model: resolves the settings, opens the files that will be written, and makes the
+//! clients.
 
 use crate::app::attachments;
 use crate::app::clients::Clients;
@@ -19,11 +19,14 @@ pub struct Setup {
     pub clients: Clients,
     /// The file of `--record`.
     pub record: Option<RecordFile>,
+    pub is_sandbox: bool,
+    /// Whether nothing is sent (`--dry-run`).
+    pub is_dry: bool,
 }
 
 impl Setup {
     /// # Errors
-    /// When a setting is missing or malformed, or a file cannot be opened. Nothing was sent then.
+    /// If a setting is missing or malformed, or a file cannot be opened. Nothing has been sent then.
     pub async fn open(
         options: &cli::RunArgs,
         defaults: &CommandDefaults,
@@ -54,6 +57,8 @@ impl Setup {
         Ok(Self {
             clients: Clients::new(&settings, proxies, console)?,
             record,
+            is_sandbox: options.stand_in.sandbox,
+            is_dry: options.dry_run,
             settings,
         })
     }

@@ -13,7 +13,7 @@ use crate::stdio;
 /// SIGXFSZ on Linux, for which tokio has no name.
 const FILE_SIZE_EXCEEDED: i32 = 25;
 
-/// SIGHUP, SIGINT and SIGTERM, from the moment that it is made.
+/// Receives SIGHUP, SIGINT and SIGTERM from its creation on.
 #[derive(Debug)]
 pub struct SignalListener {
     hangup: Option<Stream>,
@@ -26,7 +26,7 @@ pub struct SignalListener {
 
 impl SignalListener {
     /// # Errors
-    /// When the signals cannot be listened to.
+    /// If the signals cannot be received.
     pub fn listen() -> io::Result<Self> {
         let ignored = ignored();
         let listen = |kind: SignalKind| {
@@ -41,19 +41,6 @@ impl SignalListener {
         })
     }
 
-    /// Begins to listen, unless that has begun: before it has, a signal ends the process by itself.
-    ///
-    /// # Errors
-    /// When the signals cannot be listened to.
-    pub fn listen_once(place: &mut Option<Self>) -> Result<&mut Self, Failure> {
-        if place.is_none() {
-            *place = Some(Self::listen().map_err(anyhow::Error::from)?);
-        }
-        place
-            .as_mut()
-            .ok_or_else(|| anyhow::anyhow!("signals are not listened to").into())
-    }
-
     /// The next signal.
     pub async fn wait(&mut self) -> Signal {
         tokio::select! {
@@ -61,6 +48,42 @@ impl SignalListener {
             () = received(&mut self.interrupt) => Signal::Interrupt,
             () = received(&mut self.terminate) => Signal::Terminate,
         }
+    }
+}
+
+/// The signals that a run has received. It listens from the first [`listen`](Self::listen) on: before that, a signal
+/// ends the process.
+#[derive(Debug, Default)]
+pub struct Signals {
+    listener: Option<SignalListener>,
+    received: Option<Signal>,
+}
+
+impl Signals {
+    /// Begins to listen, if it has not begun.
+    ///
+    /// # Errors
+    /// If the signals cannot be received.
+    pub fn listen(&mut self) -> Result<(), Failure> {
+        if self.listener.is_none() {
+            self.listener = Some(SignalListener::listen().map_err(anyhow::Error::from)?);
+        }
+        Ok(())
+    }
+
+    /// The next signal, which is also noted; never, if it does not listen.
+    pub async fn wait(&mut self) -> Signal {
+        let Some(listener) = &mut self.listener else {
+            return std::future::pending().await;
+        };
+        let signal = listener.wait().await;
+        self.received = Some(signal);
+        signal
+    }
+
+    /// The last signal that was received.
+    pub fn received(&self) -> Option<Signal> {
+        self.received
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a read-back proves, or why it does not.
+//! The verdict of a read-back: whether the trace can be read, as it was sent.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::langfuse::readback::differences;
 use crate::langfuse::{Readback, Row, Wanted};
 use crate::trace::Exchange;
 
-/// What a read-back looks for.
+/// The spans that a read-back looks for.
 pub fn wanted(spans: &[SpanData], exchange: &Exchange) -> Wanted {
     let ids = spans.iter().map(|span| &span.span_context);
     Wanted {
@@ -23,49 +23,59 @@ pub fn wanted(spans: &[SpanData], exchange: &Exchange) -> Wanted {
     }
 }
 
-/// The rows of the trace, when all spans are there and are what was sent.
+/// The rows of the trace, if all spans are there and equal those that were sent.
 ///
 /// # Errors
-/// When a span is missing after `wait`, came back as another, or may not be read.
-pub fn of(
+/// If a span is missing after `wait`, came back different, or the keys do not permit reading.
+pub fn verdict(
     readback: Readback,
     spans: &[SpanData],
     environment: Option<&str>,
     wait: Duration,
 ) -> Result<Vec<Row>, Failure> {
-    let unproven = |message: String| Failure::new(Kind::NotReadable, message);
     match readback {
-        Readback::Readable(rows) => {
-            let differences = differences(spans, environment, &rows);
-            let Some(first) = differences.first() else {
-                return Ok(rows);
-            };
-            let more = match differences.len() {
-                1 => String::new(),
-                count => format!(" (and {} more)", count - 1),
-            };
-            Err(unproven(format!("the trace came back different: {first}{more}"))
-                .hint("something between here and the server changes spans: a collector, a masking rule, an older server"))
-        }
+        Readback::Readable(rows) => match different(spans, environment, &rows) {
+            Some(failure) => Err(failure),
+            None => Ok(rows),
+        },
         Readback::Missing { found, error } => {
             let seconds = wait.as_secs_f64();
             let message = format!(
-                "the trace was accepted, but {found} of its {} spans could be read within {seconds} s",
+                "the trace was accepted, but only {found} of its {} spans could be read within {seconds} s",
                 spans.len()
             );
-            Err(match error {
-                Some(error) => unproven(format!("{message}: {}", error.message)).status(error.status).hint("the server cannot be asked: see its words"),
+            let failure = match error {
+                Some(error) => unproven(format!("{message}: {}", error.message))
+                    .status(error.status)
+                    .hint("the server cannot be asked: see its message"),
                 None => unproven(message).hint(
-                    "the server may be behind: wait longer with --wait SECS; if it stays so, its worker is not running",
+                    "the server may be slow: wait longer with --wait SECS; if that does not help, its worker is not running",
                 ),
-            }
-            .retryable(true))
+            };
+            Err(failure.retryable(true))
         }
         Readback::Refused(error) => Err(unproven(format!(
-            "the trace was accepted, but may not be read: {}",
+            "the trace was accepted, but the keys do not permit reading it: {}",
             error.message
         ))
         .status(error.status)
-        .hint("the keys must be a project's own pair")),
+        .hint("use a project's own key pair")),
     }
+}
+
+fn different(spans: &[SpanData], environment: Option<&str>, rows: &[Row]) -> Option<Failure> {
+    let differences = differences(spans, environment, rows);
+    let first = differences.first()?;
+    let more = match differences.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    let failure = unproven(format!("the trace came back different: {first}{more}"));
+    Some(failure.hint(
+        "something between here and the server changes spans: a collector, a masking rule, an older server",
+    ))
+}
+
+fn unproven(message: String) -> Failure {
+    Failure::new(Kind::NotReadable, message)
 }

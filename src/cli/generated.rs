@@ -97,6 +97,7 @@ fn man_pages_are_up_to_date() {
     // The generator takes what `-h` leaves out for something to leave out of the page.
     let command =
         command.mut_subcommands(|verb| verb.mut_args(|option| option.hide_short_help(false)));
+    let command = command.subcommand_help_heading("COMMANDS");
     is_up_to_date("langspan.1", &page(&command));
     for verb in command.get_subcommands() {
         is_up_to_date(&format!("langspan-{}.1", verb.get_name()), &page(verb));

@@ -18,11 +18,11 @@ pub async fn run(
 ) -> Result<Verdict, Failure> {
     let prompt = Prompt::plan(&options.prompt, options.no_stdin)?;
     let mut run = Run::open(&options.run, "chat", sources, console).await?;
-    let model = &run.settings.model;
+    let model = &run.settings().model;
     model.check_key()?;
     let stream = model.stream.unwrap_or_else(|| io::stdout().is_terminal());
     let request = model.chat(&prompt.read(console)?, stream);
-    let trace = run.settings.trace.of_call();
+    let trace = run.settings().trace.of_call();
     run.ask(request, trace).await?;
     Ok(run.finish())
 }

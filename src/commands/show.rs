@@ -8,14 +8,14 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::app::signals::SignalListener;
-use crate::app::{clients, setup, unanswered};
+use crate::app::{clients, hints, setup};
 use crate::cli;
 use crate::console::OutputFormat;
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::http::url::parse_http_url;
 use crate::http::{CONNECT_TIMEOUT, Proxies};
-use crate::langfuse::api::Place;
+use crate::langfuse::api::TraceQuery;
 use crate::langfuse::readback::{self, Poll};
 use crate::langfuse::{Api, ApiError, Row};
 use crate::output::tree::{self, Canvas};
@@ -133,11 +133,11 @@ async fn read(
     trace_id: &str,
     wait: Duration,
 ) -> Result<Vec<Row>, Failure> {
-    let place = Place {
+    let query = TraceQuery {
         trace_id: trace_id.to_owned(),
         window: None,
     };
-    match readback::poll(api, &place, Instant::now() + wait, |rows| !rows.is_empty()).await {
+    match readback::poll(api, &query, Instant::now() + wait, |rows| !rows.is_empty()).await {
         Poll::Enough(rows) => Ok(rows),
         Poll::Refused(error)
         | Poll::TimeUp {
@@ -157,7 +157,7 @@ fn unread(error: ApiError, api: &Api, notes: &Notes) -> Failure {
         "check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are of this server's project"
             .to_owned()
     } else {
-        unanswered::remedy(&error, &unanswered::setting(notes, api.base()))
+        hints::of_api_error(&error, &hints::setting(notes, api.base()))
     };
     let is_passing = error.is_passing();
     Failure::new(Kind::Delivery, error.message)

@@ -1,16 +1,52 @@
-//! Spans on their way to an OTLP endpoint: encoded, sent until the answer is known, kept when it is no acceptance.
+//! Delivery: spans in, an outcome that is known out.
 //!
-//! The stock batch processor cannot say whether a span arrived, so nothing of it is used: `opentelemetry-otlp`
-//! encodes, and its HTTP client is ours (`exporter`), which reads status and body of every answer (`outcome`).
+//! One delivery is [`Exporter::export`], and reads top to bottom:
+//!
+//! 1. **encode** (`encode`, `payload`): spans become one OTLP export request.
+//! 2. **store** (`outbox`): the request is written to the outbox, if the policy asks for that before it is sent.
+//! 3. **send** (`client`): attempts, waits, pieces, and the question whether Langfuse has the spans already.
+//! 4. **judge** (`outcome`, `result`): what the answer means, and which spans remain.
+//! 5. **keep or release** (`outbox`): accepted spans leave the outbox, all others stay there for `langspan resend`.
+//!
+//! `redelivery` does the same for an entry of the outbox, and asks before it sends.
+//!
+//! # Why it is built this way
+//!
+//! * **No span processor.** Exit code 0 promises that the server accepted every span. `BatchSpanProcessor` cannot say
+//!   so: it drops spans without an error when its queue is full, discards the result of exports that its timer or the
+//!   batch size triggers, `force_flush()` reports the last batch only, and `shutdown()` returns `Ok` after a 401.
+//!   Spans are therefore built as values, and each group of them is exported by a call that returns its outcome.
+//! * **`opentelemetry-otlp` encodes, and does not send.** Its result is a string without body or `Retry-After`, and
+//!   `Ok` for a page of HTML or for rejected spans; its retries block the thread. So its HTTP client is replaced by one
+//!   that catches the encoded bytes. An earlier design let that client do the whole delivery, with a task-local that
+//!   carried the deadline in and the outcome out; nobody could follow it.
+//! * **Bytes are never decoded.** The outbox holds OTLP/JSON, and pieces of a request are cut from its messages. Both
+//!   come from the spans themselves, through the conversion that `opentelemetry-otlp` uses as well
+//!   (`opentelemetry-proto`), and only when they are needed: most requests are accepted at once. A test in `encode`
+//!   holds the two forms equal.
+//!
+//! # What must stay true
+//!
+//! * The order is store, send, release. An entry is released only after the answer was judged to be an acceptance.
+//! * Ids and times never change between attempts, pieces and redeliveries: the server merges copies of a span by id.
+//! * An outcome that is not known is not a failure that may simply be repeated: a second copy of a span doubles its
+//!   cost in Langfuse until the server merges it. Langfuse is asked first.
+//! * Presence proves arrival. Absence proves something only when a Langfuse is asked directly (a collector may pass
+//!   spans on at any later time), and not before [`PROOF_OF_ABSENCE`] has passed.
 
-pub mod exporter;
+pub mod client;
+pub mod encode;
+pub mod export;
 pub mod outbox;
 pub mod outcome;
 pub mod payload;
 pub mod redelivery;
-pub mod wire;
+pub mod result;
 
-pub use exporter::{Delivery, Exporter, OutboxPolicy, Sender, Stored};
-pub use outbox::Outbox;
+pub use client::{OtlpClient, OtlpEndpoint, PROOF_OF_ABSENCE, Protocol};
+pub use encode::Encoder;
+pub use export::{Delivery, Exporter, OutboxPolicy, Stored};
+pub use outbox::{Outbox, OutboxError};
 pub use outcome::Outcome;
-pub use wire::{DeliveryResult, OtlpClient, Protocol, Target};
+pub use payload::{MAX_REQUEST_BYTES, MAX_REQUEST_SPANS};
+pub use result::DeliveryResult;

@@ -1,21 +1,26 @@
-//! The folder where spans wait that could not be delivered.
+//! The outbox: a folder of spans that were not delivered. Nothing is sent here.
 //!
-//! `ID.jsonl` holds the spans in the OTLP File Exporter format, `ID.meta.json` where they were to go and why they
-//! did not. An entry is `ID.pending` while its first delivery is under way, and locked by the process that works
-//! on it; the lock ends with its process, so an unlocked pending entry is one whose process was killed.
+//! `ID.jsonl` holds the spans in the OTLP File Exporter format, and `ID.meta.json` their destination and why they did
+//! not get there. During its first delivery an entry is named `ID.pending`. The process that works on an entry locks
+//! its file. The lock ends with the process, so an unlocked pending entry belongs to a process that was killed.
+//!
+//! A rename is what makes an entry appear or change, whole or not at all: this rests on the file system.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::payload::Payload;
+use crate::delivery::encode::EncodeError;
+use crate::delivery::payload::Payload;
 
-/// How much an outbox may hold unless told otherwise, in bytes.
+/// The default limit of an outbox, in bytes.
 pub const DEFAULT_MAX_BYTES: u64 = 2 << 30;
 
 const KEPT: &str = "jsonl";
@@ -30,28 +35,77 @@ pub struct Outbox {
     max_bytes: u64,
 }
 
-/// What is known of an entry beside its spans. The endpoint is information; a secret is never among it.
+/// What is known about an entry besides its spans. It never contains a secret.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Meta {
+pub struct EntryMeta {
+    /// Where the spans were sent to; information only.
     pub endpoint: String,
-    /// The public key of the project that the spans were meant for.
+    /// The public key of the project that the spans are for.
     pub public_key: Option<String>,
-    /// Why the spans were not delivered; none while the first delivery is under way.
+    /// Why the spans were not delivered; `None` during the first delivery.
     pub cause: Option<String>,
-    /// When the spans may have arrived all the same: a request left, and no answer came.
+    /// Since when spans may have arrived all the same: a request was sent, and there was no answer.
     #[serde(default)]
     pub ambiguous_since: Option<Timestamp>,
-    /// When the spans were first to be delivered.
+    /// When the first delivery began.
     pub time: Timestamp,
     pub spans: usize,
     pub trace_ids: Vec<String>,
 }
 
-impl Meta {
-    /// What is told of the spans themselves; says whether that is another than before.
+/// Why spans could not be put into the outbox.
+#[derive(Clone, Debug)]
+pub enum OutboxError {
+    /// The run has no outbox.
+    Disabled,
+    /// No folder for the outbox is known.
+    NoFolder(String),
+    /// The folder cannot be created.
+    Unusable {
+        dir: PathBuf,
+        error: Arc<io::Error>,
+    },
+    /// The entry cannot be written.
+    Unwritable {
+        dir: PathBuf,
+        error: Arc<io::Error>,
+    },
+    /// The outbox holds `LANGSPAN_OUTBOX_MAX` bytes.
+    Full {
+        max_bytes: u64,
+    },
+    Unencodable(EncodeError),
+}
+
+impl fmt::Display for OutboxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled => f.write_str("there is no outbox (--no-outbox, --sandbox)"),
+            Self::NoFolder(why) => write!(f, "there is no outbox: {why}"),
+            Self::Unusable { dir, error } => {
+                let dir = dir.display();
+                write!(f, "the outbox {dir} cannot be used: {error}")
+            }
+            Self::Unwritable { dir, error } => {
+                let dir = dir.display();
+                write!(f, "the outbox {dir} cannot be written: {error}")
+            }
+            Self::Full { max_bytes } => write!(
+                f,
+                "the outbox is full (LANGSPAN_OUTBOX_MAX is {max_bytes} bytes)"
+            ),
+            Self::Unencodable(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OutboxError {}
+
+impl EntryMeta {
+    /// Describes the spans of `payloads`; returns whether their number differs from before.
     pub fn describe(&mut self, payloads: &[Payload]) -> bool {
         let spans = payloads.iter().map(Payload::span_count).sum();
-        let is_other = self.spans != spans;
+        let differs = self.spans != spans;
         self.spans = spans;
         let ids = payloads
             .iter()
@@ -59,15 +113,15 @@ impl Meta {
             .map(|trace| trace.trace_id);
         self.trace_ids = ids.collect();
         self.trace_ids.dedup();
-        is_other
+        differs
     }
 }
 
 impl Outbox {
-    /// Opens the folder, making it (mode 0700) when it is not there.
+    /// Opens the folder, and creates it (mode 0700) if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn open(dir: &Path, max_bytes: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         Ok(Self {
@@ -80,35 +134,48 @@ impl Outbox {
         &self.dir
     }
 
-    /// Writes an entry and holds it while it is delivered. It is not synced to the disk: it guards against the end
-    /// of the process, not of the machine.
+    /// Writes an entry whose delivery begins. It is not synced to disk: it survives the end of the process, not of the
+    /// machine.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn hold(&self, payload: &Payload, meta: Meta) -> io::Result<Held> {
+    /// If it cannot be written.
+    pub fn store(&self, payload: &Payload, meta: EntryMeta) -> Result<PendingEntry, OutboxError> {
+        self.try_store(payload, meta)
+            .map_err(|error| self.unwritable(error))
+    }
+
+    fn try_store(&self, payload: &Payload, mut meta: EntryMeta) -> io::Result<PendingEntry> {
         let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
         let id = format!("{now}-{:08x}", fastrand::u32(..));
+        meta.describe(std::slice::from_ref(payload));
         self.write_meta(&id, &meta, Sync::No)?;
         let pending = self.path(&id, PENDING);
         let file = self
             .rewrite(&id, &pending, std::slice::from_ref(payload))
             .inspect_err(|_| {
-                // An entry without spans is of no use to anyone.
+                // Metadata without spans is useless.
                 let _ = fs::remove_file(self.path(&id, META));
             })?;
-        Ok(Held {
+        Ok(PendingEntry {
             outbox: self.clone(),
             id,
             file,
             meta,
-            settled: false,
+            is_finished: false,
         })
+    }
+
+    fn unwritable(&self, error: io::Error) -> OutboxError {
+        OutboxError::Unwritable {
+            dir: self.dir.clone(),
+            error: Arc::new(error),
+        }
     }
 
     /// The ids of all entries, oldest first.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// If the folder cannot be read.
     pub fn ids(&self) -> io::Result<Vec<String>> {
         let mut ids = Vec::new();
         for found in fs::read_dir(&self.dir)? {
@@ -125,21 +192,20 @@ impl Outbox {
         Ok(ids)
     }
 
-    /// Whether the folder holds the entry, delivered by somebody just now or not.
-    pub fn holds(&self, id: &str) -> bool {
+    /// Whether the entry exists, locked by another process or not.
+    pub fn contains(&self, id: &str) -> bool {
         [KEPT, PENDING]
             .iter()
             .any(|extension| self.path(id, extension).exists())
     }
 
-    /// What is told of an entry; none when it is gone or tells nothing.
-    pub fn meta(&self, id: &str) -> Option<Meta> {
+    /// The metadata of an entry; `None` if it is gone or not readable.
+    pub fn meta(&self, id: &str) -> Option<EntryMeta> {
         let text = fs::read_to_string(self.path(id, META)).ok()?;
         serde_json::from_str(&text).ok()
     }
 
-    /// The ids of the spans that an entry holds, delivered by somebody just now or not; none when it is gone or
-    /// cannot be read.
+    /// The ids of the spans of an entry, locked by another process or not; empty if it is gone or not readable.
     pub fn span_ids(&self, id: &str) -> HashSet<String> {
         let texts = [KEPT, PENDING]
             .iter()
@@ -149,10 +215,10 @@ impl Outbox {
         traces.flat_map(|trace| trace.span_ids).collect()
     }
 
-    /// An entry, locked until it is dropped; none when another process works on it, or it is gone.
+    /// An entry, locked until it is dropped; `None` if another process works on it, or it is gone.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn entry(&self, id: &str) -> io::Result<Option<Entry>> {
         for (extension, unfinished) in [(KEPT, false), (PENDING, true)] {
             let path = self.path(id, extension);
@@ -181,7 +247,7 @@ impl Outbox {
         Ok(None)
     }
 
-    /// The bytes that wait in the folder.
+    /// The size of all files in the folder, in bytes.
     fn used(&self) -> io::Result<u64> {
         let mut bytes = 0;
         for found in fs::read_dir(&self.dir)? {
@@ -191,11 +257,11 @@ impl Outbox {
         Ok(bytes)
     }
 
-    /// Puts `payloads` in the place of what `path` holds, whole or not at all; the file is locked.
+    /// Replaces the content of `path` by `payloads`, whole or not at all. Returns the file, locked.
     fn rewrite(&self, id: &str, path: &Path, payloads: &[Payload]) -> io::Result<File> {
         let temporary = self.path(id, TEMPORARY);
         let mut file = create_private(&temporary)?;
-        // Nobody else knows the file yet, so the lock is free.
+        // No other process knows the file yet, so the lock is free.
         file.try_lock()?;
         let mut write = || {
             for payload in payloads {
@@ -214,7 +280,7 @@ impl Outbox {
         self.dir.join(format!("{id}.{extension}"))
     }
 
-    fn write_meta(&self, id: &str, meta: &Meta, sync: Sync) -> io::Result<()> {
+    fn write_meta(&self, id: &str, meta: &EntryMeta, sync: Sync) -> io::Result<()> {
         let path = self.path(id, META);
         let temporary = self.path(id, "meta.tmp");
         let mut file = create_private(&temporary)?;
@@ -236,85 +302,97 @@ enum Sync {
     No,
 }
 
-/// An entry whose first delivery is under way. Dropped unsettled, by a panic or an interruption, it is kept.
+/// An entry during its first delivery. If it is dropped before that has ended, by a panic or an interruption, it is
+/// kept.
 #[derive(Debug)]
-pub struct Held {
+pub struct PendingEntry {
     outbox: Outbox,
     id: String,
     file: File,
-    meta: Meta,
-    settled: bool,
+    meta: EntryMeta,
+    is_finished: bool,
 }
 
-impl Held {
+impl PendingEntry {
     /// Removes the entry: its spans were accepted.
     pub fn release(mut self) {
-        self.settled = true;
-        // A file that stays is unlocked and pending: `resend` asks for the trace before it sends it.
+        self.is_finished = true;
+        // A file that cannot be removed is unlocked and pending: `resend` asks for its spans before it sends them.
         let _ = fs::remove_file(self.outbox.path(&self.id, PENDING));
         let _ = fs::remove_file(self.outbox.path(&self.id, META));
     }
 
-    /// Keeps what remains of the entry for `resend`, safe on the disk; returns its file.
+    /// Keeps `remaining` of the entry for `resend`, synced to disk. Returns the entry's id and file.
     ///
     /// # Errors
-    /// When the outbox is full, or the disk does not take it.
+    /// If the outbox is full, or the disk refuses it.
     pub fn keep(
         mut self,
         remaining: &[Payload],
         cause: &str,
-        ambiguous: bool,
-    ) -> io::Result<PathBuf> {
-        self.settled = true;
+        is_ambiguous: bool,
+    ) -> Result<(String, PathBuf), OutboxError> {
+        self.is_finished = true;
         if self.meta.describe(remaining) {
             let pending = self.outbox.path(&self.id, PENDING);
-            self.file = self.outbox.rewrite(&self.id, &pending, remaining)?;
+            let file = self.outbox.rewrite(&self.id, &pending, remaining);
+            self.file = file.map_err(|error| self.outbox.unwritable(error))?;
         }
-        self.settle(cause, ambiguous)
+        let path = self.finish(cause, is_ambiguous)?;
+        Ok((self.id.clone(), path))
     }
 
-    fn settle(&mut self, cause: &str, ambiguous: bool) -> io::Result<PathBuf> {
-        let pending = self.outbox.path(&self.id, PENDING);
-        let kept = self.outbox.path(&self.id, KEPT);
-        // The entry's own files are in the folder already.
-        if self.outbox.used()? > self.outbox.max_bytes {
-            fs::remove_file(&pending)?;
-            fs::remove_file(self.outbox.path(&self.id, META))?;
-            let limit = self.outbox.max_bytes;
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                format!("the outbox is full (LANGSPAN_OUTBOX_MAX is {limit} bytes)"),
-            ));
-        }
+    /// Makes the entry one that waits, unless the outbox is full.
+    fn finish(&mut self, cause: &str, is_ambiguous: bool) -> Result<PathBuf, OutboxError> {
         self.meta.cause = Some(cause.to_owned());
-        self.meta.ambiguous_since = ambiguous.then(Timestamp::now);
+        self.meta.ambiguous_since = is_ambiguous.then(Timestamp::now);
+        let max_bytes = self.outbox.max_bytes;
+        // The entry's own files are in the folder already.
+        let finished = match self.outbox.used() {
+            Ok(used) if used > max_bytes => match self.remove() {
+                Ok(()) => return Err(OutboxError::Full { max_bytes }),
+                Err(error) => Err(error),
+            },
+            Ok(_) => self.sync_and_rename(),
+            Err(error) => Err(error),
+        };
+        finished.map_err(|error| self.outbox.unwritable(error))
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        fs::remove_file(self.outbox.path(&self.id, PENDING))?;
+        fs::remove_file(self.outbox.path(&self.id, META))
+    }
+
+    fn sync_and_rename(&self) -> io::Result<PathBuf> {
+        let kept = self.outbox.path(&self.id, KEPT);
         self.outbox.write_meta(&self.id, &self.meta, Sync::Yes)?;
         self.file.sync_all()?;
-        fs::rename(&pending, &kept)?;
+        fs::rename(self.outbox.path(&self.id, PENDING), &kept)?;
         File::open(&self.outbox.dir)?.sync_all()?;
         Ok(kept)
     }
 }
 
-impl Drop for Held {
+impl Drop for PendingEntry {
     fn drop(&mut self) {
-        if !self.settled {
+        if !self.is_finished {
             // The request may have left: only the server knows whether it arrived.
-            let _ = self.settle("the delivery was interrupted", true);
+            let _ = self.finish("the delivery was interrupted", true);
         }
     }
 }
 
-/// An entry that waits, locked against every other process.
+/// An entry that waits, locked against other processes.
 #[derive(Debug)]
 pub struct Entry {
     outbox: Outbox,
     pub id: String,
     path: PathBuf,
     file: File,
-    /// None when its process was killed before it could write any, or somebody removed it.
-    pub meta: Option<Meta>,
-    /// Whether its process ended before the first delivery did.
+    /// `None` if the process was killed before it wrote any, or the file was removed.
+    pub meta: Option<EntryMeta>,
+    /// Whether the process was killed during the first delivery.
     pub unfinished: bool,
 }
 
@@ -323,7 +401,7 @@ impl Entry {
         &self.path
     }
 
-    /// When the spans were put here, as its metadata or its file says.
+    /// When the spans were stored, according to the metadata or, without them, the file.
     pub fn time(&self) -> Timestamp {
         let modified = || Timestamp::try_from(self.file.metadata().ok()?.modified().ok()?).ok();
         self.meta
@@ -333,7 +411,7 @@ impl Entry {
             .unwrap_or_default()
     }
 
-    /// When the spans may have arrived although the entry is here; none when they cannot have.
+    /// Since when spans of the entry may have arrived; `None` if they cannot have.
     pub fn ambiguous_since(&self) -> Option<Timestamp> {
         let unfinished = self.unfinished.then(|| self.time());
         self.meta
@@ -345,19 +423,19 @@ impl Entry {
     /// The requests that wait.
     ///
     /// # Errors
-    /// When the file cannot be read, or a line of it is no export request.
+    /// If the file cannot be read, or a line of it is not an export request.
     pub fn payloads(&self) -> anyhow::Result<Vec<Payload>> {
         let mut text = String::new();
         (&self.file).read_to_string(&mut text)?;
         let payloads = payloads(&text)?;
-        anyhow::ensure!(!payloads.is_empty(), "the file holds no spans");
+        anyhow::ensure!(!payloads.is_empty(), "the file has no spans");
         Ok(payloads)
     }
 
-    /// Keeps only `remaining`: what was accepted must not be sent again.
+    /// Keeps only `remaining`: spans that were accepted must not be sent again.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn keep_only(&mut self, remaining: &[Payload]) -> io::Result<()> {
         self.file = self.outbox.rewrite(&self.id, &self.path, remaining)?;
         let mut meta = self.meta.clone().unwrap_or_default();
@@ -369,7 +447,7 @@ impl Entry {
     /// Notes why the spans still wait.
     ///
     /// # Errors
-    /// When the metadata cannot be written.
+    /// If the metadata cannot be written.
     pub fn note(&mut self, cause: &str, ambiguous_since: Option<Timestamp>) -> io::Result<()> {
         let mut meta = self.meta.clone().unwrap_or_default();
         meta.time = self.time();
@@ -386,10 +464,10 @@ impl Entry {
         Ok(())
     }
 
-    /// Removes the entry; nothing of it remains.
+    /// Removes all files of the entry.
     ///
     /// # Errors
-    /// When a file cannot be removed.
+    /// If a file cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
         fs::remove_file(&self.path)?;
         match fs::remove_file(self.outbox.path(&self.id, META)) {

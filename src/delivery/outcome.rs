@@ -1,7 +1,7 @@
-//! What an OTLP endpoint's answer means.
+//! How an export ended, and what the answer of an OTLP endpoint means.
 //!
-//! Accepted is: 2xx with an empty body, with any JSON object (Langfuse answers JSON to protobuf) or with a protobuf
-//! response, none of them counting rejected spans. All else is not, a page of HTML with status 200 least of all.
+//! An answer is an acceptance if its status is 2xx, and its body is empty, a JSON object (Langfuse answers JSON to
+//! protobuf) or a protobuf response, without rejected spans. Everything else is not, such as an HTML page with status 200.
 
 use std::time::Duration;
 
@@ -16,34 +16,38 @@ use crate::http::{FailedPhase, TransportError, retry_after};
 /// How an export ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The endpoint took every span.
+    /// The endpoint accepted every span.
     Accepted { status: u16 },
-    /// The endpoint took some spans and refused the others.
+    /// The endpoint accepted some spans and rejected the others. It does not say which.
     Partial {
         status: u16,
         rejected: i64,
         message: String,
     },
-    /// The endpoint refused the request.
+    /// The endpoint refused the whole request.
     Rejected {
         status: u16,
         message: String,
         wait: Option<Duration>,
     },
-    /// The endpoint sent us elsewhere.
+    /// The endpoint redirects to another URL.
     Redirected { status: u16, location: String },
-    /// A success whose body is no answer of an OTLP endpoint.
+    /// A 2xx answer with a body that an OTLP endpoint does not send.
     NotOtlp { status: u16, what: String },
     /// No answer came.
     Unreachable(TransportError),
-    /// No answer came, but the server can read every span.
+    /// No answer came, but Langfuse can read every span.
     Confirmed,
-    /// Nothing was sent, for the reason given.
+    /// The delivery was interrupted: the request may have left.
+    Interrupted,
+    /// Nothing was sent now, but spans of an earlier attempt may have arrived, and Langfuse did not say.
+    Unproven,
+    /// Nothing was sent, for this reason.
     Unsent(String),
 }
 
 impl Outcome {
-    /// Reads an answer.
+    /// Judges an answer.
     pub fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let text = |name| {
             headers
@@ -80,7 +84,7 @@ impl Outcome {
                 }
                 Err(_) => Self::NotOtlp {
                     status,
-                    what: "a body that is no protobuf response".to_owned(),
+                    what: "a body that is not a protobuf response".to_owned(),
                 },
             };
         }
@@ -130,7 +134,11 @@ impl Outcome {
             | Self::Rejected { status, .. }
             | Self::Redirected { status, .. }
             | Self::NotOtlp { status, .. } => Some(*status),
-            Self::Unreachable(_) | Self::Confirmed | Self::Unsent(_) => None,
+            Self::Unreachable(_)
+            | Self::Confirmed
+            | Self::Interrupted
+            | Self::Unproven
+            | Self::Unsent(_) => None,
         }
     }
 
@@ -143,9 +151,13 @@ impl Outcome {
         }
     }
 
-    /// Whether the spans may have been taken although no answer said so.
+    /// Whether spans may have arrived that are not known to be accepted.
     pub fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Unreachable(error) if error.breakdown == FailedPhase::AfterSending)
+        match self {
+            Self::Unreachable(error) => error.phase == FailedPhase::AfterSending,
+            Self::Partial { .. } | Self::Interrupted | Self::Unproven => true,
+            _ => false,
+        }
     }
 
     /// Whether time ran out before an answer came.
@@ -153,7 +165,7 @@ impl Outcome {
         matches!(self, Self::Unreachable(error) if error.timed_out)
     }
 
-    /// How long the endpoint asked to wait.
+    /// The wait that the endpoint asked for.
     pub fn wait(&self) -> Option<Duration> {
         match self {
             Self::Rejected { wait, .. } => *wait,
@@ -183,11 +195,15 @@ impl Outcome {
                 format!("answered {} to {location}", reason(*status))
             }
             Self::NotOtlp { status, what } => {
-                format!("answered {status} with {what}, not as an OTLP endpoint does")
+                format!("answered {status} with {what}, which is not an OTLP answer")
             }
-            Self::Confirmed => "accepted (found there, although no answer came)".to_owned(),
+            Self::Confirmed => {
+                "accepted (there was no answer, but Langfuse has the spans)".to_owned()
+            }
+            Self::Interrupted => "the delivery was interrupted".to_owned(),
+            Self::Unproven => "it may have arrived before, and the server did not say".to_owned(),
             Self::Unsent(why) => why.clone(),
-            Self::Unreachable(error) if error.breakdown == FailedPhase::Connect => {
+            Self::Unreachable(error) if error.phase == FailedPhase::Connect => {
                 format!("no connection: {}", error.message)
             }
             Self::Unreachable(error) if error.timed_out => "gave no answer in time".to_owned(),
@@ -204,8 +220,8 @@ fn looks_like_html(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'<')
 }
 
-/// The server's own words: the message of a JSON error, else the text. Whole, because what shows them looks for
-/// secrets before it shortens them.
+/// The server's own words: the message of a JSON error, else the text. Not shortened, because secrets must be found
+/// before that is done.
 fn words(body: &[u8]) -> String {
     if looks_like_html(body) {
         return "an HTML page".to_owned();
@@ -274,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_not_accepted() {
+    fn other_answers_are_not_accepted() {
         for (status, content_type, body) in [
             (200, "text/html", &b"<!doctype html>"[..]),
             (200, "application/json", b"<html>"),

@@ -1,4 +1,4 @@
-//! One OTLP export request, in the forms that it is sent and kept in, and in smaller pieces.
+//! One OTLP export request: as protobuf, as a line of OTLP/JSON, and cut into smaller pieces. Nothing is sent here.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -10,40 +10,74 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::common::v1::{AnyValue as Any, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
 
 use crate::langfuse::Wanted;
 
 /// The most spans of one request.
-const MOST_SPANS: usize = 512;
-/// The size that a request of several traces does not exceed, in bytes.
-const MOST_BYTES: usize = 2 << 20;
-/// Text shorter than this is not worth cutting, in bytes.
+pub const MAX_REQUEST_SPANS: usize = 512;
+/// The most bytes of a request that holds several traces.
+pub const MAX_REQUEST_BYTES: usize = 2 << 20;
+/// Shorter texts are not truncated, in bytes.
 const SHORT_TEXT: usize = 1024;
-/// Ends a text that was cut.
-const CUT_MARK: &str = "… [truncated by langspan: the server took no request of this size]";
-/// Tells in Langfuse's metadata that a span's content was cut.
-const CUT_KEY: &str = "langfuse.observation.metadata.truncated";
+/// The end of a text that was truncated.
+const TRUNCATION_MARK: &str = "… [truncated by langspan: the server refuses requests of this size]";
+/// Marks a span with truncated content in Langfuse's metadata.
+const TRUNCATION_KEY: &str = "langfuse.observation.metadata.truncated";
 
 /// An `ExportTraceServiceRequest`.
-///
-/// One that was encoded stays so, and is only decoded when something else than sending it is to be done: most are
-/// accepted at once.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    /// The request as it is sent; none of one that was made here.
-    encoded: Option<Bytes>,
-    request: OnceLock<Arc<ExportTraceServiceRequest>>,
+    form: Form,
     spans: usize,
 }
 
+/// What a payload was made from.
+#[derive(Clone, Debug)]
+enum Form {
+    /// Spans of this process, encoded already. Their messages are made only when they are needed.
+    Encoded {
+        body: Bytes,
+        source: Arc<SourceSpans>,
+        request: OnceLock<Arc<ExportTraceServiceRequest>>,
+    },
+    /// Messages: read from the outbox, or a piece of another payload.
+    Messages(Arc<ExportTraceServiceRequest>),
+}
+
+/// The spans that a payload was encoded from.
+#[derive(Debug)]
+pub struct SourceSpans {
+    spans: Vec<SpanData>,
+    resource: Arc<ResourceAttributesWithSchema>,
+}
+
+impl SourceSpans {
+    pub fn new(spans: Vec<SpanData>, resource: Arc<ResourceAttributesWithSchema>) -> Self {
+        Self { spans, resource }
+    }
+
+    fn to_request(&self) -> ExportTraceServiceRequest {
+        let spans = self.spans.clone();
+        ExportTraceServiceRequest {
+            resource_spans: group_spans_by_resource_and_scope(spans, &self.resource),
+        }
+    }
+}
+
 impl Payload {
-    /// A request of `spans` spans as the OTLP exporter encoded it.
-    pub fn from_protobuf(bytes: Bytes, spans: usize) -> Self {
+    /// The request that was encoded as `body` from `source`.
+    pub fn encoded(body: Bytes, source: SourceSpans) -> Self {
         Self {
-            encoded: Some(bytes),
-            request: OnceLock::new(),
-            spans,
+            spans: source.spans.len(),
+            form: Form::Encoded {
+                body,
+                source: Arc::new(source),
+                request: OnceLock::new(),
+            },
         }
     }
 
@@ -54,47 +88,49 @@ impl Payload {
             .map(|scope| scope.spans.len())
             .sum();
         Self {
-            encoded: None,
-            request: OnceLock::from(Arc::new(request)),
+            form: Form::Messages(Arc::new(request)),
             spans,
         }
     }
 
     fn request(&self) -> &Arc<ExportTraceServiceRequest> {
-        self.request.get_or_init(|| {
-            let bytes = self.encoded.clone().unwrap_or_default();
-            // The exporter's own encoding can be decoded.
-            Arc::new(ExportTraceServiceRequest::decode(bytes).unwrap_or_default())
-        })
+        match &self.form {
+            Form::Encoded {
+                source, request, ..
+            } => request.get_or_init(|| Arc::new(source.to_request())),
+            Form::Messages(request) => request,
+        }
     }
 
-    /// What it takes on the wire, in bytes.
+    /// The size of the request as protobuf, in bytes.
     fn size(&self) -> usize {
-        match &self.encoded {
-            Some(bytes) => bytes.len(),
-            None => self.request().encoded_len(),
+        match &self.form {
+            Form::Encoded { body, .. } => body.len(),
+            Form::Messages(request) => request.encoded_len(),
         }
     }
 
     /// Reads a line of the OTLP File Exporter format.
     ///
     /// # Errors
-    /// When the line is no such request, or one without spans.
+    /// If the line is not an export request, or has no spans.
     pub fn from_json_line(line: &str) -> anyhow::Result<Self> {
         let payload = Self::new(serde_json::from_str(line)?);
-        anyhow::ensure!(payload.span_count() > 0, "the line holds no spans");
+        anyhow::ensure!(payload.span_count() > 0, "the line has no spans");
         Ok(payload)
     }
 
     pub fn to_protobuf(&self) -> Bytes {
-        let encode = || self.request().encode_to_vec().into();
-        self.encoded.clone().unwrap_or_else(encode)
+        match &self.form {
+            Form::Encoded { body, .. } => body.clone(),
+            Form::Messages(request) => request.encode_to_vec().into(),
+        }
     }
 
     /// Compact OTLP/JSON on one line.
     ///
     /// # Errors
-    /// Never for a request that was decoded; the serialiser's signature allows one.
+    /// None is known; the serialiser's signature allows one.
     pub fn to_json_line(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string(&**self.request())?)
     }
@@ -103,17 +139,18 @@ impl Payload {
         self.spans
     }
 
-    /// The request in pieces that servers commonly take: at most 512 spans and, unless a single trace is larger,
-    /// 2 MiB. A trace is not divided.
+    /// The request in pieces of a size that servers commonly take: at most [`MAX_REQUEST_SPANS`] and
+    /// [`MAX_REQUEST_BYTES`], unless a single trace is larger. A trace is not divided.
     pub fn cut(self) -> Vec<Self> {
-        if self.span_count() <= MOST_SPANS && self.size() <= MOST_BYTES {
+        if self.span_count() <= MAX_REQUEST_SPANS && self.size() <= MAX_REQUEST_BYTES {
             return vec![self];
         }
         let mut pieces = Vec::new();
         let (mut ids, mut spans, mut bytes) = (HashSet::new(), 0, 0);
         for (id, size) in self.sizes() {
             if !ids.is_empty()
-                && (spans + size.spans > MOST_SPANS || bytes + size.bytes > MOST_BYTES)
+                && (spans + size.spans > MAX_REQUEST_SPANS
+                    || bytes + size.bytes > MAX_REQUEST_BYTES)
             {
                 pieces.push(self.only(|span| ids.contains(&span.trace_id)));
                 (ids, spans, bytes) = (HashSet::new(), 0, 0);
@@ -126,7 +163,7 @@ impl Payload {
         pieces
     }
 
-    /// Two halves by traces, of a single trace by spans; `None` of a single span.
+    /// Two halves, divided between traces, or between the spans of a single trace. `None` for a single span.
     pub fn halves(&self) -> Option<[Self; 2]> {
         let mut traces: Vec<&[u8]> = self.spans().map(|span| span.trace_id.as_slice()).collect();
         traces.sort_unstable();
@@ -140,7 +177,7 @@ impl Payload {
         if count < 2 {
             return None;
         }
-        // By their places: ids may be the same in a file that was edited.
+        // By position: in a file that was edited, ids may occur twice.
         let half = |places: Range<usize>| {
             let mut place = 0..;
             self.only(|_| place.next().is_some_and(|place| places.contains(&place)))
@@ -148,10 +185,10 @@ impl Payload {
         Some([half(0..count / 2), half(count / 2..count)])
     }
 
-    /// The same with its long texts cut to half and marked so; `None` when there is nothing left to cut.
+    /// A copy with long texts cut to half and marked; `None` if no text is long.
     pub fn truncated(&self) -> Option<Self> {
         let mut request = (**self.request()).clone();
-        let mut is_cut = false;
+        let mut is_truncated = false;
         for span in spans_mut(&mut request) {
             let texts =
                 span.attributes
@@ -162,39 +199,39 @@ impl Payload {
                         }) if text.len() > SHORT_TEXT => Some(text),
                         _ => None,
                     });
-            let mut is_span_cut = false;
+            let mut is_span_truncated = false;
             for text in texts {
-                text.truncate(text.floor_char_boundary(text.len() / 2 - CUT_MARK.len()));
-                text.push_str(CUT_MARK);
-                is_span_cut = true;
+                text.truncate(text.floor_char_boundary(text.len() / 2 - TRUNCATION_MARK.len()));
+                text.push_str(TRUNCATION_MARK);
+                is_span_truncated = true;
             }
-            if is_span_cut
+            if is_span_truncated
                 && span
                     .attributes
                     .iter()
-                    .all(|attribute| attribute.key != CUT_KEY)
+                    .all(|attribute| attribute.key != TRUNCATION_KEY)
             {
                 let value = Some(Any {
                     value: Some(AnyValue::BoolValue(true)),
                 });
                 span.attributes.push(KeyValue {
-                    key: CUT_KEY.to_owned(),
+                    key: TRUNCATION_KEY.to_owned(),
                     value,
                     ..KeyValue::default()
                 });
             }
-            is_cut |= is_span_cut;
+            is_truncated |= is_span_truncated;
         }
-        is_cut.then(|| Self::new(request))
+        is_truncated.then(|| Self::new(request))
     }
 
-    /// The request without the spans of these ids; `None` when nothing is left.
+    /// The request without the spans of these ids; `None` if no spans are left.
     pub fn without(&self, known: &HashSet<String>) -> Option<Self> {
         let rest = self.only(|span| !known.contains(&hex(&span.span_id)));
         (rest.span_count() > 0).then_some(rest)
     }
 
-    /// How many traces the request holds.
+    /// The number of traces in the request.
     pub fn trace_count(&self) -> usize {
         self.spans()
             .map(|span| &span.trace_id)
@@ -202,7 +239,7 @@ impl Payload {
             .len()
     }
 
-    /// The spans that `is_wanted`, asked for each in order, under their resources and scopes.
+    /// The spans for which `is_wanted` is true, under their resources and scopes. It is called once for each, in order.
     fn only(&self, mut is_wanted: impl FnMut(&Span) -> bool) -> Self {
         let mut request = (**self.request()).clone();
         for resource in &mut request.resource_spans {
@@ -217,7 +254,7 @@ impl Payload {
         Self::new(request)
     }
 
-    /// What each trace takes, in the order of their first spans.
+    /// The size of each trace, in the order of their first spans.
     fn sizes(&self) -> Vec<(Vec<u8>, Size)> {
         let mut sizes: Vec<(Vec<u8>, Size)> = Vec::new();
         let mut places: HashMap<&[u8], usize> = HashMap::new();
@@ -232,7 +269,7 @@ impl Payload {
         sizes
     }
 
-    /// Each trace of the request with its spans, as a read-back looks for them.
+    /// Each trace of the request with its spans, to be looked up in Langfuse.
     pub fn traces(&self) -> Vec<Wanted> {
         let mut traces: HashMap<String, Wanted> = HashMap::new();
         for span in self.spans() {
@@ -266,7 +303,7 @@ impl Payload {
     }
 }
 
-/// What a trace takes of a request.
+/// The share of a trace in a request.
 #[derive(Default)]
 struct Size {
     spans: usize,
@@ -338,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_request_is_cut_between_traces() {
+    fn a_large_request_is_truncated_between_traces() {
         let pieces = payload(10, 300_000).cut();
         assert_eq!(pieces.iter().map(Payload::trace_count).sum::<usize>(), 10);
         assert_eq!(pieces.iter().map(Payload::span_count).sum::<usize>(), 20);
@@ -346,7 +383,7 @@ mod tests {
         assert!(
             pieces
                 .iter()
-                .all(|piece| piece.span_count() % 2 == 0 && piece.size() <= MOST_BYTES)
+                .all(|piece| piece.span_count() % 2 == 0 && piece.size() <= MAX_REQUEST_BYTES)
         );
         assert_eq!(payload(1, 3 << 20).cut().len(), 1);
     }
@@ -375,12 +412,12 @@ mod tests {
                 .iter()
                 .map(|attribute| attribute.key.as_str())
                 .collect();
-            assert_eq!(keys, ["input.value", CUT_KEY]);
+            assert_eq!(keys, ["input.value", TRUNCATION_KEY]);
         }
     }
 
     #[test]
-    fn a_line_without_spans_is_no_payload() {
+    fn a_line_without_spans_is_not_a_payload() {
         assert!(Payload::from_json_line("{}").is_err());
         assert!(
             Payload::from_json_line(r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"na"#).is_err()

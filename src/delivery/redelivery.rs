@@ -1,95 +1,104 @@
-//! Entries of the outbox on their way again: asked for first, where one may have arrived before.
+//! Delivers an entry of the outbox. If its spans may have arrived before, Langfuse is asked first.
 
+use std::fmt;
 use std::io;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::outbox::Entry;
-use super::outcome::Outcome;
-use super::payload::Payload;
-use super::wire::{DeliveryResult, OtlpClient};
+use crate::delivery::client::{Arrival, OtlpClient};
+use crate::delivery::outbox::Entry;
+use crate::delivery::outcome::Outcome;
+use crate::delivery::payload::Payload;
+use crate::delivery::result::DeliveryResult;
 
-/// Why an entry was not delivered, beside what the server says.
+/// Why an entry could not be worked on. Nothing is sent before it is noted that a delivery began.
 #[derive(Debug)]
-pub enum Trouble {
-    /// Its file is no file of spans, or cannot be read.
+pub enum EntryError {
+    /// The file is not a file of spans, or cannot be read.
     Unreadable(anyhow::Error),
-    /// What becomes of it cannot be kept; nothing is sent before that is noted.
+    /// The files of the entry cannot be written.
     Unwritable(io::Error),
 }
 
-/// Delivers one entry: every request of it, in order. What was accepted is taken out of it.
-///
-/// # Errors
-/// When the entry cannot be read or written.
-pub async fn redeliver(
-    wire: &OtlpClient,
-    entry: &mut Entry,
-    deadline: Instant,
-) -> Result<DeliveryResult, Trouble> {
-    let payloads = entry.payloads().map_err(Trouble::Unreadable)?;
-    let count = |payloads: &[Payload]| payloads.iter().map(Payload::span_count).sum::<usize>();
-    let whole = count(&payloads);
-    let since = entry.ambiguous_since();
-    let mut settled: Option<DeliveryResult> = None;
-    for payload in payloads {
-        let next = deliver_once(wire, entry, payload, since, deadline).await;
-        let next = next.map_err(Trouble::Unwritable)?;
-        settled = Some(match settled {
-            Some(settled) => settled.add(next),
-            None => next,
-        });
+impl fmt::Display for EntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(error) => write!(f, "cannot be read: {error:#}"),
+            Self::Unwritable(error) => write!(f, "cannot be written: {error}"),
+        }
     }
-    let nothing = || Trouble::Unreadable(anyhow::anyhow!("the entry is empty"));
-    let settled = settled.ok_or_else(nothing)?;
-    if (1..whole).contains(&count(&settled.remaining)) {
-        let kept = entry.keep_only(&settled.remaining);
-        kept.map_err(Trouble::Unwritable)?;
-    }
-    Ok(settled)
 }
 
-/// Notes of an entry that was not delivered why it still waits.
+impl std::error::Error for EntryError {}
+
+impl From<io::Error> for EntryError {
+    fn from(error: io::Error) -> Self {
+        Self::Unwritable(error)
+    }
+}
+
+/// Delivers every request of an entry, in order. If only some spans are accepted, these are taken out of the entry.
 ///
 /// # Errors
-/// When the metadata cannot be written.
-pub fn note(entry: &mut Entry, settled: &DeliveryResult, cause: &str) -> io::Result<()> {
-    // When nothing was sent, absence counts from the earlier failure on.
-    let earlier = entry
-        .ambiguous_since()
-        .filter(|_| matches!(settled.outcome, Outcome::Unsent(_)));
-    let since = settled
+/// If the entry cannot be read or written.
+pub async fn redeliver(
+    client: &OtlpClient,
+    entry: &mut Entry,
+    deadline: Instant,
+) -> Result<DeliveryResult, EntryError> {
+    let payloads = entry.payloads().map_err(EntryError::Unreadable)?;
+    let all = span_count(&payloads);
+    let since = entry.ambiguous_since();
+    let mut results = Vec::new();
+    for payload in payloads {
+        results.push(deliver_request(client, entry, payload, since, deadline).await?);
+    }
+    let is_empty = || EntryError::Unreadable(anyhow::anyhow!("the entry is empty"));
+    let result = DeliveryResult::sum(results).ok_or_else(is_empty)?;
+    if (1..all).contains(&span_count(&result.remaining)) {
+        entry.keep_only(&result.remaining)?;
+    }
+    Ok(result)
+}
+
+/// Notes in an entry why it was not delivered.
+///
+/// # Errors
+/// If the metadata cannot be written.
+pub fn note_cause(entry: &mut Entry, result: &DeliveryResult, cause: &str) -> io::Result<()> {
+    // If nothing was sent now, absence counts from the earlier attempt on.
+    let was_sent = !matches!(result.outcome, Outcome::Unsent(_) | Outcome::Unproven);
+    let earlier = entry.ambiguous_since().filter(|_| !was_sent);
+    let since = result
         .is_ambiguous
         .then(|| earlier.unwrap_or_else(Timestamp::now));
     entry.note(cause, since)
 }
 
-/// Delivers a request, without what the server has since an earlier delivery that may have arrived at `since`.
-async fn deliver_once(
-    wire: &OtlpClient,
+fn span_count(payloads: &[Payload]) -> usize {
+    payloads.iter().map(Payload::span_count).sum()
+}
+
+/// Delivers one request, without the spans that have arrived in an earlier attempt, at `since` or later.
+async fn deliver_request(
+    client: &OtlpClient,
     entry: &mut Entry,
     payload: Payload,
     since: Option<Timestamp>,
     deadline: Instant,
 ) -> io::Result<DeliveryResult> {
-    let missing = match (since, &wire.api) {
-        (Some(since), Some(_)) => wire.missing(&payload, deadline, since).await,
-        _ => Some(Some(payload.clone())),
+    let arrival = match since {
+        Some(since) if client.api.is_some() => client.find_missing(&payload, deadline, since).await,
+        _ => Arrival::Missing(payload.clone()),
     };
-    Ok(match missing {
-        Some(Some(missing)) => {
-            // Noted before anything leaves: a process that is killed cannot say any more what it had sent.
+    Ok(match arrival {
+        Arrival::Missing(missing) => {
+            // Noted before anything is sent: a process that is killed cannot note it any more.
             entry.note("a delivery was under way", Some(Timestamp::now()))?;
-            wire.deliver(&missing, deadline).await
+            client.deliver(&missing, deadline).await
         }
-        Some(None) => DeliveryResult::of(Outcome::Confirmed, payload),
-        None => {
-            let why = "it may have arrived before, and the server did not say whether it has";
-            DeliveryResult {
-                is_ambiguous: true,
-                ..DeliveryResult::of(Outcome::Unsent(why.to_owned()), payload)
-            }
-        }
+        Arrival::Complete => DeliveryResult::new(Outcome::Confirmed, payload),
+        Arrival::Unknown => DeliveryResult::new(Outcome::Unproven, payload),
     })
 }

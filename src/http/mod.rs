@@ -1,13 +1,14 @@
-//! The one HTTP client of a run, and what a failed request means.
+//! The HTTP client of a run, the reading of answers, and the waits between attempts.
 //!
-//! Model endpoint, Langfuse and collectors share it, so that a connection opened for one request is warm for the
-//! next. Redirects are never followed: a POST would lose its body, and a key would travel on.
+//! Requests to the model endpoint, Langfuse and collectors share one client, so that they also share connections.
+//! Redirects are never followed: a POST would lose its body, and the keys would be sent to another server.
 
+mod backoff;
 mod tls;
+mod transport;
 pub mod url;
 
 use std::env;
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -15,13 +16,16 @@ use ::http::header::{HeaderMap, RETRY_AFTER};
 use anyhow::Context;
 use reqwest::Response;
 
+pub use backoff::Backoff;
+pub use transport::{FailedPhase, TransportError};
+
 /// How long a TCP and TLS connection may take to open.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Files that add to or take part in the trust decisions of TLS.
+/// Certificate files for TLS.
 #[derive(Clone, Debug, Default)]
 pub struct TlsFiles {
-    /// PEM bundles of further certificate authorities.
+    /// PEM bundles of additional certificate authorities.
     pub ca_files: Vec<PathBuf>,
     /// PEM file of the client's certificate chain, with [`client_key`](Self::client_key).
     pub client_certificate: Option<PathBuf>,
@@ -29,15 +33,15 @@ pub struct TlsFiles {
     pub client_key: Option<PathBuf>,
 }
 
-/// Whether the proxies that the environment names (`HTTPS_PROXY`, `NO_PROXY` …) are used.
+/// Whether the proxies of the environment (`HTTPS_PROXY`, `NO_PROXY` …) are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proxies {
     FromEnvironment,
-    /// For a server inside this process.
+    /// For a server in this process.
     Ignored,
 }
 
-/// Whether the environment names a proxy at all.
+/// Whether the environment sets a proxy.
 pub fn uses_proxy() -> bool {
     [
         "HTTP_PROXY",
@@ -54,14 +58,14 @@ pub fn uses_proxy() -> bool {
 /// Builds the client of a run.
 ///
 /// # Errors
-/// When a file of `files` cannot be read or holds no certificate or key.
+/// If a file of `files` cannot be read, or has no certificate or key.
 pub fn client(
     files: &TlsFiles,
     proxies: Proxies,
     connect_timeout: Duration,
 ) -> anyhow::Result<reqwest::Client> {
     let builder = reqwest::Client::builder();
-    // The builder knows names and networks that need no proxy, but not that nothing does.
+    // reqwest reads host names and networks from NO_PROXY, but does not know `*`.
     let none = ["NO_PROXY", "no_proxy"]
         .iter()
         .any(|name| env::var(name).is_ok_and(|hosts| hosts.trim() == "*"));
@@ -76,14 +80,14 @@ pub fn client(
         .connect_timeout(connect_timeout)
         .user_agent(concat!("langspan/", env!("CARGO_PKG_VERSION")))
         .build()
-        .context("the HTTP client could not be built")
+        .context("cannot build the HTTP client")
 }
 
-/// The longest wait that is taken at its word.
+/// The longest wait that a server can ask for.
 pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// The wait that a server asks for with `Retry-After` (RFC 9110, section 10.2.3): seconds, or the time until a date,
-/// zero when it has passed. At most a day, since what is added to a clock must not overflow it.
+/// which is zero for a date in the past. At most [`LONGEST_WAIT`], so that it can be added to any clock.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = || value.parse::<f64>().ok().filter(|seconds| *seconds >= 0.0);
@@ -97,10 +101,10 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(wait.min(LONGEST_WAIT))
 }
 
-/// The body of an answer, or as much of it as `most` bytes hold: a server must not fill our memory.
+/// The first `most` bytes of an answer's body: a server must not be able to fill the memory.
 ///
 /// # Errors
-/// When the connection breaks.
+/// If the connection breaks.
 pub async fn read_body(mut response: Response, most: usize) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
@@ -110,96 +114,6 @@ pub async fn read_body(mut response: Response, most: usize) -> Result<Vec<u8>, r
         }
     }
     Ok(body)
-}
-
-/// Why no answer came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailedPhase {
-    /// No connection was made, so the server has seen nothing.
-    Connect,
-    /// The request may have reached the server; no whole answer came back.
-    AfterSending,
-}
-
-/// A request that got no answer.
-#[derive(Clone, Debug)]
-pub struct TransportError {
-    pub breakdown: FailedPhase,
-    pub timed_out: bool,
-    /// The cause down to the operating system's own words, without the URL.
-    pub message: String,
-}
-
-impl From<reqwest::Error> for TransportError {
-    fn from(error: reqwest::Error) -> Self {
-        let timed_out = error.is_timeout();
-        let is_connect = error.is_connect() || error.is_builder();
-        let message = describe(&error.without_url(), timed_out);
-        // With TLS 1.3 a server refuses a client only after the client believes to be connected.
-        let is_handshake = message.contains("received fatal alert");
-        let breakdown = if is_connect || is_handshake {
-            FailedPhase::Connect
-        } else {
-            FailedPhase::AfterSending
-        };
-        Self {
-            breakdown,
-            timed_out,
-            message,
-        }
-    }
-}
-
-/// The innermost cause of `error`: the layers around it only say that a request failed.
-fn describe(error: &reqwest::Error, timed_out: bool) -> String {
-    if timed_out {
-        return "no answer in time".to_owned();
-    }
-    let mut cause: &dyn Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let cause = cause.to_string();
-    if cause.contains("tunnel") {
-        format!("the proxy refused: {cause}")
-    } else {
-        cause
-    }
-}
-
-impl TransportError {
-    /// A connection that did not open.
-    pub fn unconnected(message: String) -> Self {
-        Self {
-            breakdown: FailedPhase::Connect,
-            timed_out: false,
-            message,
-        }
-    }
-
-    /// What to do about a connection that was refused by TLS or by a proxy; none for other causes.
-    pub fn remedy(&self) -> Option<&'static str> {
-        let says = |words: &[&str]| words.iter().any(|word| self.message.contains(word));
-        if says(&["CertificateRequired"]) {
-            Some(
-                "the server wants to know who is there: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY",
-            )
-        } else if says(&["tunnel", "proxy"]) {
-            Some(
-                "the proxy refused: check HTTPS_PROXY and its user and password, or name the host in NO_PROXY",
-            )
-        } else if !says(&["certificate"]) {
-            None
-        } else if says(&["Expired", "expired"]) {
-            Some(
-                "the server's certificate has expired: renew it, or set this machine's clock right",
-            )
-        } else if says(&["NotValidForName", "not valid for name"]) {
-            Some("the server's certificate is for another host name: use the name that it is for")
-        } else {
-            Some("trust the server's certificate authority with --ca-file FILE or SSL_CERT_FILE")
-        }
-    }
 }
 
 #[cfg(test)]

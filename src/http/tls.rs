@@ -1,5 +1,5 @@
-//! Whom TLS trusts: the bundled Mozilla roots first, then the files that were named, and the operating system's
-//! store (or `SSL_CERT_FILE`/`SSL_CERT_DIR` in its place) only when a chain ends in none of those.
+//! Which certificates TLS trusts: the bundled Mozilla roots and the given files first; the operating system's store (or
+//! `SSL_CERT_FILE`/`SSL_CERT_DIR` instead of it) only if a chain ends in neither of them.
 //!
 //! Loading the system's store costs milliseconds; the bundled roots cost none. The provider is ring, because the
 //! first random number of aws-lc-rs alone takes tens of milliseconds.
@@ -18,12 +18,12 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use super::TlsFiles;
+use crate::http::TlsFiles;
 
 /// The TLS configuration of the client.
 ///
 /// # Errors
-/// When a file of `files` cannot be read or holds no certificate or key.
+/// If a file of `files` cannot be read, or has no certificate or key.
 pub fn config(files: &TlsFiles) -> anyhow::Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let trust = Trust::new(Arc::clone(&provider), files)?;
@@ -37,17 +37,17 @@ pub fn config(files: &TlsFiles) -> anyhow::Result<ClientConfig> {
             let chain = certificates(certificate)?;
             let pem = fs::read(key).with_context(|| format!("{} cannot be read", key.display()))?;
             let key = PrivateKeyDer::from_pem_slice(&pem)
-                .map_err(|error| anyhow!("{} holds no private key: {error}", key.display()))?;
+                .map_err(|error| anyhow!("{} has no private key: {error}", key.display()))?;
             builder
                 .with_client_auth_cert(chain, key)
-                .context("the client certificate and its key do not fit")
+                .context("the client certificate and its key do not match")
         }
         (None, None) => Ok(builder.with_no_client_auth()),
-        _ => bail!("a client certificate needs its key, and a key its certificate"),
+        _ => bail!("a client certificate needs its key, and a key needs its certificate"),
     }
 }
 
-/// A certificate verifier that asks the cheap roots first.
+/// A certificate verifier that tries the bundled roots first.
 #[derive(Debug)]
 pub struct Trust {
     provider: Arc<CryptoProvider>,
@@ -70,7 +70,7 @@ impl Trust {
         })
     }
 
-    /// Mozilla's roots and those of the named files.
+    /// Mozilla's roots and those of the given files.
     fn bundled(&self) -> Result<&Arc<WebPkiServerVerifier>, Error> {
         self.bundled
             .get_or_init(|| {
@@ -83,7 +83,7 @@ impl Trust {
             .map_err(Clone::clone)
     }
 
-    /// The operating system's store; an image without one is no error, the chain is then simply unknown.
+    /// The operating system's store. A container image without one is not an error: the chain is then unknown.
     fn system(&self) -> Result<&Arc<WebPkiServerVerifier>, Error> {
         self.system
             .get_or_init(|| {
@@ -156,9 +156,9 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let pem = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| anyhow!("{} is no PEM file: {error}", path.display()))?;
+        .map_err(|error| anyhow!("{} is not a PEM file: {error}", path.display()))?;
     if found.is_empty() {
-        bail!("{} holds no certificate", path.display());
+        bail!("{} has no certificate", path.display());
     }
     Ok(found)
 }

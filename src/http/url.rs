@@ -4,24 +4,24 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
-/// Reads a URL that HTTP requests can be sent to.
+/// Parses a URL for HTTP requests.
 ///
 /// # Errors
-/// One line that says what is wrong with it; a key in it is not shown.
+/// What is wrong with it, in one line that does not show a key.
 pub fn parse_http_url(text: &str) -> Result<Url, String> {
     let text = text.trim();
     let url = match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
         Ok(_) | Err(_) if !text.contains("://") => {
-            // Not quoted: what stands here by mistake may be a key.
-            return Err("it is no URL: it must begin with https:// or http://".to_owned());
+            // Not quoted: a key may be here by mistake.
+            return Err("it is not a URL: expected https:// or http://".to_owned());
         }
-        Ok(url) => return Err(format!("`{}` is no http or https URL", url.scheme())),
-        // Not quoted either: what is no URL may hold a key all the same.
-        Err(error) => return Err(format!("it is no URL: {error}")),
+        Ok(url) => return Err(format!("`{}` is not http or https", url.scheme())),
+        // Not quoted either.
+        Err(error) => return Err(format!("it is not a URL: {error}")),
     };
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("the URL holds credentials: keys belong in the environment".to_owned());
+        return Err("the URL has credentials in it: put keys into the environment".to_owned());
     }
     Ok(url)
 }

@@ -1,4 +1,4 @@
-//! Asking a Langfuse: its version, which project the keys belong to, and what it knows of a trace.
+//! The client of Langfuse's public API: its version, the project of the keys, and the rows of a trace.
 
 use std::time::Duration;
 
@@ -8,19 +8,21 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::RequestBuilder;
 use serde_json::Value;
 
-use super::base::Base;
-use super::keys::{Keys, sensitive};
-use super::row::Row;
 use crate::console::Console;
-use crate::http::{TransportError, read_body, retry_after};
+use crate::http::{Backoff, TransportError, read_body, retry_after};
+use crate::langfuse::base::Base;
+use crate::langfuse::keys::{Keys, sensitive};
+use crate::langfuse::row::Row;
 
-/// How long one question may take.
+/// The time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most that is read of an answer.
-const MOST_BYTES: usize = 256 << 20;
-/// A read-back looks this far around the times of the spans, since servers store milliseconds.
+/// The most bytes that are read of an answer.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+/// A request is not repeated if the server asks for a longer wait.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// Queries look this far around the times of the spans, because servers round them to milliseconds.
 const WINDOW_MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// The fields that a read-back compares and a drawing shows.
+/// The fields that are compared by a read-back and shown by `show`.
 const FIELDS: &str = "core,basic,time,io,model,usage,metrics,trace_context";
 
 /// A client of a Langfuse's public API.
@@ -29,46 +31,54 @@ pub struct Api {
     pub(super) http: reqwest::Client,
     base: Base,
     authorization: Option<HeaderValue>,
-    /// Whether the server is older than the v2 observations, as far as is known.
+    /// Whether the server is too old for v2 observations, as far as is known.
     pub(super) is_legacy: bool,
     pub(super) console: Console,
 }
 
-/// A project, as `GET /api/public/projects` names it.
+/// A project, from `GET /api/public/projects`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
     pub id: String,
     pub name: String,
 }
 
-/// Why a question was not answered.
+/// Why a request failed.
 #[derive(Clone, Debug)]
 pub struct ApiError {
-    /// The HTTP status, when there was an answer.
+    /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
     pub message: String,
-    /// What to do when TLS or a proxy kept the server from being asked.
-    pub remedy: Option<&'static str>,
-    /// How long the server asked to wait.
+    /// What to do when TLS or a proxy refused the connection.
+    pub hint: Option<&'static str>,
+    /// The wait that the server asked for.
     pub wait: Option<Duration>,
-    /// Whether it is a Langfuse's own word that what was asked for is not there, and not just a path that nobody
-    /// serves.
+    /// Whether Langfuse itself says that the object does not exist. Any other 404 means that the path is not served.
     pub is_absence: bool,
 }
 
+/// The two generations of interfaces that tell about traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interface {
+    /// v2 observations and metrics, of servers from version 4 on.
+    V2,
+    /// Traces and metrics of older servers.
+    Legacy,
+}
+
 impl ApiError {
-    /// No answer came.
+    /// There was no answer.
     pub fn unanswered(message: String) -> Self {
         Self {
             status: None,
             message,
-            remedy: None,
+            hint: None,
             wait: None,
             is_absence: false,
         }
     }
 
-    /// An answer that is none of a Langfuse.
+    /// An answer that Langfuse does not give.
     pub(super) fn foreign(message: String) -> Self {
         Self {
             status: Some(200),
@@ -76,27 +86,27 @@ impl ApiError {
         }
     }
 
-    /// Whether the server does not serve what was asked, so that another interface may tell.
+    /// Whether the server does not have this interface, so that the other one must be asked.
     pub(super) fn is_unserved(&self) -> bool {
         self.status == Some(404) && !self.is_absence
     }
 
-    /// Whether the same question may be answered later.
+    /// Whether the same request may succeed later.
     pub fn is_passing(&self) -> bool {
-        self.remedy.is_none() && matches!(self.status, None | Some(408 | 429 | 500..))
+        self.hint.is_none() && matches!(self.status, None | Some(408 | 429 | 500..))
     }
 
-    /// Whether the server refused the keys, which no repetition heals.
+    /// Whether the server refused the keys.
     pub fn is_refusal(&self) -> bool {
         matches!(self.status, Some(401 | 403))
     }
 }
 
-/// Where a trace is looked for.
+/// The trace to look for.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct TraceQuery {
     pub trace_id: String,
-    /// The times of its spans, when they are known.
+    /// The times of its spans, if they are known.
     pub window: Option<(Timestamp, Timestamp)>,
 }
 
@@ -112,7 +122,7 @@ impl Api {
         }
     }
 
-    /// The same, knowing which version the server said it has; answers correct a wrong guess.
+    /// The same client for a server of this version. If the guess is wrong, answers correct it.
     #[must_use]
     pub fn for_version(mut self, version: &str) -> Self {
         let major = version
@@ -124,15 +134,15 @@ impl Api {
         self
     }
 
-    /// The server that is asked.
+    /// The server.
     pub fn base(&self) -> &Base {
         &self.base
     }
 
-    /// The server's version; asks without keys.
+    /// The server's version; asked for without keys.
     ///
     /// # Errors
-    /// When the server cannot be reached, or is not healthy.
+    /// If the server cannot be reached, or is not healthy.
     pub async fn health(&self) -> Result<String, ApiError> {
         let body = self
             .get("/api/public/health", &[], Credentials::None)
@@ -143,7 +153,7 @@ impl Api {
     /// The project of the keys.
     ///
     /// # Errors
-    /// When the server refuses the keys, cannot be reached, or answers something else.
+    /// If the server refuses the keys, cannot be reached, or gives another answer.
     pub async fn project(&self) -> Result<Project, ApiError> {
         let body = self
             .get("/api/public/projects", &[], Credentials::Keys)
@@ -155,48 +165,54 @@ impl Api {
                 name: name.unwrap_or_default().to_owned(),
             }),
             (None, _) => Err(ApiError::foreign(
-                "the project look-up named no project".to_owned(),
+                "the answer to the project look-up has no project".to_owned(),
             )),
         }
     }
 
-    /// What can be read of a trace now; nothing when the trace is not known.
+    /// The rows of a trace that can be read now; empty if the trace is not known.
     ///
     /// # Errors
-    /// When the question was not answered.
-    pub async fn rows(&self, place: &Place) -> Result<Vec<Row>, ApiError> {
-        let first = if self.is_legacy {
-            self.legacy_trace(place).await
-        } else {
-            self.observations(place).await
-        };
-        let mut rows = match first {
-            Err(error) if error.is_unserved() => {
-                let second = if self.is_legacy {
-                    self.observations(place).await
-                } else {
-                    self.legacy_trace(place).await
-                };
-                match second {
-                    Err(error) if error.is_absence => Vec::new(),
-                    answer => answer?,
-                }
-            }
+    /// If the request fails.
+    pub async fn rows(&self, query: &TraceQuery) -> Result<Vec<Row>, ApiError> {
+        let answer = self
+            .ask_either(async |interface| match interface {
+                Interface::V2 => self.observations(query).await,
+                Interface::Legacy => self.legacy_trace(query).await,
+            })
+            .await;
+        let mut rows = match answer {
             Err(error) if error.is_absence => Vec::new(),
             answer => answer?,
         };
-        // A server that copies traces between its tables shows a made-up root of its own.
+        // A server that copies traces between its tables adds a root of its own.
         rows.retain(|row| !row.is_synthetic());
         Ok(rows)
     }
 
-    async fn observations(&self, place: &Place) -> Result<Vec<Row>, ApiError> {
-        let window = place.window.map(|(from, to)| widened(from, to));
+    /// Asks the interface that the server is believed to have, and the other one if it does not have it.
+    pub(super) async fn ask_either<T>(
+        &self,
+        mut ask: impl AsyncFnMut(Interface) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let (first, second) = if self.is_legacy {
+            (Interface::Legacy, Interface::V2)
+        } else {
+            (Interface::V2, Interface::Legacy)
+        };
+        match ask(first).await {
+            Err(error) if error.is_unserved() => ask(second).await,
+            answer => answer,
+        }
+    }
+
+    async fn observations(&self, trace: &TraceQuery) -> Result<Vec<Row>, ApiError> {
+        let window = trace.window.map(|(from, to)| widened(from, to));
         let mut rows = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
             let mut query = vec![
-                ("traceId", place.trace_id.as_str()),
+                ("traceId", trace.trace_id.as_str()),
                 ("fields", FIELDS),
                 ("limit", "1000"),
             ];
@@ -212,7 +228,7 @@ impl Api {
                 .await?;
             if !body["data"].is_array() {
                 return Err(ApiError::foreign(format!(
-                    "{} answered with no observations",
+                    "{} answered without observations",
                     self.base
                 )));
             }
@@ -224,10 +240,10 @@ impl Api {
         }
     }
 
-    async fn legacy_trace(&self, place: &Place) -> Result<Vec<Row>, ApiError> {
-        let path = format!("/api/public/traces/{}", place.trace_id);
-        let mut trace = self.get(&path, &[], Credentials::Keys).await?;
-        Ok(Row::of_legacy_trace(&mut trace))
+    async fn legacy_trace(&self, trace: &TraceQuery) -> Result<Vec<Row>, ApiError> {
+        let path = format!("/api/public/traces/{}", trace.trace_id);
+        let mut body = self.get(&path, &[], Credentials::Keys).await?;
+        Ok(Row::of_legacy_trace(&mut body))
     }
 
     pub(super) async fn get(
@@ -274,7 +290,7 @@ impl Api {
         let unreachable = |error: reqwest::Error| {
             let error = TransportError::from(error);
             ApiError {
-                remedy: error.remedy(),
+                hint: error.hint(),
                 ..ApiError::unanswered(format!("no answer from {}: {}", self.base, error.message))
             }
         };
@@ -282,11 +298,13 @@ impl Api {
         let status = response.status();
         let wait = retry_after(response.headers());
         let location = response.headers().get(LOCATION).cloned();
-        let body = read_body(response, MOST_BYTES).await.map_err(unreachable)?;
+        let body = read_body(response, MAX_ANSWER_BYTES)
+            .await
+            .map_err(unreachable)?;
         self.console.detail(1, || format!("< {status}"));
         self.console.detail(2, || {
             let text = String::from_utf8_lossy(&body);
-            // Who has such a URL may use it.
+            // Anyone who has such a URL may use it.
             if text.contains("\"uploadUrl\":\"") {
                 "< (a signed URL)".to_owned()
             } else {
@@ -299,7 +317,7 @@ impl Api {
             json => Err(ApiError {
                 status: Some(status.as_u16()),
                 message: self.refusal(path, status, json.as_ref(), location.as_ref()),
-                remedy: None,
+                hint: None,
                 wait,
                 is_absence: status == StatusCode::NOT_FOUND
                     && json.as_ref().is_some_and(says_absence),
@@ -327,23 +345,47 @@ impl Api {
     }
 }
 
-/// Whether a question is asked with the keys.
+/// Whether a request is sent with the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Credentials {
     Keys,
     None,
 }
 
-/// A window as queries name it, with the margin on both sides.
+/// Repeats a request up to `retries` times while it may succeed later, with the waits of `backoff` or those that the
+/// server asks for, whichever are longer.
+pub(super) async fn retried<T, F>(
+    retries: u32,
+    mut backoff: Backoff,
+    attempt: impl Fn() -> F,
+) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    for _ in 0..retries {
+        let error = match attempt().await {
+            Err(error) if error.is_passing() => error,
+            answer => return answer,
+        };
+        let wait = error.wait.unwrap_or_default().max(backoff.next_wait());
+        if wait > LONGEST_WAIT {
+            return Err(error);
+        }
+        tokio::time::sleep(wait).await;
+    }
+    attempt().await
+}
+
+/// A window as queries write it, with the margin on both sides.
 pub(super) fn widened(from: Timestamp, to: Timestamp) -> (String, String) {
-    // Beyond what a clock can hold, the margin is of no use.
+    // At the ends of the calendar there is no room for the margin.
     let from = from.checked_sub(WINDOW_MARGIN).unwrap_or(from);
     let to = to.checked_add(WINDOW_MARGIN).unwrap_or(to);
     (from.to_string(), to.to_string())
 }
 
-/// Whether a 404 is about the trace that was asked for. Its error name does not tell: an interface that is switched
-/// off has the same one.
+/// Whether a 404 is about the trace, and not about the path. The error name does not tell: an interface that is
+/// switched off has the same one.
 fn says_absence(body: &Value) -> bool {
     body["message"]
         .as_str()

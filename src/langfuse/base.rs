@@ -1,4 +1,4 @@
-//! The base URL of a Langfuse, whatever form of it was pasted, and the URLs made of it.
+//! The base URL of Langfuse, parsed from any form that users paste, and the URLs made from it.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use reqwest::Url;
 
 use crate::http::url::{is_loopback, parse_http_url};
 
-/// Where the spans go, below the base.
+/// The path of the OTLP endpoint, below the base.
 const TRACES_PATH: &str = "/api/public/otel/v1/traces";
 
-/// Langfuse Cloud when nothing else is said: the EU region.
+/// The default server: the EU region of Langfuse Cloud.
 pub const CLOUD: &str = "https://cloud.langfuse.com";
 
 /// The regions of Langfuse Cloud and their hosts; a key is valid in one of them only.
@@ -21,27 +21,27 @@ pub const REGIONS: [(&str, &str); 4] = [
     ("HIPAA", "hipaa.cloud.langfuse.com"),
 ];
 
-/// What a path segment of an id must not hold as it is.
+/// The characters that are escaped in an id.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
 
-/// A Langfuse's base URL: scheme, host, port and, where it is deployed below a path, that path.
+/// A base URL: scheme, host, port, and the path below which Langfuse is deployed, if any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base(Url);
 
 impl Base {
-    /// Completes any form of the URL: root, `/api/public/otel`, `…/v1/traces`, a page of the web interface, a
+    /// Parses any form of the URL: root, `/api/public/otel`, `…/v1/traces`, a page of the web interface, a
     /// deployment below a path, trailing slashes.
     ///
     /// # Errors
-    /// One line that says why it is no URL of a Langfuse.
+    /// Why it is not a base URL, in one line.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut url = parse_http_url(text)?;
         let path = url.path().trim_end_matches('/');
-        // The first of these begins what is Langfuse's own; before it stands the deployment's path.
+        // The first of these begins Langfuse's own path. Before it is the path of the deployment.
         let own = ["/api/public", "/project/", "/trace/", "/public/traces"]
             .iter()
             .filter_map(|marker| path.find(marker))
@@ -55,7 +55,7 @@ impl Base {
         Ok(Self(url))
     }
 
-    /// Whether the path of an OTLP endpoint is that of a Langfuse.
+    /// Whether the path of an OTLP endpoint is Langfuse's.
     pub fn is_langfuse_path(url: &Url) -> bool {
         url.path().contains("/api/public/otel")
     }
@@ -64,7 +64,7 @@ impl Base {
         self.0.host_str().unwrap_or_default()
     }
 
-    /// Whether keys would travel unencrypted to another machine.
+    /// Whether keys would be sent unencrypted to another machine.
     pub fn is_exposed(&self) -> bool {
         self.0.scheme() == "http" && !is_loopback(&self.0)
     }
@@ -89,7 +89,7 @@ impl Base {
         format!("{self}/project/{project}/sessions/{session}")
     }
 
-    /// The page of a trace; without the project's id, the page that looks the project up.
+    /// The page of a trace. Without the project's id, the page that looks the project up.
     pub fn trace_page(&self, project: Option<&str>, trace_id: &str) -> String {
         let trace_id = utf8_percent_encode(trace_id, SEGMENT);
         match project {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused() {
+    fn other_texts_are_refused() {
         for wrong in [
             "",
             "cloud.langfuse.com",
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_over_http_are_exposed_unless_they_stay_here() {
+    fn keys_over_http_are_exposed_unless_the_server_is_local() {
         for (url, exposed) in [
             ("http://langfuse.example", true),
             ("https://langfuse.example", false),

@@ -17,7 +17,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the pair out of an `Authorization: Basic …` header value.
+    /// Reads the pair from the value of an `Authorization: Basic …` header.
     pub fn from_basic(header: &str) -> Option<Self> {
         let encoded = header.trim().strip_prefix("Basic ")?.trim();
         let decoded = BASE64_STANDARD.decode(encoded).ok()?;
@@ -31,12 +31,12 @@ impl Keys {
         })
     }
 
-    /// Whether both look like keys of a Langfuse.
+    /// Whether both look like Langfuse keys.
     pub fn look_right(&self) -> bool {
         self.public.starts_with(PUBLIC_PREFIX) && self.secret.expose().starts_with(SECRET_PREFIX)
     }
 
-    /// Whether each stands in the other's place.
+    /// Whether they are swapped.
     pub fn are_swapped(&self) -> bool {
         self.public.starts_with(SECRET_PREFIX) || self.secret.expose().starts_with(PUBLIC_PREFIX)
     }
@@ -48,7 +48,7 @@ impl Keys {
     }
 }
 
-/// A header value that no debug output shows; `None` when the text holds what no header may hold.
+/// A header value that debug output does not show; `None` if the text cannot be a header value.
 pub fn sensitive(value: &Secret) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(value.expose()).ok()?;
     value.set_sensitive(true);

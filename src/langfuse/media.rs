@@ -1,4 +1,4 @@
-//! The media API of a Langfuse: content is announced, put where the answer says, and reported as being there.
+//! Langfuse's media API: content is announced, put into the store that the answer names, and reported as uploaded.
 
 use std::time::{Duration, Instant};
 
@@ -7,19 +7,18 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::api::{Api, ApiError};
 use crate::http::url::parse_http_url;
-use crate::http::{TransportError, read_body, retry_after};
+use crate::http::{Backoff, TransportError, read_body, retry_after};
+use crate::langfuse::api::{Api, ApiError, retried};
 use crate::trace::media::Media;
 
 const PATH: &str = "/api/public/media";
-/// How often each step is tried.
-const TRIES: u32 = 3;
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// How long the content itself may take.
+/// How often each step is repeated.
+const RETRIES: u32 = 2;
+/// The time for the content itself.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
-/// The most that is read of a store's complaint.
-const MOST_BYTES: usize = 4096;
+/// The most bytes that are read of a store's error.
+const MAX_ERROR_BYTES: usize = 4096;
 
 /// The observation that shows the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +44,10 @@ impl Field {
 }
 
 impl Api {
-    /// Makes sure that the Langfuse has `media` and knows whose it is; returns the id that it goes by. Content that is
-    /// there already is not sent again.
+    /// Uploads `media` for an observation, unless Langfuse has the content already. Returns its id.
     ///
     /// # Errors
-    /// When a step of it is refused or unanswered, after as many tries as help.
+    /// If a step is refused, or still fails after the retries.
     pub async fn upload(
         &self,
         media: Media,
@@ -64,14 +62,17 @@ impl Api {
             "observationId": owner.observation_id,
             "field": field.name(),
         });
-        let answer = retried(|| self.send(Method::POST, PATH, &announcement)).await?;
-        // It goes into a path and into the reference.
+        let answer = retried(RETRIES, Backoff::default(), || {
+            self.send(Method::POST, PATH, &announcement)
+        })
+        .await?;
+        // The id becomes part of a path and of the reference.
         let fits = |id: &&str| {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
             !id.is_empty() && id.bytes().all(fits)
         };
         let id = answer["mediaId"].as_str().filter(fits).ok_or_else(|| {
-            ApiError::foreign("the media API answered without the id of the content".to_owned())
+            ApiError::foreign("the answer of the media API has no media id".to_owned())
         })?;
         if let Some(url) = answer["uploadUrl"].as_str() {
             self.put_and_report(url, media, id).await?;
@@ -79,14 +80,17 @@ impl Api {
         Ok(id.to_owned())
     }
 
-    /// Puts the content into its store and reports what came of it: without the report it counts as not there.
+    /// Puts the content into its store and reports the result: without the report, Langfuse treats it as missing.
     async fn put_and_report(&self, url: &str, media: Media, id: &str) -> Result<(), ApiError> {
         let start = Instant::now();
         let hash = media.sha256();
         let content_type = media.content_type;
-        // Counted references, so that another try costs no copy.
+        // Reference-counted, so that a retry does not copy the content.
         let bytes = bytes::Bytes::from(media.bytes);
-        let put = retried(|| self.put(url, &content_type, &hash, bytes.clone())).await;
+        let put = retried(RETRIES, Backoff::default(), || {
+            self.put(url, &content_type, &hash, bytes.clone())
+        })
+        .await;
         let (status, error) = match &put {
             Ok(status) => (Some(status.as_u16()), None),
             Err(error) => (error.status, Some(error.message.as_str())),
@@ -99,7 +103,10 @@ impl Api {
                 "uploadTimeMs": u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
             });
             let path = format!("{PATH}/{id}");
-            let reported = retried(|| self.send(Method::PATCH, &path, &report)).await;
+            let reported = retried(RETRIES, Backoff::default(), || {
+                self.send(Method::PATCH, &path, &report)
+            })
+            .await;
             put?;
             reported.map(drop)
         } else {
@@ -107,8 +114,8 @@ impl Api {
         }
     }
 
-    /// Puts the content where a signed URL says: that is another server, which is not sent the keys. A store of Google
-    /// refuses the headers that those of Amazon and Azure want.
+    /// Puts the content to a signed URL. This is another server, so it does not get the keys. Google's store refuses the
+    /// headers that Amazon's and Azure's require.
     async fn put(
         &self,
         url: &str,
@@ -117,9 +124,9 @@ impl Api {
         bytes: bytes::Bytes,
     ) -> Result<StatusCode, ApiError> {
         let url = parse_http_url(url)
-            .map_err(|error| ApiError::foreign(format!("the upload URL is wrong: {error}")))?;
+            .map_err(|error| ApiError::foreign(format!("the upload URL is invalid: {error}")))?;
         let host = url.host_str().unwrap_or_default().to_owned();
-        // The query signs the request: who sees it may upload too.
+        // Not shown: anyone who has the signed query can upload.
         self.console.detail(1, || {
             format!("> PUT {host}{} ({} bytes)", url.path(), bytes.len())
         });
@@ -142,7 +149,9 @@ impl Api {
             return Ok(status);
         }
         let wait = retry_after(response.headers());
-        let words = read_body(response, MOST_BYTES).await.unwrap_or_default();
+        let words = read_body(response, MAX_ERROR_BYTES)
+            .await
+            .unwrap_or_default();
         let words = self.console.clean(&String::from_utf8_lossy(&words));
         Err(ApiError {
             status: Some(status.as_u16()),
@@ -150,29 +159,4 @@ impl Api {
             ..ApiError::unanswered(format!("the media store {host} answered {status}: {words}"))
         })
     }
-}
-
-/// Tries again what a busy or broken server may yet do.
-async fn retried<T, F>(attempt: impl Fn() -> F) -> Result<T, ApiError>
-where
-    F: Future<Output = Result<T, ApiError>>,
-{
-    let mut tries = 1;
-    let mut wait = FIRST_WAIT;
-    loop {
-        match attempt().await {
-            Err(error) if tries < TRIES && is_passing(&error) => {
-                tokio::time::sleep(error.wait.unwrap_or(wait)).await;
-            }
-            ended => return ended,
-        }
-        tries += 1;
-        wait *= 2;
-    }
-}
-
-fn is_passing(error: &ApiError) -> bool {
-    error
-        .status
-        .is_none_or(|status| status == 429 || status >= 500)
 }

@@ -1,4 +1,4 @@
-//! A Langfuse server: the forms of its URL, its keys, and the parts of its public API that are asked.
+//! Langfuse: the forms of its URL, its keys, and the parts of its public API that langspan uses.
 
 pub mod api;
 pub mod base;
@@ -14,8 +14,8 @@ pub use keys::Keys;
 pub use readback::{Readback, Wanted};
 pub use row::Row;
 
-/// An environment as a Langfuse stores it: without the prefixes that it strips (its documentation reserves
-/// `langfuse`). `None` when nothing is left, which is stored as `default`.
+/// An environment as Langfuse stores it: without the reserved prefix `langfuse`, which it strips. `None` if nothing is
+/// left: that is stored as `default`.
 pub fn stored_environment(environment: &str) -> Option<&str> {
     let mut rest = environment;
     while let Some(stripped) = rest.strip_prefix("langfuse") {

@@ -1,4 +1,4 @@
-//! Reading a trace back: waiting until its spans can be read, and comparing them with what was sent.
+//! The read-back of a trace: waits until its spans can be read, and compares them with those that were sent.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -9,15 +9,16 @@ use opentelemetry_sdk::trace::SpanData;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::api::{Api, ApiError, Place};
-use super::row::Row;
-use super::stored_environment;
+use crate::http::Backoff;
+use crate::langfuse::api::{Api, ApiError, TraceQuery};
+use crate::langfuse::row::Row;
+use crate::langfuse::stored_environment;
 
-/// The waits between two looks for a trace, the last one repeated: well inside the 30 requests a minute of Langfuse
-/// Cloud's smallest plan.
-const POLL_WAITS_MS: [u64; 6] = [250, 500, 1000, 2000, 3000, 5000];
+/// The waits between two looks for a trace: well within the 30 requests a minute of Langfuse Cloud's smallest plan.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Spans of one trace, and the times to look around.
+/// The spans of a trace that are looked for, and the times between which they were.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub trace_id: String,
@@ -26,21 +27,21 @@ pub struct Wanted {
     pub to: Timestamp,
 }
 
-/// What a read-back found.
+/// The result of a read-back.
 #[derive(Clone, Debug)]
 pub enum Readback {
     /// Every span is there.
     Readable(Vec<Row>),
-    /// Not every span was there when the time was up; why the last question was not answered, if it was not.
+    /// Not every span was there in time. If the last request failed, with its error.
     Missing {
         found: usize,
         error: Option<ApiError>,
     },
-    /// The server does not let these keys read.
+    /// The keys do not permit reading.
     Refused(ApiError),
 }
 
-/// A field that came back as another than was sent.
+/// A field that came back different.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     pub span: String,
@@ -50,8 +51,8 @@ pub struct Difference {
 }
 
 impl Wanted {
-    fn place(&self) -> Place {
-        Place {
+    fn query(&self) -> TraceQuery {
+        TraceQuery {
             trace_id: self.trace_id.clone(),
             window: Some((self.from, self.to)),
         }
@@ -66,10 +67,10 @@ impl Wanted {
     }
 }
 
-/// Looks for spans until all can be read or `deadline` has come.
+/// Looks for spans until all can be read, or until `deadline`.
 pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant) -> Readback {
     let is_whole = |rows: &[Row]| wanted.found_in(rows) == wanted.span_ids.len();
-    match poll(api, &wanted.place(), deadline, is_whole).await {
+    match poll(api, &wanted.query(), deadline, is_whole).await {
         Poll::Enough(rows) => Readback::Readable(rows),
         Poll::Refused(error) => Readback::Refused(error),
         Poll::TimeUp { rows, error } => Readback::Missing {
@@ -79,31 +80,30 @@ pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant) -> Readback {
     }
 }
 
-/// How looking for a trace ended.
+/// The result of looking for a trace.
 #[derive(Clone, Debug)]
 pub enum Poll {
     Enough(Vec<Row>),
-    /// The server does not let these keys read.
+    /// The keys do not permit reading.
     Refused(ApiError),
-    /// What the last answer held, and why the last question was not answered, if it was not.
+    /// The rows of the last answer, and the error of the last request if it failed.
     TimeUp {
         rows: Vec<Row>,
         error: Option<ApiError>,
     },
 }
 
-/// Looks for a trace until there `is_enough` of it, or `deadline` has come.
+/// Looks for a trace until its rows are enough, as `is_enough` says, or until `deadline`.
 pub async fn poll(
     api: &Api,
-    place: &Place,
+    query: &TraceQuery,
     deadline: Instant,
     is_enough: impl Fn(&[Row]) -> bool,
 ) -> Poll {
-    let mut waits = POLL_WAITS_MS.iter().copied().map(Duration::from_millis);
-    let mut wait = Duration::ZERO;
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let (mut rows, mut error) = (Vec::new(), None);
     loop {
-        let asked = match timeout_at(deadline, api.rows(place)).await {
+        let asked = match timeout_at(deadline, api.rows(query)).await {
             Ok(Ok(read)) if is_enough(&read) => return Poll::Enough(read),
             Ok(Ok(read)) => {
                 (rows, error) = (read, None);
@@ -120,8 +120,7 @@ pub async fn poll(
                 return Poll::TimeUp { rows, error };
             }
         };
-        wait = waits.next().unwrap_or(wait);
-        let pause = asked.map_or(wait, |asked| asked.max(wait));
+        let pause = asked.unwrap_or_default().max(backoff.next_wait());
         if Instant::now() + pause >= deadline {
             return Poll::TimeUp { rows, error };
         }
@@ -132,14 +131,14 @@ pub async fn poll(
 /// The ids of the spans that can be read now.
 ///
 /// # Errors
-/// When the question was not answered.
+/// If the request fails.
 pub async fn known(api: &Api, wanted: &Wanted) -> Result<HashSet<String>, ApiError> {
-    let rows = api.rows(&wanted.place()).await?;
+    let rows = api.rows(&wanted.query()).await?;
     Ok(rows.iter().map(|row| row.id().to_owned()).collect())
 }
 
-/// The fields of the spans that came back as others than were sent. Of a span that was sent twice any row may be
-/// the right one, since the server shows both until it merges them.
+/// The fields of the spans that came back different. A span that was sent twice has two rows until the server merges
+/// them, and either may be the right one.
 pub fn differences(spans: &[SpanData], environment: Option<&str>, rows: &[Row]) -> Vec<Difference> {
     let mut differences = Vec::new();
     for span in spans {
@@ -152,7 +151,7 @@ pub fn differences(spans: &[SpanData], environment: Option<&str>, rows: &[Row]) 
     differences
 }
 
-/// The fields of a span that must come back, under the names of its row.
+/// The fields of a span that must come back, by their names in the row.
 fn sent(span: &SpanData, environment: Option<&str>) -> Vec<(&'static str, Value)> {
     const FIELDS: [&str; 7] = [
         "userId",
@@ -184,9 +183,9 @@ fn compare(span: &str, sent: &[(&'static str, Value)], row: &Row) -> Vec<Differe
 
 fn is_same(field: &str, sent: &Value, found: &Value) -> bool {
     match (field, sent) {
-        // What was not sent the server may fill in: it counts tokens by itself.
+        // The server may fill in what was not sent: it counts tokens itself.
         ("usageDetails" | "model", Value::Null) => true,
-        // Absent is null, empty text or an empty list, by interface.
+        // Depending on the interface, an absent value is null, an empty text or an empty list.
         (_, Value::Null) => match found {
             Value::String(text) => text.is_empty(),
             Value::Array(items) => items.is_empty(),
@@ -204,7 +203,7 @@ fn is_same(field: &str, sent: &Value, found: &Value) -> bool {
         ("usageDetails", Value::Object(buckets)) => {
             buckets.iter().all(|(name, count)| found[name] == *count)
         }
-        // Newer interfaces give the text, older ones what it parses to.
+        // Newer interfaces return the text, older ones the parsed JSON.
         ("input" | "output", Value::String(text)) => {
             found == sent
                 || serde_json::from_str::<Value>(text).is_ok_and(|parsed| parsed == *found)
@@ -238,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_is_known_in_every_interface() {
+    fn equal_values_are_recognised_in_every_interface() {
         assert!(is_same("input", &json!("[1]"), &json!("[1]")));
         assert!(is_same("input", &json!("[1]"), &json!([1])));
         assert!(is_same("userId", &Value::Null, &json!("")));

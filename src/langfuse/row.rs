@@ -1,4 +1,4 @@
-//! An observation as a Langfuse gives it, from whichever of its interfaces.
+//! An observation as Langfuse returns it, from any of its interfaces.
 
 use std::time::SystemTime;
 
@@ -22,7 +22,7 @@ impl Row {
         }
     }
 
-    /// The rows of a legacy trace, which states user, session and tags once for all of them.
+    /// The rows of a legacy trace, which has user, session and tags once for all of them.
     pub fn of_legacy_trace(trace: &mut Value) -> Vec<Self> {
         let shared = ["userId", "sessionId", "tags", "release", "public"]
             .map(|field| (field, trace[field].take()));
@@ -39,7 +39,7 @@ impl Row {
         rows
     }
 
-    /// The row that a span will become, without what only the server knows.
+    /// The row that a span will become, without the fields that only the server knows.
     pub fn of_span(span: &SpanData) -> Self {
         let attribute = |key: &str| {
             let found = span
@@ -86,7 +86,7 @@ impl Row {
         }))
     }
 
-    /// Whether the server made the row up.
+    /// Whether the server added the row itself.
     pub fn is_synthetic(&self) -> bool {
         self.id().starts_with("t-")
     }
@@ -99,7 +99,7 @@ impl Row {
         self.text("parentObservationId")
     }
 
-    /// A field that holds text; empty text is none.
+    /// A text field; `None` if it is empty.
     pub fn text(&self, field: &str) -> Option<&str> {
         self.0[field].as_str().filter(|text| !text.is_empty())
     }
@@ -119,7 +119,7 @@ impl Row {
             .unwrap_or_default()
     }
 
-    /// A field as it came.
+    /// A field as received.
     pub fn field(&self, field: &str) -> &Value {
         &self.0[field]
     }

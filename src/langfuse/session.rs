@@ -1,27 +1,28 @@
-//! What a Langfuse knows of a whole session: how many traces, and which spans.
+//! What Langfuse knows of a whole session: the number of its traces, and their spans.
 //!
-//! A session may hold a million traces, so nothing is gathered here, and a question that fails in passing is asked
-//! again instead of beginning anew.
+//! A session may have a million traces, so nothing is collected here, and a page that fails is asked for again
+//! instead of starting over.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::api::{Api, ApiError, Credentials, widened};
+use crate::http::Backoff;
+use crate::langfuse::api::{Api, ApiError, Credentials, Interface, retried, widened};
 
-/// The waits before a question is asked again, unless the server asks for a longer one.
-const RETRY_WAITS_MS: [u64; 5] = [250, 500, 1000, 2000, 4000];
-/// A server that asks for more is not waited for.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
-/// The most traces that are counted at once: the database behind a Langfuse estimates distinct values above 65,536,
-/// and below takes two for the same once in four billion pairs.
+/// How often a failed request is repeated.
+const RETRIES: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// The most traces that are counted at once: Langfuse's database estimates distinct values above 65,536, and below
+/// that mistakes two for the same once in four billion pairs.
 const COUNTED_AT_ONCE: u64 = 16_384;
-/// Of 32 hex digits.
+/// A trace id has 32 hex digits.
 const LONGEST_PREFIX: usize = 32;
-/// Rows of one page of v2 observations, the most that it gives.
+/// The largest page of v2 observations, in rows.
 const PAGE_ROWS: &str = "1000";
-/// Traces of one page of the legacy list, the most that it gives.
+/// The largest page of the legacy list, in traces.
 const LEGACY_PAGE_TRACES: &str = "100";
 
 /// A session, and the times between which its spans start.
@@ -36,12 +37,12 @@ impl Api {
     /// The number of distinct traces of `session` with a span that starts between `from` and `to`, or up to five
     /// minutes around.
     ///
-    /// A count of many thousands may in rare cases be one too small, and where it is too large to be taken at once,
-    /// only traces whose ids are lower-case hex are in it: before anything is called missing,
-    /// [`session_spans`](Self::session_spans) tells exactly.
+    /// A count of many thousands may, rarely, be one too small. A count that is too large to be taken at once includes
+    /// only traces with lower-case hex ids. [`session_spans`](Self::session_spans) is exact: ask it before anything is
+    /// reported as missing.
     ///
     /// # Errors
-    /// When the server refuses the keys, or the question was not answered although it was repeated.
+    /// If the server refuses the keys, or the request still fails after the retries.
     pub async fn trace_count(
         &self,
         session: &str,
@@ -54,27 +55,20 @@ impl Api {
             from,
             to,
         };
-        let first = if self.is_legacy {
-            self.legacy_count(session).await
-        } else {
-            self.distinct_traces(session).await
-        };
-        match first {
-            Err(error) if error.is_unserved() && self.is_legacy => {
-                self.distinct_traces(session).await
-            }
-            Err(error) if error.is_unserved() => self.legacy_count(session).await,
-            answer => answer,
-        }
+        self.ask_either(async |interface| match interface {
+            Interface::V2 => self.distinct_traces(session).await,
+            Interface::Legacy => self.legacy_count(session).await,
+        })
+        .await
     }
 
-    /// Tells `found` the trace id and the span id of every span of `session` that the server knows and that starts
-    /// between `from` and `to`, or up to five minutes around; in no certain order, and a span that was sent twice
-    /// perhaps twice. One page at a time is held in memory.
+    /// Calls `found` with the trace id and the span id of every span of `session` that the server knows and that starts
+    /// between `from` and `to`, or up to five minutes around. The order is not defined, and a span that was sent twice
+    /// may be reported twice. Only one page is in memory at a time.
     ///
     /// # Errors
-    /// When the server refuses the keys, or a page was not answered although it was asked for repeatedly: what was
-    /// told until then is not the whole.
+    /// If the server refuses the keys, or a page still fails after the retries: the spans reported until then are not
+    /// all.
     pub async fn session_spans(
         &self,
         session: &str,
@@ -88,22 +82,14 @@ impl Api {
             from,
             to,
         };
-        let first = if self.is_legacy {
-            self.legacy_spans(session, &mut found).await
-        } else {
-            self.observed_spans(session, &mut found).await
-        };
-        match first {
-            Err(error) if error.is_unserved() && self.is_legacy => {
-                self.observed_spans(session, &mut found).await
-            }
-            Err(error) if error.is_unserved() => self.legacy_spans(session, &mut found).await,
-            answer => answer,
-        }
+        self.ask_either(async |interface| match interface {
+            Interface::V2 => self.observed_spans(session, &mut found).await,
+            Interface::Legacy => self.legacy_spans(session, &mut found).await,
+        })
+        .await
     }
 
-    /// By v2 metrics: in one question, or, when there are too many to be counted at once, in parts by the first
-    /// digits of the trace ids.
+    /// By v2 metrics: in one request, or, if there are too many for one, in parts by the first digits of the trace ids.
     async fn distinct_traces(&self, session: Session<'_>) -> Result<u64, ApiError> {
         let mut parts = vec![String::new()];
         let mut total = 0;
@@ -152,15 +138,15 @@ impl Api {
             .await
     }
 
-    /// The one number that a metrics query without dimensions asks for.
+    /// The single number that a metrics query without dimensions returns.
     async fn measure(&self, path: &str, query: &Value, name: &str) -> Result<u64, ApiError> {
         let query = query.to_string();
         let body = self.get_repeatedly(path, &[("query", &query)]).await?;
         match &body["data"] {
-            // There is nothing to count.
+            // Nothing was counted.
             Value::Array(rows) if rows.is_empty() => Ok(0),
             rows => count(&rows[0][name])
-                .ok_or_else(|| ApiError::foreign(format!("{path} answered with no {name}"))),
+                .ok_or_else(|| ApiError::foreign(format!("{path} answered without {name}"))),
         }
     }
 
@@ -182,7 +168,7 @@ impl Api {
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let body = self.get_repeatedly(path, &query).await?;
             for row in rows(path, &body)? {
-                tell(found, &row["traceId"], &row["id"]);
+                report(found, &row["traceId"], &row["id"]);
             }
             match body["meta"]["cursor"].as_str() {
                 None => return Ok(()),
@@ -208,7 +194,7 @@ impl Api {
                 ("fromTimestamp", session.from),
                 ("toTimestamp", session.to),
                 ("fields", "core,observations"),
-                // Oldest first, so that what arrives meanwhile moves no page.
+                // Oldest first, so that new traces do not move the pages.
                 ("orderBy", "timestamp.asc"),
                 ("limit", LEGACY_PAGE_TRACES),
                 ("page", &number),
@@ -217,7 +203,7 @@ impl Api {
             let traces = rows(path, &body)?;
             for trace in traces {
                 for span in trace["observations"].as_array().into_iter().flatten() {
-                    tell(found, &trace["id"], span);
+                    report(found, &trace["id"], span);
                 }
             }
             let pages = body["meta"]["totalPages"].as_u64().unwrap_or(u64::MAX);
@@ -230,21 +216,11 @@ impl Api {
 
     /// Asks until there is an answer, or it is clear that there will be none.
     async fn get_repeatedly(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ApiError> {
-        let mut waits = RETRY_WAITS_MS.into_iter().map(Duration::from_millis);
-        loop {
-            let error = match self.get(path, query, Credentials::Keys).await {
-                Err(error) if error.is_passing() => error,
-                answer => return answer,
-            };
-            let Some(wait) = waits.next() else {
-                return Err(error);
-            };
-            let wait = error.wait.map_or(wait, |asked| asked.max(wait));
-            if wait > LONGEST_WAIT {
-                return Err(error);
-            }
-            tokio::time::sleep(wait).await;
-        }
+        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        retried(RETRIES, backoff, || {
+            self.get(path, query, Credentials::Keys)
+        })
+        .await
     }
 }
 
@@ -259,15 +235,15 @@ fn rows<'a>(path: &str, body: &'a Value) -> Result<&'a [Value], ApiError> {
     rows.ok_or_else(|| ApiError::foreign(format!("{path} answered with no rows")))
 }
 
-/// Tells of a span, unless the server made it up.
-fn tell(found: &mut impl FnMut(&str, &str), trace: &Value, span: &Value) {
+/// Reports a span, unless the server added it itself.
+fn report(found: &mut impl FnMut(&str, &str), trace: &Value, span: &Value) {
     match (trace.as_str(), span.as_str()) {
         (Some(trace), Some(span)) if !span.starts_with("t-") => found(trace, span),
         _ => {}
     }
 }
 
-/// A count, which older servers give as text.
+/// A count, which older servers return as text.
 fn count(value: &Value) -> Option<u64> {
     value
         .as_u64()
@@ -366,8 +342,8 @@ mod tests {
     async fn spans(api: &Api, session: &str) -> Result<Vec<(String, String)>, ApiError> {
         let (from, to) = window();
         let mut found = Vec::new();
-        let tell = |trace: &str, span: &str| found.push((trace.to_owned(), span.to_owned()));
-        api.session_spans(session, from, to, tell).await?;
+        let record = |trace: &str, span: &str| found.push((trace.to_owned(), span.to_owned()));
+        api.session_spans(session, from, to, record).await?;
         Ok(found)
     }
 
@@ -409,7 +385,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_version_tells_whichever_was_expected() {
+    async fn every_version_is_read_whichever_was_expected() {
         for version in [LangfuseVersion::V4, LangfuseVersion::V3] {
             let (url, _store) = sandbox(version).await;
             send(&url, "run", 0..3, 2).await;
@@ -450,7 +426,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_starts_outside_of_the_window_is_not_told() {
+    async fn spans_outside_the_window_are_not_reported() {
         let (url, _store) = sandbox(LangfuseVersion::V4).await;
         send(&url, "run", 0..1, 1).await;
         let at = |minutes: i64| Timestamp::from_second(START + minutes * 60).unwrap();
@@ -465,13 +441,13 @@ mod tests {
         }
     }
 
-    /// A server's database estimates: of 20,000 traces it says 20,117.
+    /// The server's database estimates 20,117 for 20,000 traces.
     #[tokio::test]
-    async fn what_is_too_much_for_one_count_is_counted_in_parts() {
+    async fn too_many_traces_for_one_count_are_counted_in_parts() {
         let (api, asked) = scripted(|_, query, _| {
             let is_part = query[0].1.contains("starts with");
             let count = if is_part { 1250 } else { 20_117 };
-            // Some versions write counts as text.
+            // Some versions return counts as text.
             json_answer(200, &json!({"data": [{"uniq_traceId": count.to_string()}]}))
         })
         .await;
@@ -490,7 +466,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_that_fails_in_passing_is_asked_for_again() {
+    async fn a_page_that_fails_temporarily_is_asked_for_again() {
         let (api, asked) = scripted(|_, query, n| {
             let is_second = query.iter().any(|(name, _)| name == "cursor");
             let row = json!({"traceId": "a", "id": if is_second { "2" } else { "1" }});
@@ -509,7 +485,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_no_repetition_heals_is_asked_once() {
+    async fn permanent_errors_are_not_retried() {
         for (status, wait) in [(401, "0"), (403, "0"), (400, "0"), (429, "3600")] {
             let (api, asked) = scripted(move |_, _, _| waiting(status, wait)).await;
             let counted = count(&api, "run").await.unwrap_err();
@@ -524,7 +500,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_interface_that_is_switched_off_is_passed_over() {
+    async fn an_interface_that_is_switched_off_is_replaced_by_the_other() {
         let (api, _) = scripted(|path, _, _| match path {
             "/api/public/metrics" => json_answer(200, &json!({"data": [{"count_count": 7}]})),
             "/api/public/traces" => {
@@ -538,7 +514,7 @@ mod tests {
         })
         .await;
         assert_eq!(count(&api, "run").await.unwrap(), 7);
-        // The second was made up by the server.
+        // The server added the second one itself.
         assert_eq!(
             spans(&api, "run").await.unwrap(),
             [("a".to_owned(), "1".to_owned())]
@@ -546,7 +522,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_makes_no_sense_is_an_error() {
+    async fn an_unexpected_answer_is_an_error() {
         let answering =
             async |body: Value| scripted(move |_, _, _| json_answer(200, &body)).await.0;
         for body in [json!({}), json!({"data": [{"another": 1}]})] {

@@ -18,7 +18,7 @@ use super::rate_limiter::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
 use super::stream::{StreamError, StreamReader};
 use crate::console::Console;
-use crate::http::read_body;
+use crate::http::{Backoff, read_body};
 use crate::json::lenient;
 
 /// Receives a response while it arrives.
@@ -125,8 +125,6 @@ const LONGEST_WAIT: Duration = Duration::from_mins(2);
 const MOST_BYTES: usize = 256 << 20;
 /// How long to wait for the end of a response after the last event of its stream.
 const END_WAIT: Duration = Duration::from_millis(250);
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 
 impl Client<'_> {
     /// Requests a completion. `progress` is updated along the way.
@@ -168,6 +166,7 @@ impl Client<'_> {
     ) -> Result<ModelResponse, ModelError> {
         let mut request = Cow::Borrowed(request);
         let mut retries = 0;
+        let mut backoff = Backoff::default();
         loop {
             progress.attempts += 1;
             progress.stream = StreamReader::default();
@@ -203,7 +202,8 @@ impl Client<'_> {
                 progress.attempts -= 1;
                 continue;
             }
-            let wait = wait.unwrap_or_else(|| backoff(retries));
+            let own_wait = backoff.next_wait();
+            let wait = wait.unwrap_or(own_wait);
             let may_retry =
                 error.retryable && !progress.stream.has_content() && retries < self.retries;
             if !may_retry || wait > LONGEST_WAIT || Instant::now() + wait >= deadline {
@@ -412,24 +412,4 @@ fn stated_cost(headers: &HeaderMap) -> Option<f64> {
 fn is_event_stream(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default();
     kind.trim().eq_ignore_ascii_case("text/event-stream")
-}
-
-/// The wait before a retry: half a second, doubled up to eight seconds, minus a random part of up to a quarter.
-fn backoff(retries: u32) -> Duration {
-    let full = (FIRST_WAIT * 2_u32.saturating_pow(retries.min(8))).min(LONGEST_BACKOFF);
-    full.mul_f64(1.0 - fastrand::f64() * 0.25)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_eight_seconds() {
-        for retries in 0..12 {
-            let full = 0.5 * f64::from(2_u32.pow(retries.min(4)));
-            let wait = backoff(retries).as_secs_f64();
-            assert!((full * 0.74..=full).contains(&wait), "{retries}: {wait}");
-        }
-    }
 }

@@ -113,7 +113,7 @@ impl FailedAttempt {
     /// A transport failure: no response, or an incomplete one.
     pub fn no_response(endpoint: &Endpoint, error: &TransportError) -> Self {
         let place = endpoint.place();
-        let (kind, what, hint) = match error.breakdown {
+        let (kind, what, hint) = match error.phase {
             FailedPhase::Connect => (
                 ModelErrorKind::NoConnection,
                 format!("no connection to the model endpoint {place}"),
@@ -128,7 +128,7 @@ impl FailedAttempt {
         ModelError {
             kind,
             message: format!("{what}: {}", error.message),
-            hint: error.remedy().unwrap_or(hint).to_owned(),
+            hint: error.hint().unwrap_or(hint).to_owned(),
             status: None,
             retryable: true,
         }

@@ -12,7 +12,7 @@ use super::shown::{Notes, Shown};
 use super::sources::{Origin, Sourced, Sources};
 use super::{keys, otel};
 use crate::cli;
-use crate::delivery::{Protocol, Target};
+use crate::delivery::{OtlpEndpoint, Protocol};
 use crate::failure::Failure;
 use crate::http::TlsFiles;
 use crate::http::url::{is_loopback, parse_http_url};
@@ -26,7 +26,7 @@ use crate::trace::spans::Dialect;
 /// A resolved destination.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    pub target: Target,
+    pub target: OtlpEndpoint,
     /// The Langfuse behind the target, for look-ups and read-back; none for a plain OTLP backend.
     pub langfuse: Option<Langfuse>,
     pub dialect: Dialect,
@@ -281,8 +281,8 @@ impl WireSettings {
         })
     }
 
-    fn target(&self, url: Url, headers: HeaderMap) -> Target {
-        Target {
+    fn target(&self, url: Url, headers: HeaderMap) -> OtlpEndpoint {
+        OtlpEndpoint {
             url,
             headers,
             protocol: self.protocol,

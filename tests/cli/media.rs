@@ -323,11 +323,11 @@ fn a_failed_upload_is_a_warning_and_leaves_type_and_size() {
         ),
         (
             langfuse(storing_at("ftp://127.0.0.1", "/")),
-            "the upload URL is wrong",
+            "the upload URL is invalid",
         ),
         (langfuse(no_media), "/api/public/media answered 404"),
         (langfuse(unknown), "Invalid request data"),
-        (langfuse(elsewhere), "without the id"),
+        (langfuse(elsewhere), "has no media id"),
     ] {
         let model = Scripted::model("A picture.");
         let ended = chat(&model, &langfuse, &[]).run();

@@ -49,7 +49,7 @@ fn keys_reach_the_model_and_stdout_and_nothing_else() {
     ended
         .code(0)
         .stdout(&format!("{key} is a key\n"))
-        .stderr_has("redacted: 2 passage(s)")
+        .stderr_has("redacted 2 passages")
         .stderr_lacks(&key);
     assert_eq!(servers.prompt(), prompt);
     let trace = servers.trace();
@@ -254,7 +254,7 @@ fn error_messages_are_redacted() {
         "Hello",
     ]);
     let ended = call.run();
-    ended.code(4).stderr_has("redacted: 2 passage(s)");
+    ended.code(4).stderr_has("redacted 2 passages");
     let trace = servers.trace();
     for span in trace.spans() {
         let message = &span.status.as_ref().unwrap().message;
@@ -531,7 +531,7 @@ fn numbers_are_redacted_as_texts_are() {
         ])
         .stdin(body);
     let ended = call.run();
-    ended.code(0).stderr_has("redacted: 3 passage(s)");
+    ended.code(0).stderr_has("redacted 3 passages");
     assert_eq!(servers.asked()[0].body, body.as_bytes());
     for text in [said(&servers.trace()), recorded(&ended)] {
         assert!(!text.contains("4111"), "{text}");

@@ -47,7 +47,7 @@ fn a_span_that_is_too_large_arrives_with_its_content_cut_and_marked() {
     ended
         .code(0)
         .stdout("short\n")
-        .stderr_has("the content of a span was cut");
+        .stderr_has("the content of a span was truncated");
     assert!(ended.outbox_files().is_empty());
     let rows = sandbox.observations(&ended.trace_id());
     assert_eq!(rows.len(), 2);

@@ -1,15 +1,13 @@
 //! What each stage of `check` asks the server, and how it reads the answer.
 
-use std::sync::Arc;
-
 use opentelemetry_sdk::trace::SpanData;
 use reqwest::Url;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::app::clients::Clients;
 use crate::app::hints;
-use crate::app::unanswered;
 use crate::console::Console;
 use crate::delivery::OutboxPolicy;
 use crate::failure::{Failure, Kind};
@@ -48,7 +46,7 @@ pub async fn connect(target: &Target<'_>) -> StageOutcome<()> {
         let answer = target.clients.http.get(asked).send().await;
         let error = answer.err().map(TransportError::from);
         error
-            .filter(|error| error.breakdown == FailedPhase::Connect)
+            .filter(|error| error.phase == FailedPhase::Connect)
             .map_or(Ok(()), Err)
     } else {
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
@@ -73,12 +71,12 @@ pub async fn health(target: &Target<'_>, api: &Api) -> StageOutcome<String> {
             Ok((version, detail))
         }
         Err(error) => {
-            let setting = unanswered::setting(&target.settings.notes, api.base());
+            let setting = hints::setting(&target.settings.notes, api.base());
             let hint = match error.status {
                 Some(500..) => {
                     format!("check that {setting} is the URL of a Langfuse; its log may say more")
                 }
-                _ => unanswered::remedy(&error, &setting),
+                _ => hints::of_api_error(&error, &setting),
             };
             Err(Failure::new(Kind::Delivery, error.message)
                 .status(error.status)
@@ -101,7 +99,7 @@ pub async fn auth(target: &Target<'_>, api: &Api, probe_regions: bool) -> StageO
     } else {
         Kind::Delivery
     };
-    let setting = unanswered::setting(&target.settings.notes, api.base());
+    let setting = hints::setting(&target.settings.notes, api.base());
     let hint = match error.status {
         Some(401) => region_of_keys(target, probe_regions).await.unwrap_or_else(|| {
             format!(
@@ -116,7 +114,7 @@ pub async fn auth(target: &Target<'_>, api: &Api, probe_regions: bool) -> StageO
             "check {setting} and the key pair ({}): is it the URL of a Langfuse, and do the keys belong to a project?",
             origins(target.settings)
         ),
-        _ => unanswered::remedy(&error, &setting),
+        _ => hints::of_api_error(&error, &setting),
     };
     let is_passing = error.is_passing();
     Err(Failure::new(kind, error.message)
@@ -181,7 +179,7 @@ pub async fn export(
         return Err(anyhow::anyhow!("there is no exporter").into());
     };
     let outcome = exporter
-        .export(spans, budget, OutboxPolicy::BeforeSend, &Arc::default())
+        .export(spans, budget, OutboxPolicy::BeforeSend, &Notify::new())
         .await
         .outcome;
     report.status = outcome.status();
@@ -191,7 +189,7 @@ pub async fn export(
             format!("{}: {}", destination.target.url, outcome.describe()),
         )
         .status(outcome.status())
-        .hints([hints::of_delivery(&outcome, destination)]));
+        .hints([hints::of_outcome(&outcome, destination)]));
     }
     report.delivery = DeliveryState::Accepted;
     let by = if destination.is_collector {
@@ -207,7 +205,7 @@ fn place(url: &Url) -> String {
 }
 
 fn unreachable(target: &Target<'_>, error: &TransportError) -> Failure {
-    let hint = error.remedy().map_or_else(
+    let hint = error.hint().map_or_else(
         || {
             format!(
                 "check {}: is it right, and reachable from here?",

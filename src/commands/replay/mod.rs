@@ -19,18 +19,18 @@ pub async fn run(
 ) -> Result<Verdict, Failure> {
     let documents = input::read(&options.file)?;
     let mut run = Run::open(&options.run, "replay", sources, console).await?;
-    check(&documents, options.send, &run.settings)?;
+    check(&documents, options.send, run.settings())?;
     for document in documents {
         match document {
             Document::Request(mut request) => {
-                run.settings.model.amend(&mut request);
-                let trace = run.settings.trace.of_call();
+                run.settings().model.amend(&mut request);
+                let trace = run.settings().trace.of_call();
                 run.ask(request, trace).await?;
             }
             Document::Recording(recording) if options.send => {
                 let mut request = recording.request.clone();
-                run.settings.model.amend(&mut request);
-                let trace = run.settings.trace.of_recording(&recording);
+                run.settings().model.amend(&mut request);
+                let trace = run.settings().trace.of_recording(&recording);
                 run.ask(request, trace).await?;
             }
             Document::Recording(recording) => run.emit(&recording).await?,

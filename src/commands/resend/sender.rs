@@ -14,7 +14,7 @@ use crate::settings::{self, Destination, Notes, Sources, destination};
 
 /// The destination of the current settings.
 pub struct Sender {
-    wire: OtlpClient,
+    client: OtlpClient,
     destination: Destination,
     budget: Duration,
 }
@@ -38,15 +38,8 @@ impl Sender {
             Proxies::FromEnvironment,
             Duration::from_secs_f64(options.export_timeout),
         )?;
-        let api = clients::api(&destination, &http, console);
         Ok(Self {
-            wire: OtlpClient {
-                http,
-                target: destination.target.clone(),
-                api,
-                is_collector: destination.is_collector,
-                console: console.clone(),
-            },
+            client: clients::otlp_client(&destination, &http, console),
             destination,
             budget: Duration::from_secs_f64(options.export_timeout),
         })
@@ -54,7 +47,7 @@ impl Sender {
 
     pub fn redelivery<'a>(&'a self, console: &'a Console) -> Redelivery<'a> {
         Redelivery {
-            wire: &self.wire,
+            client: &self.client,
             destination: &self.destination,
             budget: self.budget,
             console,

@@ -140,7 +140,7 @@ pub(super) const FAULTS: &[Fault] = &[
             )
         },
         says: "400 Bad Request: Failed to parse OTel Protobuf Trace",
-        remedy: "see the server's words above",
+        remedy: "see the server's message",
         ..REFUSED
     },
     Fault {
@@ -257,7 +257,7 @@ pub(super) const FAULTS: &[Fault] = &[
         when: "a login page answers",
         does: |_| Not(html(200)),
         says: "answered 200 with an HTML page",
-        remedy: "check the URL, and that no proxy or login page stands before it",
+        remedy: "check the URL, and that there is no proxy or login page before it",
         ..REFUSED
     },
     Fault {
@@ -277,7 +277,7 @@ pub(super) const FAULTS: &[Fault] = &[
             not_json(200, &json!({"partialSuccess": partial}))
         },
         says: "2 span(s) were rejected: the spans are too old",
-        remedy: "see the server's words above",
+        remedy: "see the server's message",
         ..REFUSED
     },
     Fault {

@@ -1,0 +1,151 @@
+//! One delivery from start to end: encode, store, send, judge, keep or release.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opentelemetry_sdk::trace::SpanData;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::delivery::client::OtlpClient;
+use crate::delivery::encode::Encoder;
+use crate::delivery::outbox::{EntryMeta, Outbox, OutboxError, PendingEntry};
+use crate::delivery::outcome::Outcome;
+use crate::delivery::payload::Payload;
+use crate::delivery::result::DeliveryResult;
+
+/// What became of spans.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub outcome: Outcome,
+    pub stored: Stored,
+    /// How many traces were not accepted, whole or in part.
+    pub unaccepted: usize,
+}
+
+/// Whether spans that were not accepted are in the outbox.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// They were accepted.
+    NotNeeded,
+    /// They are in this entry of the outbox.
+    Kept { entry: String, path: PathBuf },
+    /// They are nowhere.
+    Lost(OutboxError),
+}
+
+/// When spans are put into the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboxPolicy {
+    /// Before they are sent: after a kill they could not be made again.
+    BeforeSend,
+    /// When they were not accepted: after a kill they can be rebuilt from the output and its acks.
+    OnFailure,
+}
+
+/// Delivers the spans of a run.
+#[derive(Debug)]
+pub struct Exporter {
+    pub encoder: Encoder,
+    /// An error is the outcome of every delivery, as when there are no keys.
+    pub client: Result<OtlpClient, Outcome>,
+    pub outbox: Result<Outbox, OutboxError>,
+    /// The public key of the project that the spans are for.
+    pub public_key: Option<String>,
+}
+
+impl Exporter {
+    /// Delivers `spans` within `budget`, attempts and waits included. If `cancel` is notified, the delivery ends at
+    /// once, and the spans stay in the outbox.
+    pub async fn export(
+        &self,
+        spans: Vec<SpanData>,
+        budget: Duration,
+        policy: OutboxPolicy,
+        cancel: &Notify,
+    ) -> Delivery {
+        let deadline = Instant::now() + budget;
+        let traces = trace_count(&spans);
+        match self.encoder.encode(spans) {
+            Ok(payload) => self.deliver(&payload, deadline, policy, cancel).await,
+            Err(error) => Delivery {
+                outcome: Outcome::Unsent(error.to_string()),
+                stored: Stored::Lost(OutboxError::Unencodable(error)),
+                unaccepted: traces,
+            },
+        }
+    }
+
+    /// Delivers a request: it is stored, sent, and kept or released as the answer says.
+    pub async fn deliver(
+        &self,
+        payload: &Payload,
+        deadline: Instant,
+        policy: OutboxPolicy,
+        cancel: &Notify,
+    ) -> Delivery {
+        let pending = match policy {
+            OutboxPolicy::BeforeSend => Some(self.store(payload)),
+            OutboxPolicy::OnFailure => None,
+        };
+        let result = self.send(payload, deadline, cancel).await;
+        let stored = if result.outcome.is_accepted() {
+            if let Some(Ok(pending)) = pending {
+                pending.release();
+            }
+            Stored::NotNeeded
+        } else {
+            let pending = pending.unwrap_or_else(|| self.store(payload));
+            self.keep(pending, &result)
+        };
+        Delivery {
+            unaccepted: result.remaining.iter().map(Payload::trace_count).sum(),
+            outcome: result.outcome,
+            stored,
+        }
+    }
+
+    /// Writes a request to the outbox, where it is marked as under way.
+    fn store(&self, payload: &Payload) -> Result<PendingEntry, OutboxError> {
+        let outbox = self.outbox.as_ref().map_err(Clone::clone)?;
+        let endpoint = self.client.as_ref().map(|client| &client.endpoint.url);
+        let meta = EntryMeta {
+            endpoint: endpoint.map_or_else(|_| String::new(), ToString::to_string),
+            public_key: self.public_key.clone(),
+            time: Timestamp::now(),
+            ..EntryMeta::default()
+        };
+        outbox.store(payload, meta)
+    }
+
+    async fn send(&self, payload: &Payload, deadline: Instant, cancel: &Notify) -> DeliveryResult {
+        match &self.client {
+            // Boxed: the future of an HTTP request is large, and callers hold several of them.
+            Ok(client) => tokio::select! {
+                result = Box::pin(client.deliver(payload, deadline)) => result,
+                () = cancel.notified() => DeliveryResult::new(Outcome::Interrupted, payload.clone()),
+            },
+            Err(outcome) => DeliveryResult::new(outcome.clone(), payload.clone()),
+        }
+    }
+
+    /// Keeps what was not accepted for `resend`.
+    fn keep(&self, pending: Result<PendingEntry, OutboxError>, result: &DeliveryResult) -> Stored {
+        let cause = result.outcome.describe();
+        // A server may repeat a secret in its answer.
+        let cause = match &self.client {
+            Ok(client) => client.console.clean(&cause),
+            Err(_) => cause,
+        };
+        let kept = pending
+            .and_then(|pending| pending.keep(&result.remaining, &cause, result.is_ambiguous));
+        kept.map_or_else(Stored::Lost, |(entry, path)| Stored::Kept { entry, path })
+    }
+}
+
+fn trace_count(spans: &[SpanData]) -> usize {
+    let ids = spans.iter().map(|span| span.span_context.trace_id());
+    ids.collect::<HashSet<_>>().len()
+}
