@@ -19,7 +19,7 @@
 //! * **`opentelemetry-otlp` encodes, and does not send.** Its result is a string without body or `Retry-After`, and
 //!   `Ok` for a page of HTML or for rejected spans; its retries block the thread. So its HTTP client is replaced by one
 //!   that catches the encoded bytes. An earlier design let that client do the whole delivery, with a task-local that
-//!   carried the deadline in and the outcome out; nobody could follow it.
+//!   carried the deadline in and the outcome out; which was hard to follow.
 //! * **Bytes are never decoded.** The outbox holds OTLP/JSON, and pieces of a request are cut from its messages. Both
 //!   come from the spans themselves, through the conversion that `opentelemetry-otlp` uses as well
 //!   (`opentelemetry-proto`), and only when they are needed: most requests are accepted at once. A test in `encode`
