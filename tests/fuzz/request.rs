@@ -14,6 +14,8 @@ mod json;
 mod model;
 #[path = "../../src/secret.rs"]
 mod secret;
+#[path = "../../src/stdio.rs"]
+mod stdio;
 
 use libfuzzer_sys::fuzz_target;
 
