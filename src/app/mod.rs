@@ -17,6 +17,7 @@ pub mod redeliver;
 pub mod run;
 pub mod setup;
 pub mod signals;
+pub mod span_maker;
 pub mod uploads;
 pub mod usage_error;
 pub mod verify;

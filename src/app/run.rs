@@ -16,6 +16,7 @@ use crate::app::model_call::{self, Caller};
 use crate::app::project_lookup::ProjectLookup;
 use crate::app::setup::Setup;
 use crate::app::signals::Signals;
+use crate::app::span_maker::SpanMaker;
 use crate::app::uploads::{self, Upload};
 use crate::app::verify;
 use crate::cli;
@@ -42,6 +43,9 @@ pub struct Run {
     printer: Printer,
     signals: Signals,
     lookup: ProjectLookup,
+    /// When the command began, for the parent span. `None` with several exchanges: each then has a parent that starts
+    /// 1 ms before its generation.
+    pub command_start: Option<Timestamp>,
     verdict: Verdict,
 }
 
@@ -64,6 +68,7 @@ impl Run {
         sources: &Sources,
         console: &Console,
     ) -> Result<Self, Failure> {
+        let command_start = Some(Timestamp::now());
         let setup = Setup::open(options, &CommandDefaults::CALL, sources, console).await?;
         Ok(Self {
             command,
@@ -71,6 +76,7 @@ impl Run {
             printer: Printer::new(setup.settings.form),
             signals: Signals::default(),
             lookup: ProjectLookup::default(),
+            command_start,
             verdict: Verdict::default(),
             setup,
         })
@@ -88,6 +94,7 @@ impl Run {
         let context = self.context(None);
         let model = &self.setup.settings.model;
         let mut exchange = model_call::begin(model, request, Timestamp::now());
+        exchange.command_start = self.command_start;
         if self.setup.is_dry {
             let name = exchange.request.model().unwrap_or_default();
             let url = model.endpoint.url(&name).to_string();
@@ -414,9 +421,9 @@ impl Run {
             settings, clients, ..
         } = &self.setup;
         let planned = clients.uploads.planned(exchange);
-        let filtered = settings.privacy.filter(&planned, trace);
-        let dialect = settings.tracing.dialect();
-        let spans = spans::spans(&filtered.exchange, &filtered.trace, context, dialect);
+        let maker = SpanMaker::new(settings);
+        let filtered = maker.filter(&planned, trace);
+        let spans = maker.spans(&filtered, context);
         let destination = settings.tracing.destination();
         let endpoint = destination.map(|destination| destination.target.url.to_string());
         let request = url.map(|url| (url, &exchange.request));

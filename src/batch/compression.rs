@@ -1,11 +1,10 @@
-//! Files that are read and written compressed, as their names say.
+//! Compressed input and output files: gzip for `.gz`, Zstandard for `.zst`, by the suffix of the name.
 
 use std::fs::File;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -14,15 +13,15 @@ use ruzstd::encoding::{CompressionLevel, compress};
 
 /// How a file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packing {
+pub enum Compression {
     Plain,
     Gzip,
     Zstd,
 }
 
-impl Packing {
-    /// What the suffix of the file's name says.
-    pub fn of(path: &Path) -> Self {
+impl Compression {
+    /// The compression that the suffix of a file's name stands for.
+    pub fn of_name(path: &Path) -> Self {
         match path.extension().and_then(|suffix| suffix.to_str()) {
             Some("gz") => Self::Gzip,
             Some("zst") => Self::Zstd,
@@ -30,11 +29,11 @@ impl Packing {
         }
     }
 
-    /// Whether a file begins as one that is packed so, which may have been cut off.
+    /// Whether a file begins like one of this compression. A file shorter than the magic number may.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn may_be_of(self, file: &File) -> io::Result<bool> {
+    pub fn may_begin(self, file: &File) -> io::Result<bool> {
         let mut begun = [0; 4];
         let count = file.read_at(&mut begun, 0)?;
         let is_begun = |magic: &[u8]| {
@@ -44,7 +43,7 @@ impl Packing {
         Ok(match self {
             Self::Plain => true,
             Self::Gzip => is_begun(&[0x1f, 0x8b]),
-            // Before the first frame there may be one that readers skip.
+            // The first frame may be a skippable one.
             Self::Zstd => {
                 is_begun(&[0x28, 0xb5, 0x2f, 0xfd])
                     || (0x50..=0x5f).any(|kind| is_begun(&[kind, 0x2a, 0x4d, 0x18]))
@@ -52,7 +51,7 @@ impl Packing {
         })
     }
 
-    /// As people call it.
+    /// The name that messages use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -61,45 +60,48 @@ impl Packing {
         }
     }
 
-    /// Reads what was packed, all members and frames of it.
-    pub fn unpack<'a>(self, source: impl BufRead + Send + 'a) -> Box<dyn Read + Send + 'a> {
+    /// Decompresses `source`: all gzip members or Zstandard frames of it.
+    pub fn reader<'a>(self, source: impl BufRead + Send + 'a) -> Box<dyn Read + Send + 'a> {
         match self {
             Self::Plain => Box::new(source),
-            Self::Gzip => Box::new(Unpacked {
-                packing: self,
+            Self::Gzip => Box::new(Decompressor {
+                compression: self,
                 reader: MultiGzDecoder::new(source),
             }),
-            Self::Zstd => Box::new(Unpacked {
-                packing: self,
+            Self::Zstd => Box::new(Decompressor {
+                compression: self,
                 reader: Frames::new(source),
             }),
         }
     }
 
-    /// Packs what is written to `sink`.
-    pub fn pack<W: Write>(self, sink: W) -> Packed<W> {
+    /// Compresses what is written to `sink`.
+    pub fn writer<W: Write>(self, sink: W) -> CompressedWriter<W> {
         match self {
-            Self::Plain => Packed::Plain(sink),
-            Self::Gzip => Packed::Gzip(GzEncoder::new(sink, Compression::default())),
-            Self::Zstd => Packed::Zstd(sink),
+            Self::Plain => CompressedWriter::Plain(sink),
+            Self::Gzip => {
+                CompressedWriter::Gzip(GzEncoder::new(sink, flate2::Compression::default()))
+            }
+            Self::Zstd => CompressedWriter::Zstd(sink),
         }
     }
 }
 
-/// A writer that packs. What was written and flushed can be unpacked, even when nothing more follows.
+/// A writer that compresses. The bytes of every [`write_lines`](Self::write_lines) can be decompressed even when
+/// nothing follows them, so a killed run leaves a readable file.
 #[derive(Debug)]
-pub enum Packed<W: Write> {
+pub enum CompressedWriter<W: Write> {
     Plain(W),
     Gzip(GzEncoder<W>),
-    /// Each piece is a frame of its own.
+    /// Each call of `write_lines` writes a frame.
     Zstd(W),
 }
 
-impl<W: Write> Packed<W> {
-    /// Writes whole lines and sees them through.
+impl<W: Write> CompressedWriter<W> {
+    /// Writes whole lines and flushes them.
     ///
     /// # Errors
-    /// When the sink takes no more.
+    /// When the sink cannot be written.
     pub fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(sink) => {
@@ -119,10 +121,10 @@ impl<W: Write> Packed<W> {
         }
     }
 
-    /// Ends what was begun.
+    /// Writes the end of the compressed stream.
     ///
     /// # Errors
-    /// When the sink takes no more.
+    /// When the sink cannot be written.
     pub fn finish(self) -> io::Result<W> {
         match self {
             Self::Plain(sink) | Self::Zstd(sink) => Ok(sink),
@@ -131,34 +133,34 @@ impl<W: Write> Packed<W> {
     }
 }
 
-/// A reader whose errors say what they mean for the file.
-struct Unpacked<R> {
-    packing: Packing,
+/// A reader that turns decoding errors into words about the file.
+struct Decompressor<R> {
+    compression: Compression,
     reader: R,
 }
 
-impl<R: Read> Read for Unpacked<R> {
+impl<R: Read> Read for Decompressor<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.reader.read(buffer).map_err(|error| {
-            if is_of_the_system(&error) {
+            if is_system_error(&error) {
                 return error;
             }
-            let name = self.packing.name();
-            let message = format!("it is cut off or no {name} file: {error}");
+            let name = self.compression.name();
+            let message = format!("the file is truncated or not {name}: {error}");
             io::Error::new(error.kind(), message)
         })
     }
 }
 
-/// Whether an error is the disk's, and not one of the packing: then nothing is known of what follows.
-pub fn is_of_the_system(error: &io::Error) -> bool {
+/// Whether an error comes from the operating system, not from the decoder: the rest of the file may be sound.
+pub fn is_system_error(error: &io::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         let io = error.downcast_ref::<io::Error>();
         if io.is_some_and(|io| io.raw_os_error().is_some()) {
             return true;
         }
-        // An I/O error's own source leaves out the error that it wraps.
+        // `source` of an I/O error skips the error that it wraps.
         cause = match io.and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
@@ -167,7 +169,7 @@ pub fn is_of_the_system(error: &io::Error) -> bool {
     false
 }
 
-/// All frames of a zstd file, one after the other.
+/// All frames of a Zstandard file, one after the other.
 struct Frames<R> {
     source: R,
     decoder: FrameDecoder,
@@ -181,13 +183,13 @@ impl<R: BufRead> Frames<R> {
         }
     }
 
-    /// Whether the frame that has ended is what was packed, as far as it tells.
+    /// Whether the checksum of the frame that has ended matches; true for a frame without one.
     fn is_sound(&self) -> bool {
-        let told = self.decoder.get_checksum_from_data();
-        told.is_none() || told == self.decoder.get_calculated_checksum()
+        let stored = self.decoder.get_checksum_from_data();
+        stored.is_none() || stored == self.decoder.get_calculated_checksum()
     }
 
-    /// Begins the next frame; says whether there is one.
+    /// Begins the next frame; false at the end of the file.
     fn begin(&mut self) -> io::Result<bool> {
         use FrameDecoderError::ReadFrameHeaderError as Header;
         loop {
@@ -218,7 +220,7 @@ impl<R: BufRead> Read for Frames<R> {
                     .decode_blocks(&mut self.source, one)
                     .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
             } else if !self.is_sound() {
-                let damaged = "its checksum tells that it is damaged";
+                let damaged = "checksum mismatch: the file is damaged";
                 return Err(io::Error::new(ErrorKind::InvalidData, damaged));
             } else if !self.begin()? {
                 return Ok(0);
@@ -231,51 +233,51 @@ impl<R: BufRead> Read for Frames<R> {
 mod tests {
     use super::*;
 
-    fn packed(packing: Packing, pieces: &[&str]) -> Vec<u8> {
-        let mut packed = packing.pack(Vec::new());
+    fn compressed(compression: Compression, pieces: &[&str]) -> Vec<u8> {
+        let mut writer = compression.writer(Vec::new());
         for piece in pieces {
-            packed.write_lines(piece.as_bytes()).unwrap();
+            writer.write_lines(piece.as_bytes()).unwrap();
         }
-        packed.finish().unwrap()
+        writer.finish().unwrap()
     }
 
-    fn unpacked(packing: Packing, bytes: &[u8]) -> io::Result<String> {
+    fn decompressed(compression: Compression, bytes: &[u8]) -> io::Result<String> {
         let mut text = String::new();
-        packing.unpack(bytes).read_to_string(&mut text)?;
+        compression.reader(bytes).read_to_string(&mut text)?;
         Ok(text)
     }
 
     #[test]
-    fn what_is_packed_in_pieces_and_runs_is_unpacked_whole() {
-        for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
-            let mut file = packed(packing, &["one\n", "two\nthree\n"]);
-            file.extend(packed(packing, &["four\n"]));
+    fn pieces_and_appended_streams_are_decompressed_whole() {
+        for compression in [Compression::Plain, Compression::Gzip, Compression::Zstd] {
+            let mut file = compressed(compression, &["one\n", "two\nthree\n"]);
+            file.extend(compressed(compression, &["four\n"]));
             assert_eq!(
-                unpacked(packing, &file).unwrap(),
+                decompressed(compression, &file).unwrap(),
                 "one\ntwo\nthree\nfour\n",
-                "{packing:?}"
+                "{compression:?}"
             );
         }
     }
 
     #[test]
-    fn a_file_that_ends_too_soon_is_an_error() {
-        for packing in [Packing::Gzip, Packing::Zstd] {
-            let file = packed(packing, &[&"line\n".repeat(100)]);
+    fn a_truncated_file_is_an_error() {
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let file = compressed(compression, &[&"line\n".repeat(100)]);
             assert!(
-                unpacked(packing, &file[..file.len() - 5]).is_err(),
-                "{packing:?}"
+                decompressed(compression, &file[..file.len() - 5]).is_err(),
+                "{compression:?}"
             );
         }
     }
 
     #[test]
-    fn what_the_disk_cannot_read_is_no_cut_end() {
-        let of_the_disk = || io::Error::from_raw_os_error(5);
-        assert!(is_of_the_system(&of_the_disk()));
-        assert!(is_of_the_system(&io::Error::other(of_the_disk())));
-        assert!(!is_of_the_system(&ErrorKind::UnexpectedEof.into()));
-        let of_the_packing = io::Error::new(ErrorKind::InvalidData, "a frame is wrong");
-        assert!(!is_of_the_system(&of_the_packing));
+    fn a_disk_error_is_not_a_truncated_file() {
+        let disk_error = || io::Error::from_raw_os_error(5);
+        assert!(is_system_error(&disk_error()));
+        assert!(is_system_error(&io::Error::other(disk_error())));
+        assert!(!is_system_error(&ErrorKind::UnexpectedEof.into()));
+        let decoder_error = io::Error::new(ErrorKind::InvalidData, "a frame is wrong");
+        assert!(!is_system_error(&decoder_error));
     }
 }

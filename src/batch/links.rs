@@ -1,4 +1,4 @@
-//! The pages of traces and sessions, whose links need the project's id.
+//! Links to traces and sessions in Langfuse. They contain the project id, which has to be looked up.
 
 use std::time::Duration;
 
@@ -6,30 +6,25 @@ use opentelemetry::trace::TraceId;
 
 use crate::app::project_lookup::ProjectLookup;
 use crate::langfuse::{Api, Base};
-use crate::settings::{Destination, Tracing};
+use crate::settings::Tracing;
 
-/// The look-up may hold up the first call for this long, so that all links have one form.
+/// The look-up delays the first call by at most this, so that all links have the same form.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Links into Langfuse.
 #[derive(Debug)]
 pub struct Links {
-    /// None of a backend without pages.
+    /// `None` for a backend without pages.
     ui: Option<Base>,
     lookup: ProjectLookup,
     project: Option<String>,
 }
 
 impl Links {
-    /// Begins to ask for the project.
-    pub fn begin(tracing: &Tracing, api: Option<&Api>) -> Self {
-        let langfuse = match tracing {
-            Tracing::On(destination) => {
-                let Destination { langfuse, .. } = &**destination;
-                langfuse.as_ref()
-            }
-            _ => None,
-        };
+    /// Starts the look-up of the project.
+    pub fn start(tracing: &Tracing, api: Option<&Api>) -> Self {
+        let destination = tracing.destination();
+        let langfuse = destination.and_then(|destination| destination.langfuse.as_ref());
         let mut lookup = ProjectLookup::default();
         if let Some(api) = api {
             lookup.start(api);
@@ -41,11 +36,11 @@ impl Links {
         }
     }
 
-    /// Waits a moment for the project; what is said when it is not known.
+    /// Waits up to [`LONGEST_WAIT`] for the project.
     ///
     /// # Errors
     /// One line that says why the project is not known.
-    pub async fn settle(&mut self) -> Result<(), String> {
+    pub async fn wait_for_project(&mut self) -> Result<(), String> {
         if self.ui.is_none() {
             return Ok(());
         }
@@ -55,13 +50,13 @@ impl Links {
         Ok(())
     }
 
-    /// The page of a trace.
+    /// The link to a trace.
     pub fn trace(&self, id: TraceId) -> Option<String> {
         let ui = self.ui.as_ref()?;
         Some(ui.trace_page(self.project.as_deref(), &id.to_string()))
     }
 
-    /// The page of a session, once the project is known.
+    /// The link to a session; `None` while the project is not known.
     pub fn session(&self, session: &str) -> Option<String> {
         let (ui, project) = (self.ui.as_ref()?, self.project.as_ref()?);
         Some(ui.session_page(project, session))

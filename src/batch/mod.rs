@@ -1,12 +1,18 @@
-//! `langspan batch`: many requests, one trace each.
+//! The engine of `langspan batch`: opens a run, catches up with an earlier one, works through the lines, reports.
+//!
+//! Bottom up: `compression`, `stats`, `progress`, `summary`, `verify`, `links`, `resume_command`; then `input`, `output`,
+//! `plan`, `dry_run`, `resume`; then `pool`, `redeliver_failed`, `catch_up`, `report`; then this file.
 
+mod catch_up;
 pub mod compression;
+pub mod dry_run;
 pub mod input;
 pub mod links;
 pub mod output;
 pub mod plan;
 pub mod pool;
 pub mod progress;
+mod redeliver_failed;
 pub mod report;
 pub mod resume;
 pub mod resume_command;
@@ -15,258 +21,159 @@ pub mod summary;
 pub mod verify;
 
 use std::fs::File;
+use std::mem;
+use std::rc::Rc;
 
-use crate::app::redeliver::Redelivery;
+use crate::app::record_file::RecordFile;
 use crate::app::setup::Setup;
 use crate::app::signals::SignalListener;
-use crate::batch::input::Input;
-use crate::batch::input::validate;
+use crate::batch::catch_up::CatchUp;
+use crate::batch::input::{Input, validate};
 use crate::batch::links::Links;
 use crate::batch::output::writer::Writer;
-use crate::batch::plan::{Out, Plan};
-use crate::batch::pool::span_queue::SpanQueue;
+use crate::batch::plan::Plan;
+use crate::batch::pool::trace_sender::TraceSender;
 use crate::batch::pool::{Channels, Pool, PoolContext};
 use crate::batch::report::RunReport;
-use crate::batch::resume::compare::{self, Again, Compared};
-use crate::batch::resume::redeliver_failed::Owed;
+use crate::batch::resume::checkpoint::Checkpoint;
+use crate::batch::resume::compare::Comparison;
 use crate::batch::resume::state::ResumeState;
-use crate::batch::stats::Traces;
-use crate::cli;
 use crate::console::Console;
-use crate::delivery::{Delivery, Outbox};
-use crate::failure::{Failure, Kind, Signal, Verdict};
+use crate::failure::{Failure, Kind, Signal};
 use crate::model::RateLimiter;
-use crate::settings::{CommandDefaults, OutboxPlace, Sources, Tracing};
-use crate::trace::spans::Dialect;
 
-/// # Errors
-/// When something is wrong before anything was sent.
-pub async fn run(
-    options: &cli::BatchArgs,
-    sources: &Sources,
-    console: &Console,
-) -> Result<Verdict, Failure> {
-    let input = Input::open(&options.file)?;
-    let setup = Setup::open(&options.run, &CommandDefaults::BATCH, sources, console).await?;
-    let mut plan = Plan::new(options, &input, &setup.settings, sources)?;
-    if let Some(warning) = plan.warning() {
-        console.warn(&warning);
-    }
-    if options.run.dry_run {
-        let uploads = &setup.clients.uploads;
-        return validate::show(&input.rewindable()?, &plan, &setup.settings, uploads);
-    }
-    let opened = open(options, input, &mut plan, &setup, console)?;
-    go(options, opened, &plan, setup, console).await
-}
-
-/// The files of a run.
-struct Opened {
+/// A run. Its methods are called in this order: `open`, `catch_up`, `work`.
+pub struct Batch<'a> {
+    plan: &'a Plan,
+    setup: &'a Setup,
+    console: &'a Console,
     input: Input,
+    /// The file of `--record`.
+    record: Option<RecordFile>,
     /// The file of `--summary`.
     summary: Option<File>,
-    history: ResumeState,
-    compared: Compared,
+    comparison: Comparison,
+    traces: TraceSender<'a>,
 }
 
-/// Checks and opens everything that a run needs, before anything is sent.
-fn open(
-    options: &cli::BatchArgs,
-    mut input: Input,
-    plan: &mut Plan,
-    setup: &Setup,
-    console: &Console,
-) -> Result<Opened, Failure> {
-    let settings = &setup.settings;
-    settings.model.check_key()?;
-    if options.resume || options.strict {
-        input = input.rewindable()?;
+impl<'a> Batch<'a> {
+    /// Opens all files and checks everything that can be checked without sending anything.
+    ///
+    /// # Errors
+    /// When the run cannot start.
+    pub fn open(
+        mut input: Input,
+        plan: &'a mut Plan,
+        setup: &'a mut Setup,
+        console: &'a Console,
+    ) -> Result<Self, Failure> {
+        let record = setup.record.take();
+        let setup = &*setup;
+        let settings = &setup.settings;
+        settings.model.check_key()?;
+        if plan.reads_twice() {
+            input = input.rewindable()?;
+        }
+        if plan.is_strict {
+            validate::check(&input, plan, settings, console)?;
+        }
+        let summary = plan.summary.as_deref().map(report::open_summary);
+        let summary = summary.transpose()?;
+        let checkpoint = Checkpoint::open(plan, &settings.model.name.value)?;
+        let plan = &*plan;
+        let mut state = ResumeState::new(checkpoint);
+        let comparison = Comparison::new(&input, plan, &state, settings)?;
+        state.begin_acks()?;
+        let exporter = setup.clients.exporter.as_ref();
+        let traces = TraceSender::new(settings, exporter, plan.out.outbox_policy(), state);
+        Ok(Self {
+            plan,
+            setup,
+            console,
+            input,
+            record,
+            summary,
+            comparison,
+            traces,
+        })
     }
-    if options.strict {
-        validate::check(&input, plan, settings, console)?;
+
+    /// Delivers what an earlier run left behind. Does nothing for a new run.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written, or at a signal.
+    pub async fn catch_up(&mut self, signals: &mut SignalListener) -> Result<(), Failure> {
+        let catch_up = CatchUp {
+            plan: self.plan,
+            setup: self.setup,
+            console: self.console,
+            input: &self.input,
+            comparison: &self.comparison,
+            traces: &mut self.traces,
+        };
+        tokio::select! {
+            result = catch_up.run() => result,
+            signal = signals.wait() => Err(interrupted(signal)),
+        }
     }
-    let summary = options.summary.as_deref().map(report::open_summary);
-    let summary = summary.transpose()?;
-    let mut history = ResumeState::new(plan.ledger(options, settings)?);
-    let compared = compare::compare(&input, plan, &history, settings)?;
-    history.begin_notes()?;
-    Ok(Opened {
-        input,
-        summary,
-        history,
-        compared,
-    })
-}
 
-/// Asks, writes and delivers.
-async fn go(
-    options: &cli::BatchArgs,
-    opened: Opened,
-    plan: &Plan,
-    mut setup: Setup,
-    console: &Console,
-) -> Result<Verdict, Failure> {
-    let record = setup.record.take();
-    let Opened {
-        input,
-        summary,
-        mut history,
-        mut compared,
-    } = opened;
-    let (settings, clients) = (&setup.settings, &setup.clients);
-    let pace = RateLimiter::new(options.rpm, settings.model.timeout);
-    let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
-    let (traces, trouble) = tokio::select! {
-        caught_up = catch_up(options, plan, &setup, &input, &mut history, &compared, console) => caught_up?,
-        signal = interrupt.wait() => return Err(interrupted(signal)),
-    };
-    let own_session = plan.own_session().filter(|_| !history.has_redone());
-    compared.trace_count.own_session = own_session.map(str::to_owned);
-    let tools = PoolContext {
-        plan,
-        settings,
-        http: &clients.http,
-        uploads: &clients.uploads,
-        console,
-        pace: &pace,
-        dialect: dialect(&settings.tracing),
-        is_traced: clients.exporter.is_some(),
-        concurrency: options.concurrency,
-        max_errors: options.max_errors,
-    };
-    let pages = pages(&setup, console).await;
-    let ends = Channels {
-        lines: input.stream().map_err(anyhow::Error::from)?,
-        writer: Writer::start(plan.sink()?).map_err(anyhow::Error::from)?,
-        tracer: tracer(&setup, plan),
-        history,
-        record,
-        pages,
-    };
-    let mut pool = Pool::new(tools, ends, options.ordered, compared.trace_count);
-    pool.tally.traces = traces;
-    pool.trouble = trouble;
-    pool.run(&mut interrupt, || input.part()).await;
-    let ending = RunReport {
-        options,
-        settings,
-        plan,
-        api: clients.api.as_ref(),
-        console,
-        summary,
-    };
-    Ok(ending.conclude(pool.finish(), &mut interrupt).await)
-}
-
-/// The way of the traces; none when tracing is off.
-fn tracer<'a>(setup: &'a Setup, plan: &Plan) -> Option<SpanQueue<'a>> {
-    let budget = setup.settings.delivery.export_timeout;
-    let exporter = setup.clients.exporter.as_ref();
-    exporter.map(|exporter| SpanQueue::new(exporter, budget, plan.out.keep()))
-}
-
-/// Delivers the traces of failed lines that are asked again; tells what became of the first that were not accepted.
-async fn deliver_failures(
-    setup: &Setup,
-    plan: &Plan,
-    input: &Input,
-    history: &mut ResumeState,
-    traces: &mut Traces,
-) -> Result<Option<Delivery>, Failure> {
-    let Some(exports) = tracer(setup, plan) else {
-        return Ok(None);
-    };
-    let owed = Owed {
-        plan,
-        settings: &setup.settings,
-        dialect: dialect(&setup.settings.tracing),
-        tracer: exports,
-    };
-    owed.deliver(input, history, traces).await
-}
-
-/// The pages of traces and sessions, with the project where it is known.
-async fn pages(setup: &Setup, console: &Console) -> Links {
-    let mut pages = Links::begin(&setup.settings.tracing, setup.clients.api.as_ref());
-    if let Err(why) = pages.settle().await {
-        console.warn(&format!(
-            "the project is not known, links may ask you to log in: {why}"
-        ));
+    /// Sends the lines, writes the answers and delivers the traces.
+    ///
+    /// # Errors
+    /// When the input or the output cannot be opened.
+    pub async fn work(mut self, signals: &mut SignalListener) -> Result<RunReport<'a>, Failure> {
+        let (settings, clients) = (&self.setup.settings, &self.setup.clients);
+        self.traces.expected = self.expected_traces();
+        let context = PoolContext {
+            plan: self.plan,
+            settings,
+            http: &clients.http,
+            uploads: &clients.uploads,
+            console: self.console,
+            rate_limiter: Rc::new(RateLimiter::new(self.plan.rpm, settings.model.timeout)),
+            is_traced: self.traces.is_on(),
+        };
+        let channels = Channels {
+            links: self.links().await,
+            lines: self.input.stream().map_err(anyhow::Error::from)?,
+            writer: Writer::start(self.plan.out.open()?).map_err(anyhow::Error::from)?,
+            record: self.record,
+        };
+        let pool = Pool::new(context, channels, self.traces);
+        let result = pool.run(signals, || self.input.share_read()).await;
+        Ok(RunReport {
+            plan: self.plan,
+            settings,
+            api: clients.api.as_ref(),
+            console: self.console,
+            summary: self.summary,
+            result,
+        })
     }
-    pages
+
+    /// The traces of earlier runs that `--verify` looks for, and the session that will hold only traces of this run.
+    fn expected_traces(&mut self) -> verify::ExpectedTraces {
+        let mut expected = mem::take(&mut self.comparison.expected);
+        // A redone line has more traces than one.
+        let own_session = self.plan.own_session();
+        let own_session = own_session.filter(|_| !self.traces.state.has_redone());
+        expected.own_session = own_session.map(str::to_owned);
+        expected
+    }
+
+    async fn links(&self) -> Links {
+        let api = self.setup.clients.api.as_ref();
+        let mut links = Links::start(&self.setup.settings.tracing, api);
+        if let Err(why) = links.wait_for_project().await {
+            self.console.warn(&format!(
+                "the project is unknown, so links may ask you to log in: {why}"
+            ));
+        }
+        links
+    }
 }
 
 fn interrupted(signal: Signal) -> Failure {
-    let message = "interrupted while the earlier run was settled";
-    Failure::new(Kind::Interrupted(signal), message).hint("run it again: no line was asked")
-}
-
-/// Settles what an earlier run left, and takes out the failed lines that are asked again; tells what became of the
-/// first traces that were not accepted.
-async fn catch_up(
-    options: &cli::BatchArgs,
-    plan: &Plan,
-    setup: &Setup,
-    input: &Input,
-    history: &mut ResumeState,
-    compared: &Compared,
-    console: &Console,
-) -> Result<(Traces, Option<Delivery>), Failure> {
-    let mut traces = settle_the_past(setup, compared, history, console).await?;
-    let mut trouble = None;
-    if let (true, Out::Regular(path)) = (options.retry_errors, &plan.out) {
-        trouble = deliver_failures(setup, plan, input, history, &mut traces).await?;
-        history.redo_failed(path, compared.last)?;
-    }
-    Ok((traces, trouble))
-}
-
-/// Delivers what an earlier run left in the outbox, and finds out what else of it has arrived.
-async fn settle_the_past(
-    setup: &Setup,
-    compared: &Compared,
-    history: &mut ResumeState,
-    console: &Console,
-) -> Result<Traces, Failure> {
-    let mut traces = Traces::default();
-    history.forget_unwritten()?;
-    let place = setup.settings.delivery.outbox.as_ref();
-    let outbox = place.and_then(|place| match place {
-        OutboxPlace {
-            dir: Ok(dir),
-            max_bytes,
-        } => Outbox::open(dir, *max_bytes).ok(),
-        _ => None,
-    });
-    if let Some(outbox) = &outbox {
-        history.find_entries(outbox);
-    }
-    compared
-        .ask(history, setup.clients.api.as_ref(), console)
-        .await;
-    if let (Some(client), Tracing::On(destination)) = (&setup.clients.otlp, &setup.settings.tracing)
-    {
-        let redelivery = Redelivery {
-            client,
-            destination,
-            budget: setup.settings.delivery.export_timeout,
-            console,
-        };
-        match &outbox {
-            Some(outbox) => {
-                let again = Again { outbox, redelivery };
-                again.deliver(history, &mut traces).await?;
-            }
-            // They wait where this run may not look.
-            None => traces.spooled += history.spooled(),
-        }
-    }
-    Ok(traces)
-}
-
-fn dialect(tracing: &Tracing) -> Dialect {
-    match tracing {
-        Tracing::On(destination) => destination.dialect,
-        _ => Dialect::Langfuse,
-    }
+    let message = "interrupted while delivering the traces of the earlier run";
+    Failure::new(Kind::Interrupted(signal), message).hint("run the command again: no line was sent")
 }

@@ -1,13 +1,13 @@
-//! The command that continues a run, as a shell reads it.
+//! The command that continues a run, quoted for a shell.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 
-/// What the command says itself, where it is wanted.
-const SAID_ANEW: [&str; 3] = ["--resume", "--overwrite", "--retry-errors"];
+/// Options that are removed from the given command line; the command adds those that it needs.
+const REPLACED_OPTIONS: [&str; 3] = ["--resume", "--overwrite", "--retry-errors"];
 
-/// The command of the words `given`, with `--resume` and `further` options and `without` others; every word passes
-/// `scrub` before it is quoted, since a quoted secret is no longer recognised.
+/// The command line `given` with `--resume`, the options `further` added and the options `without` removed. `scrub`
+/// hides secrets; it sees every word before quoting, since a quoted secret would not be recognised.
 pub fn command(
     given: impl IntoIterator<Item = OsString>,
     further: &[&str],
@@ -15,12 +15,12 @@ pub fn command(
     scrub: impl Fn(&str) -> String,
 ) -> String {
     let given: Vec<OsString> = given.into_iter().collect();
-    // What follows `--` is no option.
+    // Words after `--` are not options.
     let end = given.iter().position(|word| word == "--");
     let (options, rest) = given.split_at(end.unwrap_or(given.len()));
     let is_kept = |word: &&OsString| {
         let word = word.to_str().unwrap_or_default();
-        !SAID_ANEW.contains(&word) && !without.contains(&word)
+        !REPLACED_OPTIONS.contains(&word) && !without.contains(&word)
     };
     let scrubbed = |word: &OsString| {
         let shown = word.to_string_lossy();
@@ -39,7 +39,7 @@ pub fn command(
     words.join(" ")
 }
 
-/// A word as a shell reads it, on one line.
+/// A word quoted for a POSIX shell, on one line.
 fn quoted(word: &OsStr) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     match word.to_str() {
@@ -51,11 +51,11 @@ fn quoted(word: &OsStr) -> String {
     }
 }
 
-/// A word as bash, ksh and zsh read it, and every shell of POSIX 2024: whatever is no character, or would end the line
-/// or reach the terminal, as a code.
+/// A word in `$'…'`, which bash, ksh, zsh and POSIX.1-2024 shells read. Control characters and invalid UTF-8 are
+/// escaped, so that they neither end the line nor reach the terminal.
 fn escaped(word: &[u8]) -> String {
     let mut text = String::from("$'");
-    // Three digits: whatever follows is not read as one more.
+    // Always three digits, so that a digit that follows is not read as part of the code.
     let codes = |text: &mut String, bytes: &[u8]| {
         for byte in bytes {
             let _ = write!(text, "\\{byte:03o}");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_says_resume_once_and_before_what_is_no_option() {
+    fn resume_is_added_once_and_before_the_double_dash() {
         assert_eq!(
             of(
                 &[
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_taken_out_before_its_word_is_quoted() {
+    fn a_secret_is_hidden_before_its_word_is_quoted() {
         assert_eq!(
             of(&["-H", "x: it's secret"], &[], &[]),
             "langspan -H 'x: [redacted]' --resume"
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_stays_on_its_line_and_whole() {
+    fn a_quoted_word_stays_on_one_line() {
         assert_eq!(quoted(OsStr::new("")), "''");
         assert_eq!(quoted(OsStr::new("it's  é")), r"'it'\''s  é'");
         assert_eq!(

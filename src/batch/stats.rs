@@ -1,4 +1,4 @@
-//! What a batch counts while it runs: lines, causes of failure, tokens, times, traces.
+//! The counts of a batch: lines, causes of failure, tokens, times; and those of its traces.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,48 +9,45 @@ use serde::Serialize;
 use crate::delivery::Stored;
 use crate::trace::Exchange;
 
-/// The counts of a run.
+/// The counts of the calls of a run.
 #[derive(Debug)]
 pub struct Stats {
     pub began: Instant,
-    /// Lines that were answered, whole or with a failure, in this run.
+    /// Lines that this run completed, failed ones included.
     pub done: u64,
     pub failed: u64,
-    /// Failed lines by what went wrong.
+    /// Failed lines by cause.
     pub causes: BTreeMap<String, u64>,
-    /// Lines that an earlier run had answered.
+    /// Lines that an earlier run completed.
     pub skipped: u64,
-    /// Those of them that had failed.
+    /// The failed ones among the skipped lines.
     pub failed_before: u64,
     pub input_tokens: u64,
     pub output_tokens: u64,
-    /// US dollars, of the answers that state them.
+    /// In US dollars, the sum over the answers that report it.
     pub cost: Option<f64>,
-    pub latency: Times,
-    pub first_token: Times,
-    pub traces: Traces,
-    /// What was taken out of traces and recordings.
-    pub redactions: u64,
+    pub latency: TimeHistogram,
+    pub first_token: TimeHistogram,
 }
 
-/// What became of the traces of a run.
+/// The counts of the traces of a run, by where they are.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Traces {
+pub struct TraceStats {
     pub accepted: u64,
-    /// They wait in the outbox.
+    /// Waiting in the outbox.
     pub spooled: u64,
-    /// They are nowhere.
+    /// Neither accepted nor in the outbox.
     pub lost: u64,
     pub sampled_out: u64,
-    /// Of an earlier run: nobody could say whether they had arrived.
+    /// From an earlier run, and Langfuse could not be asked whether they arrived.
     pub undecided: u64,
 }
 
-/// Times, kept as a histogram so that their number does not matter.
+/// A histogram of times in milliseconds; its size does not depend on their number.
 #[derive(Clone, Debug)]
-pub struct Times(Histogram<u64>);
+pub struct TimeHistogram(Histogram<u64>);
 
-/// The longest time that is told apart, in milliseconds: a day.
+/// Longer times count as this, in milliseconds: a day.
 const LONGEST_MS: u64 = 86_400_000;
 
 impl Stats {
@@ -65,14 +62,12 @@ impl Stats {
             input_tokens: 0,
             output_tokens: 0,
             cost: None,
-            latency: Times::new(),
-            first_token: Times::new(),
-            traces: Traces::default(),
-            redactions: 0,
+            latency: TimeHistogram::new(),
+            first_token: TimeHistogram::new(),
         }
     }
 
-    /// Counts a line that was asked; `cause` says why it failed, if it did.
+    /// Counts a line with a call; `cause` is the cause of a failed one.
     pub fn add(&mut self, exchange: &Exchange, cause: Option<String>) {
         self.done += 1;
         self.latency.add(exchange.latency_ms());
@@ -91,7 +86,7 @@ impl Stats {
         }
     }
 
-    /// Counts a line that is no request.
+    /// Counts a line that is not a valid request.
     pub fn add_invalid(&mut self, cause: &str) {
         self.done += 1;
         self.fail(cause.to_owned());
@@ -102,18 +97,18 @@ impl Stats {
         *self.causes.entry(cause).or_default() += 1;
     }
 
-    /// Lines and traces that failed.
-    pub fn errors(&self) -> u64 {
-        self.failed + self.traces.spooled + self.traces.lost + self.traces.undecided
-    }
-
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 }
 
-impl Traces {
-    /// Counts those of `lines` lines, of which `unaccepted` were not accepted and are kept as `spool` says.
+impl TraceStats {
+    /// The traces that were not accepted, or not known to be.
+    pub fn failed(&self) -> u64 {
+        self.spooled + self.lost + self.undecided
+    }
+
+    /// Counts the traces of `lines` lines; `unaccepted` of them were not accepted and are where `stored` says.
     pub fn add(&mut self, lines: usize, unaccepted: usize, stored: &Stored) {
         let unaccepted = unaccepted.min(lines) as u64;
         self.accepted += lines as u64 - unaccepted;
@@ -125,12 +120,12 @@ impl Traces {
     }
 }
 
-impl Times {
+impl TimeHistogram {
     pub fn new() -> Self {
         const DIGITS: u8 = 2;
-        // The bounds are constants that the histogram takes.
+        // Constant bounds that the histogram accepts.
         let histogram = Histogram::new_with_bounds(1, LONGEST_MS, DIGITS);
-        Self(histogram.unwrap_or_else(|_| unreachable!("the bounds are sound")))
+        Self(histogram.unwrap_or_else(|_| unreachable!("the bounds are valid")))
     }
 
     pub fn add(&mut self, milliseconds: i64) {
@@ -142,7 +137,7 @@ impl Times {
         self.0.len()
     }
 
-    /// The time, in milliseconds, that `percent` of a hundred do not exceed.
+    /// The `percent`-th percentile, in milliseconds.
     pub fn percentile(&self, percent: f64) -> u64 {
         self.0.value_at_percentile(percent).min(self.max())
     }
@@ -155,7 +150,7 @@ impl Times {
         self.0.min()
     }
 
-    /// The times, as far as they are told apart, in order, with how often each occurred.
+    /// The distinct times in ascending order, in milliseconds, each with its count.
     pub fn counts(&self) -> impl Iterator<Item = (u64, u64)> {
         let recorded = self.0.iter_recorded();
         recorded.map(|times| (times.value_iterated_to(), times.count_at_value()))

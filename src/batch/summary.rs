@@ -1,4 +1,4 @@
-//! What is said of a batch when it has ended: to people on stderr, to programs as JSON.
+//! The summary of a batch: text for people on stderr, JSON for programs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use crate::batch::stats::{Stats, Times, Traces};
+use crate::batch::stats::{Stats, TimeHistogram, TraceStats};
 use crate::console::counted;
 use crate::output::report::{ErrorReport, SCHEMA_VERSION};
 
 /// The summary of a run.
 #[derive(Debug, Serialize)]
-pub struct Summary {
+pub struct RunSummary {
     schema_version: u32,
     ok: bool,
     command: &'static str,
@@ -24,22 +24,22 @@ pub struct Summary {
     latency_ms: Option<Percentiles>,
     time_to_first_token_ms: Option<Percentiles>,
     tokens: Tokens,
-    /// US dollars; none when no answer stated any.
+    /// In US dollars; `None` when no answer reported any.
     cost: Option<f64>,
     traces: TraceCounts,
-    /// What was taken out of traces and recordings.
+    /// Redacted passages of traces and recordings.
     redactions: u64,
     error: Option<ErrorReport>,
     #[serde(skip)]
-    latency: Times,
+    latency: TimeHistogram,
 }
 
 #[derive(Debug, Serialize)]
 struct LineCounts {
-    /// Answered in this run, whole or with a failure.
+    /// Completed by this run, failed ones included.
     done: u64,
     failed: u64,
-    /// An earlier run had answered them.
+    /// Completed by an earlier run.
     skipped: u64,
     causes: BTreeMap<String, u64>,
 }
@@ -61,26 +61,28 @@ struct Tokens {
 #[derive(Debug, Serialize)]
 struct TraceCounts {
     #[serde(flatten)]
-    counts: Traces,
-    /// Distinct traces that the server was found to know; none when it was not asked.
+    counts: TraceStats,
+    /// Distinct traces that can be read from the server; `None` without `--verify`.
     verified: Option<u64>,
 }
 
-/// What the counts do not tell.
+/// Everything that the summary shows beside the counts of calls.
 #[derive(Debug, Default)]
 pub struct RunOutcome {
-    pub lasted: Duration,
+    pub duration: Duration,
     pub run: String,
     pub session_url: Option<String>,
     pub verified: Option<u64>,
+    pub traces: TraceStats,
+    pub redactions: u64,
     pub error: Option<ErrorReport>,
 }
 
-impl Summary {
-    pub fn new(tally: &Stats, outcome: RunOutcome) -> Self {
-        let seconds = outcome.lasted.as_secs_f64();
+impl RunSummary {
+    pub fn new(stats: &Stats, outcome: RunOutcome) -> Self {
+        let seconds = outcome.duration.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let requests_per_second = tally.done as f64 / seconds.max(0.001);
+        let requests_per_second = stats.done as f64 / seconds.max(0.001);
         Self {
             schema_version: SCHEMA_VERSION,
             ok: outcome.error.is_none(),
@@ -88,27 +90,27 @@ impl Summary {
             run: outcome.run,
             session_url: outcome.session_url,
             lines: LineCounts {
-                done: tally.done,
-                failed: tally.failed,
-                skipped: tally.skipped,
-                causes: tally.causes.clone(),
+                done: stats.done,
+                failed: stats.failed,
+                skipped: stats.skipped,
+                causes: stats.causes.clone(),
             },
             seconds: (seconds * 1000.0).round() / 1000.0,
             requests_per_second: (requests_per_second * 10.0).round() / 10.0,
-            latency_ms: Percentiles::of(&tally.latency),
-            time_to_first_token_ms: Percentiles::of(&tally.first_token),
+            latency_ms: Percentiles::of(&stats.latency),
+            time_to_first_token_ms: Percentiles::of(&stats.first_token),
             tokens: Tokens {
-                input: tally.input_tokens,
-                output: tally.output_tokens,
+                input: stats.input_tokens,
+                output: stats.output_tokens,
             },
-            cost: tally.cost,
+            cost: stats.cost,
             traces: TraceCounts {
-                counts: tally.traces,
+                counts: outcome.traces,
                 verified: outcome.verified,
             },
-            redactions: tally.redactions,
+            redactions: outcome.redactions,
             error: outcome.error,
-            latency: tally.latency.clone(),
+            latency: stats.latency.clone(),
         }
     }
 
@@ -134,10 +136,7 @@ impl Summary {
         ));
         text.extend(wrapped(&self.traces.to_text(), width));
         if self.redactions > 0 {
-            text.push(format!(
-                "redacted: {} times, in what was traced",
-                self.redactions
-            ));
+            text.push(format!("redacted: {}", counted(self.redactions, "passage")));
         }
         text.extend(
             self.session_url
@@ -164,7 +163,7 @@ impl Summary {
         };
         let before = match skipped {
             0 => String::new(),
-            _ => format!("; {skipped} were answered before"),
+            _ => format!("; {skipped} skipped, completed by an earlier run"),
         };
         let answered = done - failed;
         let lines = counted(*done, "line");
@@ -173,7 +172,7 @@ impl Summary {
 }
 
 impl Percentiles {
-    fn of(times: &Times) -> Option<Self> {
+    fn of(times: &TimeHistogram) -> Option<Self> {
         (times.count() > 0).then(|| Self {
             p50: times.percentile(50.0),
             p95: times.percentile(95.0),
@@ -196,7 +195,7 @@ impl Percentiles {
 
 impl TraceCounts {
     fn to_text(&self) -> String {
-        let Traces {
+        let TraceStats {
             accepted,
             spooled,
             lost,
@@ -208,7 +207,7 @@ impl TraceCounts {
             (spooled, "in the outbox"),
             (lost, "LOST"),
             (undecided, "not known to have arrived"),
-            (sampled_out, "left out by the sample rate"),
+            (sampled_out, "not sampled"),
         ];
         let rare = rare.into_iter().filter(|(count, _)| *count > 0);
         parts.extend(rare.map(|(count, what)| format!("{count} {what}")));
@@ -217,8 +216,8 @@ impl TraceCounts {
     }
 }
 
-/// A line cut behind commas and semicolons, into pieces of at most `width` columns where phrases allow; all but the
-/// first are indented.
+/// Wraps a line after commas and semicolons at `width` columns, if phrases are short enough; all lines but the first
+/// are indented.
 fn wrapped(line: &str, width: usize) -> Vec<String> {
     const INDENT: &str = "  ";
     let mut pieces = vec![String::new()];
@@ -246,8 +245,8 @@ fn time(milliseconds: u64) -> String {
     }
 }
 
-/// A small drawing of where the times lie: a bar for each of up to eight ranges of the same factor.
-fn histogram(times: &Times, width: usize) -> Vec<String> {
+/// A histogram as text: a bar for each of up to eight ranges, which grow by the same factor.
+fn histogram(times: &TimeHistogram, width: usize) -> Vec<String> {
     const ROWS: i32 = 8;
     const LONGEST_BAR: usize = 40;
     let (low, high) = (times.min(), times.max());
@@ -259,7 +258,7 @@ fn histogram(times: &Times, width: usize) -> Vec<String> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "an edge lies between two positive times"
+        reason = "an edge is between two positive times"
     )]
     let edge = |row: i32| (first * ratio.powf(f64::from(row) / f64::from(ROWS))).round() as u64;
     let mut rows = Vec::new();
@@ -300,7 +299,7 @@ fn histogram(times: &Times, width: usize) -> Vec<String> {
         .collect()
 }
 
-/// A bar of `count` out of `most`, `width` columns when whole; at least a mark for any count.
+/// A bar for `count`; `most` fills `width` columns, and any count above zero shows.
 fn bar(count: u64, most: u64, width: usize) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = u128::from(count) * 8 * width as u128;
@@ -314,14 +313,14 @@ mod tests {
 
     #[test]
     fn the_bars_add_up_to_the_calls() {
-        // Some of no time, and some that are only told apart from their neighbours in part.
+        // Zeros, and times closer than the resolution of the histogram.
         for all in [
             vec![0, 0, 5],
             vec![0, 1],
             (0..2000).collect(),
             (300..330).collect(),
         ] {
-            let mut times = Times::new();
+            let mut times = TimeHistogram::new();
             for time in &all {
                 times.add(*time);
             }

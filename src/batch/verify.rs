@@ -1,4 +1,6 @@
-//! `--verify` of a batch: whether the server knows every trace that was sent.
+//! `--verify` of a batch: waits until every accepted trace can be read from Langfuse.
+//!
+//! A session that belongs to this run alone is counted by the server. Any other is listed and compared trace by trace.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,45 +9,37 @@ use jiff::Timestamp;
 use opentelemetry::trace::TraceId;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::console::counted;
 use crate::langfuse::{Api, ApiError};
 
-/// The waits between two questions, the last one repeated.
+/// The waits between two requests; the last one repeats.
 const WAITS_MS: [u64; 5] = [500, 1000, 2000, 3000, 5000];
-/// What is counted trace by trace when a number was too small has at least this long, so that an answer can come.
+/// The least time for listing a session whose count stayed too low.
 const LAST_COUNT: Duration = Duration::from_secs(5);
 
-/// The traces that must be known, by session.
+/// The traces that must be readable, by session.
 #[derive(Debug, Default)]
-pub struct TraceCount {
-    /// The session that holds nothing but these traces, if any.
+pub struct ExpectedTraces {
+    /// The session that holds only these traces, if there is one.
     pub own_session: Option<String>,
-    /// The beginning of each trace id.
+    /// The first 8 bytes of each trace id.
     sessions: HashMap<String, Vec<u64>>,
     window: Option<(Timestamp, Timestamp)>,
 }
 
-/// How a census ended.
+/// The result of counting.
 #[derive(Clone, Debug)]
-pub struct Counted {
+pub struct CountResult {
     /// Distinct traces that were sent.
     pub sent: u64,
-    /// Those of them that the server knows.
-    pub known: u64,
-    /// Why the last question was not answered, if it was not.
+    /// The readable ones.
+    pub readable: u64,
+    /// The error of the last request, if it failed.
     pub error: Option<ApiError>,
 }
 
-/// How a session is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    /// The server counts: for a session that is this run's alone.
-    Number,
-    /// Trace by trace: others file their traces under the session too.
-    Name,
-}
-
-impl TraceCount {
-    /// A trace of a call that began between the two `starts` was sent.
+impl ExpectedTraces {
+    /// Adds a trace whose call began between the two `starts`.
     pub fn add(&mut self, session: &str, trace_id: TraceId, starts: (Timestamp, Timestamp)) {
         let traces = match self.sessions.get_mut(session) {
             Some(traces) => traces,
@@ -56,108 +50,121 @@ impl TraceCount {
         self.window = Some((from.min(starts.0), to.max(starts.1)));
     }
 
-    /// Asks until every trace is known, or `wait` has passed.
-    pub async fn take(mut self, api: &Api, wait: Duration) -> Counted {
+    /// Asks until every trace is readable, or `wait` has passed.
+    pub async fn count(mut self, api: &Api, wait: Duration) -> CountResult {
         let deadline = Instant::now() + wait;
-        let mut counted = Counted {
+        let mut result = CountResult {
             sent: 0,
-            known: 0,
+            readable: 0,
             error: None,
         };
         let Some(window) = self.window else {
-            return counted;
+            return result;
         };
         for (session, mut traces) in std::mem::take(&mut self.sessions) {
-            // Lines of one custom_id share a trace.
+            // Lines with the same custom_id share a trace.
             traces.sort_unstable();
             traces.dedup();
-            let sent = traces.len() as u64;
-            let by = match &self.own_session {
-                Some(own) if *own == session => By::Number,
-                _ => By::Name,
+            let session = Session {
+                api,
+                is_own: self.own_session.as_ref() == Some(&session),
+                name: session,
+                traces,
+                window,
             };
-            let found = wait_for(api, by, &session, &traces, window, deadline).await;
-            counted.sent += sent;
-            match found {
-                Ok(known) => counted.known += known.min(sent),
-                Err(error) => counted.error = Some(error),
+            result.sent += session.sent();
+            match session.wait_for_all(deadline).await {
+                Ok(readable) => result.readable += readable.min(session.sent()),
+                Err(error) => result.error = Some(error),
             }
         }
-        counted
+        result
     }
 }
 
-/// Asks for one session until it is whole or `deadline` has come; what was known then.
-async fn wait_for(
-    api: &Api,
-    by: By,
-    session: &str,
-    traces: &[u64],
+/// A session and the traces that must be readable in it.
+struct Session<'a> {
+    api: &'a Api,
+    name: String,
+    /// Whether it holds only traces of this run, so that the server can count them.
+    is_own: bool,
+    /// Sorted and without duplicates.
+    traces: Vec<u64>,
+    /// When the first and the last call began.
     window: (Timestamp, Timestamp),
-    deadline: Instant,
-) -> Result<u64, ApiError> {
-    let sent = traces.len() as u64;
-    let mut waits = WAITS_MS.into_iter().map(Duration::from_millis);
-    let mut pause = Duration::ZERO;
-    loop {
-        let found = match by {
-            By::Number => timeout_at(deadline, api.trace_count(session, window.0, window.1))
-                .await
-                .unwrap_or_else(|_| Err(silence())),
-            By::Name => known(api, session, traces, window, deadline).await,
-        };
-        pause = waits.next().unwrap_or(pause);
-        match found {
-            Ok(known) if known >= sent => return Ok(known),
-            Err(error) if error.is_refusal() => return Err(error),
-            _ if Instant::now() + pause < deadline => sleep(pause).await,
-            // A number may be an estimate; names are not.
-            Ok(_) if by == By::Number => {
-                let deadline = deadline.max(Instant::now() + LAST_COUNT);
-                return known(api, session, traces, window, deadline).await;
+}
+
+impl Session<'_> {
+    fn sent(&self) -> u64 {
+        self.traces.len() as u64
+    }
+
+    /// Asks until all traces are readable or `deadline` has passed; returns how many are readable.
+    async fn wait_for_all(&self, deadline: Instant) -> Result<u64, ApiError> {
+        let mut waits = WAITS_MS.into_iter().map(Duration::from_millis);
+        let mut pause = Duration::ZERO;
+        loop {
+            let found = if self.is_own {
+                self.count(deadline).await
+            } else {
+                self.list(deadline).await
+            };
+            pause = waits.next().unwrap_or(pause);
+            match found {
+                Ok(readable) if readable >= self.sent() => return Ok(readable),
+                Err(error) if error.is_refusal() => return Err(error),
+                _ if Instant::now() + pause < deadline => sleep(pause).await,
+                // A count may be an estimate, a list is not.
+                Ok(_) if self.is_own => {
+                    return self.list(deadline.max(Instant::now() + LAST_COUNT)).await;
+                }
+                found => return found,
             }
-            found => return found,
+        }
+    }
+
+    /// The number of readable traces, as the server counts them.
+    async fn count(&self, deadline: Instant) -> Result<u64, ApiError> {
+        let (from, to) = self.window;
+        timeout_at(deadline, self.api.trace_count(&self.name, from, to))
+            .await
+            .unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    /// The number of expected traces in the server's list.
+    ///
+    /// # Errors
+    /// Also when `deadline` passes before the server has listed the whole session.
+    async fn list(&self, deadline: Instant) -> Result<u64, ApiError> {
+        let (from, to) = self.window;
+        let mut is_found = vec![false; self.traces.len()];
+        let listed = self.api.session_spans(&self.name, from, to, |trace, _| {
+            let place =
+                TraceId::from_hex(trace).map(|id| self.traces.binary_search(&beginning(id)));
+            if let Ok(Ok(place)) = place {
+                is_found[place] = true;
+            }
+        });
+        let listed = timeout_at(deadline, listed).await;
+        let found = is_found.into_iter().filter(|found| *found).count() as u64;
+        match listed {
+            Ok(listed) => listed.map(|()| found),
+            Err(_) if found == 0 => Err(no_answer()),
+            Err(_) => {
+                let all = counted(self.sent(), "trace");
+                let message = format!("found {found} of {all} in time");
+                Err(ApiError::unanswered(message))
+            }
         }
     }
 }
 
-/// How many of `traces`, which are sorted, the server knows.
-///
-/// # Errors
-/// Also when `deadline` comes before the server has named all that it knows.
-async fn known(
-    api: &Api,
-    session: &str,
-    traces: &[u64],
-    (from, to): (Timestamp, Timestamp),
-    deadline: Instant,
-) -> Result<u64, ApiError> {
-    let mut is_found = vec![false; traces.len()];
-    let named = api.session_spans(session, from, to, |trace, _| {
-        let place = TraceId::from_hex(trace).map(|id| traces.binary_search(&beginning(id)));
-        if let Ok(Ok(place)) = place {
-            is_found[place] = true;
-        }
-    });
-    let named = timeout_at(deadline, named).await;
-    let found = is_found.into_iter().filter(|found| *found).count() as u64;
-    match named {
-        Ok(named) => named.map(|()| found),
-        Err(_) if found == 0 => Err(silence()),
-        Err(_) => {
-            let was = if found == 1 { "was" } else { "were" };
-            let message = format!("{found} of {} {was} found in time", traces.len());
-            Err(ApiError::unanswered(message))
-        }
-    }
+/// The error when the deadline has passed without an answer.
+fn no_answer() -> ApiError {
+    ApiError::unanswered("the server did not answer in time".to_owned())
 }
 
-/// The time is over, and nothing was answered.
-fn silence() -> ApiError {
-    ApiError::unanswered("the server gave no answer in time".to_owned())
-}
-
-/// The first half of a trace id: enough to tell a million apart.
+/// The first half of a trace id: enough to distinguish a million.
 fn beginning(trace_id: TraceId) -> u64 {
     let bytes = trace_id.to_bytes();
     bytes[..8]

@@ -124,7 +124,10 @@ fn a_topic_on_a_terminal_is_formatted() {
         shown.starts_with("\u{1b}[1mexit-codes: every exit code\u{1b}[0m\n"),
         "{shown}"
     );
-    assert!(shown.contains("\n2          wrong command line"), "{shown}");
+    assert!(
+        shown.contains("\n2              wrong command line"),
+        "{shown}"
+    );
     assert!(!shown.contains('`') && !shown.contains("|--"), "{shown}");
     for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         let call = Langspan::new(&["help", "exit-codes"])

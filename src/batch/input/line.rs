@@ -1,4 +1,4 @@
-//! One line of the input: what is asked, and what its trace is filed under.
+//! One line of the input as a request: the body that is sent and the identity of its trace.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,17 +10,17 @@ use crate::settings;
 use crate::settings::trace::refuse_keys;
 use crate::trace::Trace;
 
-/// A line that can be asked.
+/// A valid line.
 #[derive(Debug)]
-pub struct Line {
+pub struct ParsedLine {
     pub custom_id: Option<String>,
     pub request: Request,
     pub trace: Trace,
 }
 
-/// The fields that tell the kinds of lines apart.
+/// The fields that decide which of the three shapes a line has.
 #[derive(Deserialize)]
-struct Shape<'a> {
+struct LineShape<'a> {
     custom_id: Option<Value>,
     url: Option<Value>,
     #[serde(borrow)]
@@ -28,13 +28,13 @@ struct Shape<'a> {
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
     prompt: Option<Value>,
-    trace: Option<Override>,
+    trace: Option<TraceOverride>,
 }
 
-/// What a line says of its trace. An unknown field is refused: a user that is misspelt would be missing.
+/// The `trace` object of a line. Unknown fields are refused: a misspelt `user` would otherwise be lost silently.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Override {
+struct TraceOverride {
     user: Option<String>,
     session: Option<String>,
     tags: Option<Vec<String>>,
@@ -42,16 +42,16 @@ struct Override {
     metadata: Option<Map<String, Value>>,
 }
 
-/// What a line has beside a body that is sent as it is.
+/// Fields that are removed from a line which is itself the body.
 const OUR_FIELDS: [&str; 2] = ["trace", "custom_id"];
 
-impl Line {
-    /// Reads a line; `defaults` fill in what it leaves open.
+impl ParsedLine {
+    /// Parses a line; `defaults` fill in the fields that it does not set.
     ///
     /// # Errors
-    /// One line that says what is wrong with it.
+    /// One line that says what is wrong with the line.
     pub fn parse(line: &input::RawLine, defaults: &LineDefaults<'_>) -> Result<Self, String> {
-        // A JSON reader counts lines, of which it is given one.
+        // The parser sees one line, so its line number is always 1.
         Self::of(line, defaults).map_err(|why| why.replace(" at line 1 column ", " at column "))
     }
 
@@ -60,15 +60,15 @@ impl Line {
             return Err("the line is longer than 100 MB".to_owned());
         }
         let text = str::from_utf8(&line.text)
-            .map_err(|error| format!("byte {} is no UTF-8", error.valid_up_to()))?
+            .map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to()))?
             .trim_ascii_start();
         if !text.starts_with('{') {
-            return Err("a JSON object is wanted".to_owned());
+            return Err("expected a JSON object".to_owned());
         }
-        let shape: Shape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let shape: LineShape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let is_batch_line = shape.messages.is_none() && shape.body.is_some();
         let mut request = match &shape {
-            Shape {
+            LineShape {
                 messages: None,
                 body: Some(body),
                 url,
@@ -77,7 +77,7 @@ impl Line {
                 request::check_batch_url(url.as_ref())?;
                 read(body.get())?
             }
-            Shape {
+            LineShape {
                 messages: None,
                 prompt: Some(prompt),
                 ..
@@ -94,9 +94,9 @@ impl Line {
         let custom_id = match shape.custom_id {
             None | Some(Value::Null) => None,
             Some(Value::String(id)) => Some(id),
-            Some(_) => return Err("`custom_id` is no string".to_owned()),
+            Some(_) => return Err("`custom_id` must be a string".to_owned()),
         };
-        let trace = shape.trace.unwrap_or_default().over(defaults.trace);
+        let trace = shape.trace.unwrap_or_default().apply_to(defaults.trace);
         refuse_keys(&trace).map_err(|failure| failure.message)?;
         Ok(Self {
             custom_id,
@@ -106,16 +106,16 @@ impl Line {
     }
 }
 
-/// What lines leave open.
+/// Values for the fields that a line does not set.
 #[derive(Clone, Copy, Debug)]
 pub struct LineDefaults<'a> {
     pub model: &'a settings::ModelSettings,
-    /// What every trace of the run is filed under.
+    /// The identity of every trace of the run.
     pub trace: &'a Trace,
 }
 
-impl Override {
-    fn over(self, run: &Trace) -> Trace {
+impl TraceOverride {
+    fn apply_to(self, run: &Trace) -> Trace {
         let mut trace = run.clone();
         trace.user = self.user.or(trace.user);
         trace.session = self.session.or(trace.session);
@@ -143,14 +143,14 @@ fn read(text: &str) -> Result<Request, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
-/// A chat completion of a prompt; the line's other fields are fields of the body.
+/// A chat completion for a prompt; the other fields of the line are fields of the body.
 fn prompted(
     text: &str,
     prompt: &Value,
     model: &settings::ModelSettings,
 ) -> Result<Request, String> {
     let Value::String(prompt) = prompt else {
-        return Err("`prompt` is no string".to_owned());
+        return Err("`prompt` must be a string".to_owned());
     };
     let mut request = Request::chat(&model.name.value, None, prompt);
     let given = read(text)?;

@@ -1,5 +1,5 @@
-//! The lines of a batch: read, unpacked and divided in a thread of their own, so that a slow pipe or disk holds up
-//! nothing else, and no faster than they are used.
+//! The input of a batch: read, decompressed and split into lines in a thread of its own, so that a slow pipe or disk
+//! blocks nothing else. The thread reads no faster than the lines are used.
 
 pub mod line;
 pub mod validate;
@@ -13,22 +13,22 @@ use std::thread;
 
 use tokio::sync::mpsc;
 
-use crate::batch::compression::Packing;
+use crate::batch::compression::Compression;
 use crate::failure::Failure;
 
-/// What the reader hands over at once, in bytes, unless a single line is longer.
+/// The size of the pieces that the reader hands over, in bytes, unless a single line is longer.
 const PIECE: usize = 64 << 10;
-/// Pieces that wait to be used.
-const WAITING: usize = 2;
-/// The longest line that is used, in bytes.
+/// How many pieces may wait to be used.
+const MOST_WAITING: usize = 2;
+/// The longest line that is accepted, in bytes.
 const LONGEST_LINE: usize = 100_000_000;
 
-/// A line that holds something.
+/// A line that is not blank.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RawLine {
-    /// From 1 on; blank lines count.
+    /// Counted from 1, blank lines included.
     pub number: u64,
-    /// Without its end; only the beginning of a line that is too long.
+    /// Without the line ending; only the beginning of a line that is too long.
     pub text: Vec<u8>,
 }
 
@@ -41,20 +41,20 @@ impl RawLine {
 /// Where the lines come from.
 #[derive(Debug)]
 pub struct Input {
-    /// As people call it.
+    /// The path or `stdin`, for messages.
     pub name: String,
     /// The name without folder and suffixes.
     pub stem: String,
-    source: Source,
-    packing: Packing,
-    /// The size of the file, of a regular one.
+    source: InputSource,
+    compression: Compression,
+    /// Bytes of a regular file; `None` for a pipe.
     pub size: Option<u64>,
-    /// How much of it was read.
+    /// How many bytes of it were read.
     position: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-enum Source {
+enum InputSource {
     Stdin,
     File(File),
 }
@@ -67,25 +67,24 @@ impl Input {
             return Self::stdin();
         }
         let name = path.display().to_string();
-        let cannot = |error: io::Error| {
-            Failure::file(format!("{name} cannot be read: {error}"))
-                .hint("check the path and its permissions")
-        };
-        let file = File::open(path).map_err(cannot)?;
-        let metadata = file.metadata().map_err(cannot)?;
+        let unreadable = |error: io::Error| Failure::unreadable(&name, &error);
+        let file = File::open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {
             return Err(Failure::file(format!("{name} is a directory")).hint("name a file in it"));
         }
-        let packing = Packing::of(path);
-        if metadata.is_file() && !packing.may_be_of(&file).map_err(cannot)? {
-            let message = format!("{name} is no {} file", packing.name());
-            return Err(Failure::file(message).hint("compress it, or take the suffix off its name"));
+        let compression = Compression::of_name(path);
+        if metadata.is_file() && !compression.may_begin(&file).map_err(unreadable)? {
+            let message = format!("{name} is not a {} file", compression.name());
+            return Err(
+                Failure::file(message).hint("compress it, or remove the suffix from its name")
+            );
         }
         Ok(Self {
-            stem: stem(path, packing),
+            stem: stem(path, compression),
             name,
-            source: Source::File(file),
-            packing,
+            source: InputSource::File(file),
+            compression,
             size: metadata.is_file().then_some(metadata.len()),
             position: Arc::default(),
         })
@@ -100,14 +99,14 @@ impl Input {
         Ok(Self {
             name: "stdin".to_owned(),
             stem: "stdin".to_owned(),
-            source: Source::Stdin,
-            packing: Packing::Plain,
+            source: InputSource::Stdin,
+            compression: Compression::Plain,
             size: None,
             position: Arc::default(),
         })
     }
 
-    /// The same as one that can be read twice: what is no regular file is copied to one that has no name.
+    /// The same input in a form that can be read twice: a pipe is copied to an unnamed temporary file.
     ///
     /// # Errors
     /// When it cannot be read or copied.
@@ -117,8 +116,8 @@ impl Input {
         }
         let copied = tempfile::tempfile().and_then(|mut copy| {
             let size = match &mut self.source {
-                Source::Stdin => io::copy(&mut io::stdin().lock(), &mut copy)?,
-                Source::File(file) => io::copy(file, &mut copy)?,
+                InputSource::Stdin => io::copy(&mut io::stdin().lock(), &mut copy)?,
+                InputSource::File(file) => io::copy(file, &mut copy)?,
             };
             Ok((copy, size))
         });
@@ -127,9 +126,9 @@ impl Input {
                 "{} cannot be copied to a temporary file: {error}",
                 self.name
             ))
-            .hint("set TMPDIR to a folder with room for it, or name a file")
+            .hint("set TMPDIR to a directory with enough space, or name a file")
         })?;
-        self.source = Source::File(copy);
+        self.source = InputSource::File(copy);
         self.size = Some(size);
         Ok(self)
     }
@@ -140,8 +139,8 @@ impl Input {
     /// When it cannot be read from the start.
     pub fn lines(&self) -> io::Result<LineReader> {
         let reader: Box<dyn Read + Send> = match &self.source {
-            Source::Stdin => Box::new(io::stdin()),
-            Source::File(file) => {
+            InputSource::Stdin => Box::new(io::stdin()),
+            InputSource::File(file) => {
                 let mut file = file.try_clone()?;
                 if self.size.is_some() {
                     file.rewind()?;
@@ -150,26 +149,26 @@ impl Input {
             }
         };
         self.position.store(0, Ordering::Relaxed);
-        let counted = Counted {
+        let counted = CountingReader {
             reader,
             position: Arc::clone(&self.position),
         };
-        let unpacked: Box<dyn Read + Send> = match self.packing {
-            Packing::Plain => Box::new(counted),
-            packing => packing.unpack(BufReader::new(counted)),
+        let decompressed: Box<dyn Read + Send> = match self.compression {
+            Compression::Plain => Box::new(counted),
+            compression => compression.reader(BufReader::new(counted)),
         };
         Ok(LineReader {
-            reader: BufReader::with_capacity(PIECE, unpacked),
+            reader: BufReader::with_capacity(PIECE, decompressed),
             number: 0,
         })
     }
 
-    /// Reads the lines in a thread of their own, which waits while the receiver does and ends with it.
+    /// Reads the lines in a thread of its own, which waits for the receiver and ends with it.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn stream(&self) -> io::Result<mpsc::Receiver<io::Result<Vec<RawLine>>>> {
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (sender, receiver) = mpsc::channel(MOST_WAITING);
         let mut lines = self.lines()?;
         thread::Builder::new()
             .name("input".to_owned())
@@ -184,32 +183,32 @@ impl Input {
         Ok(receiver)
     }
 
-    /// The share of the file that was read; none of what has no size.
-    pub fn part(&self) -> Option<f64> {
+    /// The share of the file that was read, from 0 to 1; `None` for a pipe.
+    pub fn share_read(&self) -> Option<f64> {
         let size = self.size.filter(|size| *size > 0)?;
         #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-        let part = self.position.load(Ordering::Relaxed) as f64 / size as f64;
-        Some(part.min(1.0))
+        let share = self.position.load(Ordering::Relaxed) as f64 / size as f64;
+        Some(share.min(1.0))
     }
 }
 
-/// The name of the file without folder, packing and format.
-fn stem(path: &Path, packing: Packing) -> String {
-    let name = match packing {
-        Packing::Plain => path.to_owned(),
+/// The file name without directory, compression suffix and format suffix.
+fn stem(path: &Path, compression: Compression) -> String {
+    let name = match compression {
+        Compression::Plain => path.to_owned(),
         _ => path.with_extension(""),
     };
     let stem = PathBuf::from(name.file_stem().unwrap_or_default());
     stem.to_string_lossy().into_owned()
 }
 
-/// Counts what is read.
-struct Counted {
+/// Counts the bytes that are read.
+struct CountingReader {
     reader: Box<dyn Read + Send>,
     position: Arc<AtomicU64>,
 }
 
-impl Read for Counted {
+impl Read for CountingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buffer)?;
         self.position.fetch_add(count as u64, Ordering::Relaxed);
@@ -217,21 +216,21 @@ impl Read for Counted {
     }
 }
 
-/// Lines in their order. Blank ones are left out, but counted.
+/// The lines in order. Blank lines are skipped, but counted.
 pub struct LineReader {
     reader: BufReader<Box<dyn Read + Send>>,
     number: u64,
 }
 
 impl LineReader {
-    /// The next line, and what more has been read with it; none at the end.
+    /// The next line and those that are already buffered; `None` at the end.
     fn piece(&mut self) -> io::Result<Option<Vec<RawLine>>> {
         let Some(first) = self.next().transpose()? else {
             return Ok(None);
         };
         let mut size = first.text.len();
         let mut piece = vec![first];
-        // What is not in the buffer may be long in coming.
+        // Waiting for more could take long.
         while size < PIECE && self.reader.buffer().contains(&b'\n') {
             let Some(text) = self.read()? else { break };
             size += text.len();
@@ -240,7 +239,7 @@ impl LineReader {
         Ok(Some(piece))
     }
 
-    /// The next line with its end; none at the end of the input.
+    /// The next line with its line ending; `None` at the end of the input.
     fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut text = Vec::new();
         let limit = LONGEST_LINE as u64 + 2;
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_are_left_out_but_counted() {
+    fn blank_lines_are_skipped_but_counted() {
         let text = "\u{feff}{1}\r\n\n  \r\n{2} \n{3}";
         let expected = [(1, "{1}"), (4, "{2}"), (5, "{3}")];
         assert_eq!(
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stem_has_neither_folder_nor_suffix() {
+    fn a_stem_has_neither_directory_nor_suffix() {
         for (path, name) in [
             ("a/prompts.jsonl", "prompts"),
             ("prompts.jsonl.gz", "prompts"),
@@ -323,7 +322,7 @@ mod tests {
             ("prompts", "prompts"),
         ] {
             let path = Path::new(path);
-            assert_eq!(stem(path, Packing::of(path)), name);
+            assert_eq!(stem(path, Compression::of_name(path)), name);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The output of a batch: its lines, their order, and how they are written.
+//! The output of a batch: where it goes, its lines, their order, and how they are written.
 
-pub mod answer;
+pub mod line;
 pub mod reorder;
+pub mod target;
 pub mod writer;

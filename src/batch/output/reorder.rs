@@ -1,13 +1,13 @@
-//! The order of the output lines: that of their ends, or that of the input.
+//! The order of the output lines: as calls complete, or with `--ordered` that of the input.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Output lines on their way to the writer.
+/// Output lines that wait for an earlier line. Without `--ordered` none ever does.
 #[derive(Debug)]
 pub struct ReorderBuffer<T> {
-    /// None when lines go out as they end.
+    /// Line numbers in input order; `None` without `--ordered`.
     expected: Option<VecDeque<u64>>,
-    /// What has ended before an earlier line did.
+    /// Lines that completed before an earlier one.
     held: BTreeMap<u64, T>,
 }
 
@@ -19,29 +19,29 @@ impl<T> ReorderBuffer<T> {
         }
     }
 
-    /// A line has begun, behind all that began before.
+    /// Registers a line behind all earlier ones.
     pub fn expect(&mut self, line: u64) {
         if let Some(expected) = &mut self.expected {
             expected.push_back(line);
         }
     }
 
-    /// A line has ended; `out` takes what can go out now.
-    pub fn push(&mut self, line: u64, ended: T, mut out: impl FnMut(u64, T)) {
+    /// Takes a completed line; `out` is called for each line that can be written now.
+    pub fn push(&mut self, line: u64, completed: T, mut out: impl FnMut(u64, T)) {
         let Some(expected) = &mut self.expected else {
-            out(line, ended);
+            out(line, completed);
             return;
         };
-        self.held.insert(line, ended);
+        self.held.insert(line, completed);
         while let Some(first) = expected.front()
-            && let Some(ended) = self.held.remove(first)
+            && let Some(completed) = self.held.remove(first)
         {
-            out(*first, ended);
+            out(*first, completed);
             expected.pop_front();
         }
     }
 
-    /// How many lines wait for an earlier one at most, when `more` have ended.
+    /// The most lines that can wait for an earlier one after `more` calls have completed.
     pub fn held_with(&self, more: usize) -> usize {
         match self.expected {
             Some(_) => self.held.len() + more,
@@ -49,7 +49,7 @@ impl<T> ReorderBuffer<T> {
         }
     }
 
-    /// What has ended, although an earlier line has not: nothing more will.
+    /// Gives out the held lines: the lines that they wait for will not complete any more.
     pub fn drain(&mut self) -> impl Iterator<Item = (u64, T)> {
         self.expected = None;
         std::mem::take(&mut self.held).into_iter()
@@ -60,20 +60,20 @@ impl<T> ReorderBuffer<T> {
 mod tests {
     use super::*;
 
-    fn order(is_ordered: bool, ends: &[u64]) -> Vec<u64> {
+    fn order(is_ordered: bool, completions: &[u64]) -> Vec<u64> {
         let mut order = ReorderBuffer::new(is_ordered);
         for line in [1, 4, 9] {
             order.expect(line);
         }
         let mut out = Vec::new();
-        for line in ends {
+        for line in completions {
             order.push(*line, (), |line, ()| out.push(line));
         }
         out
     }
 
     #[test]
-    fn lines_go_out_in_the_order_of_the_input_when_asked() {
+    fn ordered_lines_follow_the_input() {
         assert_eq!(order(true, &[9, 1, 4]), [1, 4, 9]);
         assert_eq!(order(true, &[4, 1]), [1, 4]);
         assert!(order(true, &[9, 4]).is_empty());

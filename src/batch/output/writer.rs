@@ -1,6 +1,6 @@
-//! The output: written in a thread of its own, so that a slow disk or a full pipe holds up nothing but new calls.
+//! Writes the output in a thread of its own, so that a slow disk or a full pipe delays only new calls.
 //!
-//! Lines that end while a piece is being written go out together as the next one.
+//! Lines that complete while a piece is being written form the next piece.
 
 use std::io::{self, Write};
 use std::sync::mpsc as sync;
@@ -8,18 +8,18 @@ use std::thread;
 
 use tokio::sync::mpsc;
 
-use crate::batch::compression::Packed;
+use crate::batch::compression::CompressedWriter;
 
 /// Where output lines go.
-pub type OutputSink = Packed<Box<dyn Write + Send>>;
+pub type OutputSink = CompressedWriter<Box<dyn Write + Send>>;
 
 /// The output of a run.
 #[derive(Debug)]
 pub struct Writer {
-    /// Lines that wait for the piece before them.
+    /// Lines for the next piece.
     waiting: Piece,
-    /// How many lines the piece holds that is being written.
-    under_way: Option<usize>,
+    /// The number of lines in the piece that is being written.
+    in_flight: Option<usize>,
     to_thread: Option<sync::Sender<Vec<u8>>>,
     from_thread: mpsc::UnboundedReceiver<io::Result<()>>,
 }
@@ -51,42 +51,42 @@ impl Writer {
             })?;
         Ok(Self {
             waiting: Piece::default(),
-            under_way: None,
+            in_flight: None,
             to_thread: Some(to_thread),
             from_thread,
         })
     }
 
-    /// Takes a line, without its end, to be written with others that end at the same time.
+    /// Adds a line, without line ending, to the next piece.
     pub fn push(&mut self, line: &str) {
         self.waiting.bytes.extend_from_slice(line.as_bytes());
         self.waiting.bytes.push(b'\n');
         self.waiting.lines += 1;
     }
 
-    /// Whether lines are being written.
+    /// Whether a piece is being written.
     pub fn is_busy(&self) -> bool {
-        self.under_way.is_some()
+        self.in_flight.is_some()
     }
 
-    /// How many bytes wait for the piece that is being written.
+    /// The size of the next piece, in bytes.
     pub fn waiting_bytes(&self) -> usize {
         self.waiting.bytes.len()
     }
 
-    /// Waits until a piece is written; returns how many lines it holds.
+    /// Waits until a piece is written; returns its number of lines.
     ///
     /// # Errors
-    /// When the output takes no more.
+    /// When the output cannot be written.
     pub async fn written(&mut self) -> io::Result<usize> {
         self.result().await?;
-        Ok(self.under_way.take().unwrap_or_default())
+        Ok(self.in_flight.take().unwrap_or_default())
     }
 
-    /// Ends the output, of which nothing waits any more.
+    /// Ends the output. Every piece must have been written.
     ///
     /// # Errors
-    /// When the output cannot be ended.
+    /// When the end of a compressed file cannot be written.
     pub async fn finish(&mut self) -> io::Result<()> {
         self.to_thread = None;
         self.result().await
@@ -97,15 +97,15 @@ impl Writer {
         self.from_thread.recv().await.unwrap_or_else(lost)
     }
 
-    /// Hands the waiting lines over, when nothing is being written.
-    pub fn write(&mut self) {
-        if self.under_way.is_some() || self.waiting.lines == 0 {
+    /// Starts to write the next piece, unless one is being written.
+    pub fn start_writing(&mut self) {
+        if self.in_flight.is_some() || self.waiting.lines == 0 {
             return;
         }
         let piece = std::mem::take(&mut self.waiting);
-        self.under_way = Some(piece.lines);
+        self.in_flight = Some(piece.lines);
         if let Some(thread) = &self.to_thread {
-            // A thread that has ended said why.
+            // If the thread has ended, its result says why.
             let _ = thread.send(piece.bytes);
         }
     }

@@ -1,32 +1,41 @@
-//! One line is asked.
+//! One call: a line is sent to the model.
+
+use std::rc::Rc;
 
 use jiff::Timestamp;
 
 use crate::app::model_call::{self, Caller};
 use crate::app::uploads::Uploads;
-use crate::batch::input::line::{Line, LineDefaults};
-use crate::batch::output::answer::Called;
+use crate::batch::input::line::{LineDefaults, ParsedLine};
+use crate::batch::output::line::CompletedCall;
 use crate::batch::plan::Plan;
 use crate::console::Console;
 use crate::model::{NullSink, Progress, RateLimiter, Stopped};
 use crate::settings::Settings;
-use crate::trace::spans::Dialect;
 use crate::trace::{TraceContext, ids};
 
-/// What a run works with.
-#[derive(Clone, Copy, Debug)]
+/// What every call of a run uses.
+#[derive(Clone, Debug)]
 pub struct PoolContext<'a> {
     pub plan: &'a Plan,
     pub settings: &'a Settings,
     pub http: &'a reqwest::Client,
     pub uploads: &'a Uploads,
     pub console: &'a Console,
-    pub pace: &'a RateLimiter,
-    pub dialect: Dialect,
+    pub rate_limiter: Rc<RateLimiter>,
+    /// Whether traces are sent.
     pub is_traced: bool,
-    /// How many calls are under way at once.
-    pub concurrency: usize,
-    pub max_errors: Option<u64>,
+}
+
+/// A line on its way to the model.
+#[derive(Debug)]
+pub struct LineCall {
+    pub number: u64,
+    /// The digest of the input line.
+    pub digest: String,
+    pub parsed: ParsedLine,
+    /// 0 for the first time.
+    pub redo: u32,
 }
 
 impl<'a> PoolContext<'a> {
@@ -37,51 +46,46 @@ impl<'a> PoolContext<'a> {
         }
     }
 
-    /// Asks a line; whatever comes of it is in the answer.
-    pub async fn call(
-        self,
-        line: u64,
-        digest: String,
-        parsed: Line,
-        redo: u32,
-    ) -> Result<Called, Stopped> {
-        let Line {
+    /// Calls the model. A failed call is a completed one; [`Stopped`] means that there was no call.
+    pub async fn call(self, line: LineCall) -> Result<CompletedCall, Stopped> {
+        let ParsedLine {
             custom_id,
             request,
             trace,
-        } = parsed;
-        let trace_id = self.plan.trace_id(line, custom_id.as_deref(), redo);
+        } = line.parsed;
+        let id = custom_id.as_deref();
+        let trace_id = self.plan.trace_id(line.number, id, line.redo);
         let context = TraceContext::root(trace_id);
-        self.pace.acquire().await?;
+        self.rate_limiter.acquire().await?;
         let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
         let caller = Caller {
             http: self.http,
             model: &self.settings.model,
             console: self.console,
-            rate_limiter: Some(self.pace),
+            rate_limiter: Some(&self.rate_limiter),
         };
         let mut progress = Progress::default();
         let is_sampled = ids::is_sampled(trace_id, self.settings.delivery.sample);
-        let context_sent = (self.is_traced && is_sampled).then_some(&context);
-        let never = std::future::pending();
-        // A failure is part of the exchange.
+        let traceparent = (self.is_traced && is_sampled).then_some(&context);
+        let no_interrupt = std::future::pending();
+        // The failure is also in the exchange.
         let _ = model_call::complete(
             &mut exchange,
-            context_sent,
+            traceparent,
             &caller,
             &mut NullSink,
             &mut progress,
-            never,
+            no_interrupt,
         )
         .await;
-        if let Some(halt) = progress.stopped {
-            return Err(halt);
+        if let Some(stopped) = progress.stopped {
+            return Err(stopped);
         }
-        Ok(Called {
-            line,
+        Ok(CompletedCall {
+            line: line.number,
             custom_id,
-            digest,
-            redo,
+            digest: line.digest,
+            redo: line.redo,
             exchange,
             trace,
             context,

@@ -1,278 +1,224 @@
-//! What follows an answer: it is written, then its trace is made and delivered, then that is noted.
+//! What follows a call, in this order: record, write, upload, export, ack.
 
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
+use futures_util::{FutureExt, StreamExt};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::app::uploads::{self, Uploads};
-use crate::batch::input::line::Line;
-use crate::batch::output::answer::Called;
-use crate::batch::plan::Out;
-use crate::batch::pool::span_queue::Delivered;
-use crate::batch::pool::{Pool, Stop};
-use crate::batch::resume::acks::Note;
-use crate::batch::resume::previous_output::UnconfirmedLine;
-use crate::batch::resume::state::Arrived;
+use crate::batch::output::line::CompletedCall;
+use crate::batch::pool::span_queue::ExportedLines;
+use crate::batch::pool::trace_sender::{PendingTrace, owned};
+use crate::batch::pool::{CallResult, Pool, StopReason};
+use crate::batch::resume::acks::Ack;
 use crate::delivery::Stored;
-use crate::failure::Failure;
-use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
+use crate::trace::{Exchange, Recording, TraceContext, ids};
 
-/// A line that has ended.
+/// An output line, and what is left to do once it is written.
 #[derive(Debug)]
 pub struct FinishedLine {
     pub text: String,
-    pub trail: AfterWrite,
+    pub after_write: AfterWrite,
 }
 
-/// What is left to do for a line once it is written.
+/// The next step for a line that is written.
 #[derive(Debug)]
 pub enum AfterWrite {
-    /// Nothing: it has no trace, or none that is sent.
-    Done,
-    /// It is traced.
+    /// Ack it: it has no trace, or none that is sent.
+    Ack,
+    /// Send its trace.
     Trace(Box<PendingTrace>),
 }
 
-/// An exchange whose spans are not made yet.
-#[derive(Debug)]
-pub struct PendingTrace {
-    pub exchange: Exchange,
-    pub trace: Trace,
-    pub context: TraceContext,
-}
-
 impl Pool<'_> {
-    /// Whether an exchange is among those that are traced.
-    pub(super) fn is_traced(&mut self, exchange: &Exchange, context: &TraceContext) -> bool {
-        let sample = self.tools.settings.delivery.sample;
-        let is_sampled = exchange.error.is_some() || ids::is_sampled(context.trace_id, sample);
-        if self.tools.is_traced && !is_sampled {
-            self.tally.traces.sampled_out += 1;
-        }
-        self.tools.is_traced && is_sampled
-    }
-
-    /// Appends the recording of a call; what is left out of it is counted here, unless it is counted with the trace.
-    pub(super) fn record(&mut self, called: &Called, is_traced: bool) {
-        let Some(journal) = &mut self.ends.record else {
-            return;
-        };
-        let privacy = &self.tools.settings.privacy;
-        let filtered = privacy.filter(&called.exchange, &called.trace);
-        if !is_traced {
-            self.tally.redactions += filtered.redactions as u64;
-        }
-        let recording = Recording::new(&filtered.exchange, &filtered.trace, &called.context);
-        if let Err(failure) = journal.append(&recording.to_line()) {
-            self.stop(Stop::File(failure));
-        }
-    }
-
-    /// Sends the trace of a line, once its images and files are uploaded.
-    pub(super) fn trace(&mut self, line: u64, untraced: PendingTrace) {
-        if !Uploads::may_be_in(&untraced.exchange) {
-            return self.push(line, &untraced);
-        }
-        if self.is_leaving {
-            return self.push(line, &untraced.outlined());
-        }
-        let untraced = Rc::new(untraced);
-        self.uploading.insert(line, Rc::clone(&untraced));
-        let uploads = self.tools.uploads;
-        let deadline = Instant::now() + self.tools.settings.delivery.export_timeout;
-        self.uploads.push(Box::pin(async move {
-            let PendingTrace {
-                exchange,
-                trace,
-                context,
-            } = &*untraced;
-            let owner = uploads::owner(context, exchange);
-            let uploaded = uploads.traced(exchange, None, &owner, deadline).await;
-            let untraced = PendingTrace {
-                exchange: uploaded.into_owned(),
-                trace: trace.clone(),
-                context: *context,
+    /// Takes a call that has ended, and those that ended at the same time. New calls start in their place before any
+    /// answer is processed, so that the endpoint does not have to wait.
+    pub(super) async fn completed(&mut self, first: CallResult) {
+        let mut all = vec![first];
+        while all.len() <= self.context.plan.concurrency {
+            let is_answer = |result: &CallResult| {
+                result
+                    .as_ref()
+                    .is_ok_and(|call| call.exchange.error.is_none())
             };
-            (line, untraced)
-        }));
-    }
-
-    /// Hands the spans of a line to the tracer, but for those that have arrived before.
-    pub(super) fn push(&mut self, line: u64, untraced: &PendingTrace) {
-        let settings = self.tools.settings;
-        let context = &untraced.context;
-        let filtered = settings.privacy.filter(&untraced.exchange, &untraced.trace);
-        self.tally.redactions += filtered.redactions as u64;
-        let (exchange, trace) = (&filtered.exchange, &filtered.trace);
-        if settings.delivery.verify.is_some() {
-            let session = trace.session.as_deref().unwrap_or_default();
-            let starts = (exchange.start, exchange.start);
-            self.trace_count.add(session, context.trace_id, starts);
-        }
-        let mut spans = Vec::from(spans::spans(exchange, trace, context, self.tools.dialect));
-        if let Arrived::Known(arrived) = &self.ends.history.arrived {
-            spans.retain(|span| !arrived.contains(&span.span_context.span_id()));
-        }
-        match &mut self.ends.tracer {
-            Some(tracer) if !spans.is_empty() => tracer.push(line, spans),
-            _ => self.note(&Note::Accepted(vec![line])),
-        }
-    }
-
-    /// Sends the trace of a line that an earlier run has answered, as far as it has not arrived.
-    pub(super) fn deliver_again(&mut self, line: u64, parsed: &Line, unsettled: &UnconfirmedLine) {
-        let model = &self.tools.settings.model;
-        let (exchange, context) = match self.ends.history.rebuild(parsed, unsettled, model) {
-            Ok(Some(rebuilt)) => rebuilt,
-            Ok(None) => return,
-            Err(error) => {
-                let failure = Failure::file(format!("the output cannot be read: {error}"));
-                return self.stop(Stop::File(failure.hint("check the file of --out")));
+            self.unprocessed = all.len();
+            if all.last().is_some_and(is_answer) {
+                self.start_calls();
             }
-        };
-        if !self.tools.is_traced {
-            // It stays unsettled, for a run that traces.
-        } else if !self.is_traced(&exchange, &context) {
-            self.note(&Note::Accepted(vec![line]));
-        } else if matches!(self.ends.history.arrived, Arrived::Unknown) {
-            self.tally.traces.undecided += 1;
-        } else {
-            let trace = parsed.trace.clone();
-            let untraced = PendingTrace {
-                exchange,
-                trace,
-                context,
+            let Some(Some(next)) = self.calls.next().now_or_never() else {
+                break;
             };
-            self.trace(line, untraced);
+            all.push(next);
+        }
+        // The new requests are sent by the tasks of their connections.
+        yield_now().await;
+        self.unprocessed = 0;
+        for result in all {
+            match result {
+                Ok(call) => self.answered(call),
+                Err(stopped) => self.call_stopped(stopped),
+            }
         }
     }
 
-    /// Hands a line that has ended to the output.
-    pub(super) fn end(&mut self, line: u64, ended: FinishedLine) {
-        let (writer, unwritten) = (&mut self.ends.writer, &mut self.unwritten);
-        self.order
-            .push(line, ended, |line, FinishedLine { text, trail }| {
-                writer.push(&text);
-                unwritten.push_back((line, trail));
-            });
+    fn answered(&mut self, call: CompletedCall) {
+        let exchange = &call.exchange;
+        self.stats.add(exchange, call.cause());
+        if let (Some(kind), Some(error)) = (call.progress.error_kind, &exchange.error)
+            && kind.concerns_all()
+        {
+            self.stop(StopReason::Model(error.message.clone()));
+        }
+        let is_traced = self.is_traced(exchange, &call.context);
+        let trace_url = self.channels.links.trace(call.context.trace_id);
+        let line = call.line;
+        match call.to_line(trace_url.filter(|_| is_traced).as_deref()) {
+            Ok(text) => {
+                let pending = self.record(call.into(), is_traced);
+                let after_write = if is_traced {
+                    AfterWrite::Trace(Box::new(pending))
+                } else {
+                    AfterWrite::Ack
+                };
+                self.write(line, FinishedLine { text, after_write });
+            }
+            Err(error) => self.stop(StopReason::File(error.into())),
+        }
+        self.check_errors();
+    }
+
+    /// Whether an exchange is traced.
+    pub(super) fn is_traced(&mut self, exchange: &Exchange, context: &TraceContext) -> bool {
+        let sample = self.context.settings.delivery.sample;
+        let is_sampled = exchange.error.is_some() || ids::is_sampled(context.trace_id, sample);
+        if self.traces.is_on() && !is_sampled {
+            self.traces.stats.sampled_out += 1;
+        }
+        self.traces.is_on() && is_sampled
+    }
+
+    /// Appends the recording of a call. The filtered exchange is kept for the trace, unless it contains images or
+    /// files: a recording holds them, and in the trace they are replaced before the filter runs.
+    fn record(&mut self, pending: PendingTrace, is_traced: bool) -> PendingTrace {
+        let Some(record) = &mut self.channels.record else {
+            return pending;
+        };
+        let maker = &self.traces.span_maker;
+        let filtered = maker.filter(&pending.exchange, &pending.trace);
+        let redactions = filtered.redactions;
+        if !is_traced {
+            self.traces.redactions += redactions as u64;
+        }
+        let recording = Recording::new(&filtered.exchange, &filtered.trace, &pending.context);
+        let appended = record.append(&recording.to_line());
+        let (exchange, trace) = (owned(filtered.exchange), owned(filtered.trace));
+        if let Err(failure) = appended {
+            self.stop(StopReason::File(failure));
+        }
+        if Uploads::may_be_in(&pending.exchange) {
+            return pending;
+        }
+        PendingTrace {
+            exchange: exchange.unwrap_or(pending.exchange),
+            trace: trace.unwrap_or(pending.trace),
+            context: pending.context,
+            redactions: Some(redactions),
+        }
+    }
+
+    /// Passes a finished line to the output.
+    pub(super) fn write(&mut self, line: u64, finished: FinishedLine) {
+        let (writer, unwritten) = (&mut self.channels.writer, &mut self.unwritten);
+        self.reorder.push(line, finished, |line, finished| {
+            writer.push(&finished.text);
+            unwritten.push_back((line, finished.after_write));
+        });
         if self.is_closed {
-            self.settle(usize::MAX);
+            self.follow_up(usize::MAX);
         }
     }
 
-    pub(super) fn written(&mut self, written: io::Result<usize>) {
-        match written {
-            Ok(lines) => self.settle(lines),
+    pub(super) fn written(&mut self, result: io::Result<usize>) {
+        match result {
+            Ok(lines) => self.follow_up(lines),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.stop(Stop::Closed);
-                self.close();
+                self.stop(StopReason::Closed);
+                self.close_output();
             }
             Err(error) => self.output_failed(&error),
         }
     }
 
-    /// Without an output nothing more may be paid for. In a run that can be continued, what is not written counts as
-    /// not answered.
-    pub(super) fn output_failed(&mut self, error: &io::Error) {
-        let failure = Failure::file(format!("the output cannot be written: {error}"));
-        if !matches!(self.tools.plan.out, Out::Regular(_)) {
-            let hint = "make room for it; with --out FILE a run can be continued";
-            self.stop(Stop::File(failure.hint(hint)));
-            return self.close();
-        }
-        self.stop(Stop::File(
-            failure.hint("make room for it, then go on with --resume"),
-        ));
-        self.is_closed = true;
-        self.calls.clear();
-        self.unwritten.clear();
-        drop(self.order.drain());
-    }
-
-    /// Writes nothing more; what was paid for is traced all the same.
-    pub(super) fn close(&mut self) {
-        self.is_closed = true;
-        self.settle(usize::MAX);
-    }
-
-    /// Sends the traces of the first `lines` lines, which are written.
-    pub(super) fn settle(&mut self, lines: usize) {
-        let mut done = Vec::new();
+    /// Acks or traces the first `lines` unwritten lines, which are written now.
+    pub(super) fn follow_up(&mut self, lines: usize) {
+        let mut untraced = Vec::new();
         for _ in 0..lines.min(self.unwritten.len()) {
             match self.unwritten.pop_front() {
-                Some((line, AfterWrite::Trace(untraced))) => self.trace(line, *untraced),
-                Some((line, AfterWrite::Done)) => done.push(line),
+                Some((line, AfterWrite::Trace(pending))) => self.trace(line, *pending),
+                Some((line, AfterWrite::Ack)) => untraced.push(line),
                 None => break,
             }
         }
-        if !done.is_empty() {
-            self.note(&Note::Accepted(done));
+        if !untraced.is_empty() {
+            self.ack(&Ack::Accepted(untraced));
         }
     }
 
-    pub(super) fn delivered(&mut self, delivered: &Delivered) {
-        let Delivered {
-            lines,
-            unaccepted,
-            delivery,
-        } = delivered;
-        let traces = &mut self.tally.traces;
-        traces.add(lines.len(), *unaccepted, &delivery.stored);
-        if let Some(note) = Note::of(lines, &delivery.stored) {
-            self.note(&note);
+    /// Sends the trace of a line, after its images and files are uploaded.
+    pub(super) fn trace(&mut self, line: u64, pending: PendingTrace) {
+        if !Uploads::may_be_in(&pending.exchange) {
+            return self.push_trace(line, &pending);
         }
-        if let Stored::Lost(why) = &delivery.stored
-            && self.is_outbox_needed()
+        if self.is_leaving {
+            return self.push_trace(line, &pending.outlined());
+        }
+        let pending = Rc::new(pending);
+        self.uploading.insert(line, Rc::clone(&pending));
+        let uploads = self.context.uploads;
+        let deadline = Instant::now() + self.context.settings.delivery.export_timeout;
+        self.uploads.push(Box::pin(async move {
+            let owner = uploads::owner(&pending.context, &pending.exchange);
+            let exchange = uploads
+                .traced(&pending.exchange, None, &owner, deadline)
+                .await;
+            let uploaded = PendingTrace {
+                exchange: exchange.into_owned(),
+                trace: pending.trace.clone(),
+                ..*pending
+            };
+            (line, uploaded)
+        }));
+    }
+
+    pub(super) fn push_trace(&mut self, line: u64, pending: &PendingTrace) {
+        if let Err(failure) = self.traces.push(line, pending) {
+            self.stop(StopReason::File(failure));
+        }
+    }
+
+    pub(super) fn exported(&mut self, exported: &ExportedLines) {
+        if let Err(failure) = self.traces.export_ended(exported) {
+            self.stop(StopReason::File(failure));
+        }
+        if let Stored::Lost(why) = &exported.delivery.stored
+            && self.needs_outbox()
         {
-            self.stop(Stop::Outbox(why.to_string()));
-        }
-        if !delivery.outcome.is_accepted() && self.trouble.is_none() {
-            self.trouble = Some(delivery.clone());
+            self.stop(StopReason::Outbox(why.to_string()));
         }
         self.check_errors();
     }
 
-    /// Whether nothing may go on while traces cannot be kept: not where they are given up (`--no-outbox`), or the
-    /// answers matter more (`--best-effort`).
-    pub(super) fn is_outbox_needed(&self) -> bool {
-        let delivery = &self.tools.settings.delivery;
+    /// Whether lost traces stop the run: not with `--no-outbox` or `--best-effort`.
+    fn needs_outbox(&self) -> bool {
+        let delivery = &self.context.settings.delivery;
         delivery.outbox.is_some() && !delivery.best_effort
     }
 
-    pub(super) fn note(&mut self, note: &Note) {
-        if let Err(failure) = self.ends.history.note(note) {
-            self.stop(Stop::File(failure));
-        }
-    }
-
-    /// What is not uploaded yet is traced as type and size.
-    pub(super) fn leave_uploads(&mut self) {
-        self.is_leaving = true;
-        self.uploads.clear();
-        for (line, untraced) in std::mem::take(&mut self.uploading) {
-            self.push(line, &untraced.outlined());
-        }
-    }
-}
-
-impl PendingTrace {
-    /// The same with type and size in the place of images and files.
-    fn outlined(&self) -> Self {
-        Self {
-            exchange: uploads::outlined(&self.exchange).into_owned(),
-            trace: self.trace.clone(),
-            context: self.context,
-        }
-    }
-}
-
-impl From<Called> for PendingTrace {
-    fn from(called: Called) -> Self {
-        Self {
-            exchange: called.exchange,
-            trace: called.trace,
-            context: called.context,
+    pub(super) fn ack(&mut self, ack: &Ack) {
+        if let Err(failure) = self.traces.state.append(ack) {
+            self.stop(StopReason::File(failure));
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The traces of a batch on their way: grouped into export requests, a few of which are under way at once.
+//! Groups the spans of a batch into export requests and runs a few of them at once.
 //!
-//! Nothing is dropped: when Langfuse is slower than the model, [`SpanQueue::has_room`] says no, and no new call begins.
+//! It never drops a span: when Langfuse is slower than the model, [`SpanQueue::has_room`] is false and no new call
+//! starts.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -17,58 +18,58 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::delivery::{Delivery, Exporter, MAX_REQUEST_BYTES, MAX_REQUEST_SPANS, OutboxPolicy};
 
-/// How long a trace waits for others to go with.
+/// The longest time that a trace waits for others.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
-/// Export requests under way at once.
+/// The most export requests at once.
 const MOST_EXPORTS: usize = 4;
-/// Time for an export while the server is known not to take any: one attempt, so that the run goes on.
+/// The time for an export while the server is down: one attempt, so that the run continues.
 const SHORT_BUDGET: Duration = Duration::from_secs(2);
 
-/// What became of the traces of some lines.
+/// The result of an export.
 #[derive(Debug)]
-pub struct Delivered {
+pub struct ExportedLines {
     pub lines: Vec<u64>,
-    /// How many of the lines have a trace that was not accepted.
+    /// The number of lines with a trace that was not accepted.
     pub unaccepted: usize,
     pub delivery: Delivery,
 }
 
-type Export<'a> = Pin<Box<dyn Future<Output = Delivered> + 'a>>;
+type ExportFuture<'a> = Pin<Box<dyn Future<Output = ExportedLines> + 'a>>;
 
-/// Traces that wait, and those under way.
+/// Traces that wait for their export, and running exports.
 pub struct SpanQueue<'a> {
     exporter: &'a Exporter,
-    /// Time for one export request with its retries.
+    /// The time for one export with its retries.
     budget: Duration,
-    keep: OutboxPolicy,
-    group: Group,
-    exports: FuturesUnordered<Export<'a>>,
-    /// Tells the exports that nobody can wait any longer.
+    policy: OutboxPolicy,
+    group: SpanGroup,
+    exports: FuturesUnordered<ExportFuture<'a>>,
+    /// Cancels the running exports.
     cancel: Vec<Arc<Notify>>,
-    /// Whether the last export failed although it had all its time.
+    /// Whether the last export ended with a retryable failure.
     is_down: bool,
     is_cancelled: bool,
 }
 
-/// Traces that go together.
+/// The traces of the next export.
 #[derive(Default)]
-struct Group {
+struct SpanGroup {
     lines: Vec<u64>,
     /// The trace of each line.
     ids: Vec<TraceId>,
     spans: Vec<SpanData>,
     bytes: usize,
-    /// When the first of them is to go at the latest.
+    /// The latest time for the export to start.
     due: Option<Instant>,
 }
 
 impl<'a> SpanQueue<'a> {
-    pub fn new(exporter: &'a Exporter, budget: Duration, keep: OutboxPolicy) -> Self {
+    pub fn new(exporter: &'a Exporter, budget: Duration, policy: OutboxPolicy) -> Self {
         Self {
             exporter,
             budget,
-            keep,
-            group: Group::default(),
+            policy,
+            group: SpanGroup::default(),
             exports: FuturesUnordered::new(),
             cancel: Vec::new(),
             is_down: false,
@@ -76,13 +77,13 @@ impl<'a> SpanQueue<'a> {
         }
     }
 
-    /// Takes the trace of a line.
+    /// Adds the trace of a line.
     pub fn push(&mut self, line: u64, spans: Vec<SpanData>) {
         let bytes = spans.iter().map(size).sum::<usize>();
         let is_too_large = self.group.spans.len() + spans.len() > MAX_REQUEST_SPANS
             || self.group.bytes + bytes > MAX_REQUEST_BYTES;
-        if is_too_large && !self.group.lines.is_empty() && self.may_begin() {
-            self.begin();
+        if is_too_large && !self.group.lines.is_empty() && self.may_export() {
+            self.start_export();
         }
         let group = &mut self.group;
         group.lines.push(line);
@@ -95,24 +96,24 @@ impl<'a> SpanQueue<'a> {
             .get_or_insert_with(|| Instant::now() + LONGEST_WAIT);
     }
 
-    /// Whether the traces of more lines can be taken without growing.
+    /// Whether more traces can be added without growing.
     pub fn has_room(&self) -> bool {
-        self.may_begin() || !self.group.is_full()
+        self.may_export() || !self.group.is_full()
     }
 
-    /// Whether no trace waits and none is under way.
+    /// Whether no trace is waiting or being exported.
     pub fn is_idle(&self) -> bool {
         self.group.lines.is_empty() && self.exports.is_empty()
     }
 
-    /// Sends what waits now, without waiting for more.
+    /// Exports the waiting traces without waiting for more.
     pub fn hurry(&mut self) {
         if self.group.due.is_some() {
             self.group.due = Some(Instant::now());
         }
     }
 
-    /// Gives up waiting: what is not delivered goes to the outbox.
+    /// Gives up waiting: traces that are not delivered go to the outbox.
     pub fn cancel(&mut self) {
         self.is_cancelled = true;
         for cancel in &self.cancel {
@@ -121,40 +122,40 @@ impl<'a> SpanQueue<'a> {
         self.hurry();
     }
 
-    /// Waits until an export has ended, beginning others as they are due. May be dropped at any time. Pending while
-    /// nothing is to be sent.
-    pub async fn next(&mut self) -> Delivered {
+    /// Waits for an export to end, and starts others when they are due. Cancel safe. Never ends while there is nothing
+    /// to send.
+    pub async fn next(&mut self) -> ExportedLines {
         loop {
-            let due = self.group.due.filter(|_| self.may_begin());
+            let due = self.group.due.filter(|_| self.may_export());
             if due.is_some() && (self.group.is_full() || self.is_cancelled) {
-                self.begin();
+                self.start_export();
                 continue;
             }
             let wake = due.unwrap_or_else(Instant::now);
             tokio::select! {
-                Some(delivered) = self.exports.next(), if !self.exports.is_empty() => {
-                    return self.ended(delivered);
+                Some(exported) = self.exports.next(), if !self.exports.is_empty() => {
+                    return self.ended(exported);
                 }
-                () = sleep_until(wake), if due.is_some() => self.begin(),
+                () = sleep_until(wake), if due.is_some() => self.start_export(),
                 else => std::future::pending().await,
             }
         }
     }
 
-    fn ended(&mut self, delivered: Delivered) -> Delivered {
+    fn ended(&mut self, exported: ExportedLines) -> ExportedLines {
         self.cancel.retain(|cancel| Arc::strong_count(cancel) > 1);
-        let outcome = &delivered.delivery.outcome;
+        let outcome = &exported.delivery.outcome;
         self.is_down = !outcome.is_accepted() && outcome.is_retryable();
-        delivered
+        exported
     }
 
-    fn may_begin(&self) -> bool {
+    fn may_export(&self) -> bool {
         self.exports.len() < MOST_EXPORTS || self.is_cancelled
     }
 
-    /// Begins the export of the group.
-    fn begin(&mut self) {
-        let Group {
+    /// Starts the export of the group.
+    fn start_export(&mut self) {
+        let SpanGroup {
             lines, ids, spans, ..
         } = std::mem::take(&mut self.group);
         let budget = if self.is_down {
@@ -167,10 +168,10 @@ impl<'a> SpanQueue<'a> {
             cancel.notify_one();
         }
         self.cancel.push(Arc::clone(&cancel));
-        let (exporter, keep) = (self.exporter, self.keep);
+        let (exporter, policy) = (self.exporter, self.policy);
         self.exports.push(Box::pin(async move {
-            let delivery = exporter.export(spans, budget, keep, &cancel).await;
-            Delivered {
+            let delivery = exporter.export(spans, budget, policy, &cancel).await;
+            ExportedLines {
                 unaccepted: unaccepted(&ids, &delivery),
                 lines,
                 delivery,
@@ -179,7 +180,7 @@ impl<'a> SpanQueue<'a> {
     }
 }
 
-/// How many lines have a trace that was not accepted: those of one `custom_id` share theirs.
+/// The number of lines with a trace that was not accepted. Lines with the same `custom_id` share a trace.
 fn unaccepted(ids: &[TraceId], delivery: &Delivery) -> usize {
     if delivery.unaccepted == 0 {
         return 0;
@@ -191,13 +192,13 @@ fn unaccepted(ids: &[TraceId], delivery: &Delivery) -> usize {
     delivery.unaccepted
 }
 
-impl Group {
+impl SpanGroup {
     fn is_full(&self) -> bool {
         self.spans.len() >= MAX_REQUEST_SPANS || self.bytes >= MAX_REQUEST_BYTES
     }
 }
 
-/// About how many bytes a span takes in a request.
+/// The approximate size of a span in a request, in bytes.
 fn size(span: &SpanData) -> usize {
     const IDS_AND_TIMES: usize = 100;
     const FRAME: usize = 10;

@@ -1,49 +1,48 @@
-//! `FILE.acks`, beside the output FILE: which lines have their trace delivered, so that a run can be continued after
-//! a kill at any instant.
+//! `FILE.acks`, beside the output FILE: which lines have a trace that was delivered, so that a run can be resumed
+//! after a kill at any time.
 //!
-//! A JSON object a line: the first says which run it is, each other what became of some lines. It is appended to,
-//! and read leniently: a last line that was cut off is dropped.
+//! It holds one JSON object per line: first the identity of the run, then acks for groups of lines. It is only
+//! appended to; an incomplete last line is dropped when it is read.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::resume::previous_output::PreviousOutput;
 use crate::delivery::Stored;
 
-/// Which run a file is of.
+/// The identity of a run: `--resume` refuses to continue a run with another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunIdentity {
     #[serde(rename = "run")]
     pub name: String,
-    /// The model of lines that name none.
+    /// The model of lines that do not set one.
     pub model: String,
-    /// `K/N`; none of a run that is not divided.
+    /// `K/N`; `None` without `--shard`.
     pub shard: Option<String>,
-    /// Of lines that name none: where Langfuse is asked what of the run has arrived.
+    /// The session of lines that do not set one.
     pub session: Option<String>,
 }
 
-/// What became of lines.
+/// A state change of some lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Note {
-    /// Their traces were accepted, or were not to be sent.
+pub enum Ack {
+    /// Their traces were accepted, or none is sent.
     Accepted(Vec<u64>),
-    /// Their traces wait in an entry of the outbox.
+    /// Their traces are in an entry of the outbox.
     Spooled { entry: String, lines: Vec<u64> },
-    /// They are asked again: each with the number of the redo.
+    /// They are sent again: each line with its redo number.
     Redone(Vec<(u64, u32)>),
-    /// The output does not have them: they are asked as if nothing were known.
+    /// They are not in the output: earlier acks for them are void.
     Forgotten(Vec<u64>),
 }
 
-impl Note {
-    /// What is to be noted of lines whose traces were delivered or kept so; nothing of what is nowhere.
+impl Ack {
+    /// The ack for lines with traces that are stored like this; `None` for lost ones.
     pub fn of(lines: &[u64], stored: &Stored) -> Option<Self> {
         let lines = lines.to_vec();
         match stored {
@@ -57,33 +56,24 @@ impl Note {
     }
 }
 
-/// The file, open for more. It is locked, so that no two runs write one output; the lock ends with its process.
+/// The ack file, open for appending. Its lock keeps a second run from writing the same output; the lock ends with
+/// the process.
 #[derive(Debug)]
-pub struct Acks {
+pub struct AckFile {
     file: File,
 }
 
-/// What an earlier run noted.
+/// The sum of the acks of earlier runs.
 #[derive(Debug, Default)]
 pub struct AckState {
     pub accepted: LineSet,
-    /// Lines by the entry that holds their traces.
+    /// Lines by the outbox entry that holds their traces.
     pub spooled: HashMap<String, Vec<u64>>,
-    /// How often a line was redone.
+    /// The latest redo number of each line that was sent again.
     pub redone: HashMap<u64, u32>,
 }
 
-/// What an earlier run left behind, and the file that tells how far this one comes.
-#[derive(Debug, Default)]
-pub struct Checkpoint {
-    pub acks: Option<Acks>,
-    /// What the notes are still to begin with.
-    pub beginning: Option<RunIdentity>,
-    pub noted: AckState,
-    pub past: Option<PreviousOutput>,
-}
-
-/// A set of line numbers, a bit for each.
+/// A set of line numbers, one bit for each.
 #[derive(Clone, Debug, Default)]
 pub struct LineSet {
     bits: Vec<u64>,
@@ -121,7 +111,7 @@ impl LineSet {
         self.count
     }
 
-    /// The lines in their order.
+    /// The lines in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u64> {
         let bits = self.bits.iter().zip(0_u64..);
         bits.flat_map(|(bits, place)| {
@@ -139,15 +129,8 @@ impl LineSet {
     }
 }
 
-impl Acks {
-    /// The file that belongs to an output file.
-    pub fn path(out: &Path) -> PathBuf {
-        let mut name = out.as_os_str().to_owned();
-        name.push(".acks");
-        name.into()
-    }
-
-    /// Opens the file, which need not be there yet, for this process alone.
+impl AckFile {
+    /// Opens or creates the file and locks it for this process.
     ///
     /// # Errors
     /// When it cannot be opened; `WouldBlock` when another run has it open.
@@ -157,12 +140,12 @@ impl Acks {
         let file = options.open(path)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            // A file system without locks is no reason not to run.
+            // Some file systems have no locks; run without one.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { file }),
         }
     }
 
-    /// Drops what an older run noted.
+    /// Deletes all acks.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -170,55 +153,55 @@ impl Acks {
         self.file.set_len(0)
     }
 
-    /// Begins the notes of a run.
+    /// Starts the file of a run.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// When it cannot be written.
     pub fn begin(&mut self, run: &RunIdentity) -> io::Result<()> {
         self.clear()?;
-        self.append(&serde_json::to_string(run)?)
+        self.append_line(&serde_json::to_string(run)?)
     }
 
-    /// What an earlier run noted; none when it came to nothing.
+    /// The run and the acks in the file; `None` if it does not hold a complete first line.
     ///
     /// # Errors
-    /// When it cannot be read, or is none of ours.
+    /// When it cannot be read or was not written by langspan.
     pub fn read(&mut self) -> io::Result<Option<(RunIdentity, AckState)>> {
         let mut reader = BufReader::new(&self.file);
         let mut line = String::new();
         let mut whole = reader.read_line(&mut line)? as u64;
         if !line.ends_with('\n') {
-            // Killed before anything was noted.
+            // Killed before the first line was complete.
             return Ok(None);
         }
         let run: RunIdentity = serde_json::from_str(&line)?;
-        let mut noted = AckState::default();
+        let mut acked = AckState::default();
         loop {
             line.clear();
             let read = reader.read_line(&mut line)?;
             if !line.ends_with('\n') {
                 break;
             }
-            noted.take(serde_json::from_str(&line)?);
+            acked.apply(serde_json::from_str(&line)?);
             whole += read as u64;
         }
         self.file.set_len(whole)?;
-        Ok(Some((run, noted)))
+        Ok(Some((run, acked)))
     }
 
-    /// Notes what became of lines.
+    /// Appends an ack.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn note(&mut self, note: &Note) -> io::Result<()> {
-        self.append(&serde_json::to_string(note)?)
+    pub fn append(&mut self, ack: &Ack) -> io::Result<()> {
+        self.append_line(&serde_json::to_string(ack)?)
     }
 
-    fn append(&mut self, line: &str) -> io::Result<()> {
+    fn append_line(&mut self, line: &str) -> io::Result<()> {
         let before = self.file.metadata()?.len();
         let written = self.file.write_all(format!("{line}\n").as_bytes());
         if written.is_err() {
-            // Half a note would spoil the next one.
+            // An incomplete line would make the next one unreadable.
             self.file.set_len(before)?;
         }
         written
@@ -226,22 +209,22 @@ impl Acks {
 }
 
 impl AckState {
-    pub fn take(&mut self, note: Note) {
-        match note {
-            Note::Accepted(lines) => {
-                // An entry that held them is gone.
+    pub fn apply(&mut self, ack: Ack) {
+        match ack {
+            Ack::Accepted(lines) => {
+                // An outbox entry that held them is gone.
                 self.forget(&lines);
                 for line in lines {
                     self.accepted.insert(line);
                 }
             }
-            Note::Spooled { entry, lines } => self.spooled.entry(entry).or_default().extend(lines),
-            Note::Redone(redone) => {
-                // What was noted of them is of the calls before.
+            Ack::Spooled { entry, lines } => self.spooled.entry(entry).or_default().extend(lines),
+            Ack::Redone(redone) => {
+                // Earlier acks are about the replaced calls.
                 self.forget(&redone.iter().map(|(line, _)| *line).collect::<Vec<_>>());
                 self.redone.extend(redone);
             }
-            Note::Forgotten(lines) => self.forget(&lines),
+            Ack::Forgotten(lines) => self.forget(&lines),
         }
     }
 
@@ -273,51 +256,51 @@ mod tests {
     }
 
     #[test]
-    fn what_was_noted_is_read_again_without_a_line_that_was_cut() {
+    fn acks_are_read_back_without_an_incomplete_last_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.jsonl.acks");
-        let mut acks = Acks::open(&path).unwrap();
+        let mut acks = AckFile::open(&path).unwrap();
         acks.begin(&run()).unwrap();
-        acks.note(&Note::Accepted(vec![1, 2, 200])).unwrap();
+        acks.append(&Ack::Accepted(vec![1, 2, 200])).unwrap();
         let entry = "e".to_owned();
-        acks.note(&Note::Spooled {
+        acks.append(&Ack::Spooled {
             entry,
             lines: vec![3, 4],
         })
         .unwrap();
-        acks.note(&Note::Redone(vec![(2, 1), (4, 1)])).unwrap();
+        acks.append(&Ack::Redone(vec![(2, 1), (4, 1)])).unwrap();
         acks.file.write_all(b"{\"accepted\":[5").unwrap();
         drop(acks);
 
         for _ in 0..2 {
-            let (found, noted) = Acks::open(&path).unwrap().read().unwrap().unwrap();
+            let (found, acked) = AckFile::open(&path).unwrap().read().unwrap().unwrap();
             assert_eq!(found, run());
             let accepted: Vec<u64> = (0..300)
-                .filter(|line| noted.accepted.contains(*line))
+                .filter(|line| acked.accepted.contains(*line))
                 .collect();
-            assert_eq!((accepted, noted.accepted.len()), (vec![1, 200], 2));
-            assert_eq!(noted.spooled["e"], [3]);
-            assert_eq!(noted.redone[&4], 1);
+            assert_eq!((accepted, acked.accepted.len()), (vec![1, 200], 2));
+            assert_eq!(acked.spooled["e"], [3]);
+            assert_eq!(acked.redone[&4], 1);
         }
     }
 
     #[test]
-    fn a_file_of_another_kind_is_an_error() {
+    fn a_foreign_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("acks");
-        assert!(Acks::open(&path).unwrap().read().unwrap().is_none());
+        assert!(AckFile::open(&path).unwrap().read().unwrap().is_none());
         std::fs::write(&path, "[1]\n").unwrap();
-        assert!(Acks::open(&path).unwrap().read().is_err());
+        assert!(AckFile::open(&path).unwrap().read().is_err());
     }
 
     #[test]
-    fn a_file_is_one_runs_alone() {
+    fn a_second_run_cannot_open_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("acks");
-        let first = Acks::open(&path).unwrap();
-        let kind = Acks::open(&path).unwrap_err().kind();
+        let first = AckFile::open(&path).unwrap();
+        let kind = AckFile::open(&path).unwrap_err().kind();
         assert_eq!(kind, io::ErrorKind::WouldBlock);
         drop(first);
-        assert!(Acks::open(&path).is_ok());
+        assert!(AckFile::open(&path).is_ok());
     }
 }

@@ -1,5 +1,5 @@
-//! What an earlier run left in its output file: which lines are answered, which of them failed, and which have a
-//! trace that may not have arrived.
+//! The output file of an earlier run: which lines it answers, which of them failed, and which have a trace that is not
+//! known to have arrived.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -11,32 +11,32 @@ use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
 use tempfile::NamedTempFile;
 
-use crate::batch::compression::{Packing, is_of_the_system};
-use crate::batch::output::answer::OutputLine;
+use crate::batch::compression::{Compression, is_system_error};
+use crate::batch::output::line::OutputLine;
 use crate::batch::resume::acks::{AckState, LineSet};
 use crate::failure::Failure;
 use crate::trace::ids::{self, SpanIds};
 
-/// An earlier run.
+/// The output of an earlier run.
 #[derive(Debug)]
 pub struct PreviousOutput {
-    /// The output, unpacked, as it was found.
-    answers: File,
-    /// How many bytes its whole lines take.
+    /// The decompressed output. Later changes of the output file do not show here.
+    file: File,
+    /// The size of its complete lines, in bytes.
     size: u64,
-    /// The beginning of each line's digest, by number; zero of a line that is not answered, or asked nothing.
+    /// The first 32 bits of each line's digest, by line number; zero for a line without one.
     digests: Vec<u32>,
     pub answered: LineSet,
     pub failed: LineSet,
-    /// Which redo gave the answer, of lines that were asked again.
+    /// The redo number of each answer that replaced a failed one.
     pub redos: HashMap<u64, u32>,
-    /// Answered lines of which nobody noted that their trace was accepted.
-    pub unsettled: HashMap<u64, UnconfirmedLine>,
+    /// Answered lines without an ack for their trace.
+    pub unconfirmed: HashMap<u64, UnconfirmedLine>,
     /// When the first and the last call began.
     pub starts: Option<(Timestamp, Timestamp)>,
 }
 
-/// A line whose trace may not have arrived.
+/// A line with a trace that is not known to have arrived.
 #[derive(Clone, Debug)]
 pub struct UnconfirmedLine {
     offset: u64,
@@ -47,55 +47,55 @@ pub struct UnconfirmedLine {
 }
 
 impl PreviousOutput {
-    /// Reads an output file and repairs its end, where a kill left half a line.
+    /// Reads an output file and removes an incomplete last line.
     ///
     /// # Errors
-    /// When the file cannot be read or written, or is no output of this program.
-    pub fn read(path: &Path, packing: Packing, noted: &AckState) -> Result<Self, Failure> {
-        let name = path.display();
-        let cannot = |error: io::Error| {
-            Failure::file(format!("{name} cannot be read: {error}"))
-                .hint("check its permissions, and that it is an output of langspan batch")
+    /// When the file cannot be read or written, or was not written by `langspan batch`.
+    pub fn read(path: &Path, compression: Compression, acked: &AckState) -> Result<Self, Failure> {
+        let unreadable = |error| {
+            Failure::unreadable(path.display(), &error)
+                .hint("check its permissions, and that langspan batch wrote it")
         };
-        let (answers, is_whole) = unpacked(path, packing).map_err(cannot)?;
-        let mut past = Self {
-            size: whole_lines(&answers).map_err(cannot)?,
-            answers,
+        let (file, is_whole) = decompressed(path, compression).map_err(unreadable)?;
+        let mut output = Self {
+            size: complete_lines(&file).map_err(unreadable)?,
+            file,
             digests: Vec::new(),
             answered: LineSet::default(),
             failed: LineSet::default(),
             redos: HashMap::new(),
-            unsettled: HashMap::new(),
+            unconfirmed: HashMap::new(),
             starts: None,
         };
-        past.scan(noted).map_err(|wrong| match wrong {
-            Wrong::Unreadable(error) => cannot(error),
-            Wrong::Foreign(number, why) => {
-                Failure::input(format!("{name}, line {number} is no output line: {why}"))
-                    .hint("--resume continues an output of langspan batch; --overwrite replaces it")
-            }
+        output.scan(acked).map_err(|error| match error {
+            ScanError::Unreadable(error) => unreadable(error),
+            ScanError::Foreign(number, why) => Failure::input(format!(
+                "line {number} of {} is not an output line: {why}",
+                path.display()
+            ))
+            .hint("--resume continues an output of langspan batch; --overwrite replaces it"),
         })?;
-        // Only now: what is no output of this program stays as it is.
-        past.repair(path, packing, is_whole).map_err(|error| {
-            Failure::file(format!("{name} cannot be repaired: {error}")).hint("is the disk full?")
-        })?;
-        Ok(past)
+        // Only now, so that a foreign file is never changed.
+        output
+            .repair(path, compression, is_whole)
+            .map_err(|error| Failure::unwritable(path.display(), &error))?;
+        Ok(output)
     }
 
-    /// Takes half a line off the end.
-    fn repair(&self, path: &Path, packing: Packing, is_whole: bool) -> io::Result<()> {
-        let has_rest = self.size < self.answers.metadata()?.len();
-        match packing {
-            Packing::Plain if has_rest => self.answers.set_len(self.size),
-            Packing::Plain => Ok(()),
-            _ if has_rest || !is_whole => self.rewrite(path, packing, |_| true),
+    /// Removes an incomplete last line.
+    fn repair(&self, path: &Path, compression: Compression, is_whole: bool) -> io::Result<()> {
+        let has_rest = self.size < self.file.metadata()?.len();
+        match compression {
+            Compression::Plain if has_rest => self.file.set_len(self.size),
+            Compression::Plain => Ok(()),
+            _ if has_rest || !is_whole => self.rewrite(path, compression, |_| true),
             _ => Ok(()),
         }
     }
 
-    fn scan(&mut self, noted: &AckState) -> Result<(), Wrong> {
+    fn scan(&mut self, acked: &AckState) -> Result<(), ScanError> {
         let mut spooled = LineSet::default();
-        for line in noted.spooled.values().flatten() {
+        for line in acked.spooled.values().flatten() {
             spooled.insert(*line);
         }
         let mut reader = self.lines()?;
@@ -109,13 +109,11 @@ impl PreviousOutput {
                 return self.check_rest(number);
             }
             let answer: OutputLine<'_> = serde_json::from_slice(&text)
-                .map_err(|error| Wrong::Foreign(number, error.to_string()))?;
+                .map_err(|error| ScanError::Foreign(number, error.to_string()))?;
             let line = answer.langspan.line;
             if line == 0 || self.answered.contains(line) {
-                return Err(Wrong::Foreign(
-                    number,
-                    format!("line {line} stands there again"),
-                ));
+                let why = format!("input line {line} occurs twice");
+                return Err(ScanError::Foreign(number, why));
             }
             self.answered.insert(line);
             if let Some(start) = answer.langspan.start_time {
@@ -132,38 +130,42 @@ impl PreviousOutput {
             if redo > 0 {
                 self.redos.insert(line, redo);
             }
-            // A line is asked again only once its trace is settled; here the kill came before it was taken out.
-            let was_settled = noted.redone.get(&line).is_some_and(|noted| redo < *noted);
-            if !was_settled && !noted.accepted.contains(line) && !spooled.contains(line) {
-                let unsettled = UnconfirmedLine::of(&answer, offset, length);
-                self.unsettled
-                    .extend(unsettled.map(|unsettled| (line, unsettled)));
+            // A line is only marked as redone once its trace is confirmed. This one is still in the output because the
+            // kill came before the output was rewritten.
+            let is_replaced = acked.redone.get(&line).is_some_and(|latest| redo < *latest);
+            if !is_replaced && !acked.accepted.contains(line) && !spooled.contains(line) {
+                let unconfirmed = UnconfirmedLine::of(&answer, offset, length);
+                self.unconfirmed
+                    .extend(unconfirmed.map(|unconfirmed| (line, unconfirmed)));
             }
             offset += length as u64;
         }
     }
 
-    /// The whole lines.
+    /// A reader of the complete lines.
     fn lines(&self) -> io::Result<impl BufRead + use<>> {
-        let mut answers = self.answers.try_clone()?;
-        answers.seek(SeekFrom::Start(0))?;
-        Ok(BufReader::new(answers).take(self.size))
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(BufReader::new(file).take(self.size))
     }
 
-    /// What follows the whole lines, the last of which is `number`, must be the beginning of one.
-    fn check_rest(&self, number: u64) -> Result<(), Wrong> {
-        let rest = self.answers.metadata()?.len() - self.size;
+    /// Checks that the rest behind the complete lines can be the beginning of an output line; `number` is its line.
+    fn check_rest(&self, number: u64) -> Result<(), ScanError> {
+        let rest = self.file.metadata()?.len() - self.size;
         let mut begun = vec![
             0;
             usize::try_from(rest)
                 .unwrap_or(usize::MAX)
                 .min(LONGEST_BEGINNING)
         ];
-        self.answers.read_exact_at(&mut begun, self.size)?;
+        self.file.read_exact_at(&mut begun, self.size)?;
         if OutputLine::may_begin(&begun) {
             return Ok(());
         }
-        Err(Wrong::Foreign(number, "it begins as none does".to_owned()))
+        Err(ScanError::Foreign(
+            number,
+            "it does not start like one".to_owned(),
+        ))
     }
 
     fn keep_digest(&mut self, line: u64, digest: &str) {
@@ -174,39 +176,39 @@ impl PreviousOutput {
         self.digests[place] = beginning(digest);
     }
 
-    /// Whether `digest` is another than that of the line that was answered.
+    /// Whether `digest` differs from that of the answered line.
     pub fn is_changed(&self, line: u64, digest: &str) -> bool {
         let place = usize::try_from(line).unwrap_or(usize::MAX);
         let known = self.digests.get(place).copied().unwrap_or_default();
         known != 0 && known != beginning(digest)
     }
 
-    /// The output line of a line whose trace may not have arrived.
+    /// The output line of an unconfirmed line.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn answer(&self, unsettled: &UnconfirmedLine) -> io::Result<Vec<u8>> {
-        let mut text = vec![0; unsettled.length];
-        self.answers.read_exact_at(&mut text, unsettled.offset)?;
+    pub fn output_line(&self, unconfirmed: &UnconfirmedLine) -> io::Result<Vec<u8>> {
+        let mut text = vec![0; unconfirmed.length];
+        self.file.read_exact_at(&mut text, unconfirmed.offset)?;
         Ok(text)
     }
 
-    /// Replaces the output file by one that holds the lines that are `kept`, whole or not at all.
+    /// Replaces the output file atomically by one with the lines for which `kept` is true.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn rewrite(
         &self,
         path: &Path,
-        packing: Packing,
+        compression: Compression,
         kept: impl Fn(u64) -> bool,
     ) -> io::Result<()> {
-        // Behind a link, the file that it leads to.
+        // Follow a link, so that the link itself stays.
         let path = &fs::canonicalize(path)?;
         let copy = NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
         copy.as_file()
             .set_permissions(fs::metadata(path)?.permissions())?;
-        let mut packed = packing.pack(BufWriter::new(copy));
+        let mut writer = compression.writer(BufWriter::new(copy));
         let mut piece = Vec::new();
         for line in self.lines()?.split(b'\n') {
             let line = line?;
@@ -217,14 +219,14 @@ impl PreviousOutput {
             piece.extend_from_slice(&line);
             piece.push(b'\n');
             if piece.len() >= PIECE {
-                packed.write_lines(&piece)?;
+                writer.write_lines(&piece)?;
                 piece.clear();
             }
         }
         if !piece.is_empty() {
-            packed.write_lines(&piece)?;
+            writer.write_lines(&piece)?;
         }
-        let copy = packed
+        let copy = writer
             .finish()?
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
@@ -234,24 +236,24 @@ impl PreviousOutput {
     }
 }
 
-/// How much of half a line is looked at, in bytes.
+/// How much of an incomplete line is examined, in bytes.
 const LONGEST_BEGINNING: usize = 64;
-/// What is written at once when a file is rewritten, in bytes.
+/// The size of one write when a file is rewritten, in bytes.
 const PIECE: usize = 1 << 20;
 
 impl UnconfirmedLine {
     fn of(answer: &OutputLine<'_>, offset: u64, length: usize) -> Option<Self> {
-        let facts = &answer.langspan;
+        let metadata = &answer.langspan;
         Some(Self {
             offset,
             length,
-            trace_id: facts.trace_id.as_deref()?.to_owned(),
-            start: facts.start_time?,
-            end: facts.end_time?,
+            trace_id: metadata.trace_id.as_deref()?.to_owned(),
+            start: metadata.start_time?,
+            end: metadata.end_time?,
         })
     }
 
-    /// The ids that its spans have; none when its trace id is none.
+    /// Span ids of the line; empty if its trace id is malformed.
     pub fn span_ids(&self) -> impl Iterator<Item = SpanId> + use<> {
         let start = self.start.as_nanosecond();
         let trace_id = ids::parse_trace_id(&self.trace_id).ok();
@@ -262,19 +264,19 @@ impl UnconfirmedLine {
     }
 }
 
-/// Why an output cannot be continued.
-enum Wrong {
+/// Why an output cannot be resumed.
+enum ScanError {
     Unreadable(io::Error),
     Foreign(u64, String),
 }
 
-impl From<io::Error> for Wrong {
+impl From<io::Error> for ScanError {
     fn from(error: io::Error) -> Self {
         Self::Unreadable(error)
     }
 }
 
-/// The first bits of a digest, which tell it from any other but one in four billion; never zero.
+/// The first 32 bits of a digest, never zero: two digests agree by chance once in four billion.
 fn beginning(digest: &str) -> u32 {
     let bits = digest
         .get(..8)
@@ -282,18 +284,18 @@ fn beginning(digest: &str) -> u32 {
     bits.unwrap_or(1).max(1)
 }
 
-/// A file, unpacked as far as that is possible, and whether that is the whole of it.
-fn unpacked(path: &Path, packing: Packing) -> io::Result<(File, bool)> {
+/// The decompressed file up to the first decoding error, and whether there was none.
+fn decompressed(path: &Path, compression: Compression) -> io::Result<(File, bool)> {
     let file = File::options().read(true).write(true).open(path)?;
-    if packing == Packing::Plain {
+    if compression == Compression::Plain {
         return Ok((file, true));
     }
-    if !packing.may_be_of(&file)? {
-        let message = "it is not compressed as its name says";
+    if !compression.may_begin(&file)? {
+        let message = "it is not compressed as its name suggests";
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     let mut copy = tempfile::tempfile()?;
-    let mut reader = packing.unpack(BufReader::new(file));
+    let mut reader = compression.reader(BufReader::new(file));
     let mut writer = BufWriter::new(&mut copy);
     let mut buffer = vec![0; 64 << 10];
     let mut is_whole = true;
@@ -301,8 +303,8 @@ fn unpacked(path: &Path, packing: Packing) -> io::Result<(File, bool)> {
         match reader.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => writer.write_all(&buffer[..count])?,
-            Err(error) if is_of_the_system(&error) => return Err(error),
-            // What follows was never written, or only in part.
+            Err(error) if is_system_error(&error) => return Err(error),
+            // A kill left the compressed stream incomplete.
             Err(_) => {
                 is_whole = false;
                 break;
@@ -314,8 +316,8 @@ fn unpacked(path: &Path, packing: Packing) -> io::Result<(File, bool)> {
     Ok((copy, is_whole))
 }
 
-/// How many bytes the whole lines take.
-fn whole_lines(file: &File) -> io::Result<u64> {
+/// The size of the complete lines, in bytes.
+fn complete_lines(file: &File) -> io::Result<u64> {
     const STEP: u64 = 64 << 10;
     let mut end = file.metadata()?.len();
     let mut buffer = vec![0; 64 << 10];
@@ -341,51 +343,56 @@ mod tests {
         )
     }
 
-    fn text(path: &Path, packing: Packing) -> String {
+    fn text(path: &Path, compression: Compression) -> String {
         let mut text = String::new();
         let file = BufReader::new(File::open(path).unwrap());
-        packing.unpack(file).read_to_string(&mut text).unwrap();
+        compression.reader(file).read_to_string(&mut text).unwrap();
         text
     }
 
     #[test]
-    fn half_a_line_is_repaired_in_every_packing() {
-        for (suffix, packing) in [
-            ("jsonl", Packing::Plain),
-            ("gz", Packing::Gzip),
-            ("zst", Packing::Zstd),
+    fn an_incomplete_line_is_removed_with_every_compression() {
+        for (suffix, compression) in [
+            ("jsonl", Compression::Plain),
+            ("gz", Compression::Gzip),
+            ("zst", Compression::Zstd),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join(format!("out.{suffix}"));
             let whole = format!("{}\n{}\n", answer(3, 200), answer(1, 500));
-            let mut packed = packing.pack(Vec::new());
-            packed.write_lines(whole.as_bytes()).unwrap();
-            packed.write_lines(b"{\"id\":\"batch_req_1").unwrap();
-            // As a kill leaves it: not ended.
-            let bytes = match packed {
-                crate::batch::compression::Packed::Gzip(encoder) => encoder.get_ref().clone(),
-                packed => packed.finish().unwrap(),
+            let mut writer = compression.writer(Vec::new());
+            writer.write_lines(whole.as_bytes()).unwrap();
+            writer.write_lines(b"{\"id\":\"batch_req_1").unwrap();
+            // As a kill leaves it: without an end.
+            let bytes = match writer {
+                crate::batch::compression::CompressedWriter::Gzip(encoder) => {
+                    encoder.get_ref().clone()
+                }
+                writer => writer.finish().unwrap(),
             };
             fs::write(&path, bytes).unwrap();
 
-            let past = PreviousOutput::read(&path, packing, &AckState::default()).unwrap();
-            assert_eq!(text(&path, packing), whole, "{suffix}");
-            assert!(past.answered.contains(1) && past.answered.contains(3));
-            assert!(past.failed.contains(1) && !past.failed.contains(3));
-            assert_eq!(past.unsettled.len(), 2);
-            let found = past.answer(&past.unsettled[&3]).unwrap();
+            let output = PreviousOutput::read(&path, compression, &AckState::default()).unwrap();
+            assert_eq!(text(&path, compression), whole, "{suffix}");
+            assert!(output.answered.contains(1) && output.answered.contains(3));
+            assert!(output.failed.contains(1) && !output.failed.contains(3));
+            assert_eq!(output.unconfirmed.len(), 2);
+            let found = output.output_line(&output.unconfirmed[&3]).unwrap();
             assert!(found.starts_with(answer(3, 200).as_bytes()));
             assert!(
-                past.is_changed(1, "ffffffff00000000") && !past.is_changed(1, "0123456700000000")
+                output.is_changed(1, "ffffffff00000000")
+                    && !output.is_changed(1, "0123456700000000")
             );
 
-            past.rewrite(&path, packing, |line| line == 3).unwrap();
-            assert_eq!(text(&path, packing), format!("{}\n", answer(3, 200)));
+            output
+                .rewrite(&path, compression, |line| line == 3)
+                .unwrap();
+            assert_eq!(text(&path, compression), format!("{}\n", answer(3, 200)));
         }
     }
 
     #[test]
-    fn a_file_of_something_else_is_refused() {
+    fn a_foreign_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.jsonl");
         for text in [
@@ -396,8 +403,8 @@ mod tests {
             format!("{0}\n{0}\n", answer(1, 200)),
         ] {
             fs::write(&path, &text).unwrap();
-            assert!(PreviousOutput::read(&path, Packing::Plain, &AckState::default()).is_err());
-            assert!(PreviousOutput::read(&path, Packing::Gzip, &AckState::default()).is_err());
+            assert!(PreviousOutput::read(&path, Compression::Plain, &AckState::default()).is_err());
+            assert!(PreviousOutput::read(&path, Compression::Gzip, &AckState::default()).is_err());
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::app::clients::Clients;
 use crate::app::model_call::{self, Caller};
 use crate::app::signals::SignalListener;
+use crate::app::span_maker::SpanMaker;
 use crate::app::{embedded_sandbox, env_file, setup, verify};
 use crate::cli;
 use crate::console::Console;
@@ -25,7 +26,7 @@ use crate::langfuse::{Api, readback};
 use crate::model::{NullSink, Progress};
 use crate::output::{DeliveryState, Printer, TraceReport};
 use crate::settings::{self, Origin, Settings, Sources, Tracing};
-use crate::trace::{Exchange, TraceContext, ids, spans};
+use crate::trace::{Exchange, TraceContext, ids};
 use probes::{StageOutcome, Target};
 use stages::Stages;
 
@@ -222,13 +223,9 @@ impl Check<'_> {
             ..
         } = target;
         let trace = settings.trace.of_call();
-        let filtered = settings.privacy.filter(exchange, &trace);
-        let spans = spans::spans(
-            &filtered.exchange,
-            &filtered.trace,
-            context,
-            destination.dialect,
-        );
+        let maker = SpanMaker::new(settings);
+        let filtered = maker.filter(exchange, &trace);
+        let spans = maker.spans(&filtered, context);
         let id = context.trace_id.to_string();
         let langfuse = destination.langfuse.as_ref();
         let mut report = TraceReport {

@@ -318,12 +318,50 @@ fn redacted_text_is_still_sent_and_printed() {
         "{record}"
     );
 
+    // The prompt and its echo: each is counted once, recorded or traced or both.
+    for options in [
+        &["--redact", "[0-9]{3}-[0-9]{4}"][..],
+        &["--redact", "[0-9]{3}-[0-9]{4}", "--record", "r.jsonl"],
+        &[
+            "--redact",
+            "[0-9]{3}-[0-9]{4}",
+            "--record",
+            "r.jsonl",
+            "--sample",
+            "0",
+        ],
+    ] {
+        let ended = run_batch(&echo(), line, options);
+        ended.code(0).stderr_has("redacted: 2 passages\n");
+    }
+
     let servers = echo();
     let ended = run_batch(&servers, line, &["--capture", "none"]);
     assert_eq!(content(&only(&ended.code(0).stdout)), "call 555-1234 now");
     let trace = servers.trace();
     assert_eq!(attribute(&trace.parent, "input.value"), None);
     assert_eq!(attribute(&trace.parent, "output.value"), None);
+}
+
+#[test]
+fn a_recording_holds_the_image_that_the_trace_leaves_out() {
+    let servers = Servers::answering("hi");
+    let image = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    let parts = json!([
+        {"type": "text", "text": "call 555-1234 now"},
+        {"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{image}")}},
+    ]);
+    let line = json!({"messages": [{"role": "user", "content": parts}]}).to_string();
+    let redact = ["--redact", "[0-9]{3}-[0-9]{4}", "--no-media"];
+    let options = [&redact[..], &["--record", "record.jsonl"]].concat();
+    let ended = run_batch(&servers, line + "\n", &options);
+    ended.code(0);
+    let trace = format!("{:?}", servers.trace());
+    let record = fs::read_to_string(ended.home().join("record.jsonl")).unwrap();
+    assert!(record.contains(image) && !trace.contains(image));
+    for text in [record, trace] {
+        assert!(!text.contains("555-1234") && text.contains("now"), "{text}");
+    }
 }
 
 /// How a model fails that fails at random; no way to fail is the commonest.

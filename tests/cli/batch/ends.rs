@@ -84,7 +84,10 @@ fn the_command_that_continues_is_the_one_that_was_typed() {
             let call = batch(&prompts(3), &model, &langfuse, &arguments);
             let ended = call.run();
             ended.code(8);
-            let command = named(&ended, "hint: the output tells why; then: ");
+            let command = named(
+                &ended,
+                "hint: see the failed lines in out.jsonl; to retry them: ",
+            );
             in_bash(&call, command).code(0);
             assert_eq!(by_number_in(&call.home().join(OUT)).len(), 3, "{command}");
             let requests = model.requests();
@@ -109,7 +112,7 @@ fn a_file_name_that_is_not_utf_8_appears_in_the_command() {
         .output();
     let ended = call.ended(&output.unwrap());
     ended.code(8);
-    in_bash(&call, named(&ended, "then: ")).code(0);
+    in_bash(&call, named(&ended, "to retry them: ")).code(0);
     assert_eq!(model.count(), 4);
 }
 
@@ -150,7 +153,9 @@ fn a_summary_stays_until_there_is_another() {
     call.file(OUT, "something\n");
     let earlier = "an earlier summary\n".repeat(1000);
     let file = call.file("s.json", &earlier);
-    call.run().code(6).stderr_has("holds something already");
+    call.run()
+        .code(6)
+        .stderr_has("already exists and is not empty");
     assert_eq!(fs::read_to_string(&file).unwrap(), earlier);
 
     call.clone().arg("--overwrite").run().code(0);
@@ -169,8 +174,8 @@ fn a_summary_stays_until_there_is_another() {
 #[test]
 fn waiting_traces_are_counted_apart_from_unknown_ones() {
     for (count, waiting) in [
-        (1, "1 trace of the earlier run waits"),
-        (2, "2 traces of the earlier run wait"),
+        (1, "1 trace of the earlier run is still"),
+        (2, "2 traces of the earlier run are still"),
     ] {
         let (model, refusing, memory) = (model(), refusing(), Memory::default());
         let options = ["-O", OUT, "--resume", "--run", "r"];
@@ -183,7 +188,7 @@ fn waiting_traces_are_counted_apart_from_unknown_ones() {
         call.run()
             .code(5)
             .stderr_has(&format!(
-                "error: {waiting} in the outbox {}\nhint: langspan resend, or again: langspan batch in.jsonl ",
+                "error: {waiting} in the outbox {}\nhint: to send them: langspan resend; or resume the run: langspan batch in.jsonl ",
                 first.outbox().display()
             ))
             .stderr_lacks("not known to have arrived");
@@ -191,7 +196,7 @@ fn waiting_traces_are_counted_apart_from_unknown_ones() {
         // Without an outbox the command would end the same way each time.
         let ended = call.clone().arg("--no-outbox").run();
         ended.code(5).stderr_has(waiting);
-        let command = named(&ended, "or again: ");
+        let command = named(&ended, "or resume the run: ");
         assert!(!command.contains("--no-outbox"), "{command}");
         let langfuse = langfuse(&memory);
         in_bash(&again(&call, &model, &langfuse, &[]), command).code(0);
@@ -233,7 +238,7 @@ fn an_error_without_a_remedy_has_no_hint() {
     ended
         .code(5)
         .stderr_has("the server did not say")
-        .stderr_has("1 trace of the earlier run waits");
+        .stderr_has("1 trace of the earlier run is still in the outbox");
     let mut lines = ended.stderr.lines();
     assert!(lines.all(|line| line.trim_end() != "hint:"), "{ended:#?}");
 }

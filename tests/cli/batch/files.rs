@@ -175,7 +175,7 @@ fn a_truncated_compressed_file_is_an_error_after_its_whole_lines() {
         call.file(name, &bytes[..bytes.len() - 4]);
         let ended = call.run();
         ended.code(6).stderr_has(&format!(
-            "error: the input cannot be read: it is cut off or no {format} file: "
+            "error: the input cannot be read: the file is truncated or not {format}: "
         ));
         let found = by_number(&ended.stdout);
         assert!(found.values().all(|line| line["error"].is_null()));
@@ -192,7 +192,7 @@ fn a_file_compressed_otherwise_than_its_name_says_is_refused_first() {
             let ended = unsent(&call, 6);
             ended
                 .stdout("")
-                .stderr_has(&format!("error: {name} is no {format} file\nhint: "));
+                .stderr_has(&format!("error: {name} is not a {format} file\nhint: "));
             assert!(!ended.home().join("out.jsonl").exists());
         }
     }
@@ -205,7 +205,7 @@ fn a_file_compressed_otherwise_than_its_name_says_is_refused_first() {
         let ended = call.run();
         writer.join().unwrap();
         ended.code(6).stdout("").stderr_has(&format!(
-            "error: the input cannot be read: it is cut off or no {format} file: "
+            "error: the input cannot be read: the file is truncated or not {format}: "
         ));
         assert!(servers.asked().is_empty());
     }
@@ -223,7 +223,7 @@ fn a_non_empty_file_is_overwritten_only_when_asked() {
         let ended = unsent(&call, 6);
         ended
             .stdout("")
-            .stderr_has(&format!("error: {name} holds something already\n"))
+            .stderr_has(&format!("error: {name} already exists and is not empty\n"))
             .stderr_has("--resume");
         assert_eq!(fs::read(ended.home().join(name)).unwrap(), content);
     }
@@ -339,7 +339,7 @@ fn no_file_is_written_over_another_of_the_same_run() {
 
 #[test]
 fn a_file_that_does_not_exist_yet_is_recognized_under_any_path() {
-    let (of_out, of_acks) = ("--out", "the file of acks beside --out");
+    let (of_out, of_acks) = ("--out", "the ack file of --out");
     let rows: [(&[&str], &str, &str); 9] = [
         (&["--summary", "./x"], "--summary", of_out),
         (&["--summary", "folder/../x"], "--summary", of_out),
@@ -369,7 +369,7 @@ fn a_file_that_does_not_exist_yet_is_recognized_under_any_path() {
     let call = Langspan::new(&["batch", "x.acks", "-O", "here/x", "--overwrite"]);
     let input = call.file("x.acks", two_lines());
     symlink(".", call.home().join("here")).unwrap();
-    let message = "error: the file of acks beside --out names the same file as the input\n";
+    let message = "error: the ack file of --out names the same file as the input\n";
     unsent(&call, 2).stderr_has(message);
     assert_eq!(fs::read_to_string(input).unwrap(), two_lines());
 

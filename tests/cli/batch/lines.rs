@@ -245,12 +245,12 @@ const INVALID: [(&str, &str); 19] = [
         r#"{"messages":"x"}"#,
         "`messages` is a string, not an array",
     ),
-    (r#"{"prompt":7}"#, "`prompt` is no string"),
+    (r#"{"prompt":7}"#, "`prompt` must be a string"),
     (r#"{"body":{}}"#, "`messages` is missing"),
     (r#"{"body":7}"#, ""),
     (
         r#"{"custom_id":7,"prompt":"x"}"#,
-        "`custom_id` is no string",
+        "`custom_id` must be a string",
     ),
     (
         r#"{"custom_id":"a","prompt":"x","trace":{"usr":"u"}}"#,
@@ -358,7 +358,7 @@ fn a_line_that_is_not_utf_8_becomes_an_error_line() {
             .code(0)
             .stdout,
     );
-    assert_eq!(found[&1]["error"]["message"], "byte 14 is no UTF-8");
+    assert_eq!(found[&1]["error"]["message"], "invalid UTF-8 at byte 14");
     assert_eq!(content(&found[&2]), "b");
     assert_eq!(found[&3]["error"]["code"], "invalid_line");
 }

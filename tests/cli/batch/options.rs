@@ -39,11 +39,9 @@ fn strict_names_the_wrong_lines_before_anything_is_sent() {
         let ended = unsent(&["batch", file, "--strict", "-O", "out.jsonl"], MIXED, 2);
         ended
             .stdout("")
-            .stderr_has(&format!("{name}, line 3: a JSON object is wanted\n"))
-            .stderr_has(&format!("{name}, line 5: `prompt` is no string\n"))
-            .stderr_has(&format!(
-                "error: {name} has 2 lines that cannot be used\nhint: "
-            ));
+            .stderr_has(&format!("{name}, line 3: expected a JSON object\n"))
+            .stderr_has(&format!("{name}, line 5: `prompt` must be a string\n"))
+            .stderr_has(&format!("error: {name} has 2 invalid lines\nhint: "));
         assert!(!ended.home().join("out.jsonl").exists());
     }
 }
@@ -52,7 +50,7 @@ fn strict_names_the_wrong_lines_before_anything_is_sent() {
 fn strict_refuses_a_custom_id_that_occurs_twice() {
     let lines = "{\"custom_id\":\"a\",\"prompt\":\"one\"}\n{\"prompt\":\"x\"}\n{\"prompt\":\"x\"}\n{\"custom_id\":\"a\",\"prompt\":\"two\"}\n";
     unsent(&["batch", "in.jsonl", "--strict"], lines, 2)
-        .stderr_has("in.jsonl, line 4: custom_id `a` stands in an earlier line too\n");
+        .stderr_has("in.jsonl, line 4: custom_id `a` is already used by an earlier line\n");
 }
 
 #[test]
@@ -62,7 +60,7 @@ fn strict_names_only_the_first_of_many_wrong_lines() {
         &"nope\n".repeat(1000),
         2,
     );
-    ended.stderr_has("has 1000 lines");
+    ended.stderr_has("has 1000 invalid lines");
     assert!(ended.stderr.lines().count() <= 8, "{ended:#?}");
 }
 
@@ -124,7 +122,7 @@ fn a_dry_run_counts_and_shows_the_first_line() {
     let options = ["batch", "in.jsonl", "--run", "r1", "--dry-run", "-u", "u1"];
     let ended = unsent(&[&options[..], &["-O", "out.jsonl"]].concat(), MIXED, 0);
     for text in [
-        "2 requests, 2 invalid lines\ninvalid line 3: a JSON object is wanted\n",
+        "2 requests, 2 invalid lines\ninvalid line 3: expected a JSON object\n",
         "line 1:\n",
         "/chat/completions\n",
         &id,
@@ -147,7 +145,7 @@ fn a_dry_run_counts_and_shows_the_first_line() {
             shown["lines"],
             json!({
                 "requests": 2, "invalid": 2,
-                "first_invalid": {"line": 3, "message": "a JSON object is wanted"},
+                "first_invalid": {"line": 3, "message": "expected a JSON object"},
             })
         );
         assert_eq!(shown["trace"]["id"], id);
@@ -161,7 +159,7 @@ fn a_dry_run_of_no_request_says_why() {
     let input = "\n{\"prompt\":7}\nnope\n";
     let options = ["batch", "in.jsonl", "--dry-run"];
     unsent(&options, input, 0)
-        .stdout("0 requests, 2 invalid lines\ninvalid line 2: `prompt` is no string\n");
+        .stdout("0 requests, 2 invalid lines\ninvalid line 2: `prompt` must be a string\n");
 
     let options = [&options[..], &["-o", "json"]].concat();
     let shown = unsent(&options, input, 0).json();
@@ -169,7 +167,7 @@ fn a_dry_run_of_no_request_says_why() {
         shown["lines"],
         json!({
             "requests": 0, "invalid": 2,
-            "first_invalid": {"line": 2, "message": "`prompt` is no string"},
+            "first_invalid": {"line": 2, "message": "`prompt` must be a string"},
         })
     );
     assert_eq!(

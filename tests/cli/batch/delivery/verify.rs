@@ -135,7 +135,9 @@ fn traces_that_cannot_be_counted_in_time_are_reported() {
         let call = session.iter().fold(call, |call, word| call.arg(word));
         call.run()
             .code(7)
-            .stderr_has("error: the traces could not be counted: 1 of 3 was found in time\nhint: ")
+            .stderr_has(
+                "error: the traces could not be counted: found 1 of 3 traces in time\nhint: ",
+            )
             .stderr_has("--wait");
     }
 }

@@ -122,6 +122,7 @@ fn the_command_that_is_printed_after_a_signal_continues() {
         stderr.read_to_string(&mut said).unwrap();
         let mut ended = call.ended(&child.wait_with_output().unwrap());
         ended.stderr = said;
+        ended.stderr_has("stopping: finishing 2 calls; press Ctrl-C again to quit now\n");
         ended.code(130);
         assert_eq!(first.requests().len(), 2);
         let out = call.home().join(OUT);
@@ -143,7 +144,7 @@ fn the_command_that_is_printed_after_failures_redoes_them() {
     let call = batch(&prompts(3), &model, &langfuse, &["--out", OUT]);
     let ended = call.run();
     ended.code(8);
-    let command = named(&ended, "then: ");
+    let command = named(&ended, "to retry them: ");
     shell(&call, &command, model.url(), langfuse.url()).code(0);
     assert_answered(&call.home().join(OUT), 3);
 }

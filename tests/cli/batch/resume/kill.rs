@@ -191,15 +191,15 @@ fn a_run_with_other_settings_or_input_is_not_continued() {
     );
     refused(&of("r", "m1", &[]), &["shard", "1/1"]);
     let moved = &["--shard", "1/1", "-S", "B"];
-    refused(&of("r", "m1", moved), &["session", "was r and is B now"]);
+    refused(&of("r", "m1", moved), &["session", "session r, not B"]);
 
     let changed = prompts(4).replace("line 3", "line three");
     call.file("in.jsonl", changed);
-    refused(&of("r", "m1", SAME), &["line 3"]);
+    refused(&of("r", "m1", SAME), &["line 3 of in.jsonl has changed"]);
     call.file("in.jsonl", format!("\n{}", prompts(4)));
     refused(&of("r", "m1", SAME), &["line"]);
     call.file("in.jsonl", prompts(3));
-    refused(&of("r", "m1", SAME), &["1 line"]);
+    refused(&of("r", "m1", SAME), &["in.jsonl lacks 1 answered line"]);
     silent.assert_untouched();
 
     // Appended lines are asked, also after a last line without a newline.

@@ -1,5 +1,5 @@
-//! One line of the output: the shape of OpenAI's Batch output, and beside it what is known of the call and its
-//! trace. It is read back when a run is continued.
+//! One line of the output: OpenAI's Batch output format, plus a `langspan` object with the facts of the call and its
+//! trace. `--resume` reads these lines back.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use crate::settings::ModelSettings;
 use crate::trace::ids::SpanIds;
 use crate::trace::{Exchange, ExchangeError, Trace, TraceContext, ids};
 
-/// A line that was asked, and what came of it.
+/// A line after its call, whether that succeeded or failed.
 #[derive(Debug)]
-pub struct Called {
+pub struct CompletedCall {
     pub line: u64,
     pub custom_id: Option<String>,
-    /// Of the input line.
+    /// The digest of the input line.
     pub digest: String,
-    /// How often the line had been asked before.
+    /// The number of earlier attempts that `--retry-errors` replaced.
     pub redo: u32,
     pub exchange: Exchange,
     pub trace: Trace,
@@ -34,11 +34,11 @@ pub struct Called {
     pub progress: Progress,
 }
 
-impl Called {
-    /// The output line; `url` is the page of the trace.
+impl CompletedCall {
+    /// The output line; `url` is the link to the trace.
     ///
     /// # Errors
-    /// Never for what was read as JSON; the serialiser's signature allows one.
+    /// Not expected: the body was parsed as JSON before.
     pub fn to_line(&self, url: Option<&str>) -> anyhow::Result<String> {
         let exchange = &self.exchange;
         let start = exchange.start.as_nanosecond();
@@ -58,11 +58,11 @@ impl Called {
                 request_id: self.progress.request_id.as_deref().map(Cow::from),
                 body,
             }),
-            error: error.map(|error| Trouble {
+            error: error.map(|error| LineError {
                 code: self.code().to_owned(),
                 message: error.message.clone(),
             }),
-            langspan: Facts {
+            langspan: LineMetadata {
                 line: self.line,
                 trace_id: Some(self.context.trace_id.to_string().into()),
                 trace_url: url.map(Cow::from),
@@ -81,14 +81,14 @@ impl Called {
         Ok(serde_json::to_string(&answer)?)
     }
 
-    /// What went wrong, as one word.
+    /// The error as a code.
     fn code(&self) -> &'static str {
         self.progress
             .error_kind
             .map_or("error", |fault| fault.code())
     }
 
-    /// What to count a failed line under.
+    /// The cause that a failed line is counted under.
     pub fn cause(&self) -> Option<String> {
         self.exchange.error.as_ref()?;
         Some(match self.progress.error_response() {
@@ -105,14 +105,14 @@ pub struct OutputLine<'a> {
     pub id: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     pub custom_id: Option<Cow<'a, str>>,
-    /// What the endpoint answered, an HTTP error too; of a stream that was cut, what came of it.
+    /// The answer of the endpoint, HTTP errors included; for an interrupted stream, the part that arrived.
     #[serde(default, borrow)]
     pub response: Option<HttpAnswer<'a>>,
-    /// Why there is no whole answer, unless `response` says so itself.
+    /// Why there is no complete answer, unless `response` is an HTTP error.
     #[serde(default)]
-    pub error: Option<Trouble>,
+    pub error: Option<LineError>,
     #[serde(borrow)]
-    pub langspan: Facts<'a>,
+    pub langspan: LineMetadata<'a>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -124,16 +124,16 @@ pub struct HttpAnswer<'a> {
     pub body: &'a RawValue,
 }
 
-/// Why a line has no answer.
+/// The error of a line without an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct LineError {
     pub code: String,
     pub message: String,
 }
 
-/// What is known of a call and its trace.
+/// The `langspan` object: the facts of a call and its trace.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Facts<'a> {
+pub struct LineMetadata<'a> {
     pub line: u64,
     #[serde(default, borrow)]
     pub trace_id: Option<Cow<'a, str>>,
@@ -147,35 +147,35 @@ pub struct Facts<'a> {
     pub time_to_first_token_ms: Option<i64>,
     #[serde(default)]
     pub attempts: Option<u32>,
-    /// Of a call that took more than one attempt: what became of each, null where there was no answer.
+    /// HTTP status of each attempt, null without an answer; only when there was more than one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempt_statuses: Vec<Option<u16>>,
-    /// How long it was waited between them.
+    /// The waits between attempts, in milliseconds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempt_waits_ms: Vec<u64>,
-    /// Of a stream.
+    /// When the first chunk of a stream arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_start_time: Option<Timestamp>,
-    /// US dollars, where the endpoint stated them beside the body.
+    /// In US dollars, if the endpoint reported it outside the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
-    /// Which redo this is, of a line that had failed.
+    /// Counts the times that `--retry-errors` sent this line again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redo: Option<u32>,
-    /// Of the input line, so that a changed one is noticed when the run is continued.
+    /// Digest of the input line: `--resume` detects a changed line by it.
     #[serde(default, borrow)]
     pub input_digest: Option<Cow<'a, str>>,
 }
 
-/// The code of a line that is no request.
+/// The error code of an input line that is not a valid request.
 pub const INVALID: &str = "invalid_line";
 
-/// Tells an input line from any other.
+/// Identifies the content of an input line: 16 hex digits.
 pub fn digest(line: &input::RawLine) -> String {
     format!("{:016x}", u64::from_be_bytes(ids::first_bytes(&line.text)))
 }
 
-/// The output line of an input line that is no request.
+/// The output line of an input line that is not a valid request.
 pub fn invalid(line: u64, message: &str) -> String {
     json!({
         "custom_id": null,
@@ -187,30 +187,30 @@ pub fn invalid(line: u64, message: &str) -> String {
 }
 
 impl OutputLine<'_> {
-    /// Whether an output line, perhaps a half one, may begin with `bytes`.
+    /// Whether `bytes` can be the beginning of an output line that a kill cut off.
     pub fn may_begin(bytes: &[u8]) -> bool {
         let beginnings = [&br#"{"id":"batch_req_"#[..], br#"{"custom_id":null,"#];
         let fits = |beginning: &&[u8]| bytes.starts_with(beginning) || beginning.starts_with(bytes);
         beginnings.iter().any(fits)
     }
 
-    /// Whether the line has no whole answer.
+    /// Whether the line has no complete answer.
     pub fn is_failed(&self) -> bool {
         let is_success = |response: &HttpAnswer<'_>| (200..300).contains(&response.status_code);
         self.error.is_some() || !self.response.as_ref().is_some_and(is_success)
     }
 
-    /// The exchange that the line tells of, to be traced as it was; none of a line that asked nothing.
+    /// The exchange of the line, rebuilt for its trace; `None` for a line without a call.
     pub fn exchange(&self, request: Request, model: &ModelSettings) -> Option<Exchange> {
-        let facts = &self.langspan;
-        let mut exchange = model_call::begin(model, request, facts.start_time?);
-        exchange.end = facts.end_time?;
-        exchange.attempts = facts.attempts;
-        exchange.completion_start = facts.completion_start_time;
-        exchange.cost = facts.cost;
-        exchange.retried = facts.retried();
-        // That of the last attempt, with or without an answer.
-        let status = facts.attempt_statuses.last().copied().flatten();
+        let metadata = &self.langspan;
+        let mut exchange = model_call::begin(model, request, metadata.start_time?);
+        exchange.end = metadata.end_time?;
+        exchange.attempts = metadata.attempts;
+        exchange.completion_start = metadata.completion_start_time;
+        exchange.cost = metadata.cost;
+        exchange.retried = metadata.retried();
+        // Of the last attempt; none without an answer.
+        let status = metadata.attempt_statuses.last().copied().flatten();
         exchange.status = status;
         let mut message = self.error.as_ref().map(|error| error.message.clone());
         let mut refusal = None;
@@ -237,7 +237,7 @@ impl OutputLine<'_> {
     }
 }
 
-impl Facts<'_> {
+impl LineMetadata<'_> {
     /// The attempts before the last one.
     fn retried(&self) -> Vec<RetriedAttempt> {
         let statuses = self.attempt_statuses.iter();
@@ -252,12 +252,12 @@ impl Facts<'_> {
     }
 }
 
-/// A body as JSON: itself, or a string of what is none.
+/// The body as JSON; a non-JSON body becomes a JSON string.
 fn as_json(body: &str) -> serde_json::Result<Box<RawValue>> {
     RawValue::from_string(body.trim().to_owned()).or_else(|_| serde_json::value::to_raw_value(body))
 }
 
-/// JSON without line ends, which can only stand between its tokens.
+/// JSON without line breaks, which can only occur between its tokens.
 fn on_one_line(body: Box<RawValue>) -> serde_json::Result<Box<RawValue>> {
     if !body.get().contains(['\n', '\r']) {
         return Ok(body);

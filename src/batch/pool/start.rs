@@ -1,0 +1,127 @@
+//! From the input to a call: which line starts next, and whether there is room for it.
+
+use std::io;
+
+use crate::batch::input::RawLine;
+use crate::batch::input::line::ParsedLine;
+use crate::batch::output::line::{self, INVALID};
+use crate::batch::pool::call::LineCall;
+use crate::batch::pool::events::{AfterWrite, FinishedLine};
+use crate::batch::pool::{Pool, StopReason};
+use crate::batch::resume::acks::Ack;
+use crate::batch::resume::previous_output::UnconfirmedLine;
+use crate::batch::resume::state::ArrivedSpans;
+use crate::failure::Failure;
+
+/// No call starts while more output than this waits for the disk, in bytes.
+const MOST_UNWRITTEN: usize = 1 << 20;
+
+impl Pool<'_> {
+    pub(super) fn read(&mut self, lines: Option<io::Result<Vec<RawLine>>>) {
+        match lines {
+            Some(Ok(lines)) => self.lines.extend(lines),
+            None => self.has_more_input = false,
+            Some(Err(error)) => {
+                let failure = Failure::unreadable("the input", &error);
+                self.stop(StopReason::File(
+                    failure.hint("check the file; the lines before the error are processed"),
+                ));
+            }
+        }
+    }
+
+    pub(super) fn end_input(&mut self) {
+        self.channels.lines.close();
+        self.has_more_input = false;
+        self.lines.clear();
+    }
+
+    pub(super) fn start_calls(&mut self) {
+        while self.may_start()
+            && let Some(line) = self.lines.pop_front()
+        {
+            self.start(&line);
+            // Do not wait for input that --limit excludes.
+            let limit = self.context.plan.limit;
+            if limit.is_some_and(|limit| self.started >= limit) {
+                self.end_input();
+            }
+        }
+    }
+
+    /// Whether there is room for one more call and for everything that follows it.
+    fn may_start(&self) -> bool {
+        let concurrency = self.context.plan.concurrency;
+        self.calls.len() < concurrency
+            && self.uploads.len() < concurrency
+            // After a kill, an unwritten answer has to be paid for again.
+            && self.unwritten.len() + self.unprocessed <= concurrency
+            && self.reorder.held_with(self.unprocessed) <= 4 * concurrency
+            && self.channels.writer.waiting_bytes() < MOST_UNWRITTEN
+            && self.traces.has_room()
+    }
+
+    /// Does what is to be done for a line: nothing, its delivery, its call.
+    fn start(&mut self, line: &RawLine) {
+        let number = line.number;
+        if !self.context.plan.includes(number) {
+            return;
+        }
+        self.started += 1;
+        let work = self.traces.state.work(number);
+        if work.send.is_none() {
+            self.stats.skipped += 1;
+            self.stats.failed_before += u64::from(self.traces.state.has_failed(number));
+        }
+        if work.is_empty() {
+            return;
+        }
+        let parsed = ParsedLine::parse(line, &self.context.defaults());
+        if let (Some(unconfirmed), Ok(parsed)) = (&work.deliver, &parsed) {
+            self.deliver_again(number, parsed, unconfirmed);
+        }
+        let Some(redo) = work.send else { return };
+        self.reorder.expect(number);
+        match parsed {
+            Ok(parsed) => {
+                let call = self.context.clone().call(LineCall {
+                    number,
+                    digest: line::digest(line),
+                    parsed,
+                    redo,
+                });
+                self.calls.push(Box::pin(call));
+            }
+            Err(why) => self.refuse_line(number, &why),
+        }
+    }
+
+    /// Writes the error line of an invalid request.
+    fn refuse_line(&mut self, number: u64, why: &str) {
+        self.stats.add_invalid(INVALID);
+        let finished = FinishedLine {
+            text: line::invalid(number, why),
+            after_write: AfterWrite::Ack,
+        };
+        self.write(number, finished);
+        self.check_errors();
+    }
+
+    /// Sends the spans of an answered line that have not arrived.
+    fn deliver_again(&mut self, line: u64, parsed: &ParsedLine, unconfirmed: &UnconfirmedLine) {
+        let pending = match self.traces.rebuild(parsed, unconfirmed) {
+            Ok(Some(pending)) => pending,
+            Ok(None) => return,
+            Err(failure) => return self.stop(StopReason::File(failure)),
+        };
+        if !self.traces.is_on() {
+            // It stays unconfirmed, for a run with tracing.
+        } else if !self.is_traced(&pending.exchange, &pending.context) {
+            self.ack(&Ack::Accepted(vec![line]));
+        } else if matches!(self.traces.state.arrived, ArrivedSpans::Unknown) {
+            self.traces.stats.undecided += 1;
+        } else {
+            self.trace(line, pending);
+        }
+    }
+}

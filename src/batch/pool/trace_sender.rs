@@ -1,0 +1,221 @@
+//! From an exchange to an acked delivery: spans, export, counts, ack. The pool and `--retry-errors` share it.
+//!
+//! Both append acks to the file; only the catch-up also applies them to the state in memory.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::app::span_maker::SpanMaker;
+use crate::app::uploads;
+use crate::batch::input::line::ParsedLine;
+use crate::batch::output::line::CompletedCall;
+use crate::batch::pool::span_queue::{ExportedLines, SpanQueue};
+use crate::batch::resume::acks::Ack;
+use crate::batch::resume::previous_output::UnconfirmedLine;
+use crate::batch::resume::state::{ArrivedSpans, ResumeState};
+use crate::batch::stats::TraceStats;
+use crate::batch::verify::ExpectedTraces;
+use crate::delivery::{Delivery, Exporter, OutboxPolicy};
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::trace::privacy::Filtered;
+use crate::trace::{Exchange, Trace, TraceContext};
+
+/// Sends the traces of a run and keeps account of them.
+pub struct TraceSender<'a> {
+    pub settings: &'a Settings,
+    pub span_maker: SpanMaker<'a>,
+    /// `None` when tracing is off.
+    queue: Option<SpanQueue<'a>>,
+    pub state: ResumeState,
+    pub stats: TraceStats,
+    /// Redacted passages of traces and recordings.
+    pub redactions: u64,
+    /// The traces that `--verify` looks for.
+    pub expected: ExpectedTraces,
+    /// The first delivery that was not accepted.
+    pub first_failure: Option<Delivery>,
+}
+
+/// An exchange that has no spans yet. They are made as late as possible, since they take more memory.
+#[derive(Clone, Debug)]
+pub struct PendingTrace {
+    pub exchange: Exchange,
+    pub trace: Trace,
+    pub context: TraceContext,
+    /// The redactions, if the privacy filter has run already, for `--record`.
+    pub redactions: Option<usize>,
+}
+
+impl<'a> TraceSender<'a> {
+    pub fn new(
+        settings: &'a Settings,
+        exporter: Option<&'a Exporter>,
+        policy: OutboxPolicy,
+        state: ResumeState,
+    ) -> Self {
+        let budget: Duration = settings.delivery.export_timeout;
+        Self {
+            settings,
+            span_maker: SpanMaker::new(settings),
+            queue: exporter.map(|exporter| SpanQueue::new(exporter, budget, policy)),
+            state,
+            stats: TraceStats::default(),
+            redactions: 0,
+            expected: ExpectedTraces::default(),
+            first_failure: None,
+        }
+    }
+
+    /// Whether traces are sent at all.
+    pub fn is_on(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Whether more traces can be taken without growing.
+    pub fn has_room(&self) -> bool {
+        self.queue.as_ref().is_none_or(SpanQueue::has_room)
+    }
+
+    /// Whether no trace is waiting or being exported.
+    pub fn is_idle(&self) -> bool {
+        self.queue.as_ref().is_none_or(SpanQueue::is_idle)
+    }
+
+    /// Exports the waiting traces without waiting for more.
+    pub fn hurry(&mut self) {
+        if let Some(queue) = &mut self.queue {
+            queue.hurry();
+        }
+    }
+
+    /// Gives up waiting: traces that are not delivered go to the outbox.
+    pub fn cancel(&mut self) {
+        if let Some(queue) = &mut self.queue {
+            queue.cancel();
+        }
+    }
+
+    /// Waits for the next export to end. Cancel safe. Never ends while there is nothing to send.
+    pub async fn next_export(&mut self) -> ExportedLines {
+        match &mut self.queue {
+            Some(queue) => queue.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Rebuilds the trace of an unconfirmed line; `None` when its output line has no call.
+    ///
+    /// # Errors
+    /// When the output cannot be read.
+    pub fn rebuild(
+        &self,
+        line: &ParsedLine,
+        unconfirmed: &UnconfirmedLine,
+    ) -> Result<Option<PendingTrace>, Failure> {
+        let rebuilt = self.state.rebuild(line, unconfirmed, &self.settings.model);
+        let rebuilt = rebuilt.map_err(|error| {
+            Failure::unreadable("the output", &error).hint("check the file of --out")
+        })?;
+        Ok(rebuilt.map(|(exchange, context)| PendingTrace {
+            exchange,
+            trace: line.trace.clone(),
+            context,
+            redactions: None,
+        }))
+    }
+
+    /// Queues the spans of a line that have not arrived before. Returns the ack of a line without any.
+    ///
+    /// # Errors
+    /// When the ack file cannot be written.
+    pub fn push(&mut self, line: u64, pending: &PendingTrace) -> Result<Option<Ack>, Failure> {
+        let filtered = pending.filtered(&self.span_maker);
+        self.redactions += filtered.redactions as u64;
+        if self.settings.delivery.verify.is_some() {
+            let session = filtered.trace.session.as_deref().unwrap_or_default();
+            let starts = (pending.exchange.start, pending.exchange.start);
+            let trace_id = pending.context.trace_id;
+            self.expected.add(session, trace_id, starts);
+        }
+        let mut spans = Vec::from(self.span_maker.spans(&filtered, &pending.context));
+        if let ArrivedSpans::Known(arrived) = &self.state.arrived {
+            spans.retain(|span| !arrived.contains(&span.span_context.span_id()));
+        }
+        match &mut self.queue {
+            Some(queue) if !spans.is_empty() => {
+                queue.push(line, spans);
+                Ok(None)
+            }
+            _ => {
+                let ack = Ack::Accepted(vec![line]);
+                self.state.append(&ack)?;
+                Ok(Some(ack))
+            }
+        }
+    }
+
+    /// Counts and acks an export that has ended; returns the ack.
+    ///
+    /// # Errors
+    /// When the ack file cannot be written.
+    pub fn export_ended(&mut self, exported: &ExportedLines) -> Result<Option<Ack>, Failure> {
+        let ExportedLines {
+            lines,
+            unaccepted,
+            delivery,
+        } = exported;
+        self.stats.add(lines.len(), *unaccepted, &delivery.stored);
+        if !delivery.outcome.is_accepted() && self.first_failure.is_none() {
+            self.first_failure = Some(delivery.clone());
+        }
+        let ack = Ack::of(lines, &delivery.stored);
+        if let Some(ack) = &ack {
+            self.state.append(ack)?;
+        }
+        Ok(ack)
+    }
+}
+
+impl PendingTrace {
+    /// The same with type and size in place of images and files.
+    #[must_use]
+    pub fn outlined(self) -> Self {
+        let outlined = owned(uploads::with_placeholders(&self.exchange));
+        Self {
+            exchange: outlined.unwrap_or(self.exchange),
+            ..self
+        }
+    }
+
+    /// The parts that may be traced.
+    fn filtered(&self, maker: &SpanMaker<'_>) -> Filtered<'_> {
+        match self.redactions {
+            Some(redactions) => Filtered {
+                exchange: Cow::Borrowed(&self.exchange),
+                trace: Cow::Borrowed(&self.trace),
+                redactions,
+            },
+            None => maker.filter(&self.exchange, &self.trace),
+        }
+    }
+}
+
+impl From<CompletedCall> for PendingTrace {
+    fn from(call: CompletedCall) -> Self {
+        Self {
+            exchange: call.exchange,
+            trace: call.trace,
+            context: call.context,
+            redactions: None,
+        }
+    }
+}
+
+/// The value, if it differs from the borrowed one.
+pub fn owned<T: Clone>(value: Cow<'_, T>) -> Option<T> {
+    match value {
+        Cow::Owned(value) => Some(value),
+        Cow::Borrowed(_) => None,
+    }
+}
