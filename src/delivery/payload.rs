@@ -372,7 +372,7 @@ mod tests {
             scope_spans,
             ..ResourceSpans::default()
         }];
-        Payload::new(ExportTraceServiceRequest { resource_spans })
+        Payload::of_messages(ExportTraceServiceRequest { resource_spans })
     }
 
     #[test]

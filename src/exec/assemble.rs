@@ -41,8 +41,6 @@ const MOST_BYTES: usize = 2 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     pub trace_id: String,
-    /// The id of the command's span.
-    pub span_id: String,
     pub start: Timestamp,
     pub end: Timestamp,
     /// What arrived at the listener.
@@ -149,7 +147,6 @@ impl Index {
                 trace_id: &span.trace_id,
                 span_id: &span.span_id,
                 parent_id: &span.parent_span_id,
-                start: signed(span.start_time_unix_nano),
                 end: signed(span.end_time_unix_nano),
             };
             self.last = self.last.max(position.end);
@@ -178,12 +175,11 @@ impl Index {
             is_error: is_error(span),
             ancestors: Vec::new(),
         };
-        match self.tree.nodes[node].model_call {
-            Some(known) => self.model_calls[known].0 = key,
-            None => {
-                self.tree.nodes[node].model_call = Some(self.model_calls.len());
-                self.model_calls.push((key, node));
-            }
+        if let Some(known) = self.tree.nodes[node].model_call {
+            self.model_calls[known].0 = key;
+        } else {
+            self.tree.nodes[node].model_call = Some(self.model_calls.len());
+            self.model_calls.push((key, node));
         }
     }
 
@@ -270,7 +266,6 @@ impl Assembly {
             },
             summary: Summary {
                 trace_id: trace_id.to_string(),
-                span_id: run.span_id.clone(),
                 start: run.start_time,
                 end,
                 received_spans: index.received_spans,
@@ -635,7 +630,7 @@ fn generation(
     if has(attributes, "gen_ai.operation.name") {
         set_text(attributes, "gen_ai.operation.name", record.api.operation());
     }
-    span.name = format!("{} {}", record.api.operation(), exchange.asked_model());
+    span.name = format!("{} {}", record.api.operation(), exchange.requested_model());
     let has_usage = has(attributes, langfuse::USAGE_DETAILS);
     if !has_usage && text(attributes, langfuse::OBSERVATION_OUTPUT).is_some() {
         // The server counts tokens by the text that it stores, JSON included.

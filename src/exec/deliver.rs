@@ -3,7 +3,7 @@
 //! They are read one at a time, so that a long run needs no more memory than a short one.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead, BufReader, BufWriter, IntoInnerError, Seek as _, SeekFrom, Write as _};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -93,7 +93,7 @@ fn to_file(journal: &Journal, dialect: Dialect) -> anyhow::Result<(Summary, Pass
         let line = Payload::of_messages(request).to_json_line()?;
         Ok(writeln!(file, "{line}")?)
     })?;
-    let file = file.into_inner().map_err(|error| error.into_error())?;
+    let file = file.into_inner().map_err(IntoInnerError::into_error)?;
     Ok((summary, Passing::File(file)))
 }
 

@@ -3,7 +3,6 @@
 //! A pure function of the inherited environment. What each variable does to which program was measured; where the child
 //! silences itself, that is left alone and named.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::exec::identity::Identity;
@@ -264,21 +263,25 @@ impl Changes {
         let unset = self.unset.iter().map(|name| format!("unset {name}\n"));
         set.chain(unset).collect()
     }
-
-    /// The variables by name.
-    pub fn map(&self) -> BTreeMap<&'static str, &str> {
-        self.set
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect()
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const ROOT: &str = "http://127.0.0.1:1/t";
+
+    impl Changes {
+        /// The variables by name.
+        fn map(&self) -> BTreeMap<&'static str, &str> {
+            self.set
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect()
+        }
+    }
 
     fn planned(inherited: &[(&str, &str)], change: impl FnOnce(&mut Plan)) -> Changes {
         let mut options = Plan {

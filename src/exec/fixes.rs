@@ -145,7 +145,7 @@ fn mlflow(span: &mut Span) {
     }
 }
 
-/// MLflow's counts as buckets that do not overlap.
+/// The counts of `MLflow` as buckets that do not overlap.
 fn mlflow_usage(usage: &Value) -> Option<String> {
     let count = |key: &str| usage[key].as_u64();
     let cached = count("cache_read_input_tokens").unwrap_or(0);

@@ -157,13 +157,12 @@ impl Journal {
             ));
         }
         let written = file.write_all(line);
-        match &written {
-            Ok(()) => self.length += line.len() as u64,
-            Err(_) => {
-                // Half a line would be read as the journal's end.
-                let _ = file.set_len(self.length);
-                let _ = file.seek(SeekFrom::Start(self.length));
-            }
+        if written.is_ok() {
+            self.length += line.len() as u64;
+        } else {
+            // Half a line would be read as the journal's end.
+            let _ = file.set_len(self.length);
+            let _ = file.seek(SeekFrom::Start(self.length));
         }
         written
     }

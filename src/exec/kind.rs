@@ -121,7 +121,7 @@ pub fn is_embedding(span: &Span) -> bool {
         || text(attributes, "ai.operationId").is_some_and(|id| id.ends_with("doEmbed"))
 }
 
-/// The names of the model that a span states, without the quotes that MLflow adds.
+/// The names of the model that a span states, without the quotes that `MLflow` adds.
 pub fn models(attributes: &[KeyValue]) -> Vec<String> {
     let mut models: Vec<String> = MODELS
         .iter()

@@ -61,6 +61,9 @@ impl Chain {
     }
 }
 
+/// Whether a span, with its place, reports a call, with the places of all its attempts.
+type IsMatch = fn(&SpanKey, usize, &CallKey, &[usize]) -> bool;
+
 /// Clocks of other runtimes are rounded to milliseconds, and adjusted.
 const TOLERANCE: i64 = 5_000_000;
 /// How many spans are looked at for each call when very many are alike.
@@ -69,7 +72,7 @@ const MOST_CANDIDATES: usize = 64;
 /// The model calls among `calls`, in the order of their first attempts, each with the span that reports it.
 pub fn chains(spans: &[SpanKey], calls: &[CallKey]) -> Vec<Chain> {
     let mut chains = joined(calls);
-    let steps: [fn(&SpanKey, usize, &CallKey, &[usize]) -> bool; 5] = [
+    let steps: [IsMatch; 5] = [
         by_id,
         by_traceparent,
         by_text,

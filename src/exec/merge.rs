@@ -78,7 +78,7 @@ pub fn fill(span: &mut Span, scope: Scope<'_>, call: &Call<'_>, dialect: Dialect
         let key = langfuse::OBSERVATION_METADATA_ATTEMPTS;
         set(attributes, key, Value::IntValue(attempts));
     }
-    if dialect == Dialect::Plain {
+    if dialect != Dialect::Langfuse {
         conventions(attributes, call.attributes);
     }
     status(span, call.exchange);

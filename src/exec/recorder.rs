@@ -156,7 +156,7 @@ impl Recorder {
 
     /// The exchange as it may be kept: without base64 content, and filtered.
     fn filter(&self, exchange: &Exchange) -> (Exchange, usize) {
-        let outlined = crate::app::uploads::outlined(exchange);
+        let outlined = crate::app::uploads::with_placeholders(exchange);
         let trace = Trace::default();
         let filtered = self.privacy.filter(&outlined, &trace);
         (filtered.exchange.into_owned(), filtered.redactions)

@@ -112,6 +112,15 @@ pub fn counts(summary: &Summary) -> String {
     parts.join(", ")
 }
 
+/// What the child's spans lacked, and how many of them.
+pub fn filled(summary: &Summary) -> String {
+    let filled = summary.filled.iter();
+    let filled: Vec<String> = filled
+        .map(|(name, count)| format!("{name} ({count})"))
+        .collect();
+    format!("filled in from the model calls: {}", filled.join(", "))
+}
+
 /// A sum of dollars without the digits that only the addition made.
 fn rounded(cost: f64) -> String {
     let text = format!("{cost:.9}");

@@ -205,15 +205,14 @@ impl<'a> Run<'a> {
         let changes = self.changes(&root, &token)?;
         let (journal, entry) = self.journal();
         let recorder = Arc::new(self.recorder(journal, &changes, &root));
-        self.keep(&recorder, &Record::Run(Box::new(self.record.clone())));
+        keep(&recorder, &Record::Run(Box::new(self.record.clone())));
         let serving = self.serve(listener, &recorder, &changes, token);
-        let ended = match process::start(&self.options.command, &changes) {
-            Ok(child) => {
-                if let Some(api) = &self.clients.api {
-                    self.lookup.start(api);
-                }
-                self.wait(child, signals).await?
-            }
+        let started = process::start(&self.options.command, &changes);
+        if let Some(api) = &self.clients.api {
+            self.lookup.start(api);
+        }
+        let ended = match started {
+            Ok(child) => self.wait(child, signals).await?,
             Err(error) => self.not_started(&error),
         };
         let end = EndRecord {
@@ -223,7 +222,7 @@ impl<'a> Run<'a> {
         };
         let grace = Duration::from_secs_f64(self.options.grace);
         self.finish(serving, grace, signals).await;
-        self.keep(&recorder, &Record::End(end));
+        keep(&recorder, &Record::End(end));
         self.warn(&recorder, &changes);
         Ok(Outcomes {
             ended,
@@ -261,13 +260,6 @@ impl<'a> Run<'a> {
         self.console.error(&failure);
         self.failures.push(failure);
         Ended::Exited(code.into())
-    }
-
-    /// Keeps a record of the run itself, as far as that is possible.
-    fn keep(&self, recorder: &Recorder, record: &Record) {
-        if let Err(error) = recorder.keep(record) {
-            recorder.warn_later(format!("the run cannot be recorded: {error}"));
-        }
     }
 
     /// The journal: in the outbox, else in a file without a name, else in memory.
@@ -563,17 +555,17 @@ impl<'a> Run<'a> {
 
     /// The line of counts, and what is remarkable about them.
     fn comment(&mut self, summary: &Summary) {
-        if summary.received_spans == 0 && summary.calls == 0 {
+        let was_started = self
+            .failures
+            .iter()
+            .all(|failure| !matches!(failure.kind, Kind::Command(_)));
+        if was_started && summary.received_spans == 0 && summary.calls == 0 {
             self.console.warn(report::UNSEEN);
         }
         self.console.note(&report::counts(summary));
-        self.console.detail(1, || {
-            let filled = summary.filled.iter();
-            let filled: Vec<String> = filled
-                .map(|(name, count)| format!("{name} {count}"))
-                .collect();
-            format!("filled in from the calls: {}", filled.join(", "))
-        });
+        if !summary.filled.is_empty() {
+            self.console.detail(1, || report::filled(summary));
+        }
         if self.options.expect_calls && summary.generations == 0 {
             let failure = Failure::new(Kind::Expectation, "the run had no generation");
             self.fail(failure.hint("see langspan help exec: what keeps a program from being seen"));
@@ -624,6 +616,13 @@ impl<'a> Run<'a> {
             verdict.add(Kind::Command(ended.code()));
         }
         verdict
+    }
+}
+
+/// Keeps a record of the run itself, as far as that is possible.
+fn keep(recorder: &Recorder, record: &Record) {
+    if let Err(error) = recorder.keep(record) {
+        recorder.warn_later(format!("the run cannot be recorded: {error}"));
     }
 }
 

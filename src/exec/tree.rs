@@ -3,6 +3,7 @@
 //! It holds a few numbers for each span, not its content.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::trace::ids;
 
@@ -13,7 +14,6 @@ pub type SpanNumber = u64;
 #[derive(Clone, Debug)]
 pub struct Node {
     trace: u32,
-    pub id: SpanNumber,
     parent_id: SpanNumber,
     /// The id that it is delivered with: its own, unless another trace of the run has a span of the same id.
     pub new_id: SpanNumber,
@@ -22,8 +22,7 @@ pub struct Node {
     /// Which of the copies of a span that came several times is delivered, by its place among all spans.
     pub copy: u64,
     /// Unix time in nanoseconds.
-    pub start: i64,
-    pub end: i64,
+    end: i64,
     /// The number of what it says of its identity.
     pub identity: Option<u32>,
     /// Its place among the spans that report model calls.
@@ -46,7 +45,7 @@ pub struct Position<'a> {
     pub trace_id: &'a [u8],
     pub span_id: &'a [u8],
     pub parent_id: &'a [u8],
-    pub start: i64,
+    /// Unix time in nanoseconds.
     pub end: i64,
 }
 
@@ -58,12 +57,10 @@ impl Tree {
         let id = number(position.span_id);
         let node = Node {
             trace,
-            id,
             parent_id: number(position.parent_id),
             new_id: id,
             parent: None,
             copy,
-            start: position.start,
             end: position.end,
             identity: None,
             model_call: None,
@@ -85,14 +82,14 @@ impl Tree {
         let place = self.nodes.len();
         self.nodes.push(node);
         self.places.insert((trace, id), place);
-        if self.by_id.contains_key(&id) {
+        if let Entry::Vacant(free) = self.by_id.entry(id) {
+            free.insert(place);
+        } else {
             let name = format!(
                 "{}/{id:016x}",
                 crate::exec::recorder::hex(position.trace_id)
             );
             self.nodes[place].new_id = u64::from_be_bytes(ids::first_bytes(name));
-        } else {
-            self.by_id.insert(id, place);
         }
         Some(place)
     }
@@ -192,7 +189,6 @@ mod tests {
             trace_id: &[trace; 16],
             span_id: &wide(id),
             parent_id: &wide(parent),
-            start: 0,
             end,
         };
         tree.add(position, copy)
