@@ -1,7 +1,7 @@
 //! Whose a span is: user, session and tags, from the span itself, its ancestors, the options, or the only value of the
 //! run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -83,7 +83,11 @@ impl Identity {
         self.user = self.user.or_else(|| run.user.only().cloned());
         self.session = self.session.or_else(|| run.session.only().cloned());
         if self.tags.is_empty() {
-            self.tags = run.tags.only().cloned().unwrap_or_default();
+            self.tags = run
+                .tags
+                .only()
+                .map(|tags| tags.0.clone())
+                .unwrap_or_default();
         }
         self
     }
@@ -139,7 +143,7 @@ fn tags_of(attributes: &[KeyValue], key: &str) -> Vec<String> {
 pub struct Occurring {
     user: Occurrence<String>,
     session: Occurrence<String>,
-    tags: Occurrence<Vec<String>>,
+    tags: Occurrence<Tags>,
 }
 
 impl Occurring {
@@ -149,10 +153,19 @@ impl Occurring {
         self.user.note(identity.user.clone());
         self.session
             .note(identity.session.clone().or_else(conversation));
-        let mut tags = identity.tags.clone();
-        tags.sort_unstable();
-        tags.dedup();
-        self.tags.note(Some(tags).filter(|tags| !tags.is_empty()));
+        let tags = Tags(identity.tags.clone());
+        self.tags.note(Some(tags).filter(|tags| !tags.0.is_empty()));
+    }
+}
+
+/// Tags, equal in any order.
+#[derive(Debug)]
+struct Tags(Vec<String>);
+
+impl PartialEq for Tags {
+    fn eq(&self, other: &Self) -> bool {
+        let set = |tags: &Self| tags.0.iter().cloned().collect::<BTreeSet<_>>();
+        set(self) == set(other)
     }
 }
 
@@ -265,7 +278,7 @@ mod tests {
         run.note(&Identity::default(), &[]);
         let only = Identity::default().or_only(&run);
         assert_eq!(only.user.as_deref(), Some("u"));
-        assert_eq!(only.tags, ["a", "b"]);
+        assert_eq!(only.tags, ["b", "a"]);
         run.note(&identity("v", &["c"]), &[]);
         assert!(Identity::default().or_only(&run).is_empty());
     }

@@ -3,11 +3,10 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,6 +16,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::exec::answer;
+use crate::exec::busy::{Busy, Underway};
 use crate::exec::dialect::Api;
 use crate::exec::pass_through::PassThrough;
 use crate::exec::proxy::{Proxy, Upstream};
@@ -39,45 +40,6 @@ pub struct Service {
     pub receives: bool,
     pub pass_through: PassThrough,
     pub busy: Busy,
-}
-
-/// Counts the requests under way.
-#[derive(Clone, Debug, Default)]
-pub struct Busy(Arc<BusyCount>);
-
-#[derive(Debug, Default)]
-struct BusyCount {
-    requests: AtomicUsize,
-    is_idle: Notify,
-}
-
-/// A request under way, until it is dropped.
-#[derive(Debug)]
-pub struct Underway(Busy);
-
-impl Busy {
-    fn begin(&self) -> Underway {
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
-        Underway(self.clone())
-    }
-
-    fn is_idle(&self) -> bool {
-        self.0.requests.load(Ordering::Relaxed) == 0
-    }
-
-    async fn idle(&self) {
-        while !self.is_idle() {
-            self.0.is_idle.notified().await;
-        }
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        if self.0.0.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.0.is_idle.notify_one();
-        }
-    }
 }
 
 /// A listener that serves.
@@ -178,7 +140,7 @@ impl Service {
     async fn answer(&self, request: Request<Incoming>, underway: Underway) -> Response<Body> {
         let path = request.uri().path();
         let Some(path) = self.below_token(path).map(str::to_owned) else {
-            return status(StatusCode::NOT_FOUND);
+            return answer::status(StatusCode::NOT_FOUND);
         };
         let is_post = request.method() == Method::POST;
         for (prefix, upstream, api) in [
@@ -200,7 +162,7 @@ impl Service {
             }
         }
         if !self.receives {
-            return status(StatusCode::NOT_FOUND);
+            return answer::status(StatusCode::NOT_FOUND);
         }
         if path.ends_with("/v1/metrics") || path.ends_with("/v1/logs") {
             self.recorder
@@ -237,22 +199,6 @@ fn is_equal(given: &[u8], wanted: &[u8]) -> bool {
         .zip(wanted)
         .fold(0, |differences, (left, right)| differences | (left ^ right));
     std::hint::black_box(differences) == 0 && given.len() == wanted.len()
-}
-
-/// An answer without a body.
-pub fn status(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
-}
-
-/// An answer that is a JSON document.
-pub fn json(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    let kind = http::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //! trace of it: a tree of spans (`tree`) with an `identity` each, every model call once (`matching`, `merge`). `deliver`
 //! sends that through the outbox. A run that was killed is put together by `resend` in the same way.
 
+mod answer;
 mod assemble;
 mod attributes;
+mod busy;
 mod call;
 mod deliver;
 mod dialect;

@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
+use crate::exec::answer;
+use crate::exec::busy::Underway;
 use crate::exec::environment::{STAND_IN_PUBLIC, STAND_IN_SECRET};
-use crate::exec::listener::{self, Underway};
 use crate::exec::proxy::strip_hop_by_hop;
 use crate::exec::recorder::Recorder;
 use crate::http::TransportError;
@@ -62,11 +63,11 @@ impl PassThrough {
             return langfuse.page(path, request.method());
         }
         let Some(url) = langfuse.url(path, request.uri().query()) else {
-            return listener::status(StatusCode::NOT_FOUND);
+            return answer::status(StatusCode::NOT_FOUND);
         };
         let (mut parts, body) = request.into_parts();
         let Ok(body) = axum::body::to_bytes(Body::new(body), LARGEST_BODY).await else {
-            return listener::status(StatusCode::PAYLOAD_TOO_LARGE);
+            return answer::status(StatusCode::PAYLOAD_TOO_LARGE);
         };
         strip_hop_by_hop(&mut parts.headers);
         for name in [HOST, EXPECT, ACCEPT_ENCODING, CONTENT_LENGTH] {
@@ -81,7 +82,7 @@ impl PassThrough {
         };
         let request = self.http.request(parts.method, url).headers(parts.headers);
         match request.body(body).send().await {
-            Ok(response) => answer(response, underway),
+            Ok(response) => passed_on(response, underway),
             Err(error) => {
                 let why = TransportError::from(error).message;
                 failed(
@@ -104,7 +105,7 @@ impl Langfuse {
 
     /// A page that the child printed a link to.
     fn page(&self, path: &str, method: &Method) -> Response<Body> {
-        let mut response = listener::status(StatusCode::NOT_FOUND);
+        let mut response = answer::status(StatusCode::NOT_FOUND);
         let target = format!("{}{path}", self.ui);
         if method == Method::GET
             && let Ok(target) = HeaderValue::from_str(&target)
@@ -173,7 +174,7 @@ fn map_traces(recorder: &Recorder, value: &mut Value, is_changed: &mut bool) {
     }
 }
 
-fn answer(response: reqwest::Response, underway: Underway) -> Response<Body> {
+fn passed_on(response: reqwest::Response, underway: Underway) -> Response<Body> {
     let status = response.status();
     let mut headers = response.headers().clone();
     strip_hop_by_hop(&mut headers);
@@ -191,5 +192,5 @@ fn answer(response: reqwest::Response, underway: Underway) -> Response<Body> {
 }
 
 fn failed(status: StatusCode, why: &str) -> Response<Body> {
-    listener::json(status, &json!({"message": why, "error": "langspan exec"}))
+    answer::json(status, &json!({"message": why, "error": "langspan exec"}))
 }

@@ -24,9 +24,10 @@ use jiff::Timestamp;
 use reqwest::Url;
 use serde_json::{Value, json};
 
+use crate::exec::answer;
+use crate::exec::busy::Underway;
 use crate::exec::call::{CallRecord, http_error};
 use crate::exec::dialect::{Api, Reader};
-use crate::exec::listener::{self, Underway};
 use crate::exec::recorder::Recorder;
 use crate::http::TransportError;
 use crate::json::lenient;
@@ -136,7 +137,7 @@ impl Proxy {
             request.body(reqwest::Body::wrap(CopiedBody { body, copy }))
         };
         match request.send().await {
-            Ok(response) => answer(response, call, underway),
+            Ok(response) => passed_on(response, call, underway),
             Err(error) => {
                 let error = TransportError::from(error);
                 let message = format!("the model endpoint gave no answer: {}", error.message);
@@ -144,14 +145,14 @@ impl Proxy {
                     call.fail(message.clone(), None);
                 }
                 let error = json!({"message": message, "type": "langspan_exec", "code": null});
-                listener::json(StatusCode::BAD_GATEWAY, &json!({"error": error}))
+                answer::json(StatusCode::BAD_GATEWAY, &json!({"error": error}))
             }
         }
     }
 }
 
 /// The answer as it comes.
-fn answer(
+fn passed_on(
     response: reqwest::Response,
     mut call: Option<Call>,
     underway: Underway,

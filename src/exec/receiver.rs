@@ -11,8 +11,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use serde_json::{Value, json};
 
+use crate::exec::answer;
 use crate::exec::environment::STAND_IN_PUBLIC;
-use crate::exec::listener;
 use crate::exec::recorder::Recorder;
 use crate::langfuse::Keys;
 
@@ -22,7 +22,7 @@ const LARGEST_BODY: usize = 256 << 20;
 /// Takes an export request.
 pub async fn receive(recorder: &Recorder, request: Request<Incoming>) -> Response<Body> {
     if request.method() != Method::POST {
-        return listener::status(StatusCode::METHOD_NOT_ALLOWED);
+        return answer::status(StatusCode::METHOD_NOT_ALLOWED);
     }
     let (parts, body) = request.into_parts();
     let body = match axum::body::to_bytes(Body::new(body), LARGEST_BODY).await {
@@ -48,16 +48,16 @@ pub async fn receive(recorder: &Recorder, request: Request<Incoming>) -> Respons
 /// The answer of a receiver that took everything, in the form of the request.
 pub fn accepted(headers: &HeaderMap) -> Response<Body> {
     if is_json(headers) {
-        return listener::json(StatusCode::OK, &json!({}));
+        return answer::json(StatusCode::OK, &json!({}));
     }
-    let mut response = listener::status(StatusCode::OK);
+    let mut response = answer::status(StatusCode::OK);
     let kind = HeaderValue::from_static("application/x-protobuf");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
 
 fn refused(status: StatusCode, why: &str) -> Response<Body> {
-    listener::json(status, &json!({"message": why}))
+    answer::json(status, &json!({"message": why}))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -18,6 +18,8 @@ mod batch;
 mod delivery;
 // SIGKILL at any time: nothing is lost or stored twice.
 mod kill;
+// Any program inside one trace.
+mod exec;
 // Proxies from the environment.
 mod proxy;
 // TLS trust and client certificates.

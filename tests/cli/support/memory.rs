@@ -119,6 +119,16 @@ impl Memory {
             .collect()
     }
 
+    /// How often a span was received.
+    pub fn count(&self, trace_id: &str, span_id: &str) -> usize {
+        let taken = self.0.lock().unwrap();
+        let known = taken.get(trace_id);
+        known
+            .and_then(|known| known.spans.get(span_id))
+            .copied()
+            .unwrap_or(0)
+    }
+
     /// How often each span of a trace was taken, in no order; empty when the trace is not known.
     pub fn counts(&self, trace_id: &str) -> Vec<usize> {
         let taken = self.0.lock().unwrap();

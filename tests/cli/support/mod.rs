@@ -8,6 +8,8 @@ pub mod certificates;
 pub mod dice;
 // What an export request carries, decoded.
 pub mod export;
+// A child of exec whose part the test plays.
+pub mod exec;
 // Running the binary, and scripted servers.
 pub mod harness;
 // A Langfuse that counts how often it received each span.

@@ -1,0 +1,101 @@
+//! The variables of the child, and the options that change them.
+
+use crate::support::exec::Session;
+use crate::support::harness::{Langspan, Scripted, dead_url};
+use crate::support::stand_in::Sandbox;
+
+#[test]
+fn a_dry_run_shows_the_variables_and_starts_nothing() {
+    let call = Langspan::new(&["exec", "--dry-run", "-u", "ada", "--", "touch", "started"])
+        .langfuse_at(&dead_url())
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        .env("OTEL_EXPORTER_OTLP_CERTIFICATE", "/x");
+    let ended = call.run();
+    ended.code(0);
+    for line in [
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:PORT/TOKEN/v1/traces",
+        "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+        "OPENAI_BASE_URL=http://127.0.0.1:PORT/TOKEN/openai/v1",
+        "ANTHROPIC_BASE_URL=http://127.0.0.1:PORT/TOKEN/anthropic",
+        "LANGFUSE_BASE_URL=http://127.0.0.1:PORT/TOKEN",
+        "BAGGAGE=langfuse.user.id=ada",
+        "unset OTEL_EXPORTER_OTLP_CERTIFICATE",
+    ] {
+        assert!(
+            ended.stdout.lines().any(|shown| shown == line),
+            "{line}: {ended:#?}"
+        );
+    }
+    assert!(!call.home().join("started").exists());
+    assert!(ended.outbox_files().is_empty());
+}
+
+#[test]
+fn each_side_can_be_left_alone() {
+    let model = Scripted::model("Hello");
+    let sandbox = Sandbox::start();
+    let call = |option| {
+        Langspan::new(&["exec", option])
+            .model_at(model.url())
+            .langfuse_at(sandbox.url())
+    };
+    let session = Session::start(call("--no-proxy"));
+    assert_eq!(session.variable("OPENAI_BASE_URL"), model.url());
+    assert!(
+        session
+            .variable("LANGFUSE_BASE_URL")
+            .starts_with("http://127.0.0.1:")
+    );
+    session.finish().code(0);
+    let session = Session::start(call("--no-receiver"));
+    assert_eq!(session.variable("LANGFUSE_BASE_URL"), sandbox.url());
+    assert_ne!(session.variable("OPENAI_BASE_URL"), model.url());
+    session.finish().code(0);
+}
+
+#[test]
+fn switches_that_silence_the_child_are_named_once_and_left_alone() {
+    let sandbox = Sandbox::start();
+    let call = Langspan::new(&["exec"])
+        .at(&sandbox)
+        .env("OTEL_SDK_DISABLED", "true")
+        .env("LANGFUSE_SAMPLE_RATE", "0");
+    let session = Session::start(call);
+    assert_eq!(session.variable("OTEL_SDK_DISABLED"), "true");
+    let body = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}]});
+    assert_eq!(session.ask(&[], &body).status, 200);
+    let ended = session.finish();
+    ended
+        .code(0)
+        .stderr_has("OTEL_SDK_DISABLED=true silences")
+        .stderr_has("LANGFUSE_SAMPLE_RATE=0 silences");
+    assert_eq!(sandbox.observations(&ended.trace_id()).len(), 2);
+}
+
+#[test]
+fn without_keys_nothing_is_started() {
+    let call = Langspan::new(&["exec", "touch", "started"]);
+    call.run().code(3).stderr_has("no keys");
+    assert!(!call.home().join("started").exists());
+    let call = Langspan::new(&["exec", "--best-effort", "touch", "started"]);
+    call.run()
+        .code(0)
+        .stderr_has("warning:")
+        .stderr_has("the spans are kept in");
+    assert!(call.home().join("started").exists());
+}
+
+#[test]
+fn the_first_word_that_is_no_option_begins_the_command() {
+    let sandbox = Sandbox::start();
+    let run = |words: &[&str]| Langspan::new(words).at(&sandbox).run();
+    run(&["exec", "-q", "echo", "-n", "--sandbox", "x"])
+        .code(0)
+        .stdout("--sandbox x");
+    run(&["exec", "-q", "--", "echo", "a b"])
+        .code(0)
+        .stdout("a b\n");
+    run(&["exec"]).code(2).stderr_has("COMMAND");
+    run(&["exec", "--nonsense", "echo"]).code(2);
+    run(&["exec", "-o", "json", "echo"]).code(2);
+}
