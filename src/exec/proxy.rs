@@ -35,6 +35,8 @@ use crate::trace::ExchangeError;
 
 /// What is kept of a body for the trace at most, in bytes. All of it is passed on.
 const LARGEST_COPY: usize = 64 << 20;
+/// A request body up to this length is read before it is passed on, in bytes.
+const LONGEST_SHORT_BODY: u64 = 1 << 20;
 /// Counts the attempts of one call; OpenAI's and Anthropic's SDKs send it.
 const RETRY_COUNT: &str = "x-stainless-retry-count";
 
@@ -130,11 +132,10 @@ impl Proxy {
         }
         let url = upstream.url(rest, parts.uri.query());
         let request = self.http.request(parts.method, url).headers(parts.headers);
-        let request = if body.is_end_stream() {
-            request
-        } else {
-            let copy = api.is_some().then_some(copy);
-            request.body(reqwest::Body::wrap(CopiedBody { body, copy }))
+        let copy = api.is_some().then_some(copy);
+        let Ok(request) = with_body(request, body, copy).await else {
+            // The client left before it had said what it wants.
+            return answer::status(StatusCode::BAD_REQUEST);
         };
         match request.send().await {
             Ok(response) => passed_on(response, call, underway),
@@ -149,6 +150,28 @@ impl Proxy {
             }
         }
     }
+}
+
+/// The request with its body: a short one is read first, so that the trace has it although no endpoint may take it; a
+/// long one is passed on as it comes.
+async fn with_body(
+    request: reqwest::RequestBuilder,
+    body: Incoming,
+    copy: Option<Arc<Mutex<Copy>>>,
+) -> Result<reqwest::RequestBuilder, axum::Error> {
+    let length = body.size_hint().exact();
+    if length == Some(0) {
+        return Ok(request);
+    }
+    if length.is_none_or(|length| length > LONGEST_SHORT_BODY) {
+        return Ok(request.body(reqwest::Body::wrap(CopiedBody { body, copy })));
+    }
+    let bytes = axum::body::to_bytes(Body::new(body), usize::MAX).await?;
+    if let Some(copy) = copy {
+        let mut copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
+        copy.bytes = bytes.to_vec();
+    }
+    Ok(request.body(bytes))
 }
 
 /// The answer as it comes.

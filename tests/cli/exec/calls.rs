@@ -203,7 +203,7 @@ fn failed_attempts_are_one_generation_where_the_sdk_counts_them() {
     }
     let rows = rows(session, &sandbox);
     let generation = row(&rows, "chat gpt-4o-mini");
-    assert_eq!(generation["metadata"]["attempts"], "3", "{generation}");
+    assert_eq!(generation["metadata"]["attempts"], 3, "{generation}");
     assert_eq!(generation["level"], "DEFAULT");
     let failed: Vec<&Value> = rows
         .iter()

@@ -9,7 +9,7 @@ fn a_dry_run_shows_the_variables_and_starts_nothing() {
     let call = Langspan::new(&["exec", "--dry-run", "-u", "ada", "--", "touch", "started"])
         .langfuse_at(&dead_url())
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-        .env("OTEL_EXPORTER_OTLP_CERTIFICATE", "/x");
+        .env("OTEL_EXPORTER_OTLP_INSECURE", "true");
     let ended = call.run();
     ended.code(0);
     for line in [
@@ -19,7 +19,7 @@ fn a_dry_run_shows_the_variables_and_starts_nothing() {
         "ANTHROPIC_BASE_URL=http://127.0.0.1:PORT/TOKEN/anthropic",
         "LANGFUSE_BASE_URL=http://127.0.0.1:PORT/TOKEN",
         "BAGGAGE=langfuse.user.id=ada",
-        "unset OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "unset OTEL_EXPORTER_OTLP_INSECURE",
     ] {
         assert!(
             ended.stdout.lines().any(|shown| shown == line),

@@ -33,27 +33,17 @@ fn the_exit_code_is_the_childs() {
             &["--", "sh", "-c", "exit 0"][..],
             0,
             "DEFAULT",
-            ("exit_code", "0"),
+            ("exit_code", 0),
         ),
-        (
-            &["--", "sh", "-c", "exit 3"],
-            3,
-            "ERROR",
-            ("exit_code", "3"),
-        ),
+        (&["--", "sh", "-c", "exit 3"], 3, "ERROR", ("exit_code", 3)),
         (
             &["--", "sh", "-c", "kill -9 $$"],
             137,
             "ERROR",
-            ("signal", "9"),
+            ("signal", 9),
         ),
-        (
-            &["--", "no-such-command"],
-            127,
-            "ERROR",
-            ("exit_code", "127"),
-        ),
-        (&["--", "/"], 126, "ERROR", ("exit_code", "126")),
+        (&["--", "no-such-command"], 127, "ERROR", ("exit_code", 127)),
+        (&["--", "/"], 126, "ERROR", ("exit_code", 126)),
     ] {
         let ended = exec(&sandbox, words).run();
         ended.code(code);
@@ -73,7 +63,7 @@ fn the_commands_span_has_its_name_its_line_and_no_output() {
     assert_eq!(row["name"], "echo");
     assert_eq!(row["input"], "/bin/echo 'a b' [redacted]");
     assert_eq!(row["output"], Value::Null);
-    assert_eq!(row["metadata"]["calls"], "0");
+    assert_eq!(row["metadata"]["calls"], 0);
     let ended = exec(
         &sandbox,
         &["--capture", "none", "--", "/bin/echo", "secret"],
