@@ -29,6 +29,7 @@ complete -c langspan -n "__fish_langspan_needs_command" -s V -l version -d 'Prin
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "chat" -d 'Run one chat completion inside a trace'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "replay" -d 'Send recorded JSON requests, or emit recordings again'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "batch" -d 'Run every line of a JSONL file, each inside its own trace'
+complete -c langspan -n "__fish_langspan_needs_command" -f -a "exec" -d 'Run any program inside one trace, with all its model calls'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "check" -d 'Test settings, keys, export and read-back, stage by stage'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "show" -d 'Read a trace back and draw it'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "resend" -d 'Deliver the spans that wait in the outbox'
@@ -208,6 +209,44 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l best-effort 
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-outbox -d 'Do not keep spans that cannot be delivered'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l grace -d 'Time for requests under way when the command has ended, in seconds' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l report -d 'Write what became of the run to FILE as JSON' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -s S -l session -d 'Session that groups traces [env: LANGSPAN_SESSION]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l metadata -d 'Metadata of the trace (repeatable)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l environment -d 'Environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l release -d 'Release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l trace-version -d 'Version of the traced application (langfuse.version)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l trace-seed -d 'Derive the trace id from SEED; the same seed gives the same trace' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l traceparent -d 'Continue the trace of a W3C traceparent' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l env-file -d 'Read settings from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l wait -d 'Time to wait until the trace can be read, in seconds' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 10]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l sample -d 'Fraction of calls to trace, from 0 to 1; failed calls are always traced [env: LANGFUSE_SAMPLE_RATE]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l capture -d 'Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none`' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -s n -l name -d 'Name of the trace and of the command\'s span [default: the command\'s file name]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l expect-calls -d 'Exit with 9 if the run had no generation'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l no-proxy -d 'Leave the model endpoints of the command alone'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l no-receiver -d 'Leave the telemetry of the command alone'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l dry-run -d 'Show the variables that the command would get; start nothing'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l public -d 'Let anyone who has the link read the trace'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l join -d 'Continue the trace of the variable TRACEPARENT'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l ci -d 'Add commit, branch, job URL and actor of the CI job as metadata'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l verify -d 'Wait until the trace can be read [env: LANGSPAN_VERIFY]'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l best-effort -d 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l no-outbox -d 'Do not keep spans that cannot be delivered'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -s v -l verbose -d 'Show the requests of the delivery, with secrets removed (repeatable)'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l junit -d 'Write the stages to FILE as JUnit XML' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l timeout -d 'Time for the whole check, in seconds' -r
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l wait-for-server -d 'Wait up to SECS for a server that is starting' -r

@@ -14,19 +14,21 @@ use crate::cli::{Cli, topics};
 
 /// Commands that use files and servers of a run.
 const RUNS: &[&str] = &[
-    "langspan", "chat", "replay", "batch", "check", "show", "resend",
+    "langspan", "chat", "replay", "batch", "exec", "check", "show", "resend",
 ];
 
 /// Files, the commands that use them, and their purpose.
 const FILES: [(&str, &[&str], &str); 5] = [
     (
         "~/.local/state/langspan/outbox",
-        &["langspan", "chat", "replay", "batch", "resend"],
+        &["langspan", "chat", "replay", "batch", "exec", "resend"],
         "Spans that could not be delivered; for each entry the spans (ID.jsonl) and their destination (ID.meta.json).",
     ),
     (
         "~/.local/state/langspan/sandbox",
-        &["langspan", "chat", "replay", "batch", "check", "sandbox"],
+        &[
+            "langspan", "chat", "replay", "batch", "exec", "check", "sandbox",
+        ],
         "Traces of the sandbox.",
     ),
     (

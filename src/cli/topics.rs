@@ -12,7 +12,7 @@ pub struct Topic {
 }
 
 /// All topics, by name.
-pub const TOPICS: [Topic; 9] = [
+pub const TOPICS: [Topic; 10] = [
     Topic {
         name: "batch",
         text: include_str!("help/batch.md"),
@@ -28,6 +28,10 @@ pub const TOPICS: [Topic; 9] = [
     Topic {
         name: "environment",
         text: include_str!("help/environment.md"),
+    },
+    Topic {
+        name: "exec",
+        text: include_str!("help/exec.md"),
     },
     Topic {
         name: "exit-codes",
@@ -52,10 +56,11 @@ pub const TOPICS: [Topic; 9] = [
 ];
 
 /// The commands, in the order of `langspan --help`.
-pub const COMMANDS: [&str; 9] = [
+pub const COMMANDS: [&str; 10] = [
     "chat",
     "replay",
     "batch",
+    "exec",
     "check",
     "show",
     "resend",
@@ -66,8 +71,8 @@ pub const COMMANDS: [&str; 9] = [
 
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
-Topics (langspan help TOPIC): batch, ci, destinations, environment, exit-codes, failures, mapping, \
-privacy, sandbox
+Topics (langspan help TOPIC): batch, ci, destinations, environment, exec, exit-codes, failures, \
+mapping, privacy, sandbox
 
 Try it without a key: langspan chat --sandbox \"Why trace LLM calls?\"";
 
@@ -78,6 +83,7 @@ Topics (langspan help TOPIC):
   ci            The smoke test, and langspan in scripts, CI jobs and images
   destinations  Which server gets the spans, and with which keys
   environment   Every environment variable
+  exec          Any program inside one trace: what is seen, and what is not
   exit-codes    Every exit code, and which one wins
   failures      What happens when a server, a network or a certificate fails
   mapping       Which part of a call becomes which attribute; the known endpoints
