@@ -60,8 +60,11 @@ impl Kind {
 
     /// The exit code of a run that this kind decides.
     pub fn exit_code(self) -> u8 {
+        if let Self::Command(code) = self {
+            return code;
+        }
         match self {
-            Self::Internal => 1,
+            Self::Internal | Self::Command(_) => 1,
             Self::Usage | Self::Input => 2,
             Self::Config => 3,
             Self::Model => 4,
@@ -73,7 +76,6 @@ impl Kind {
             Self::Interrupted(Signal::Hangup) => 129,
             Self::Interrupted(Signal::Interrupt) => 130,
             Self::Interrupted(Signal::Terminate) => 143,
-            Self::Command(code) => code,
         }
     }
 

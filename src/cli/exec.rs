@@ -12,10 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   langspan exec -u ada -S nightly -t ci -- python cookbook.py
   langspan exec --expect-calls -- ./smoke-test.sh
-  langspan exec --sandbox -- python cookbook.py
-
-The child cannot read its own trace before the run ends. Do not start daemons through exec.
-More: langspan help exec";
+  langspan exec --sandbox -- python cookbook.py";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES, mut_arg("name", |name| name.help("Name of the trace and of the command's span [default: the command's file name]")))]
@@ -31,19 +28,24 @@ pub struct ExecArgs {
     #[arg(long, help_heading = "Exec")]
     pub expect_calls: bool,
     /// Time for requests under way when the command has ended, in seconds
-    #[arg(long, value_name = "SECS", value_parser = grace, allow_negative_numbers = true, default_value = "2", help_heading = "Exec")]
+    #[arg(long, value_name = "SECS", value_parser = grace, allow_negative_numbers = true, default_value = "2", help_heading = "Exec", hide_short_help = true)]
     pub grace: f64,
     /// Leave the model endpoints of the command alone
-    #[arg(long, help_heading = "Exec")]
+    #[arg(long, help_heading = "Exec", hide_short_help = true)]
     pub no_proxy: bool,
     /// Leave the telemetry of the command alone
-    #[arg(long, help_heading = "Exec")]
+    #[arg(long, help_heading = "Exec", hide_short_help = true)]
     pub no_receiver: bool,
     /// Use the embedded model and Langfuse: no key, no network
     #[arg(long, help_heading = "Exec", conflicts_with_all = ["langfuse_base_url", "otlp_endpoint"])]
     pub sandbox: bool,
     /// Write what became of the run to FILE as JSON
-    #[arg(long, value_name = "FILE", help_heading = "Exec")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Exec",
+        hide_short_help = true
+    )]
     pub report: Option<PathBuf>,
     /// Show the variables that the command would get; start nothing
     #[arg(long, help_heading = "Exec")]
@@ -57,10 +59,10 @@ pub struct ExecArgs {
     #[command(flatten)]
     pub privacy: PrivacyArgs,
     /// Suppress notes, hints and warnings; errors are still printed
-    #[arg(short, long, help_heading = "Output")]
+    #[arg(short, long, help_heading = "Output", hide_short_help = true)]
     pub quiet: bool,
     /// Show the requests of the delivery, with secrets removed (repeatable)
-    #[arg(short, long, action = ArgAction::Count, help_heading = "Output")]
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Output", hide_short_help = true)]
     pub verbose: u8,
 }
 

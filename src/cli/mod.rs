@@ -93,7 +93,8 @@ pub enum Command {
     ///
     /// The program runs unchanged: variables of its environment send its telemetry and its model calls to a listener on
     /// 127.0.0.1, which passes the calls on. What it reports and what it asks becomes one trace, delivered when it has
-    /// ended. The exit code is the program's, unless that is 0.
+    /// ended. The exit code is the program's, unless that is 0. The program cannot read its own trace back before the run
+    /// ends, and must not start daemons.
     Exec(Deferred<ExecArgs>),
     /// Test settings, keys, export and read-back, stage by stage
     ///

@@ -71,9 +71,7 @@ pub const COMMANDS: [&str; 10] = [
 
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
-Topics (langspan help TOPIC): batch, ci, destinations, environment, exec, exit-codes, failures, \
-mapping, privacy, sandbox
-
+Topics: batch, ci, destinations, environment, exec, exit-codes, failures, mapping, privacy, sandbox
 Try it without a key: langspan chat --sandbox \"Why trace LLM calls?\"";
 
 /// The last lines of `langspan --help` and of `langspan help`.
@@ -129,7 +127,7 @@ mod tests {
         let names: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
         assert_eq!(listed, names);
         let (_, brief) = BRIEFLY.split_once(": ").unwrap_or_default();
-        let (brief, _) = brief.split_once("\n\n").unwrap_or_default();
+        let (brief, _) = brief.split_once('\n').unwrap_or_default();
         assert_eq!(brief, names.join(", "));
     }
 

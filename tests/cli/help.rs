@@ -9,10 +9,11 @@ use nix::pty::{Winsize, openpty};
 
 use crate::support::harness::{Ended, Langspan, files_below};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "chat",
     "replay",
     "batch",
+    "exec",
     "check",
     "show",
     "resend",
@@ -20,11 +21,12 @@ const COMMANDS: [&str; 9] = [
     "completions",
     "help",
 ];
-const TOPICS: [&str; 9] = [
+const TOPICS: [&str; 10] = [
     "batch",
     "ci",
     "destinations",
     "environment",
+    "exec",
     "exit-codes",
     "failures",
     "mapping",
