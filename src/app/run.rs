@@ -232,7 +232,7 @@ impl Run {
         upload: Option<Upload>,
         failure: Option<Failure>,
     ) -> Result<(), Failure> {
-        let outlined = uploads::outlined(traced.exchange);
+        let outlined = uploads::with_placeholders(traced.exchange);
         let has_media = matches!(outlined, Cow::Owned(_));
         let is_traced = self.is_traced(traced);
         let filtered = (is_traced || self.setup.record.is_some()).then(|| {
