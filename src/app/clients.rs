@@ -4,13 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry_sdk::Resource;
+
 use crate::app::uploads::Uploads;
 use crate::console::Console;
 use crate::delivery::{Encoder, Exporter, OtlpClient, Outbox, OutboxError, Outcome};
 use crate::failure::{Failure, Kind};
 use crate::http::{self, CONNECT_TIMEOUT, Proxies, TlsFiles};
 use crate::langfuse::Api;
-use crate::settings::{Destination, OutboxPlace, Settings, Tracing};
+use crate::settings::{Destination, OutboxPlace, Settings, TraceSettings, Tracing};
 use crate::trace::spans;
 
 /// The clients of a run.
@@ -58,13 +60,7 @@ impl Clients {
     }
 
     fn exporter(&self, settings: &Settings) -> Result<Exporter, Failure> {
-        let trace = &settings.trace;
-        let resource = spans::resource(
-            trace.service.as_deref(),
-            &trace.resource,
-            trace.environment.as_deref(),
-            trace.release.as_deref(),
-        );
+        let resource = resource(&settings.trace);
         let client = match (&self.otlp, &settings.tracing) {
             (Some(client), _) => Ok(client.clone()),
             (None, Tracing::Unreachable(failure)) => Err(Outcome::Unsent(failure.message.clone())),
@@ -82,6 +78,16 @@ impl Clients {
 }
 
 /// The HTTP client of a run whose exports may take `export_timeout` each.
+/// The resource of the spans of a run.
+pub fn resource(trace: &TraceSettings) -> Resource {
+    spans::resource(
+        trace.service.as_deref(),
+        &trace.resource,
+        trace.environment.as_deref(),
+        trace.release.as_deref(),
+    )
+}
+
 ///
 /// # Errors
 /// If a certificate file cannot be used.

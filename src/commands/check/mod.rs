@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::app::clients::Clients;
+use crate::app::clients::{self, Clients};
 use crate::app::model_call::{self, Caller};
 use crate::app::signals::SignalListener;
 use crate::app::span_maker::SpanMaker;
@@ -254,7 +254,7 @@ impl Check<'_> {
         let read = self.within(async {
             let wanted = verify::wanted(&spans, exchange);
             let found = readback::wait(api, &wanted, Instant::now() + wait).await;
-            verify::verdict(found, &spans, settings.trace.environment.as_deref(), wait)?;
+            verify::verdict(found, &spans, &clients::resource(&settings.trace), wait)?;
             Ok(((), report.url.clone().unwrap_or_default()))
         });
         let read = read.await.map_err(|failure| Failure {
