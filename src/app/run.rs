@@ -23,6 +23,7 @@ use crate::cli;
 use crate::console::{self, Console, OutputFormat, counted};
 use crate::delivery::{Delivery, Stored};
 use crate::failure::{Failure, Kind, Verdict};
+use crate::http::url::shown;
 use crate::langfuse::Row;
 use crate::model::{Progress, Request};
 use crate::output::dry_run::DryRun;
@@ -91,7 +92,7 @@ impl Run {
         let mut exchange = model_call::begin(model, request, Timestamp::now());
         if self.setup.is_dry {
             let name = exchange.request.model().unwrap_or_default();
-            let url = model.endpoint.url(&name).to_string();
+            let url = shown(&model.endpoint.url(&name));
             self.show_plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }
@@ -316,7 +317,7 @@ impl Run {
             url: None,
             spans: 0,
             redactions: 0,
-            endpoint: destination.map(|destination| destination.target.url.to_string()),
+            endpoint: destination.map(|destination| shown(&destination.target.url)),
             delivery: DeliveryState::Disabled,
             status: None,
             verified: None,
@@ -419,7 +420,7 @@ impl Run {
         let filtered = maker.filter(&planned, trace);
         let spans = maker.spans(&filtered, context);
         let destination = settings.tracing.destination();
-        let endpoint = destination.map(|destination| destination.target.url.to_string());
+        let endpoint = destination.map(|destination| shown(&destination.target.url));
         let request = url.map(|url| (url, &exchange.request));
         let plan = DryRun::new(
             self.command,

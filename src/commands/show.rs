@@ -14,7 +14,7 @@ use crate::cli;
 use crate::console::OutputFormat;
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::http::url::parse_http_url;
+use crate::http::url::{parse_http_url, shown};
 use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::api::TraceQuery;
 use crate::langfuse::readback::{self, Poll};
@@ -108,7 +108,7 @@ fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure> {
         .flatten()
         .find_map(|segment| ids::parse_trace_id(segment).ok());
     let id = id.ok_or_else(|| {
-        Failure::usage(format!("{url} is not the URL of a trace"))
+        Failure::usage(format!("{} is not the URL of a trace", shown(&url)))
             .hint("the path of a trace's page ends in its id of 32 digits")
     })?;
     if !is_of(&url, destination) {
@@ -171,14 +171,14 @@ async fn with_parents(
         return rows;
     }
     let deadline = deadline.min(Instant::now() + PARENT_WAIT);
-    let is_whole = |newer: &[Row]| newer.len() >= rows.len() && !has_orphans(newer);
+    let is_whole = |newer: &[Row]| !newer.is_empty() && !has_orphans(newer);
     match readback::poll(api, query, deadline, is_whole).await {
         Poll::Enough(newer) => newer,
-        Poll::TimeUp { rows: newer, .. } if newer.len() >= rows.len() => {
+        Poll::TimeUp { rows: newer, .. } if !newer.is_empty() => {
             console.warn(INCOMPLETE);
             newer
         }
-        _ => {
+        Poll::TimeUp { .. } | Poll::Refused(_) => {
             console.warn(INCOMPLETE);
             rows
         }
@@ -188,8 +188,10 @@ async fn with_parents(
 /// Whether a span names a parent that is not among the rows, although it is not the first span of its program.
 fn has_orphans(rows: &[Row]) -> bool {
     let ids: HashSet<&str> = rows.iter().map(Row::id).collect();
-    let is_orphan = |row: &&Row| !row.is_root() && row.parent().is_some_and(|id| !ids.contains(id));
-    rows.iter().any(|row| is_orphan(&row))
+    rows.iter().any(|row| {
+        let parent = row.parent();
+        !row.is_root() && parent.is_some_and(|parent| !ids.contains(parent))
+    })
 }
 
 fn unread(error: ApiError, api: &Api, notes: &Notes) -> Failure {

@@ -15,6 +15,7 @@ use crate::delivery::outbox::{EntryMeta, Outbox, OutboxError, PendingEntry};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
+use crate::http::url::shown;
 
 /// What became of spans.
 #[derive(Clone, Debug)]
@@ -112,7 +113,7 @@ impl Exporter {
         let outbox = self.outbox.as_ref().map_err(Clone::clone)?;
         let endpoint = self.client.as_ref().map(|client| &client.endpoint.url);
         let meta = EntryMeta {
-            endpoint: endpoint.map_or_else(|_| String::new(), ToString::to_string),
+            endpoint: endpoint.map_or_else(|_| String::new(), shown),
             public_key: self.public_key.clone(),
             time: Timestamp::now(),
             ..EntryMeta::default()

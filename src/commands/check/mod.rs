@@ -22,6 +22,7 @@ use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
+use crate::http::url::shown;
 use crate::langfuse::{Api, readback};
 use crate::model::{NullSink, Progress};
 use crate::output::{DeliveryState, Printer, TraceReport};
@@ -233,7 +234,7 @@ impl Check<'_> {
             id,
             spans: spans.len(),
             redactions: filtered.redactions,
-            endpoint: Some(destination.target.url.to_string()),
+            endpoint: Some(shown(&destination.target.url)),
             delivery: DeliveryState::Failed,
             status: None,
             verified: None,
