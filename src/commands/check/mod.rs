@@ -332,8 +332,8 @@ impl Check<'_> {
     }
 }
 
-/// What the settings say, and from where: the Langfuse or other server, the collector that the spans go to instead,
-/// and the public key.
+/// What the settings say, and from where: the Langfuse or other server, the collector that the spans go to instead, the
+/// proxy, and the public key.
 fn describe(settings: &Settings) -> String {
     let shown = settings.notes.shown.iter();
     let parts = shown.filter_map(|shown| {
@@ -342,6 +342,7 @@ fn describe(settings: &Settings) -> String {
             "collector" => Some(format!("spans to {said}")),
             // The collector is all that there is.
             "destination" if shown.origin == Origin::Flag("--otlp-endpoint") => None,
+            "proxy" => Some(format!("through {said}")),
             "destination" | "public key" => Some(said),
             _ => None,
         }
