@@ -91,9 +91,9 @@ fi
 
 if [[ $all == --all ]]; then
   if venv openinference openinference-instrumentation-openai==0.1.66 openai==3.57.0 opentelemetry-sdk opentelemetry-exporter-otlp-proto-http; then
-    both openinference gpt-4o-mini "$programs/openinference/bin/python" tests/exec/openinference.py
+    both openinference gpt-4o-mini "$programs/openinference/bin/python" tests/exec/openinference_openai.py
   fi
-  if venv openllmetry traceloop-sdk==0.62.4 openai httpx; then
+  if venv openllmetry opentelemetry-instrumentation-openai==0.62.4 openai==2.54.0 opentelemetry-sdk opentelemetry-exporter-otlp-proto-http; then
     both openllmetry gpt-4o-mini "$programs/openllmetry/bin/python" tests/exec/openllmetry.py
   fi
   if venv litellm litellm==1.110.2 opentelemetry-sdk opentelemetry-exporter-otlp-proto-http; then
@@ -114,7 +114,7 @@ if [[ $all == --all ]]; then
   fi
   if [[ -x $third_party/aimock/node_modules/.bin/llmock ]] && venv anthropic anthropic==2.14.0; then
     port="$(free_ports 1)"
-    echo '{"fixtures": [{"match": {"userMessage": "Say hi"}, "response": {"content": "Hi, and welcome."}}]}' >"$work/fixtures.json"
+    echo '{"fixtures": [{"match": {"userMessage": "Say hi"}, "response": {"content": "Hi, and welcome.", "usage": {"prompt_tokens": 12, "completion_tokens": 17, "input_tokens": 12, "output_tokens": 17, "total_tokens": 29}}}]}' >"$work/fixtures.json"
     start_aimock "$port" sk-test "$work/fixtures.json"
     settings+=("ANTHROPIC_BASE_URL=http://127.0.0.1:$port" ANTHROPIC_API_KEY=sk-test)
     both anthropic claude-sonnet-4-5 "$programs/anthropic/bin/python" tests/exec/anthropic_plain.py

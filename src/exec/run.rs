@@ -11,7 +11,7 @@ use tokio::process::Child;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::app::clients::Clients;
+use crate::app::clients::{self, Clients};
 use crate::app::delivery_report::{self, Subject};
 use crate::app::embedded_sandbox;
 use crate::app::project_lookup::ProjectLookup;
@@ -41,7 +41,7 @@ use crate::output::{DeliveryState, TraceReport};
 use crate::sandbox;
 use crate::settings::{self, Settings, Sources};
 use crate::trace::privacy::spans::{Fate, Holds};
-use crate::trace::{TraceContext, ids, spans};
+use crate::trace::{TraceContext, ids};
 
 /// The look-up of the project may take this much longer than the delivery.
 const LOOKUP_GRACE: Duration = Duration::from_secs(1);
@@ -549,9 +549,9 @@ impl<'a> Run<'a> {
                 "the server may be slow: wait longer with --wait SECS; if that does not help, its worker is not running",
             )));
         }
-        let environment = self.record.environment.as_deref();
+        let resource = clients::resource(&self.settings.trace);
         let command = summary.command.as_slice();
-        Some(verify::verdict(readback, command, environment, wait).map(drop))
+        Some(verify::verdict(readback, command, &resource, wait).map(drop))
     }
 
     /// The line of counts, and what is remarkable about them.
@@ -646,12 +646,7 @@ fn record(options: &ExecArgs, settings: &Settings) -> RunRecord {
         .filter(|line| !line.is_empty())
         .unwrap_or_else(alone);
     let settings = &settings.trace;
-    let resource = spans::resource(
-        settings.service.as_deref(),
-        &settings.resource,
-        settings.environment.as_deref(),
-        settings.release.as_deref(),
-    );
+    let resource = clients::resource(settings);
     RunRecord {
         trace_id: named.map(|context| context.trace_id.to_string()),
         own_trace_id: ids::random().to_string(),

@@ -1,22 +1,22 @@
-"""OpenLLMetry by Traceloop's SDK: one call inside a workflow, streamed if an argument is given."""
+"""OpenLLMetry's instrumentation of OpenAI's SDK: one call, streamed if an argument is given."""
 
 import sys
 
 import openai
-from traceloop.sdk import Traceloop
-from traceloop.sdk.decorators import workflow
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.openai import OpenAIInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-Traceloop.init(app_name="test", disable_batch=True)
-
-
-@workflow(name="asking")
-def main():
-    messages = [{"role": "user", "content": "Say hi"}]
-    client = openai.OpenAI()
-    if len(sys.argv) > 1:
-        chunks = client.chat.completions.create(model="gpt-4o-mini", messages=messages, stream=True)
-        return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    return client.chat.completions.create(model="gpt-4o-mini", messages=messages).choices[0].message.content
-
-
-print(main())
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+trace.set_tracer_provider(provider)
+OpenAIInstrumentor().instrument(tracer_provider=provider)
+messages = [{"role": "user", "content": "Say hi"}]
+client = openai.OpenAI()
+if len(sys.argv) > 1:
+    chunks = client.chat.completions.create(model="gpt-4o-mini", messages=messages, stream=True)
+    print("".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices))
+else:
+    print(client.chat.completions.create(model="gpt-4o-mini", messages=messages).choices[0].message.content)

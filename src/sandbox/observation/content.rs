@@ -19,6 +19,12 @@ const LANGFUSE: (&str, &str) = ("langfuse.observation.input", "langfuse.observat
 const GEN_AI: (&str, &str) = ("gen_ai.input.messages", "gen_ai.output.messages");
 const SYSTEM: &str = "gen_ai.system_instructions";
 const GEN_AI_EVENT: &str = "gen_ai.client.inference.operation.details";
+/// Of the scope `ai` alone.
+const VERCEL: &[(&str, &str)] = &[
+    ("ai.prompt.messages", "ai.response.text"),
+    ("ai.prompt", "ai.response.text"),
+    ("ai.toolCall.args", "ai.toolCall.result"),
+];
 /// Families of attributes in their order of precedence.
 const FAMILIES: &[(&str, &str)] = &[
     ("mlflow.spanInputs", "mlflow.spanOutputs"),
@@ -42,7 +48,15 @@ pub fn of(span: &Span) -> Content {
             ..found
         })
     };
+    let vercel = || {
+        let is_vercel = span.scope.name == "ai";
+        VERCEL
+            .iter()
+            .filter(|_| is_vercel)
+            .find_map(|family| pair(sent, *family))
+    };
     let mut content = pair(sent, LANGFUSE)
+        .or_else(vercel)
         .or_else(event)
         .or_else(|| FAMILIES.iter().find_map(|family| pair(sent, *family)))
         .unwrap_or_default();

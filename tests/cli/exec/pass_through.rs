@@ -26,39 +26,37 @@ fn langfuse() -> Arc<Scripted> {
 }
 
 #[test]
-fn the_childs_own_keys_go_on_and_stand_ins_become_the_runs() {
+fn a_child_with_keys_in_its_environment_keeps_them() {
     let langfuse = langfuse();
-    // With the keys in its environment, the child has them.
     let session = Session::start(Langspan::new(&["exec"]).langfuse_at(langfuse.url()));
     assert_eq!(session.variable("LANGFUSE_SECRET_KEY"), "sk-lf-sandbox");
     session.finish().code(0);
-    // With the keys in a file, or only in a header variable, it has stand-ins.
-    let file = |call: Langspan| {
-        let path = call.file(
-            "keys",
-            "LANGFUSE_PUBLIC_KEY=pk-lf-file\nLANGFUSE_SECRET_KEY=sk-lf-file\n",
-        );
-        call.arg("--env-file")
-            .arg(&path.display().to_string())
-            .env("LANGFUSE_BASE_URL", langfuse.url())
-    };
-    let header = |call: Langspan| {
-        let pair = format!("Authorization={}", basic("pk-lf-file", "sk-lf-file"));
-        call.env(
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-            &format!("{}/api/public/otel", langfuse.url()),
-        )
-        .env("OTEL_EXPORTER_OTLP_HEADERS", &pair)
-    };
-    for call in [
-        file(Langspan::new(&["exec"])),
-        header(Langspan::new(&["exec"])),
-    ] {
+}
+
+/// Runs whose keys are not in the environment of the child: in a file, or only in a header variable.
+fn runs_without_keys(langfuse: &Scripted) -> [Langspan; 2] {
+    let in_file = Langspan::new(&["exec"]);
+    let keys = "LANGFUSE_PUBLIC_KEY=pk-lf-file\nLANGFUSE_SECRET_KEY=sk-lf-file\n";
+    let path = in_file.file("keys", keys).display().to_string();
+    let in_file = in_file
+        .arg("--env-file")
+        .arg(&path)
+        .env("LANGFUSE_BASE_URL", langfuse.url());
+    let pair = format!("Authorization={}", basic("pk-lf-file", "sk-lf-file"));
+    let endpoint = format!("{}/api/public/otel", langfuse.url());
+    let in_header = Langspan::new(&["exec"])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)
+        .env("OTEL_EXPORTER_OTLP_HEADERS", &pair);
+    [in_file, in_header]
+}
+
+#[test]
+fn stand_in_keys_become_the_runs_and_the_childs_own_go_on() {
+    let langfuse = langfuse();
+    for call in runs_without_keys(&langfuse) {
         let session = Session::start(call);
-        let (public, secret) = (
-            session.variable("LANGFUSE_PUBLIC_KEY"),
-            session.variable("LANGFUSE_SECRET_KEY"),
-        );
+        let public = session.variable("LANGFUSE_PUBLIC_KEY");
+        let stand_in = basic(public, session.variable("LANGFUSE_SECRET_KEY"));
         assert!(public.starts_with("pk-lf-") && public != "pk-lf-file");
         assert!(
             !session
@@ -67,13 +65,10 @@ fn the_childs_own_keys_go_on_and_stand_ins_become_the_runs() {
         );
         let root = session.variable("LANGFUSE_BASE_URL").to_owned();
         let url = format!("{root}/api/public/v2/prompts/greeting?label=x");
-        let stand_in = basic(public, secret);
+        let own = basic("pk-lf-own", "sk-lf-own");
         for (given, sent) in [
-            (stand_in.as_str(), basic("pk-lf-file", "sk-lf-file")),
-            (
-                basic("pk-lf-own", "sk-lf-own").as_str(),
-                basic("pk-lf-own", "sk-lf-own"),
-            ),
+            (&stand_in, &basic("pk-lf-file", "sk-lf-file")),
+            (&own, &own),
         ] {
             let answer = exchange("GET", &url, &[("authorization", given)], b"");
             assert_eq!(answer.body, r#"{"name":"greeting"}"#);
@@ -82,20 +77,36 @@ fn the_childs_own_keys_go_on_and_stand_ins_become_the_runs() {
             assert_eq!(last.header("authorization"), sent);
             assert!(last.path.ends_with("?label=x"));
         }
-        // Only the API: the run's keys go nowhere else.
+        session.finish().code(0);
+    }
+}
+
+#[test]
+fn the_keys_of_the_run_go_to_the_api_alone() {
+    let langfuse = langfuse();
+    for call in runs_without_keys(&langfuse) {
+        let session = Session::start(call);
+        let root = session.variable("LANGFUSE_BASE_URL").to_owned();
+        let stand_in = basic(
+            session.variable("LANGFUSE_PUBLIC_KEY"),
+            session.variable("LANGFUSE_SECRET_KEY"),
+        );
+        let before = langfuse.count();
         for path in [
             "/api/public/../../admin",
             "/api/private",
             "/api/public%2f..%2fx",
         ] {
-            let answer = exchange(
-                "GET",
-                &format!("{root}{path}"),
-                &[("authorization", &stand_in)],
-                b"",
-            );
+            let headers = [("authorization", stand_in.as_str())];
+            let answer = exchange("GET", &format!("{root}{path}"), &headers, b"");
             assert_ne!(answer.status, 200, "{path}: {answer:?}");
         }
+        let asked = &langfuse.requests()[before..];
+        assert!(
+            asked
+                .iter()
+                .all(|request| request.path == "/api/public/projects")
+        );
         session.finish().code(0);
     }
 }

@@ -185,7 +185,7 @@ fn killed_once(dice: &Dice, number: u64) {
         // The kill then falls into the delivery.
         fs::write(session.home().join("go"), "").unwrap();
     }
-    let killer = thread::spawn(move || {
+    let shot = thread::spawn(move || {
         thread::sleep(kill_after);
         let _ = std::process::Command::new("kill")
             .args(["-s", "KILL", &id])
@@ -199,12 +199,12 @@ fn killed_once(dice: &Dice, number: u64) {
         }));
         match sent {
             Ok(answer) if answer.status == 200 => {
-                acknowledged.push(format!("{:016x}", number * 1000 + id))
+                acknowledged.push(format!("{:016x}", number * 1000 + id));
             }
             _ => break,
         }
     }
-    killer.join().unwrap();
+    shot.join().unwrap();
     let killed = session.kill();
     let resend = Langspan::new(&["resend"])
         .langfuse_at(langfuse.url())
