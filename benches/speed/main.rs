@@ -1,10 +1,11 @@
-//! `cargo bench`: what `langspan chat` and `batch` cost, beside what else would do their job, in one run on one
+//! `cargo bench`: what `langspan chat`, `batch` and `exec` cost, beside what else would do their job, in one run on one
 //! machine.
 //!
 //! ```text
-//! cargo bench                      chat, then batch
+//! cargo bench                      chat, then batch and exec
 //! cargo bench -- --chat            one of them
 //! cargo bench -- --batch
+//! cargo bench -- --exec            exec alone
 //! cargo bench -- --million         batch with a million lines too (minutes)
 //! cargo bench -- --rounds 101      more rounds than 31
 //! cargo bench -- --build           CPU time of a clean release build (minutes)
@@ -23,6 +24,7 @@ mod batch;
 mod build;
 mod commands;
 mod crowd;
+mod exec;
 mod figures;
 mod machine;
 mod process;
@@ -42,9 +44,12 @@ fn main() {
         [stand_in::ARGUMENT, dir] => stand_in::serve(Path::new(dir)),
         [process::PEAK_ARGUMENT, ..] => process::print_peak(&arguments[1..]),
         [crowd::ARGUMENT] => crowd::serve(),
+        [exec::STARTED_ARGUMENT] => exec::print_start(),
+        [exec::CALLS_ARGUMENT, server] => exec::call(server),
         [BARE_ARGUMENT, ..] => batch::bare(&arguments),
         words if !words.contains(&"--bench") => println!("measured by `cargo bench` only"),
         words if words.contains(&"--build") => build::measure(),
+        words if words.contains(&"--exec") => exec::measure(rounds(words)),
         words => {
             let is_long = words.contains(&"--million");
             let only_chat = words.contains(&"--chat");
@@ -53,6 +58,9 @@ fn main() {
             }
             if !only_chat {
                 batch::measure(is_long);
+            }
+            if !only_chat && !words.contains(&"--batch") {
+                exec::measure(rounds(words));
             }
         }
     }

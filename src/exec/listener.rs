@@ -117,6 +117,7 @@ async fn accept(listener: TcpListener, service: Arc<Service>, mut stopped: onesh
         }
     }
     drop(listener);
+    service.recorder.close();
     // Calls that are cut off here are recorded as far as they came.
     connections.shutdown().await;
 }

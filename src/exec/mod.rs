@@ -10,6 +10,7 @@ mod assemble;
 mod attributes;
 mod busy;
 mod call;
+mod conclude;
 mod deliver;
 mod dialect;
 mod environment;

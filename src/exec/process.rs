@@ -9,10 +9,11 @@ use std::process::ExitStatus;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use crate::app::signals::SignalListener;
 use crate::exec::environment::Changes;
-use crate::failure;
+use crate::failure::{self, Failure};
 
 /// How the child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,29 @@ impl From<ExitStatus> for Ended {
             (None, Some(signal)) => Self::Signalled(signal),
             (None, None) => Self::Exited(1),
         }
+    }
+}
+
+/// Signals: those that end a run, and the one that only the child heeds.
+#[derive(Debug)]
+pub struct Signals {
+    pub listener: SignalListener,
+    _quit: Stream,
+}
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// If the signals cannot be received.
+    pub fn listen() -> Result<Self, Failure> {
+        let listen = || -> io::Result<Self> {
+            Ok(Self {
+                listener: SignalListener::listen()?,
+                _quit: signal(SignalKind::quit())?,
+            })
+        };
+        Ok(listen().map_err(anyhow::Error::from)?)
     }
 }
 

@@ -122,7 +122,7 @@ impl Proxy {
             Call::begin(&self.recorder, api, upstream, path, &parts.headers, &copy)
         });
         strip_hop_by_hop(&mut parts.headers);
-        for name in [HOST, EXPECT, ACCEPT_ENCODING] {
+        for name in [HOST, EXPECT] {
             parts.headers.remove(name);
         }
         if api.is_some() {
@@ -497,6 +497,10 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
+        if self.recorder.is_closing() {
+            let message = "exec ended while the call was under way".to_owned();
+            self.fail(message, self.record.status);
+        }
         if !self.is_recorded {
             self.record.is_cancelled = true;
             if !self.has_answer {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -28,6 +29,8 @@ pub struct Recorder {
     pub named_trace: Option<String>,
     /// The public key of the run.
     pub public_key: Option<String>,
+    /// Whether the run is at its end: what is still under way is cut off.
+    is_closing: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -67,6 +70,7 @@ impl Recorder {
             keeps_environment: false,
             named_trace: None,
             public_key: None,
+            is_closing: AtomicBool::new(false),
             state: Mutex::new(State {
                 journal,
                 known: KnownCalls::default(),
@@ -181,6 +185,15 @@ impl Recorder {
     /// If neither disk nor memory takes it.
     pub fn keep(&self, record: &Record) -> io::Result<()> {
         Self::append(&mut self.state(), record)
+    }
+
+    /// Notes that what is still under way is cut off by this side.
+    pub fn close(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
     }
 
     /// Keeps a warning until the child has ended.

@@ -70,6 +70,9 @@ const ORDER: &[&str] = &[
     "exec::recorder",
     "exec::tree",
     "exec::merge",
+    "exec::assemble::pieces",
+    "exec::assemble::generation",
+    "exec::assemble::index",
     "exec::assemble",
     "exec::deliver",
     "exec::process",
@@ -80,6 +83,7 @@ const ORDER: &[&str] = &[
     "exec::proxy",
     "exec::pass_through",
     "exec::listener",
+    "exec::conclude",
     "exec::run",
     "exec",
     // The engine of `batch`, as its head lists it.

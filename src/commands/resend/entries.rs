@@ -49,7 +49,8 @@ impl EntryLine {
         Self {
             id: entry.id.clone(),
             state,
-            spans: is_known.then_some(meta.spans),
+            // Of a journal they are known when it is put together.
+            spans: (is_known && !entry.is_journal()).then_some(meta.spans),
             trace_ids: meta.trace_ids,
             endpoint: Some(meta.endpoint).filter(|endpoint| !endpoint.is_empty()),
             public_key: meta.public_key,

@@ -4,6 +4,10 @@
 //! The journal is read twice: first for a few numbers of each span, then to write the spans out. So memory does not grow
 //! with their content. It does the same for a run that has just ended and for one that was killed.
 
+mod generation;
+mod index;
+mod pieces;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -17,25 +21,21 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use prost::Message as _;
 
-use crate::exec::attributes::{has, remove, set, set_text, text, texts};
+use crate::exec::assemble::generation::{generation, metadata};
+use crate::exec::assemble::index::{Index, parent_of};
+use crate::exec::assemble::pieces::Pieces;
+use crate::exec::attributes::{has, remove, set, set_text, texts};
 use crate::exec::call::CallRecord;
-use crate::exec::dialect::Api;
-use crate::exec::identity::{Identities, Identity, Occurring};
-use crate::exec::journal::{EndRecord, Journal, Record, Reported, RunRecord, SpansRecord};
+use crate::exec::identity::Identity;
+use crate::exec::journal::{Journal, Record, RunRecord};
 use crate::exec::kind::{self, Scope};
-use crate::exec::matching::{CallKey, Chain, SpanKey, chains};
+use crate::exec::matching::Chain;
 use crate::exec::merge::{self, Call};
-use crate::exec::tree::{Position, Tree};
+use crate::exec::tree;
 use crate::trace::attributes::{langfuse, openinference};
-use crate::trace::spans::{self, Dialect};
+use crate::trace::spans::Dialect;
 use crate::trace::{Exchange, Trace, TraceContext, ids};
-
-/// The most spans of one request.
-const MOST_SPANS: usize = 512;
-/// The size that a request of several spans does not exceed, in bytes.
-const MOST_BYTES: usize = 2 << 20;
 
 /// What a run amounts to.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +52,8 @@ pub struct Summary {
     pub tokens: u64,
     /// US dollars, as far as they were stated.
     pub cost: Option<f64>,
+    /// Whether a model call failed for good.
+    pub has_failed_call: bool,
     /// The command's span, as a read-back compares it.
     pub command: Vec<SpanData>,
     /// How many model calls of the child lacked what was filled in.
@@ -76,147 +78,6 @@ pub fn assemble(
     assembly.write_command(&mut pieces)?;
     pieces.flush()?;
     Ok(assembly.summary)
-}
-
-/// The first reading: a few numbers of each record.
-#[derive(Debug, Default)]
-struct Index {
-    run: Option<RunRecord>,
-    end: Option<EndRecord>,
-    tree: Tree,
-    identities: Identities,
-    occurring: Occurring,
-    /// The spans that report model calls: what is compared, and their places in the tree.
-    model_calls: Vec<(SpanKey, usize)>,
-    calls: Vec<IndexedCall>,
-    received_spans: u64,
-    last: i64,
-}
-
-/// A call: what is compared, and where its record is.
-#[derive(Debug)]
-struct IndexedCall {
-    number: usize,
-    at: u64,
-    key: CallKey,
-    traceparent: Option<String>,
-}
-
-impl Index {
-    fn read(journal: &Journal) -> anyhow::Result<Self> {
-        let mut index = Self::default();
-        journal.for_each(|at, record| {
-            match record {
-                Record::Run(run) => index.run = Some(*run),
-                Record::Call(call) => index.add_call(at, &call),
-                Record::Spans(spans) => index.add_spans(&spans),
-                Record::End(end) => index.end = Some(end),
-            }
-            Ok(())
-        })?;
-        index.tree.link();
-        Ok(index)
-    }
-
-    fn add_call(&mut self, at: u64, call: &CallRecord) {
-        let end = nanoseconds(call.end_time);
-        self.last = self.last.max(end);
-        self.calls.push(IndexedCall {
-            number: call.number,
-            at,
-            traceparent: call.traceparent.clone(),
-            key: CallKey {
-                start: nanoseconds(call.start_time),
-                first_byte: nanoseconds(call.first_byte_time),
-                end,
-                models: call.models(),
-                parent: None,
-                texts: call.text_prints.clone(),
-                is_failed: call.is_failed(),
-                retry: call.retry,
-                request: call.request_print,
-            },
-        });
-    }
-
-    fn add_spans(&mut self, record: &SpansRecord) {
-        for (place, (span, scope)) in spans_of(&record.request).enumerate() {
-            let copy = self.received_spans;
-            self.received_spans += 1;
-            let position = Position {
-                trace_id: &span.trace_id,
-                span_id: &span.span_id,
-                parent_id: &span.parent_span_id,
-                end: signed(span.end_time_unix_nano),
-            };
-            self.last = self.last.max(position.end);
-            let Some(node) = self.tree.add(position, copy) else {
-                continue;
-            };
-            let identity = Identity::of(&span.attributes);
-            self.occurring.note(&identity, &span.attributes);
-            self.tree.nodes[node].identity = self.identities.number(identity);
-            if kind::is_model_call(span, scope) {
-                let reported = record.model_calls.iter().find(|call| call.place == place);
-                self.add_model_call(span, node, reported);
-            }
-        }
-    }
-
-    fn add_model_call(&mut self, span: &Span, node: usize, reported: Option<&Reported>) {
-        let reported = reported.cloned().unwrap_or_default();
-        let key = SpanKey {
-            start: signed(span.start_time_unix_nano),
-            end: signed(span.end_time_unix_nano),
-            models: kind::models(&span.attributes),
-            ids: reported.ids,
-            texts: reported.texts,
-            has_text: reported.has_text,
-            is_error: is_error(span),
-            ancestors: Vec::new(),
-        };
-        if let Some(known) = self.tree.nodes[node].model_call {
-            self.model_calls[known].0 = key;
-        } else {
-            self.tree.nodes[node].model_call = Some(self.model_calls.len());
-            self.model_calls.push((key, node));
-        }
-    }
-
-    /// The calls with the spans that report them.
-    fn chains(&mut self) -> Vec<Chain> {
-        let places: BTreeMap<usize, usize> = self
-            .calls
-            .iter()
-            .enumerate()
-            .map(|(place, call)| (call.number, place))
-            .collect();
-        let nodes = &self.tree.nodes;
-        for (key, node) in &mut self.model_calls {
-            let ids = key.ids.iter().filter_map(|number| places.get(number));
-            key.ids = ids.copied().collect();
-            let above = self.tree.ancestors(*node);
-            key.ancestors = above.filter_map(|place| nodes[place].model_call).collect();
-        }
-        for call in &mut self.calls {
-            let parent = parent_of(&self.tree, call.traceparent.as_deref());
-            call.key.parent = parent.and_then(|place| nodes[place].model_call);
-        }
-        let spans: Vec<SpanKey> = self
-            .model_calls
-            .iter()
-            .map(|(key, _)| key.clone())
-            .collect();
-        let calls: Vec<CallKey> = self.calls.iter().map(|call| call.key.clone()).collect();
-        chains(&spans, &calls)
-    }
-}
-
-/// The span that a `traceparent` names, if it is one of the run.
-fn parent_of(tree: &Tree, traceparent: Option<&str>) -> Option<usize> {
-    let context = TraceContext::from_traceparent(traceparent?.trim()).ok()?;
-    let parent = context.remote_parent?;
-    tree.find(&context.trace_id.to_bytes(), &parent.to_bytes())
 }
 
 /// The second reading: spans are changed and written.
@@ -270,6 +131,9 @@ impl Assembly {
                 end,
                 received_spans: index.received_spans,
                 calls: index.calls.len() as u64,
+                has_failed_call: chains
+                    .iter()
+                    .any(|chain| index.calls[chain.last()].key.is_failed),
                 ..Summary::default()
             },
             index,
@@ -501,7 +365,7 @@ impl Assembly {
     /// Writes a span that the run makes itself.
     fn write_own(&mut self, mut span: Span, pieces: &mut Pieces<'_>) -> anyhow::Result<()> {
         span.trace_id = self.context.trace_id.to_bytes().to_vec();
-        let id = crate::exec::tree::number(&span.span_id);
+        let id = tree::number(&span.span_id);
         self.summary.span_ids.push(id);
         let mut resource = Resource::default();
         for (key, value) in &self.run.resource {
@@ -605,148 +469,8 @@ impl Assembly {
     }
 }
 
-/// The generation that a call is by itself, without its place in the trace.
-fn generation(
-    record: &CallRecord,
-    exchange: &Exchange,
-    context: &TraceContext,
-    dialect: Dialect,
-) -> Span {
-    let [_, data] = spans::spans(exchange, &Trace::default(), context, dialect);
-    let mut span = Span::from(data);
-    let attributes = &mut span.attributes;
-    if record.api == Api::Embeddings {
-        set_text(attributes, langfuse::OBSERVATION_TYPE, "embedding");
-        let input = exchange.request.messages();
-        let input = input.first().map(|message| message["content"].clone());
-        remove(attributes, langfuse::OBSERVATION_INPUT);
-        if let Some(input) = input.filter(|input| !input.is_null()) {
-            let text = input
-                .as_str()
-                .map_or_else(|| input.to_string(), str::to_owned);
-            set_text(attributes, langfuse::OBSERVATION_INPUT, text);
-        }
-    }
-    if has(attributes, "gen_ai.operation.name") {
-        set_text(attributes, "gen_ai.operation.name", record.api.operation());
-    }
-    span.name = format!("{} {}", record.api.operation(), exchange.requested_model());
-    let has_usage = has(attributes, langfuse::USAGE_DETAILS);
-    if !has_usage && text(attributes, langfuse::OBSERVATION_OUTPUT).is_some() {
-        // The server counts tokens by the text that it stores, JSON included.
-        set_text(
-            attributes,
-            langfuse::OBSERVATION_OUTPUT,
-            exchange.completion.answer(),
-        );
-    }
-    if record.is_cancelled {
-        let key = "langfuse.observation.status_message";
-        set_text(attributes, key, "cancelled by the client");
-    }
-    if let Some(agent) = &record.user_agent {
-        set_text(attributes, &metadata("user_agent"), agent.as_str());
-    }
-    span
-}
-
-fn metadata(name: &str) -> String {
-    format!("langfuse.observation.metadata.{name}")
-}
-
-/// Requests in the making.
-struct Pieces<'a> {
-    write: &'a mut dyn FnMut(ExportTraceServiceRequest) -> anyhow::Result<()>,
-    request: ExportTraceServiceRequest,
-    spans: usize,
-    bytes: usize,
-}
-
-impl<'a> Pieces<'a> {
-    fn new(write: &'a mut dyn FnMut(ExportTraceServiceRequest) -> anyhow::Result<()>) -> Self {
-        Self {
-            write,
-            request: ExportTraceServiceRequest::default(),
-            spans: 0,
-            bytes: 0,
-        }
-    }
-
-    /// Adds spans of one scope of one resource.
-    fn add(
-        &mut self,
-        resource_spans: &ResourceSpans,
-        resource: &Resource,
-        scope_spans: &ScopeSpans,
-        spans: Vec<Span>,
-    ) -> anyhow::Result<()> {
-        let mut group = Vec::new();
-        let put = |pieces: &mut Self, group: &mut Vec<Span>| {
-            if !group.is_empty() {
-                pieces.request.resource_spans.push(ResourceSpans {
-                    resource: Some(resource.clone()),
-                    scope_spans: vec![ScopeSpans {
-                        spans: std::mem::take(group),
-                        ..scope_spans.clone()
-                    }],
-                    ..resource_spans.clone()
-                });
-            }
-        };
-        for span in spans {
-            let bytes = span.encoded_len();
-            let is_full =
-                self.spans == MOST_SPANS || (self.spans > 0 && self.bytes + bytes > MOST_BYTES);
-            if is_full {
-                put(self, &mut group);
-                self.flush()?;
-            }
-            self.spans += 1;
-            self.bytes += bytes;
-            group.push(span);
-        }
-        put(self, &mut group);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> anyhow::Result<()> {
-        let request = std::mem::take(&mut self.request);
-        (self.spans, self.bytes) = (0, 0);
-        if request.resource_spans.is_empty() {
-            return Ok(());
-        }
-        (self.write)(request)
-    }
-}
-
-/// The spans of a request, each with the name of its scope.
-fn spans_of(request: &ExportTraceServiceRequest) -> impl Iterator<Item = (&Span, &str)> {
-    let scopes = request
-        .resource_spans
-        .iter()
-        .flat_map(|resource| &resource.scope_spans);
-    scopes.flat_map(|scope_spans| {
-        let scope = scope_spans.scope.as_ref();
-        let scope = scope.map_or("", |scope| scope.name.as_str());
-        scope_spans.spans.iter().map(move |span| (span, scope))
-    })
-}
-
-fn is_error(span: &Span) -> bool {
-    let status = span.status.as_ref();
-    status.is_some_and(|status| status.code == StatusCode::Error as i32)
-}
-
-fn nanoseconds(time: Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond()).unwrap_or_default()
-}
-
 fn unsigned(time: Timestamp) -> u64 {
     u64::try_from(time.as_nanosecond()).unwrap_or_default()
-}
-
-fn signed(nanoseconds: u64) -> i64 {
-    i64::try_from(nanoseconds).unwrap_or(i64::MAX)
 }
 
 /// The bytes of a hexadecimal id.

@@ -1,0 +1,60 @@
+//! The generation that a model call is by itself, when no span of the child reports it.
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+
+use crate::exec::attributes::{has, remove, set_text, text};
+use crate::exec::call::CallRecord;
+use crate::exec::dialect::Api;
+use crate::trace::attributes::langfuse;
+use crate::trace::spans::{self, Dialect};
+use crate::trace::{Exchange, Trace, TraceContext};
+
+/// The generation that a call is by itself, without its place in the trace.
+pub fn generation(
+    record: &CallRecord,
+    exchange: &Exchange,
+    context: &TraceContext,
+    dialect: Dialect,
+) -> Span {
+    let [_, data] = spans::spans(exchange, &Trace::default(), context, dialect);
+    let mut span = Span::from(data);
+    let attributes = &mut span.attributes;
+    if record.api == Api::Embeddings {
+        set_text(attributes, langfuse::OBSERVATION_TYPE, "embedding");
+        let input = exchange.request.messages();
+        let input = input.first().map(|message| message["content"].clone());
+        remove(attributes, langfuse::OBSERVATION_INPUT);
+        if let Some(input) = input.filter(|input| !input.is_null()) {
+            let text = input
+                .as_str()
+                .map_or_else(|| input.to_string(), str::to_owned);
+            set_text(attributes, langfuse::OBSERVATION_INPUT, text);
+        }
+    }
+    if has(attributes, "gen_ai.operation.name") {
+        set_text(attributes, "gen_ai.operation.name", record.api.operation());
+    }
+    span.name = format!("{} {}", record.api.operation(), exchange.requested_model());
+    let has_usage = has(attributes, langfuse::USAGE_DETAILS);
+    if !has_usage && text(attributes, langfuse::OBSERVATION_OUTPUT).is_some() {
+        // The server counts tokens by the text that it stores, JSON included.
+        set_text(
+            attributes,
+            langfuse::OBSERVATION_OUTPUT,
+            exchange.completion.answer(),
+        );
+    }
+    if record.is_cancelled {
+        let key = "langfuse.observation.status_message";
+        set_text(attributes, key, "cancelled by the client");
+    }
+    if let Some(agent) = &record.user_agent {
+        set_text(attributes, &metadata("user_agent"), agent.as_str());
+    }
+    span
+}
+
+/// The key of a metadatum of an observation.
+pub fn metadata(name: &str) -> String {
+    format!("langfuse.observation.metadata.{name}")
+}

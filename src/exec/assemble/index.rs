@@ -1,0 +1,187 @@
+//! The first reading of a journal: a few numbers of each record, and which call is which span.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+
+use crate::exec::call::CallRecord;
+use crate::exec::identity::{Identities, Identity, Occurring};
+use crate::exec::journal::{EndRecord, Journal, Record, Reported, RunRecord, SpansRecord};
+use crate::exec::kind;
+use crate::exec::matching::{CallKey, Chain, SpanKey, chains};
+use crate::exec::tree::{Position, Tree};
+use crate::trace::TraceContext;
+
+/// A few numbers of each record.
+#[derive(Debug, Default)]
+pub struct Index {
+    pub run: Option<RunRecord>,
+    pub end: Option<EndRecord>,
+    pub tree: Tree,
+    pub identities: Identities,
+    pub occurring: Occurring,
+    /// The spans that report model calls: what is compared, and their places in the tree.
+    pub model_calls: Vec<(SpanKey, usize)>,
+    pub calls: Vec<IndexedCall>,
+    pub received_spans: u64,
+    pub last: i64,
+}
+
+/// A call: what is compared, and where its record is.
+#[derive(Debug)]
+pub struct IndexedCall {
+    pub number: usize,
+    pub at: u64,
+    pub key: CallKey,
+    traceparent: Option<String>,
+}
+
+impl Index {
+    /// Reads a journal.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(journal: &Journal) -> anyhow::Result<Self> {
+        let mut index = Self::default();
+        journal.for_each(|at, record| {
+            match record {
+                Record::Run(run) => index.run = Some(*run),
+                Record::Call(call) => index.add_call(at, &call),
+                Record::Spans(spans) => index.add_spans(&spans),
+                Record::End(end) => index.end = Some(end),
+            }
+            Ok(())
+        })?;
+        index.tree.link();
+        Ok(index)
+    }
+
+    fn add_call(&mut self, at: u64, call: &CallRecord) {
+        let end = nanoseconds(call.end_time);
+        self.last = self.last.max(end);
+        self.calls.push(IndexedCall {
+            number: call.number,
+            at,
+            traceparent: call.traceparent.clone(),
+            key: CallKey {
+                start: nanoseconds(call.start_time),
+                first_byte: nanoseconds(call.first_byte_time),
+                end,
+                models: call.models(),
+                parent: None,
+                texts: call.text_prints.clone(),
+                is_failed: call.is_failed(),
+                retry: call.retry,
+                request: call.request_print,
+            },
+        });
+    }
+
+    fn add_spans(&mut self, record: &SpansRecord) {
+        for (place, (span, scope)) in spans_of(&record.request).enumerate() {
+            let copy = self.received_spans;
+            self.received_spans += 1;
+            let position = Position {
+                trace_id: &span.trace_id,
+                span_id: &span.span_id,
+                parent_id: &span.parent_span_id,
+                end: signed(span.end_time_unix_nano),
+            };
+            self.last = self.last.max(position.end);
+            let Some(node) = self.tree.add(position, copy) else {
+                continue;
+            };
+            let identity = Identity::of(&span.attributes);
+            self.occurring.note(&identity, &span.attributes);
+            self.tree.nodes[node].identity = self.identities.number(identity);
+            if kind::is_model_call(span, scope) {
+                let reported = record.model_calls.iter().find(|call| call.place == place);
+                self.add_model_call(span, node, reported);
+            }
+        }
+    }
+
+    fn add_model_call(&mut self, span: &Span, node: usize, reported: Option<&Reported>) {
+        let reported = reported.cloned().unwrap_or_default();
+        let key = SpanKey {
+            start: signed(span.start_time_unix_nano),
+            end: signed(span.end_time_unix_nano),
+            models: kind::models(&span.attributes),
+            ids: reported.ids,
+            texts: reported.texts,
+            has_text: reported.has_text,
+            is_error: is_error(span),
+            ancestors: Vec::new(),
+        };
+        if let Some(known) = self.tree.nodes[node].model_call {
+            self.model_calls[known].0 = key;
+        } else {
+            self.tree.nodes[node].model_call = Some(self.model_calls.len());
+            self.model_calls.push((key, node));
+        }
+    }
+
+    /// The calls with the spans that report them.
+    pub fn chains(&mut self) -> Vec<Chain> {
+        let places: BTreeMap<usize, usize> = self
+            .calls
+            .iter()
+            .enumerate()
+            .map(|(place, call)| (call.number, place))
+            .collect();
+        let nodes = &self.tree.nodes;
+        for (key, node) in &mut self.model_calls {
+            let ids = key.ids.iter().filter_map(|number| places.get(number));
+            key.ids = ids.copied().collect();
+            let above = self.tree.ancestors(*node);
+            key.ancestors = above.filter_map(|place| nodes[place].model_call).collect();
+        }
+        for call in &mut self.calls {
+            let parent = parent_of(&self.tree, call.traceparent.as_deref());
+            call.key.parent = parent.and_then(|place| nodes[place].model_call);
+        }
+        let spans: Vec<SpanKey> = self
+            .model_calls
+            .iter()
+            .map(|(key, _)| key.clone())
+            .collect();
+        let calls: Vec<CallKey> = self.calls.iter().map(|call| call.key.clone()).collect();
+        chains(&spans, &calls)
+    }
+}
+
+/// The span that a `traceparent` names, if it is one of the run.
+pub fn parent_of(tree: &Tree, traceparent: Option<&str>) -> Option<usize> {
+    let context = TraceContext::from_traceparent(traceparent?.trim()).ok()?;
+    let parent = context.remote_parent?;
+    tree.find(&context.trace_id.to_bytes(), &parent.to_bytes())
+}
+
+/// The spans of a request, each with the name of its scope.
+fn spans_of(request: &ExportTraceServiceRequest) -> impl Iterator<Item = (&Span, &str)> {
+    let scopes = request
+        .resource_spans
+        .iter()
+        .flat_map(|resource| &resource.scope_spans);
+    scopes.flat_map(|scope_spans| {
+        let scope = scope_spans.scope.as_ref();
+        let scope = scope.map_or("", |scope| scope.name.as_str());
+        scope_spans.spans.iter().map(move |span| (span, scope))
+    })
+}
+
+fn is_error(span: &Span) -> bool {
+    let status = span.status.as_ref();
+    status.is_some_and(|status| status.code == StatusCode::Error as i32)
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or_default()
+}
+
+fn signed(nanoseconds: u64) -> i64 {
+    i64::try_from(nanoseconds).unwrap_or(i64::MAX)
+}
