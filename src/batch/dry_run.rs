@@ -56,7 +56,7 @@ pub fn show(input: &Input, plan: &Plan, setup: &Setup) -> Result<Verdict, Failur
     let Some(first) = first else {
         let text = totals.to_text();
         let nothing = BatchDryRun {
-            first: DryRun::nothing("batch", &settings.notes.shown),
+            first: DryRun::nothing("batch", (&settings.notes.shown, &settings.privacy)),
             lines: totals,
         };
         print(settings, &nothing, &text);
@@ -82,7 +82,7 @@ fn show_first((number, line): (u64, ParsedLine), totals: LineTotals, plan: &Plan
             Some((url.to_string(), &exchange.request)),
             (&spans, filtered.redactions),
             destination.map(|destination| destination.target.url.to_string()),
-            &settings.notes.shown,
+            (&settings.notes.shown, &settings.privacy),
         ),
         lines: totals,
     };
