@@ -20,6 +20,9 @@ pub struct ReplayArgs {
     /// Call the model for recordings too
     #[arg(long)]
     pub send: bool,
+    /// Print the cost, by the price table of the project
+    #[arg(long, hide_short_help = true)]
+    pub cost: bool,
     #[command(flatten)]
     pub run: RunArgs,
 }
