@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::prices::COSTS;
 use crate::support::harness::{Ended, Langspan, Reply, Scripted, files_below, wait_until};
 use crate::support::stand_in::Sandbox;
 
@@ -132,6 +133,54 @@ fn own_models_come_first_and_all_pages_are_read() {
     let call = Langspan::new(&["chat", "--cost", "Hello"]).langfuse_at(server.url());
     let ended = call.model_at(model.url()).run();
     ended.code(0).stderr_has("cost: $1.2\n");
+}
+
+/// The costs that are worked out by hand beside the answers, with the server's whole price table.
+#[test]
+fn every_recorded_answer_costs_what_langfuse_computes() {
+    let sandbox = Arc::new(Sandbox::start());
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let json_of = |path: &str| -> Option<Value> {
+        let text = fs::read_to_string(tests.join(path)).ok()?;
+        serde_json::from_str(&text).ok()
+    };
+    let table = json_of("fixtures/langfuse-prices.json").unwrap();
+    let page = json!({"data": table["models"], "meta": {"totalPages": 1}});
+    let server = Scripted::in_front_of(&sandbox, move |request, _| {
+        let is_models = request.path.starts_with(MODELS);
+        is_models.then(|| Reply::json(200, &page))
+    });
+    let mut lines = Vec::new();
+    let mut expected = Vec::new();
+    for (folder, model, cost) in COSTS {
+        let Some(mut body) = json_of(&format!("answers/{folder}/body.json")) else {
+            continue;
+        };
+        body["model"] = model.into();
+        // The provider's own figure is the subject of another test.
+        body["usage"].as_object_mut().unwrap().remove("cost");
+        let request = json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]});
+        let times = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"];
+        let recording = json!({"request": request, "response": body, "start_time": times[0], "end_time": times[1]});
+        lines.push(recording.to_string());
+        expected.push((folder, cost / 1e6));
+    }
+    assert!(lines.len() > 30, "{}", lines.len());
+    let call = Langspan::new(&["replay", "--cost", "-o", "json", "calls.jsonl"]);
+    let call = call.langfuse_at(server.url());
+    call.file("calls.jsonl", lines.join("\n"));
+    let ended = call.run();
+    ended.code(0);
+    let costs = ended.stdout.lines().map(|line| {
+        let document: Value = serde_json::from_str(line).unwrap();
+        document["response"]["cost"].as_f64().unwrap_or(f64::NAN)
+    });
+    for ((folder, expected), cost) in expected.into_iter().zip(costs) {
+        assert!(
+            (cost / expected - 1.0).abs() < 1e-6,
+            "{folder}: {cost} instead of {expected}"
+        );
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 /// A folder of `tests/answers`, the model in the price table, and the cost in millionths of a US dollar, worked out by
 /// hand from the tokens of each kind and their price for a million. Models that the table lacks have the prices of
 /// another model, because the buckets matter here.
-const COSTS: [(&str, &str, f64); 43] = [
+pub const COSTS: [(&str, &str, f64); 43] = [
     ("anthropic-text", CLAUDE, 12.0 * 3.0 + 6.0 * 15.0),
     (
         "azure-classic-content-filter",
