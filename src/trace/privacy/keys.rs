@@ -334,6 +334,6 @@ mod tests {
         let own = ["0123456789abcdef", "0123456789abcdef-and-more"].map(Secret::new);
         let mut places = Vec::new();
         KeyFinder::new(&own).find("0123456789abcdef-and-more", &mut places);
-        assert_eq!(places, [0..25]);
+        assert_eq!((places.len(), &places[0]), (1, &(0..25)));
     }
 }
