@@ -17,6 +17,7 @@ mod json;
 mod langfuse;
 mod model;
 mod output;
+mod prices;
 mod sandbox;
 mod secret;
 mod settings;

@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
             (true, false) => Some(embedded_sandbox::start(sources).await?),
         };
         let mut settings = settings::exec(options, sources, sandbox)?;
-        console.hide(std::mem::take(&mut settings.notes.secrets));
+        console.hide(&std::mem::take(&mut settings.notes.secrets));
         let proxies = if options.sandbox {
             // `resend` would deliver its entries to the user's own Langfuse.
             settings.delivery.outbox = None;

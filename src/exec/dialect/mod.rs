@@ -125,7 +125,7 @@ pub trait Fold {
 impl<A: Fold> Events<A> {
     fn push(&mut self, bytes: &[u8]) -> Result<(), String> {
         for event in self.decoder.push(bytes) {
-            if let Ok(event) = lenient::parse(&event) {
+            if let Ok(event) = lenient::parse(&event.data) {
                 self.answer.push(event)?;
             }
         }
@@ -144,7 +144,7 @@ impl Reader {
             Self::Completions(parts) => {
                 let (decoder, reader) = &mut **parts;
                 for event in decoder.push(bytes) {
-                    let chunk = completions::chunk(&event);
+                    let chunk = completions::chunk(&event.data);
                     chat(reader, format!("data: {chunk}\n\n").as_bytes())?;
                 }
                 Ok(())
