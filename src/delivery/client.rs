@@ -16,7 +16,7 @@ use reqwest::Url;
 use tokio::time::{Instant, timeout_at};
 
 use crate::console::Console;
-use crate::delivery::outcome::Outcome;
+use crate::delivery::outcome::{MAX_ANSWER_BYTES, Outcome};
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
 use crate::http::{Backoff, read_body};
@@ -69,8 +69,6 @@ pub enum Arrival {
 pub const PROOF_OF_ABSENCE: Duration = Duration::from_secs(3);
 /// An attempt with less time than this would be cut off, and only make the outcome ambiguous.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
-/// OTLP answers are short; the rest of a longer body is not read.
-const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 impl OtlpClient {
     /// Delivers `payload` until `deadline`, in pieces of the size that servers commonly take.
@@ -251,7 +249,8 @@ impl OtlpClient {
     async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Outcome, reqwest::Error> {
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = read_body(response, MAX_ANSWER_BYTES).await?;
+        // One byte more than is allowed shows that the answer is too long.
+        let body = read_body(response, MAX_ANSWER_BYTES + 1).await?;
         self.console.detail(2, || format!("< {headers:?}"));
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&body)));

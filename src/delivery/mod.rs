@@ -39,6 +39,7 @@ pub mod encode;
 pub mod export;
 pub mod outbox;
 pub mod outcome;
+pub mod partial_success;
 pub mod payload;
 pub mod redelivery;
 pub mod result;

@@ -1,7 +1,8 @@
 //! How an export ended, and what the answer of an OTLP endpoint means.
 //!
 //! An answer is an acceptance if its status is 2xx, and its body is empty, a JSON object (Langfuse answers JSON to
-//! protobuf) or a protobuf response, without rejected spans. Everything else is not, such as an HTML page with status 200.
+//! protobuf) or a protobuf response, without rejected spans. Everything else is not, such as an HTML page with status
+//! 200, or a body that is too long to be read to its end.
 
 use std::time::Duration;
 
@@ -11,17 +12,22 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use serde_json::Value;
 
+use crate::delivery::partial_success::{PartialSuccess, Rejected};
 use crate::http::{FailedPhase, TransportError, retry_after};
+
+/// The most bytes of an answer. OTLP answers are short.
+pub const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 /// How an export ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// The endpoint accepted every span.
     Accepted { status: u16 },
-    /// The endpoint accepted some spans and rejected the others. It does not say which.
+    /// The endpoint accepted some spans and rejected the others. It does not say which; `rejected` is their number, if
+    /// that can be read.
     Partial {
         status: u16,
-        rejected: i64,
+        rejected: Option<i64>,
         message: String,
     },
     /// The endpoint refused the whole request.
@@ -73,52 +79,45 @@ impl Outcome {
     }
 
     fn of_success(status: u16, content_type: &str, body: &[u8]) -> Self {
+        if body.len() > MAX_ANSWER_BYTES {
+            // What follows may say that spans were rejected.
+            return Self::Partial {
+                status,
+                rejected: None,
+                message: format!("the answer is longer than {} MiB", MAX_ANSWER_BYTES >> 20),
+            };
+        }
         if body.iter().all(u8::is_ascii_whitespace) {
             return Self::Accepted { status };
         }
-        if content_type.contains("application/x-protobuf") {
-            return match ExportTraceServiceResponse::decode(body) {
-                Ok(response) => {
-                    let partial = response.partial_success.unwrap_or_default();
-                    Self::of_rejected(status, partial.rejected_spans, partial.error_message)
+        let content_type = content_type.to_ascii_lowercase();
+        let partial = if content_type.contains("application/x-protobuf") {
+            of_protobuf(body).ok_or("a body that is not a protobuf response".to_owned())
+        } else {
+            PartialSuccess::of_json(body).ok_or_else(|| {
+                if looks_like_html(body) {
+                    "an HTML page".to_owned()
+                } else {
+                    format!("`{}`", words(body))
                 }
-                Err(_) => Self::NotOtlp {
-                    status,
-                    what: "a body that is not a protobuf response".to_owned(),
-                },
-            };
-        }
-        match serde_json::from_slice::<Value>(body) {
-            Ok(Value::Object(answer)) => {
-                let partial = answer.get("partialSuccess").unwrap_or(&Value::Null);
-                let rejected = &partial["rejectedSpans"];
-                // OTLP/JSON writes 64-bit integers as strings.
-                let rejected = rejected
-                    .as_i64()
-                    .or_else(|| rejected.as_str()?.parse().ok());
-                let message = partial["errorMessage"].as_str().unwrap_or_default();
-                Self::of_rejected(status, rejected.unwrap_or(0), message.to_owned())
-            }
-            _ if looks_like_html(body) => Self::NotOtlp {
-                status,
-                what: "an HTML page".to_owned(),
-            },
-            _ => Self::NotOtlp {
-                status,
-                what: format!("`{}`", words(body)),
-            },
+            })
+        };
+        match partial {
+            Ok(partial) => Self::of_partial(status, partial),
+            Err(what) => Self::NotOtlp { status, what },
         }
     }
 
-    fn of_rejected(status: u16, rejected: i64, message: String) -> Self {
-        if rejected > 0 {
-            Self::Partial {
-                status,
-                rejected,
-                message,
-            }
-        } else {
-            Self::Accepted { status }
+    fn of_partial(status: u16, partial: PartialSuccess) -> Self {
+        let rejected = match partial.rejected {
+            Rejected::None => return Self::Accepted { status },
+            Rejected::Some(count) => Some(count),
+            Rejected::Unreadable => None,
+        };
+        Self::Partial {
+            status,
+            rejected,
+            message: partial.message,
         }
     }
 
@@ -179,12 +178,20 @@ impl Outcome {
             Self::Accepted { status } => format!("accepted ({status})"),
             Self::Partial {
                 rejected, message, ..
-            } if message.is_empty() => {
-                format!("{rejected} span(s) were rejected, the others accepted")
+            } => {
+                let rejected = match rejected {
+                    Some(count) if message.is_empty() => {
+                        format!("{count} span(s) were rejected, the others accepted")
+                    }
+                    Some(count) => format!("{count} span(s) were rejected"),
+                    None => "it is not clear how many spans were rejected".to_owned(),
+                };
+                if message.is_empty() {
+                    rejected
+                } else {
+                    format!("{rejected}: {message}")
+                }
             }
-            Self::Partial {
-                rejected, message, ..
-            } => format!("{rejected} span(s) were rejected: {message}"),
             Self::Rejected {
                 status, message, ..
             } if message.is_empty() => format!("answered {}", reason(*status)),
@@ -214,6 +221,15 @@ impl Outcome {
 
 fn reason(status: u16) -> String {
     StatusCode::from_u16(status).map_or_else(|_| status.to_string(), |status| status.to_string())
+}
+
+fn of_protobuf(body: &[u8]) -> Option<PartialSuccess> {
+    let response = ExportTraceServiceResponse::decode(body).ok()?;
+    let partial = response.partial_success.unwrap_or_default();
+    Some(PartialSuccess {
+        rejected: Rejected::of_count(partial.rejected_spans),
+        message: partial.error_message,
+    })
 }
 
 fn looks_like_html(body: &[u8]) -> bool {
@@ -298,6 +314,9 @@ mod tests {
             (200, "text/plain", b"OK"),
             (200, "application/x-protobuf", b"\xff\xff"),
             (200, "application/x-protobuf", &protobuf(1)),
+            (200, "Application/X-Protobuf", &protobuf(1)),
+            (200, "application/x-protobuf", &protobuf(-1)),
+            (200, "application/json", &vec![b' '; MAX_ANSWER_BYTES + 1]),
             (
                 200,
                 "application/json",

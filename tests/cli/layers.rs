@@ -23,6 +23,7 @@ const ORDER: &[&str] = &[
     "delivery::payload",
     "delivery::encode",
     "delivery::outbox",
+    "delivery::partial_success",
     "delivery::outcome",
     "delivery::result",
     "delivery::client",
