@@ -1,6 +1,6 @@
 //! Stdout and stderr that never block the program.
 //!
-//! A pager that is not scrolled and a pipe that nobody reads stop a `write(2)` for as long as they like, and with it
+//! An unread pager or pipe blocks a `write(2)` for any time, and with it
 //! the only thread: spans would not be delivered, timeouts not noticed, signals not handled. So a stream is written
 //! directly only while it has room. From the first time that it has none, a thread of its own writes the rest, and the
 //! program waits for that thread at its very end, where a signal ends the wait.

@@ -1,7 +1,7 @@
 """Langfuse's own Python SDK as a client of the sandbox; tests/langfuse_sdk.sh runs it, with the server's URL and keys in
 the environment that the SDK reads.
 
-Each command prints how what the SDK read differs from what is expected, and nothing when it does not.
+Each command prints the differences between what the SDK reads and what is expected; none: it prints nothing.
 """
 
 import base64
@@ -34,7 +34,7 @@ def keys(client):
 
 
 def refused_keys(client):
-    """What the SDK makes of a refusal."""
+    """The SDK reports a refusal."""
     try:
         client.auth_check()
     except UnauthorizedError as error:
@@ -101,7 +101,7 @@ def rows(client, trace):
 
 
 def queries(client, trace, user, session):
-    """Each of the SDK's parameters selects; of two observations the right ones are found."""
+    """Each parameter of the SDK selects the right ones of two observations."""
     found = read(client, trace_id=trace)
     parent = next(row for row in found if row.type == "SPAN")
     generation = next(row for row in found if row.type == "GENERATION")
@@ -133,7 +133,7 @@ def queries(client, trace, user, session):
 
 
 def unknown(client):
-    """A trace that is not there has no observations, which is no error."""
+    """An unknown trace has no observations, which is not an error."""
     return difference([], read(client, trace_id="0" * 31 + "1"), "observations")
 
 
@@ -143,7 +143,7 @@ def invalid(client):
         client.api.observations.get_many(limit=0)
     except ApiError as error:
         return difference(400, error.status_code, "status") + difference({"message": "*"}, error.body, "body")
-    return ["a limit of 0 was taken"]
+    return ["a limit of 0 was accepted"]
 
 
 def hour():
@@ -179,7 +179,7 @@ def invalid_metrics(client):
     except ApiError as error:
         want = {"message": "*", "error": "InvalidRequestError"}
         return difference(400, error.status_code, "status") + difference(want, error.body, "body")
-    return ["an unknown measure was taken"]
+    return ["an unknown measure was accepted"]
 
 
 def legacy_session(client, session, *traces):
@@ -253,7 +253,7 @@ def data_uri(content_type, content):
 
 
 def media(client, trace, file):
-    """The picture that was sent is what the reference in its trace refers to."""
+    """The reference in the trace leads to the picture that was sent."""
     row = next(row for row in read(client, trace_id=trace) if row.type == "GENERATION")
     part = json.loads(row.input)[0]["content"][1]
     lines = difference(True, part["image_url"]["url"].startswith("@@@langfuseMedia:type=image/png|id="), "is a reference")
@@ -264,7 +264,7 @@ def media(client, trace, file):
 
 
 def media_upload(client):
-    """What the SDK uploads is there, once."""
+    """The SDK's upload is stored, once."""
     content = b"%PDF-1.7 by the SDK"
     for _ in range(2):
         file = LangfuseMedia(content_bytes=content, content_type="application/pdf")
@@ -280,7 +280,7 @@ def media_upload(client):
 
 
 def shown(_):
-    """What `langspan show -o json` printed on stdin is the trace of `export`."""
+    """The output of `langspan show -o json`, on stdin, is the trace of `export`."""
     rows = {row["name"]: row for row in json.load(sys.stdin)["rows"]}
     common = {"userId": "ada", "sessionId": "morning", "tags": ["one", "two"]}
     want = {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Langfuse's own Python SDK as a client of `langspan sandbox`: it tries the keys, reads back the traces that `langspan
-# chat` made, and sends traces of its own, which `langspan show` reads back. A stand-in that the real client cannot read
-# would be a wrong one. The SDK's latest release reads a Langfuse v4, its third one a v3.
-# The head of tests/servers.sh says what may be set.
+# Langfuse's own Python SDK as a client of `langspan sandbox`: it checks the keys, reads the traces of `langspan chat`, and
+# sends traces of its own, which `langspan show` reads. The stand-in is right only if the real client can use it. The
+# SDK's latest release is the client of a Langfuse v4, its release 3 of a v3.
+# The head of tests/servers.sh lists the variables.
 source "$(dirname "${BASH_SOURCE[0]}")/servers.sh"
 
 sdk_v4="$third_party/langfuse"
@@ -19,7 +19,7 @@ succeed() {
   verdict "langspan $1 exits with 0" "$(same 0 "$code")"
 }
 
-# sdk COMMAND ARGUMENT...: what tests/langfuse_sdk.py prints.
+# sdk COMMAND ARGUMENT...: prints the output of tests/langfuse_sdk.py.
 sdk() { ask tests/langfuse_sdk.py "$@"; }
 
 # expect WHAT COMMAND ARGUMENT...: the SDK finds no difference.
@@ -27,7 +27,7 @@ expect() { verdict "$1" "$(sdk "${@:2}")"; }
 
 ## Start
 
-# sandbox VERSION: one of that generation; sets $url and $settings, and with them the SDK that is asked.
+# sandbox VERSION: starts one of this version; sets $url and $settings, and the SDK that is used.
 sandbox() {
   local port sdk="sdk_$1"
   port="$(free_ports 1)"

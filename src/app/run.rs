@@ -43,6 +43,9 @@ pub struct Run {
     printer: Printer,
     signals: Signals,
     lookup: ProjectLookup,
+    /// When the command began, for the parent span. `None` with several exchanges: each then has a parent that starts
+    /// 1 ms before its generation.
+    pub command_start: Option<Timestamp>,
     verdict: Verdict,
 }
 
@@ -65,6 +68,7 @@ impl Run {
         sources: &Sources,
         console: &Console,
     ) -> Result<Self, Failure> {
+        let command_start = Some(Timestamp::now());
         let setup = Setup::open(options, &CommandDefaults::CALL, sources, console).await?;
         Ok(Self {
             command,
@@ -72,6 +76,7 @@ impl Run {
             printer: Printer::new(setup.settings.form),
             signals: Signals::default(),
             lookup: ProjectLookup::default(),
+            command_start,
             verdict: Verdict::default(),
             setup,
         })
@@ -89,6 +94,7 @@ impl Run {
         let context = self.context(None);
         let model = &self.setup.settings.model;
         let mut exchange = model_call::begin(model, request, Timestamp::now());
+        exchange.command_start = self.command_start;
         if self.setup.is_dry {
             let name = exchange.request.model().unwrap_or_default();
             let url = model.endpoint.url(&name).to_string();

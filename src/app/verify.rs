@@ -18,7 +18,7 @@ pub fn wanted(spans: &[SpanData], exchange: &Exchange) -> Wanted {
             .next()
             .map_or_else(String::new, |context| context.trace_id().to_string()),
         span_ids: ids.map(|context| context.span_id().to_string()).collect(),
-        from: exchange.start,
+        from: exchange.parent_start(),
         to: exchange.end,
     }
 }

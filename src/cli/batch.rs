@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::output::text_or_json;
 use crate::cli::values::{allowance, at_least_one, concurrency, count, rpm, shard};
-use crate::cli::{Allowance, RunArgs, Shard};
+use crate::cli::{Allowance, RunArgs, ShardArg};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,7 +66,7 @@ pub struct BatchArgs {
     pub limit: Option<u64>,
     /// Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K
     #[arg(long, value_name = "K/N", value_parser = shard, help_heading = "Batch", hide_short_help = true)]
-    pub shard: Option<Shard>,
+    pub shard: Option<ShardArg>,
     /// Write the answers in the order of the lines
     #[arg(long, help_heading = "Batch", hide_short_help = true)]
     pub ordered: bool,

@@ -49,7 +49,7 @@ pub use run::RunArgs;
 pub use sandbox::{LangfuseVersionArg, SandboxArgs};
 pub use show::ShowArgs;
 pub use trace::TraceArgs;
-pub use values::{Allowance, Shard, form, rate};
+pub use values::{Allowance, ShardArg, form, rate};
 
 /// Run or replay a chat completion inside a Langfuse trace, with proof of delivery
 ///

@@ -96,7 +96,7 @@ pub enum Allowance {
 
 /// The part of a batch that this run processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shard {
+pub enum ShardArg {
     /// The index starts at 1.
     Of { index: u64, count: u64 },
     /// The job runner provides the index.
@@ -118,7 +118,7 @@ pub fn allowance(text: &str) -> Result<Allowance, String> {
 }
 
 /// Parses `K/N`, `auto/N` or `auto`.
-pub fn shard(text: &str) -> Result<Shard, String> {
+pub fn shard(text: &str) -> Result<ShardArg, String> {
     let wrong = || "expected K/N with K from 1 to N, auto/N or auto".to_owned();
     let count = |text: &str| {
         text.parse()
@@ -127,15 +127,15 @@ pub fn shard(text: &str) -> Result<Shard, String> {
             .ok_or_else(wrong)
     };
     match text.split_once('/') {
-        None if text == "auto" => Ok(Shard::AllAuto),
+        None if text == "auto" => Ok(ShardArg::AllAuto),
         None => Err(wrong()),
-        Some(("auto", of)) => Ok(Shard::Auto { count: count(of)? }),
+        Some(("auto", of)) => Ok(ShardArg::Auto { count: count(of)? }),
         Some((index, of)) => {
             let (index, count) = (count(index)?, count(of)?);
             if index > count {
                 return Err(wrong());
             }
-            Ok(Shard::Of { index, count })
+            Ok(ShardArg::Of { index, count })
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Delivery: spans in, an outcome that is known out.
 //!
-//! One delivery is [`Exporter::export`], and reads top to bottom:
+//! One delivery is [`Exporter::export`], or its halves [`Exporter::store`] and [`Exporter::send`], and reads top to
+//! bottom:
 //!
 //! 1. **encode** (`encode`, `payload`): spans become one OTLP export request.
 //! 2. **store** (`outbox`): the request is written to the outbox, if the policy asks for that before it is sent.
@@ -19,7 +20,7 @@
 //! * **`opentelemetry-otlp` encodes, and does not send.** Its result is a string without body or `Retry-After`, and
 //!   `Ok` for a page of HTML or for rejected spans; its retries block the thread. So its HTTP client is replaced by one
 //!   that catches the encoded bytes. An earlier design let that client do the whole delivery, with a task-local that
-//!   carried the deadline in and the outcome out; nobody could follow it.
+//!   carried the deadline in and the outcome out; which was hard to follow.
 //! * **Bytes are never decoded.** The outbox holds OTLP/JSON, and pieces of a request are cut from its messages. Both
 //!   come from the spans themselves, through the conversion that `opentelemetry-otlp` uses as well
 //!   (`opentelemetry-proto`), and only when they are needed: most requests are accepted at once. A test in `encode`
@@ -46,7 +47,7 @@ pub mod result;
 
 pub use client::{OtlpClient, OtlpEndpoint, PROOF_OF_ABSENCE, Protocol};
 pub use encode::Encoder;
-pub use export::{Delivery, Exporter, OutboxPolicy, Stored};
+pub use export::{Delivery, Exporter, OutboxPolicy, Stored, StoredExport};
 pub use outbox::{Outbox, OutboxError};
 pub use outcome::Outcome;
 pub use payload::{MAX_REQUEST_BYTES, MAX_REQUEST_SPANS};

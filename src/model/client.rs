@@ -119,6 +119,18 @@ pub struct Client<'a> {
     pub console: &'a Console,
 }
 
+/// What follows a failed attempt.
+#[derive(Clone, Copy, Debug)]
+enum NextAttempt {
+    None,
+    /// The same attempt without a field that the endpoint rejects.
+    WithoutStreamOptions,
+    /// The same attempt after the pause of the pool.
+    AfterPause,
+    /// A further attempt after this wait.
+    Retry(Duration),
+}
+
 /// The longest wait that a server may ask for. The call fails at once if it asks for more, as in the official SDK.
 const LONGEST_WAIT: Duration = Duration::from_mins(2);
 /// The size limit of a response.
@@ -165,64 +177,76 @@ impl Client<'_> {
         deadline: Instant,
     ) -> Result<ModelResponse, ModelError> {
         let mut request = Cow::Borrowed(request);
-        let mut retries = 0;
         let mut backoff = Backoff::default();
         loop {
             progress.attempts += 1;
             progress.stream = StreamReader::default();
-            let FailedAttempt {
-                mut error,
-                wait,
-                pause,
-                rejects_stream_options,
-            } = match self.attempt(&request, traceparent, sink, progress).await {
+            let mut failed = match self.attempt(&request, traceparent, sink, progress).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
-            if rejects_stream_options && request.raw("stream_options").is_some() {
-                self.console.detail(1, || {
-                    "the endpoint does not support stream_options: retrying without".to_owned()
-                });
-                request.to_mut().remove("stream_options");
-                if !self.may_proceed(progress).await {
-                    return Err(error);
-                }
-                progress.attempts -= 1;
-                continue;
+            failed.rejects_stream_options &= request.raw("stream_options").is_some();
+            let next = self.next_attempt(&mut failed, &mut backoff, progress, deadline);
+            match next {
+                NextAttempt::None => return Err(failed.error),
+                NextAttempt::WithoutStreamOptions => request.to_mut().remove("stream_options"),
+                NextAttempt::AfterPause => {}
+                NextAttempt::Retry(wait) => tokio::time::sleep(wait).await,
             }
-            if let (Some(rate_limiter), Some(pause)) = (self.rate_limiter, pause) {
-                if pause > self.timeout {
-                    error.kind = ModelErrorKind::LongPause;
-                    return Err(error);
-                }
-                self.pause_all(rate_limiter, pause, &error);
-                if Instant::now() + pause >= deadline || !self.may_proceed(progress).await {
-                    return Err(error);
-                }
-                progress.attempts -= 1;
-                continue;
-            }
-            let own_wait = backoff.next_wait();
-            let wait = wait.unwrap_or(own_wait);
-            let may_retry =
-                error.retryable && !progress.stream.has_content() && retries < self.retries;
-            if !may_retry || wait > LONGEST_WAIT || Instant::now() + wait >= deadline {
-                return Err(error);
-            }
-            self.console.detail(1, || {
-                format!("retrying in {} ms: {}", wait.as_millis(), error.message)
-            });
-            tokio::time::sleep(wait).await;
             if !self.may_proceed(progress).await {
-                return Err(error);
+                return Err(failed.error);
             }
             // Only now: a call that ends during the wait was not retried.
-            progress.retried.push(RetriedAttempt {
-                status: error.status,
-                wait,
-            });
-            retries += 1;
+            match next {
+                NextAttempt::Retry(wait) => progress.retried.push(RetriedAttempt {
+                    status: failed.error.status,
+                    wait,
+                }),
+                // The same attempt again.
+                _ => progress.attempts -= 1,
+            }
         }
+    }
+
+    /// Decides what follows a failed attempt, and pauses the pool if the endpoint asks for it.
+    fn next_attempt(
+        &self,
+        failed: &mut FailedAttempt,
+        backoff: &mut Backoff,
+        progress: &Progress,
+        deadline: Instant,
+    ) -> NextAttempt {
+        let is_in_time = |wait: Duration| Instant::now() + wait < deadline;
+        let error = &mut failed.error;
+        if failed.rejects_stream_options {
+            self.console.detail(1, || {
+                "the endpoint does not support stream_options: retrying without".to_owned()
+            });
+            return NextAttempt::WithoutStreamOptions;
+        }
+        if let (Some(rate_limiter), Some(pause)) = (self.rate_limiter, failed.pause) {
+            if pause > self.timeout {
+                error.kind = ModelErrorKind::LongPause;
+                return NextAttempt::None;
+            }
+            self.pause_all(rate_limiter, pause, error);
+            return if is_in_time(pause) {
+                NextAttempt::AfterPause
+            } else {
+                NextAttempt::None
+            };
+        }
+        let retries = u32::try_from(progress.retried.len()).unwrap_or(u32::MAX);
+        let own_wait = backoff.next_wait();
+        let wait = failed.wait.unwrap_or(own_wait);
+        let may_retry = error.retryable && !progress.stream.has_content() && retries < self.retries;
+        if !may_retry || wait > LONGEST_WAIT || !is_in_time(wait) {
+            return NextAttempt::None;
+        }
+        self.console.detail(1, || {
+            format!("retrying in {} ms: {}", wait.as_millis(), error.message)
+        });
+        NextAttempt::Retry(wait)
     }
 
     /// Pauses the whole pool, as the endpoint asks.

@@ -81,6 +81,7 @@ impl TraceStore {
     fn lock_file(&self) -> io::Result<File> {
         self.create_folder()?;
         OpenOptions::new()
+            .read(true)
             .write(true)
             .create(true)
             .truncate(false)

@@ -333,7 +333,7 @@ fn collector(
     Destination {
         target: wire.target(url, headers),
         dialect: if langfuse.is_some() {
-            Dialect::Langfuse
+            Dialect::Collector
         } else {
             Dialect::Plain
         },

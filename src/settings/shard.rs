@@ -52,10 +52,10 @@ impl Shard {
 
     /// # Errors
     /// When no job runner sets the variables that `auto` needs, or their values are impossible.
-    pub fn resolve(wanted: cli::Shard, sources: &Sources) -> Result<Self, Failure> {
+    pub fn resolve(wanted: cli::ShardArg, sources: &Sources) -> Result<Self, Failure> {
         match wanted {
-            cli::Shard::Of { index, count } => Ok(Self { index, count }),
-            cli::Shard::Auto { count } => match number(KUBERNETES.index, sources)? {
+            cli::ShardArg::Of { index, count } => Ok(Self { index, count }),
+            cli::ShardArg::Auto { count } => match number(KUBERNETES.index, sources)? {
                 Some(index) => Self::of(&KUBERNETES, index, count),
                 None => Err(Failure::config(format!(
                     "--shard auto/{count}: {} is not set",
@@ -65,7 +65,7 @@ impl Shard {
                     "it is set in a Kubernetes Job of completionMode Indexed; otherwise use --shard K/N",
                 )),
             },
-            cli::Shard::AllAuto => {
+            cli::ShardArg::AllAuto => {
                 for runner in [&GITLAB, &BUILDKITE] {
                     let index = number(runner.index, sources)?;
                     let count = runner.count.map(|name| number(name, sources));

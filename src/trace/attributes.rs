@@ -19,6 +19,7 @@ pub mod langfuse {
     pub const OBSERVATION_TYPE: &str = "langfuse.observation.type";
     pub const OBSERVATION_INPUT: &str = "langfuse.observation.input";
     pub const OBSERVATION_OUTPUT: &str = "langfuse.observation.output";
+    /// Only if there were several.
     pub const OBSERVATION_METADATA_ATTEMPTS: &str = "langfuse.observation.metadata.attempts";
     /// JSON array: the HTTP status of each attempt in order, null without a response. Only with several attempts.
     pub const OBSERVATION_METADATA_ATTEMPT_STATUSES: &str =
@@ -26,6 +27,15 @@ pub mod langfuse {
     /// JSON array: milliseconds waited before each further attempt.
     pub const OBSERVATION_METADATA_ATTEMPT_WAITS: &str =
         "langfuse.observation.metadata.attempt_waits_ms";
+    /// The reason of a single choice, or a JSON array of the reasons of several.
+    pub const OBSERVATION_METADATA_FINISH_REASON: &str =
+        "langfuse.observation.metadata.finish_reason";
+    /// Part of the output in the usage. Not sent if zero.
+    pub const OBSERVATION_METADATA_REASONING_TOKENS: &str =
+        "langfuse.observation.metadata.reasoning_tokens";
+    pub const OBSERVATION_METADATA_RESPONSE_ID: &str = "langfuse.observation.metadata.response_id";
+    /// `HOST:PORT` of the model endpoint.
+    pub const OBSERVATION_METADATA_SERVER: &str = "langfuse.observation.metadata.server";
     pub const MODEL_NAME: &str = "langfuse.observation.model.name";
     pub const MODEL_PARAMETERS: &str = "langfuse.observation.model.parameters";
     pub const USAGE_DETAILS: &str = "langfuse.observation.usage_details";
@@ -61,6 +71,7 @@ pub mod otel {
     pub const USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
     pub const USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
     pub const USAGE_CACHE_READ: &str = "gen_ai.usage.cache_read.input_tokens";
+    pub const USAGE_CACHE_WRITE: &str = "gen_ai.usage.cache_write.input_tokens";
     pub const USAGE_REASONING: &str = "gen_ai.usage.reasoning.output_tokens";
     pub const INPUT_MESSAGES: &str = "gen_ai.input.messages";
     pub const OUTPUT_MESSAGES: &str = "gen_ai.output.messages";

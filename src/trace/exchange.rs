@@ -2,7 +2,7 @@
 //!
 //! Values only: `model` makes the call, `recording` has the JSON form.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -18,6 +18,9 @@ pub struct Exchange {
     /// The parsed body.
     pub completion: Completion,
     pub error: Option<ExchangeError>,
+    /// When the command began. `None` if the parent span starts exactly 1 ms before the generation.
+    pub command_start: Option<Timestamp>,
+    /// The start of the generation: of the first request.
     pub start: Timestamp,
     pub end: Timestamp,
     /// When the first chunk of a streamed response arrived.
@@ -33,6 +36,10 @@ pub struct Exchange {
     /// The model endpoint; `None` for a recording.
     pub server: Option<Server>,
 }
+
+/// The least time from the start of the parent span to that of the generation. Langfuse orders spans by their start in
+/// milliseconds, so spans with the same start come in random order.
+const PARENT_LEAD: SignedDuration = SignedDuration::from_millis(1);
 
 /// Why an exchange has no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +62,20 @@ pub struct Server {
     pub port: Option<u16>,
 }
 
+impl Server {
+    /// `HOST:PORT`, with brackets around an IPv6 address; the host alone if the port is unknown.
+    pub fn host_and_port(&self) -> String {
+        let host = match &self.address {
+            ipv6 if ipv6.contains(':') => format!("[{ipv6}]"),
+            host => host.clone(),
+        };
+        match self.port {
+            Some(port) => format!("{host}:{port}"),
+            None => host,
+        }
+    }
+}
+
 impl Exchange {
     /// An exchange without an outcome.
     pub fn new(request: Request, start: Timestamp, end: Timestamp) -> Self {
@@ -63,6 +84,7 @@ impl Exchange {
             response: None,
             completion: Completion::default(),
             error: None,
+            command_start: None,
             start,
             end,
             completion_start: None,
@@ -84,11 +106,18 @@ impl Exchange {
     }
 
     /// The requested model.
-    pub fn asked_model(&self) -> String {
+    pub fn requested_model(&self) -> String {
         self.request
             .model()
             .or_else(|| self.completion.model.clone())
             .unwrap_or_default()
+    }
+
+    /// When the parent span starts: with the command, but always at least 1 ms before the generation.
+    pub fn parent_start(&self) -> Timestamp {
+        let latest = self.start.saturating_sub(PARENT_LEAD);
+        let latest = latest.unwrap_or(self.start).max(Timestamp::UNIX_EPOCH);
+        self.command_start.map_or(latest, |start| start.min(latest))
     }
 
     /// Milliseconds from the first request to the last byte of the response.

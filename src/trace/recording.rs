@@ -27,6 +27,9 @@ pub struct Recording {
     pub start_time: Option<Timestamp>,
     #[serde(default)]
     pub end_time: Option<Timestamp>,
+    /// The start of the parent span. `None`, as in older recordings, if it is 1 ms before `start_time`.
+    #[serde(default)]
+    pub parent_start_time: Option<Timestamp>,
     #[serde(default)]
     pub completion_start_time: Option<Timestamp>,
     #[serde(default)]
@@ -59,6 +62,7 @@ impl Recording {
             cost: exchange.cost,
             start_time: Some(exchange.start),
             end_time: Some(exchange.end),
+            parent_start_time: exchange.command_start.map(|_| exchange.parent_start()),
             completion_start_time: exchange.completion_start,
             trace: RecordedTrace {
                 id: Some(context.trace_id.to_string()),
@@ -89,7 +93,11 @@ impl Recording {
         if end < start {
             return Err("the recording's `end_time` is before its `start_time`".to_owned());
         }
-        if start < Timestamp::UNIX_EPOCH || end > latest() {
+        let parent_start = self.parent_start_time.unwrap_or(start);
+        if parent_start > start {
+            return Err("the recording's `parent_start_time` is after its `start_time`".to_owned());
+        }
+        if parent_start < Timestamp::UNIX_EPOCH || end > latest() {
             return Err(
                 "the recording's times are outside of the range of spans: 1970 to 2554".to_owned(),
             );
@@ -105,6 +113,7 @@ impl Recording {
         let mut exchange = Exchange::new(self.request.clone(), start, end);
         exchange.error.clone_from(&self.error);
         exchange.cost = self.cost;
+        exchange.command_start = self.parent_start_time;
         exchange.completion_start = self.completion_start_time;
         if let Some(response) = &self.response {
             let body = lenient::parse(response.get()).map_err(|error| {
@@ -166,13 +175,30 @@ fn strip_line_ends(json: &str) -> String {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"request":{"messages":[{"role":"user","content":"q"}],"temperature":0.30},"response":{"choices":[{"message":{"role":"assistant","content":"a"}}]},"error":null,"start_time":"2026-01-02T03:04:05.123456789Z","end_time":"2026-01-02T03:04:06Z","completion_start_time":null,"trace":{"id":"0af7651916cd43dd8448eb211c80319c","name":"n","user":"u","session":null,"tags":["a"],"metadata":{"k":"v"}}}"#;
+    const LINE: &str = r#"{"request":{"messages":[{"role":"user","content":"q"}],"temperature":0.30},"response":{"choices":[{"message":{"role":"assistant","content":"a"}}]},"error":null,"start_time":"2026-01-02T03:04:05.123456789Z","end_time":"2026-01-02T03:04:06Z","parent_start_time":"2026-01-02T03:04:04Z","completion_start_time":null,"trace":{"id":"0af7651916cd43dd8448eb211c80319c","name":"n","user":"u","session":null,"tags":["a"],"metadata":{"k":"v"}}}"#;
 
     #[test]
     fn a_recording_is_read_and_written_unchanged() {
         let recording: Recording = serde_json::from_str(LINE).unwrap();
         assert_eq!(recording.to_line(), LINE);
         assert_eq!(recording.exchange().unwrap().completion.answer(), "a");
+    }
+
+    #[test]
+    fn the_parent_starts_as_recorded_or_1_ms_before_the_call() {
+        let parent_start = |recorded: &str| {
+            let line = LINE.replace(r#""2026-01-02T03:04:04Z""#, recorded);
+            let recording: Recording = serde_json::from_str(&line).unwrap();
+            let exchange = recording.exchange().unwrap();
+            exchange.parent_start().to_string()
+        };
+        let just_before = "2026-01-02T03:04:05.122456789Z";
+        assert_eq!(
+            parent_start(r#""2026-01-02T03:04:04Z""#),
+            "2026-01-02T03:04:04Z"
+        );
+        assert_eq!(parent_start("null"), just_before);
+        assert_eq!(parent_start(r#""2026-01-02T03:04:05.123Z""#), just_before);
     }
 
     #[test]
@@ -195,6 +221,7 @@ mod tests {
         assert!(edit(|r| r.response = None).contains("neither"));
         assert!(edit(|r| r.end_time = None).contains("lacks"));
         assert!(edit(|r| std::mem::swap(&mut r.start_time, &mut r.end_time)).contains("before"));
+        assert!(edit(|r| r.parent_start_time = r.end_time).contains("after"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
@@ -13,7 +14,7 @@ use serde_json::Value as Json;
 use serde_json::json;
 
 use super::attributes::{langfuse, openinference, otel};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Server};
 use super::ids::SpanIds;
 use super::{Trace, TraceContext, genai};
 use crate::model::{Request, Usage};
@@ -21,9 +22,11 @@ use crate::model::{Request, Usage};
 /// The reader of the spans, which determines their attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Langfuse, directly or behind a collector.
+    /// Langfuse, reached directly. It shows every attribute as metadata, so it gets only those that it maps.
     Langfuse,
-    /// Any other OTLP backend: the GenAI conventions carry the content.
+    /// A collector in front of Langfuse. Other backends may read there too, so the GenAI conventions are added.
+    Collector,
+    /// Any other OTLP backend. The content follows the GenAI conventions.
     Plain,
 }
 
@@ -44,11 +47,18 @@ pub fn spans(
     }
 
     let mut generation = identity;
-    generation.extend(generation_attributes(exchange));
-    generation.extend(match dialect {
-        Dialect::Langfuse => langfuse_content(exchange),
-        Dialect::Plain => genai_content(exchange),
-    });
+    generation.extend(langfuse_call(exchange));
+    generation.extend(attempts(exchange));
+    if dialect != Dialect::Plain {
+        generation.extend(langfuse_metadata(exchange));
+        generation.extend(langfuse_content(exchange));
+    }
+    if dialect != Dialect::Langfuse {
+        generation.extend(genai_call(exchange));
+    }
+    if dialect == Dialect::Plain {
+        generation.extend(genai_content(exchange));
+    }
 
     let remote = context.remote_parent.unwrap_or(SpanId::INVALID);
     [
@@ -58,6 +68,7 @@ pub fn spans(
             parent_is_remote: context.remote_parent.is_some(),
             kind: SpanKind::Internal,
             name: trace.name().to_owned(),
+            start: exchange.parent_start(),
             attributes: parent,
         }
         .into_data(exchange),
@@ -66,7 +77,8 @@ pub fn spans(
             parent: ids.parent,
             parent_is_remote: false,
             kind: SpanKind::Client,
-            name: format!("chat {}", exchange.asked_model()),
+            name: format!("chat {}", exchange.requested_model()),
+            start: exchange.start,
             attributes: generation,
         }
         .into_data(exchange),
@@ -107,6 +119,7 @@ struct Span {
     parent_is_remote: bool,
     kind: SpanKind,
     name: String,
+    start: Timestamp,
     attributes: Vec<KeyValue>,
 }
 
@@ -118,7 +131,7 @@ impl Span {
             parent_span_is_remote: self.parent_is_remote,
             span_kind: self.kind,
             name: Cow::Owned(self.name),
-            start_time: SystemTime::from(exchange.start),
+            start_time: SystemTime::from(self.start),
             end_time: SystemTime::from(exchange.end),
             attributes: self.attributes,
             dropped_attributes_count: 0,
@@ -135,13 +148,14 @@ impl Span {
     }
 }
 
-/// The attributes of the trace. On both spans, because Langfuse v4 reads each span separately.
+/// The attributes of the trace. On both spans, because Langfuse v4 reads each span separately: without a trace name, the
+/// cost of the generation counts for no name.
 fn identity(trace: &Trace, dialect: Dialect) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
     attributes.text(langfuse::USER_ID, trace.user.clone());
     attributes.text(langfuse::SESSION_ID, trace.session.clone());
     attributes.texts(langfuse::TAGS, &trace.tags);
-    attributes.text(langfuse::TRACE_NAME, trace.name.clone());
+    attributes.text(langfuse::TRACE_NAME, Some(trace.name().to_owned()));
     attributes.text(langfuse::VERSION, trace.version.clone());
     attributes.flag(langfuse::TRACE_PUBLIC, trace.public);
     for (key, value) in &trace.metadata {
@@ -170,7 +184,8 @@ fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.0
 }
 
-fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
+/// The call, as Langfuse maps it.
+fn langfuse_call(exchange: &Exchange) -> Vec<KeyValue> {
     let completion = &exchange.completion;
     let mut attributes = Attributes::default();
     attributes.text(langfuse::OBSERVATION_TYPE, Some("generation"));
@@ -195,11 +210,40 @@ fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
         langfuse::COMPLETION_START_TIME,
         exchange.completion_start.map(|time| time.to_string()),
     );
-    attributes.int(
-        langfuse::OBSERVATION_METADATA_ATTEMPTS,
-        exchange.attempts.map(i64::from),
+    attributes.0
+}
+
+/// Details without a field of their own in Langfuse, as metadata.
+fn langfuse_metadata(exchange: &Exchange) -> Vec<KeyValue> {
+    let completion = &exchange.completion;
+    let mut attributes = Attributes::default();
+    let reasons: Vec<&String> = completion.finish_reasons.iter().flatten().collect();
+    let reason = match reasons.as_slice() {
+        [] => None,
+        [reason] => Some((*reason).clone()),
+        reasons => Some(json!(reasons).to_string()),
+    };
+    attributes.text(langfuse::OBSERVATION_METADATA_FINISH_REASON, reason);
+    attributes.text(
+        langfuse::OBSERVATION_METADATA_RESPONSE_ID,
+        completion.id.clone(),
     );
-    attributes.0.extend(retries(exchange));
+    attributes.text(
+        langfuse::OBSERVATION_METADATA_SERVER,
+        exchange.server.as_ref().map(Server::host_and_port),
+    );
+    let reasoning = completion.usage.map(|usage| usage.output_reasoning);
+    attributes.int(
+        langfuse::OBSERVATION_METADATA_REASONING_TOKENS,
+        reasoning.and_then(token_count).filter(|count| *count > 0),
+    );
+    attributes.0
+}
+
+/// The call by the GenAI conventions.
+fn genai_call(exchange: &Exchange) -> Vec<KeyValue> {
+    let completion = &exchange.completion;
+    let mut attributes = Attributes::default();
     attributes.text(otel::OPERATION_NAME, Some("chat"));
     let server = exchange.server.as_ref();
     let provider = server.map_or(crate::model::Provider::OPENAI, |server| server.provider);
@@ -225,9 +269,14 @@ fn generation_attributes(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.0
 }
 
-/// The status of each attempt and the waits between them, if there were several.
-fn retries(exchange: &Exchange) -> Vec<KeyValue> {
+/// The number of attempts, the status of each and the waits between them, if there were several.
+fn attempts(exchange: &Exchange) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
+    let count = exchange.attempts.filter(|count| *count != 1);
+    attributes.int(
+        langfuse::OBSERVATION_METADATA_ATTEMPTS,
+        count.map(i64::from),
+    );
     if exchange.retried.is_empty() {
         return attributes.0;
     }
@@ -246,7 +295,7 @@ fn retries(exchange: &Exchange) -> Vec<KeyValue> {
 /// and prices the messages itself.
 fn usage_details(exchange: &Exchange) -> Option<String> {
     let buckets = match (&exchange.completion.usage, &exchange.error) {
-        (Some(usage), _) => usage.buckets(),
+        (Some(usage), _) => usage.priced_buckets(prices_text_tokens(exchange, usage)),
         (None, Some(_)) => Usage::zeros(),
         (None, None) => return None,
     };
@@ -256,6 +305,12 @@ fn usage_details(exchange: &Exchange) -> Option<String> {
         buckets
     };
     Some(Json::Object(buckets).to_string())
+}
+
+/// Whether the model has prices for `input_text_tokens` and `output_text_tokens`. Audio models do; Gemini's, which also
+/// take audio, have a price for `input` instead.
+fn prices_text_tokens(exchange: &Exchange, usage: &Usage) -> bool {
+    usage.has_audio() && !exchange.model().contains("gemini")
 }
 
 fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
@@ -341,17 +396,20 @@ fn genai_parameters(attributes: &mut Attributes, request: &Request) {
 }
 
 fn genai_usage(attributes: &mut Attributes, usage: &Usage) {
-    let tokens = |count: u64| i64::try_from(count).ok();
-    attributes.int(otel::USAGE_INPUT_TOKENS, tokens(usage.all_input()));
-    attributes.int(otel::USAGE_OUTPUT_TOKENS, tokens(usage.all_output()));
-    attributes.int(
-        otel::USAGE_CACHE_READ,
-        tokens(usage.input_cached).filter(|n| *n > 0),
-    );
-    attributes.int(
-        otel::USAGE_REASONING,
-        tokens(usage.output_reasoning).filter(|n| *n > 0),
-    );
+    attributes.int(otel::USAGE_INPUT_TOKENS, token_count(usage.all_input()));
+    attributes.int(otel::USAGE_OUTPUT_TOKENS, token_count(usage.all_output()));
+    for (key, count) in [
+        (otel::USAGE_CACHE_READ, usage.input_cached),
+        (otel::USAGE_CACHE_WRITE, usage.input_cache_creation),
+        (otel::USAGE_REASONING, usage.output_reasoning),
+    ] {
+        attributes.int(key, token_count(count).filter(|count| *count > 0));
+    }
+}
+
+/// A token count as an attribute value. No real count exceeds its range.
+fn token_count(count: u64) -> Option<i64> {
+    i64::try_from(count).ok()
 }
 
 /// Collects attributes and drops absent and empty ones. Langfuse shows every attribute, and makes a bogus tag of an empty

@@ -1,9 +1,9 @@
 //! Recorded answers of real endpoints and the spans that follow from them: one folder of `tests/answers` for each.
 //!
 //! `request.json` is the request (without it, a greeting), `body.json` the answer (`body.429.json`: with that status),
-//! `stream.sse` the same answer streamed, and `spans.txt` the spans: all attributes at Langfuse, the content at a plain
-//! OTLP backend. Both forms of an answer give the same spans. `LANGSPAN_UPDATE=1 cargo test answers` rewrites
-//! `spans.txt`: review it then.
+//! `stream.sse` the same answer streamed, and `spans.txt` the spans: all attributes at Langfuse, those of the general
+//! conventions at a plain OTLP backend. Both forms of an answer give the same spans. `LANGSPAN_UPDATE=1 cargo test
+//! answers` rewrites `spans.txt`: review it then.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -197,7 +197,7 @@ impl Case {
     }
 
     /// What is seen of an answer that comes in this way.
-    fn told(&self, way: &Way) -> String {
+    fn describe(&self, way: &Way) -> String {
         let model = Scripted::always(way.reply.clone());
         let langfuse = Scripted::langfuse(|_, _| Reply::json(200, &json!({})));
         let ended = self.call(&model, way).langfuse_at(langfuse.url()).run();
@@ -223,43 +223,43 @@ impl Case {
         let plain = traces_at(&collector).remove(0).generation;
 
         let asked = model.requests().remove(0);
-        let mut told = format!("asked at {}\n", asked.path);
-        tell_end(&mut told, &ended);
+        let mut description = format!("asked at {}\n", asked.path);
+        describe_end(&mut description, &ended);
         for span in trace.spans() {
-            tell_span(&mut told, span, |_| true);
+            describe_span(&mut description, span, |_| true);
         }
-        told.push_str("\nfor a plain OTLP backend, in place of langfuse.observation.*:\n");
-        tell_span(&mut told, &plain, is_content);
-        told
+        description.push_str("\nfor a plain OTLP backend, by the conventions of OpenTelemetry:\n");
+        describe_span(&mut description, &plain, is_convention);
+        description
     }
 }
 
-/// What only a plain backend gets.
-fn is_content(key: &str) -> bool {
-    key.starts_with("gen_ai.usage.")
-        || key.ends_with(".messages")
-        || (key.starts_with("gen_ai.request.") && key != "gen_ai.request.model")
+/// Whether the key belongs to the general conventions, which Langfuse does not get.
+fn is_convention(key: &str) -> bool {
+    ["gen_ai.", "server.", "error."]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
 }
 
-fn tell_end(told: &mut String, ended: &Ended) {
-    writeln!(told, "exit code {}", ended.code.unwrap()).unwrap();
+fn describe_end(description: &mut String, ended: &Ended) {
+    writeln!(description, "exit code {}", ended.code.unwrap()).unwrap();
     for line in ended.stdout.lines() {
-        writeln!(told, "stdout: {line}").unwrap();
+        writeln!(description, "stdout: {line}").unwrap();
     }
 }
 
 /// Name, kind and status, then the attributes, sorted.
-fn tell_span(told: &mut String, span: &Span, is_told: impl Fn(&str) -> bool) {
+fn describe_span(description: &mut String, span: &Span, is_listed: impl Fn(&str) -> bool) {
     let kind = span.kind().as_str_name().trim_start_matches("SPAN_KIND_");
-    writeln!(told, "\n{} ({kind})", span.name).unwrap();
+    writeln!(description, "\n{} ({kind})", span.name).unwrap();
     let status = span.status.as_ref();
     if let Some(status) = status.filter(|status| status.code() == StatusCode::Error) {
-        writeln!(told, "  status: error: {}", status.message).unwrap();
+        writeln!(description, "  status: error: {}", status.message).unwrap();
     }
     for (key, value) in attributes(&span.attributes) {
-        if is_told(&key) && key != COMPLETION_START {
+        if is_listed(&key) && key != COMPLETION_START {
             let value = sorted(&key, value);
-            writeln!(told, "  {key} = {}", value.replace('\n', "\n    ")).unwrap();
+            writeln!(description, "  {key} = {}", value.replace('\n', "\n    ")).unwrap();
         }
     }
 }
@@ -293,8 +293,8 @@ fn differences(expected: &str, found: &str) -> String {
         let lines = text
             .lines()
             .filter(|line| !other.lines().any(|l| l == *line));
-        lines.fold(String::new(), |told, line| {
-            format!("{told}  {sign} {line}\n")
+        lines.fold(String::new(), |description, line| {
+            format!("{description}  {sign} {line}\n")
         })
     };
     only_in(expected, found, "-") + &only_in(found, expected, "+")
@@ -308,13 +308,13 @@ fn every_answer_gives_its_spans_whichever_way_it_comes() {
     for case in cases {
         let mut expected = case.read("spans.txt").unwrap_or_default();
         for way in case.ways() {
-            let told = case.told(&way);
+            let description = case.describe(&way);
             if std::env::var_os("LANGSPAN_UPDATE").is_some() && way.is_first {
-                fs::write(case.folder.join("spans.txt"), &told).unwrap();
-                expected.clone_from(&told);
+                fs::write(case.folder.join("spans.txt"), &description).unwrap();
+                expected.clone_from(&description);
             }
-            if told != expected {
-                let differences = differences(&expected, &told);
+            if description != expected {
+                let differences = differences(&expected, &description);
                 writeln!(wrong, "{}, {}:\n{differences}", case.name, way.name).unwrap();
             }
         }

@@ -56,6 +56,8 @@ mod size;
 mod providers;
 // Recorded answers of real endpoints, and their spans.
 mod answers;
+// The cost that Langfuse computes from the usage on a span.
+mod prices;
 // The two spans as an endpoint receives them.
 mod spans;
 // Redaction of traces and recordings.

@@ -38,6 +38,9 @@ fn plan(environment: &[(&str, &str)]) -> Value {
         "m",
         "--max-tokens",
         "9",
+        // Langfuse itself does not get these attributes.
+        "--otlp-endpoint",
+        "http://127.0.0.1:4318",
         "Hello",
     ]);
     let call = environment

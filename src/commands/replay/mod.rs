@@ -20,6 +20,9 @@ pub async fn run(
     let documents = input::read(&options.file)?;
     let mut run = Run::open(&options.run, "replay", sources, console).await?;
     check(&documents, options.send, run.settings())?;
+    if documents.len() > 1 {
+        run.command_start = None;
+    }
     for document in documents {
         match document {
             Document::Request(mut request) => {

@@ -1,4 +1,4 @@
-//! `langspan sandbox --clear`: what it deletes, that it asks, and when it refuses; and the size of the store at start.
+//! `langspan sandbox --clear`: its question, its effect and its refusals; and the size of the store at start.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};

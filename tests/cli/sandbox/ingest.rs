@@ -221,7 +221,7 @@ fn resource_attributes_apply_to_all_spans() {
 }
 
 #[test]
-fn missing_times_are_taken_from_what_is_known() {
+fn missing_times_are_taken_from_the_other_times() {
     let sandbox = Sandbox::start();
     let mut spans = [
         span("a", "1", 0, &[]),
@@ -329,7 +329,7 @@ fn nothing_to_ingest_is_answered_by_an_empty_object() {
 }
 
 #[test]
-fn content_types_with_parameters_and_unknown_encodings_are_taken() {
+fn content_types_with_parameters_and_unknown_encodings_are_accepted() {
     let sandbox = Sandbox::start();
     let good = export(&[span("a", "1", 0, &[])]).to_string();
     let with_charset = ("content-type", "Application/JSON; charset=utf-8");
@@ -365,7 +365,7 @@ fn send_one(sandbox: &Sandbox, trace_id: &str) {
 }
 
 #[test]
-fn a_large_body_is_taken() {
+fn a_large_body_is_accepted() {
     let sandbox = Sandbox::start();
     let input = "x".repeat(10_000_000);
     super::send(

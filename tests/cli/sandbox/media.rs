@@ -102,7 +102,7 @@ fn content_is_readable_once_put_and_reported() {
         assert_eq!(known["url"], format!("{}/media/{id}", sandbox.url()));
         assert_eq!(sandbox.fetch(&format!("/media/{id}")).1, PNG);
 
-        // The same content of the same type is not wanted again.
+        // The same content with the same type is not requested again.
         let again = announce(&sandbox, &announcement("image/png", PNG));
         assert_eq!(
             (again.status, again.json()),

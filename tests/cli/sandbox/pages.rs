@@ -471,7 +471,7 @@ fn no_field_can_bring_a_script_into_a_page() {
 #[test]
 fn a_browser_draws_the_trace() {
     let Some(browser) = browser() else {
-        // Straight to the handle: what a passing test prints is not shown.
+        // Written directly: the output of a passing test is not shown.
         let line = "SKIPPED a_browser_draws_the_trace: no chromium on this machine";
         writeln!(io::stderr(), "{line}").unwrap();
         return;

@@ -163,7 +163,7 @@ fn one_span_without_ids_refuses_the_whole_export() {
 }
 
 #[test]
-fn ingestion_versions_up_to_four_are_taken() {
+fn ingestion_versions_up_to_four_are_accepted() {
     let sandbox = Sandbox::start();
     let with_version = |version| {
         let body = export(&[span("a", "1", 0, &[])]).to_string();

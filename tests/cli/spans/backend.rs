@@ -1,10 +1,10 @@
-//! What a plain OTLP backend receives.
+//! What a plain OTLP backend receives, and what a collector in front of Langfuse.
 
 use serde_json::json;
 
 use super::answer;
-use crate::support::harness::{Langspan, Reply, Scripted};
-use crate::support::otlp::{attribute_json, attributes, traces_at};
+use crate::support::harness::{Langspan, Reply, Scripted, completion};
+use crate::support::otlp::{Servers, attribute_json, attributes, traces_at};
 
 /// A call that sends its spans to a collector other than Langfuse.
 fn call_to_a_collector(model: &Scripted, collector: &Scripted, arguments: &[&str]) -> Langspan {
@@ -71,6 +71,56 @@ fn a_plain_otlp_backend_gets_the_general_conventions() {
             Some(value),
             "{generation:#?}"
         );
+    }
+}
+
+#[test]
+fn a_collector_gets_both_conventions() {
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    let servers = Servers::answering("Hi there");
+    servers.call(&["chat", "Hello"]).run().code(0);
+    let direct = attributes(&servers.trace().generation.attributes);
+    servers
+        .call(&["chat", "Hello"])
+        .arg("--otlp-endpoint")
+        .arg(collector.url())
+        .run()
+        .code(0);
+    let mut both = attributes(&traces_at(&collector).pop().unwrap().generation.attributes);
+    let port = servers.model.url().rsplit(':').next().unwrap().to_owned();
+    for (key, value) in [
+        ("gen_ai.operation.name", "chat"),
+        ("gen_ai.provider.name", "openai"),
+        ("gen_ai.request.model", "gpt-4o-mini"),
+        ("gen_ai.response.finish_reasons", "[stop]"),
+        ("gen_ai.response.id", "chatcmpl-1"),
+        ("gen_ai.response.model", "gpt-4o-mini-2024-07-18"),
+        ("server.address", "127.0.0.1"),
+        ("server.port", &format!("(int) {port}")),
+    ] {
+        assert_eq!(both.remove(key).as_deref(), Some(value), "{key}");
+    }
+    assert_eq!(both, direct);
+}
+
+#[test]
+fn cache_writes_are_counted_by_the_conventions() {
+    let mut body = completion("hi");
+    body["usage"] = json!({"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107,
+        "prompt_tokens_details": {"cached_tokens": 30, "cache_write_tokens": 50}});
+    let model = Scripted::always(Reply::json(200, &body));
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    call_to_a_collector(&model, &collector, &["chat", "Hello"])
+        .run()
+        .code(0);
+    let generation = traces_at(&collector).pop().unwrap().generation;
+    let generation = attributes(&generation.attributes);
+    for (key, value) in [
+        ("gen_ai.usage.input_tokens", "(int) 100"),
+        ("gen_ai.usage.cache_read.input_tokens", "(int) 30"),
+        ("gen_ai.usage.cache_write.input_tokens", "(int) 50"),
+    ] {
+        assert_eq!(generation.get(key).map(String::as_str), Some(value));
     }
 }
 

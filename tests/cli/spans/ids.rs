@@ -6,18 +6,18 @@ use sha2::{Digest as _, Sha256};
 use super::assert_table;
 use crate::support::otlp::{Servers, Trace, attribute, hex, traces_at};
 
-/// The first 8 bytes of SHA-256(`TRACE_ID/START_NANOS/which`).
-fn span_id(span: &Span, which: &str) -> String {
+/// The first 8 bytes of SHA-256(`TRACE_ID/START_NANOS/which`), where the start is that of the generation.
+fn span_id(generation: &Span, which: &str) -> String {
     let text = format!(
         "{}/{}/{which}",
-        hex(&span.trace_id),
-        span.start_time_unix_nano
+        hex(&generation.trace_id),
+        generation.start_time_unix_nano
     );
     hex(&Sha256::digest(text.as_bytes())[..8])
 }
 
 #[test]
-fn span_ids_follow_from_trace_id_and_start() {
+fn span_ids_derive_from_the_trace_id_and_the_start_of_the_generation() {
     let servers = Servers::answering("hi");
     servers
         .call(&["chat", "--trace-seed", "my-seed", "Hello"])
@@ -29,8 +29,8 @@ fn span_ids_follow_from_trace_id_and_start() {
     // The first 16 bytes of SHA-256("my-seed").
     assert_eq!(hex(&parent.trace_id), "e47b450a58ba3f9ba4a36ec20b7f7c18");
     assert_eq!(parent.trace_id, generation.trace_id);
-    assert_eq!(parent.start_time_unix_nano, generation.start_time_unix_nano);
-    assert_eq!(hex(&parent.span_id), span_id(&parent, "parent"));
+    assert!(parent.start_time_unix_nano + 1_000_000 <= generation.start_time_unix_nano);
+    assert_eq!(hex(&parent.span_id), span_id(&generation, "parent"));
     assert_eq!(hex(&generation.span_id), span_id(&generation, "generation"));
     assert_eq!(generation.parent_span_id, parent.span_id);
     assert!(parent.parent_span_id.is_empty());
@@ -76,6 +76,7 @@ fn under_a_remote_parent_our_span_is_marked_as_application_root() {
         input.value = Hello
         langfuse.internal.is_app_root = (bool) true
         langfuse.observation.type = span
+        langfuse.trace.name = chat-completion
         output.value = hi",
     );
     assert_eq!(

@@ -6,7 +6,9 @@
 mod langfuse;
 // Trace and span ids, and trace context.
 mod ids;
-// What a plain OTLP backend receives.
+// When the spans start.
+mod times;
+// What a plain OTLP backend and a collector receive.
 mod backend;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -17,13 +19,13 @@ use crate::support::otlp::attributes;
 
 const COMPLETION_START: &str = "langfuse.observation.completion_start_time";
 
-/// Name and kind, then every attribute, sorted; what differs from run to run replaced.
+/// Name and kind, then every attribute, sorted. Values that differ between runs are replaced.
 fn table(span: &Span, model: &Scripted) -> Vec<String> {
-    let port = format!("(int) {}", model.url().rsplit(':').next().unwrap());
+    let server = model.url().replace("http://", "");
     let mut lines = vec![format!("{} {}", span.name, span.kind().as_str_name())];
     for (key, value) in attributes(&span.attributes) {
         let value = match key.as_str() {
-            "server.port" if value == port => "THE MODEL'S".to_owned(),
+            "langfuse.observation.metadata.server" if value == server => "THE MODEL'S".to_owned(),
             COMPLETION_START => "A TIME".to_owned(),
             _ => value,
         };
