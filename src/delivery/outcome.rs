@@ -35,6 +35,7 @@ pub enum Outcome {
         status: u16,
         message: String,
         wait: Option<Duration>,
+        repeat: Repeat,
     },
     /// The endpoint redirects to another URL.
     Redirected { status: u16, location: String },
@@ -52,9 +53,45 @@ pub enum Outcome {
     Unsent(String),
 }
 
+/// Whether a refused request is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    Never,
+    /// The endpoint did not take it.
+    Yes,
+    /// The answer is one that a gateway gives after the server took the request: only the server knows.
+    IfAbsent,
+}
+
+/// Who answers an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answerer {
+    /// Langfuse, or a gateway before it. It can be asked for the spans.
+    Langfuse,
+    /// A collector or another OTLP backend.
+    Otlp,
+}
+
+impl Answerer {
+    /// Whether a request is sent again after this status.
+    fn repeat(self, status: u16) -> Repeat {
+        match (self, status) {
+            (Self::Langfuse, 408 | 500 | 502 | 504 | 520..=524) => Repeat::IfAbsent,
+            // With OTLP, 502 and 504 may be repeated as well.
+            (_, 429 | 503) | (Self::Otlp, 502 | 504) => Repeat::Yes,
+            _ => Repeat::Never,
+        }
+    }
+}
+
 impl Outcome {
     /// Judges an answer.
-    pub fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+    pub fn of_answer(
+        answerer: Answerer,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Self {
         let text = |name| {
             headers
                 .get(name)
@@ -75,6 +112,7 @@ impl Outcome {
             status: code,
             message: words(body),
             wait: retry_after(headers),
+            repeat: answerer.repeat(code),
         }
     }
 
@@ -144,7 +182,7 @@ impl Outcome {
     /// Whether the same request may be accepted later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Rejected { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            Self::Rejected { repeat, .. } => *repeat != Repeat::Never,
             Self::Unreachable(_) => true,
             _ => false,
         }
@@ -154,6 +192,7 @@ impl Outcome {
     pub fn is_ambiguous(&self) -> bool {
         match self {
             Self::Unreachable(error) => error.phase == FailedPhase::AfterSending,
+            Self::Rejected { repeat, .. } => *repeat == Repeat::IfAbsent,
             Self::Partial { .. } | Self::Interrupted | Self::Unproven => true,
             _ => false,
         }
@@ -208,7 +247,7 @@ impl Outcome {
                 "accepted (there was no answer, but Langfuse has the spans)".to_owned()
             }
             Self::Interrupted => "the delivery was interrupted".to_owned(),
-            Self::Unproven => "it may have arrived before, and the server did not say".to_owned(),
+            Self::Unproven => "it may have arrived before, and that is unproven".to_owned(),
             Self::Unsent(why) => why.clone(),
             Self::Unreachable(error) if error.phase == FailedPhase::Connect => {
                 format!("no connection: {}", error.message)
@@ -267,7 +306,28 @@ mod tests {
         if !content_type.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
-        Outcome::of_answer(StatusCode::from_u16(status).unwrap(), &headers, body)
+        let status = StatusCode::from_u16(status).unwrap();
+        Outcome::of_answer(Answerer::Langfuse, status, &headers, body)
+    }
+
+    #[test]
+    fn a_gateway_s_answer_leaves_open_whether_langfuse_took_the_request() {
+        use Answerer::{Langfuse, Otlp};
+        for (status, langfuse, otlp) in [
+            (429, Repeat::Yes, Repeat::Yes),
+            (503, Repeat::Yes, Repeat::Yes),
+            (502, Repeat::IfAbsent, Repeat::Yes),
+            (504, Repeat::IfAbsent, Repeat::Yes),
+            (408, Repeat::IfAbsent, Repeat::Never),
+            (500, Repeat::IfAbsent, Repeat::Never),
+            (520, Repeat::IfAbsent, Repeat::Never),
+            (524, Repeat::IfAbsent, Repeat::Never),
+            (501, Repeat::Never, Repeat::Never),
+            (401, Repeat::Never, Repeat::Never),
+        ] {
+            assert_eq!(Langfuse.repeat(status), langfuse, "{status}");
+            assert_eq!(Otlp.repeat(status), otlp, "{status}");
+        }
     }
 
     fn protobuf(rejected: i64) -> Vec<u8> {
