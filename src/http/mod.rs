@@ -4,6 +4,7 @@
 //! Redirects are never followed: a POST would lose its body, and the keys would be sent to another server.
 
 mod backoff;
+pub mod reuse;
 mod tls;
 mod transport;
 pub mod url;

@@ -18,7 +18,7 @@ use super::rate_limiter::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
 use super::stream::{StreamError, StreamReader};
 use crate::console::Console;
-use crate::http::{Backoff, read_body};
+use crate::http::{Backoff, read_body, reuse};
 use crate::json::lenient;
 
 /// Receives a response while it arrives.
@@ -237,8 +237,13 @@ impl Client<'_> {
             };
         }
         let retries = u32::try_from(progress.retried.len()).unwrap_or(u32::MAX);
-        let own_wait = backoff.next_wait();
-        let wait = failed.wait.unwrap_or(own_wait);
+        let wait = if failed.is_closed_reused {
+            // The server is well: a fresh connection needs no wait.
+            Duration::ZERO
+        } else {
+            let own_wait = backoff.next_wait();
+            failed.wait.unwrap_or(own_wait)
+        };
         let may_retry = error.retryable && !progress.stream.has_content() && retries < self.retries;
         if !may_retry || wait > LONGEST_WAIT || !is_in_time(wait) {
             return NextAttempt::None;
@@ -288,7 +293,11 @@ impl Client<'_> {
         self.console
             .detail(2, || format!("> {headers:?}\n> {body}"));
         let response = self.http.post(url).headers(headers).body(body).send().await;
-        let response = response.map_err(|error| self.no_response(error))?;
+        let response = response.map_err(|error| FailedAttempt {
+            is_closed_reused: reuse::is_closed_reused(&error),
+            ..self.no_response(error)
+        })?;
+        reuse::note_answer(&response);
         self.console
             .detail(1, || format!("< {}", response.status()));
         self.console

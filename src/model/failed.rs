@@ -87,6 +87,8 @@ pub struct FailedAttempt {
     pub pause: Option<Duration>,
     /// Whether the error names `stream_options`, a field that older servers do not know.
     pub rejects_stream_options: bool,
+    /// Whether the server had closed an idle connection that the attempt was sent on.
+    pub is_closed_reused: bool,
 }
 
 impl From<ModelError> for Failure {
@@ -105,6 +107,7 @@ impl From<ModelError> for FailedAttempt {
             wait: None,
             pause: None,
             rejects_stream_options: false,
+            is_closed_reused: false,
         }
     }
 }
@@ -185,6 +188,7 @@ impl FailedAttempt {
             wait,
             rejects_stream_options: matches!(status.as_u16(), 400 | 422)
                 && body.contains("stream_options"),
+            is_closed_reused: false,
         }
     }
 

@@ -362,6 +362,8 @@ pub enum Reply {
     Close,
     /// The connection is reset without an answer.
     Reset,
+    /// Over TLS, a fatal alert in place of an answer.
+    Alert,
 }
 
 impl Reply {
@@ -567,6 +569,9 @@ pub fn dead_url() -> String {
 /// A connection that a scripted server answers on, with or without TLS.
 trait Connection: Read + Write + 'static {
     fn socket(&self) -> &TcpStream;
+
+    /// Sends a fatal alert. Without TLS there is none.
+    fn alert(&mut self) {}
 }
 
 impl Connection for TcpStream {
@@ -578,6 +583,16 @@ impl Connection for TcpStream {
 impl Connection for StreamOwned<ServerConnection, TcpStream> {
     fn socket(&self) -> &TcpStream {
         &self.sock
+    }
+
+    fn alert(&mut self) {
+        // A record that cannot be decrypted makes the server send one.
+        let mut record: &[u8] = &[[23, 3, 3, 0, 32].as_slice(), &[0; 32]].concat();
+        self.conn.read_tls(&mut record).unwrap();
+        assert!(self.conn.process_new_packets().is_err());
+        while self.conn.wants_write() {
+            self.conn.write_tls(&mut self.sock).unwrap();
+        }
     }
 }
 
@@ -606,6 +621,10 @@ fn serve(stream: impl Connection, seen: &Mutex<Seen>, reply: &impl Fn(&Request, 
                 return;
             }
             Reply::Close => return,
+            Reply::Alert => {
+                reader.get_mut().alert();
+                return;
+            }
             Reply::Reset => {
                 // Closing with nothing left to linger for resets the connection.
                 let _ = SockRef::from(reader.get_ref().socket()).set_linger(Some(Duration::ZERO));
