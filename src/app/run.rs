@@ -22,8 +22,9 @@ use crate::app::uploads::{self, Upload};
 use crate::app::verify;
 use crate::cli;
 use crate::console::{self, Console, OutputFormat, counted};
-use crate::delivery::{Delivery, OutboxError, Stored, StoredExport};
+use crate::delivery::{Delivery, OutboxError, Outcome, Stored, StoredExport};
 use crate::failure::{Failure, Kind, Verdict};
+use crate::http::url::shown;
 use crate::langfuse::Row;
 use crate::model::{Progress, Request};
 use crate::output::dry_run::DryRun;
@@ -57,6 +58,16 @@ struct Traced<'a> {
     exchange: &'a Exchange,
     trace: &'a Trace,
     context: &'a TraceContext,
+    copies: Copies,
+}
+
+/// What becomes of spans that an earlier run may have sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// Langfuse is asked for them, and those that it has are not sent.
+    LeftOut,
+    /// They are sent, whether they are there or not.
+    Sent,
 }
 
 /// A trace that is stored, and not sent yet.
@@ -107,7 +118,7 @@ impl Run {
         exchange.command_start = self.command_start;
         if self.setup.is_dry {
             let name = exchange.request.model().unwrap_or_default();
-            let url = model.endpoint.url(&name).to_string();
+            let url = shown(&model.endpoint.url(&name));
             self.show_plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }
@@ -122,6 +133,7 @@ impl Run {
             exchange: &exchange,
             trace: &trace,
             context: &context,
+            copies: Copies::Sent,
         };
         self.conclude(traced, upload, failure).await
     }
@@ -130,7 +142,7 @@ impl Run {
     ///
     /// # Errors
     /// If the recording cannot be emitted again.
-    pub async fn emit(&mut self, recording: &Recording) -> Result<(), Failure> {
+    pub async fn emit(&mut self, recording: &Recording, copies: Copies) -> Result<(), Failure> {
         const HINT: &str = "--send calls the model with its request";
         let exchange = recording
             .exchange()
@@ -144,10 +156,13 @@ impl Run {
         }
         self.start_lookup();
         let upload = self.start_upload(&exchange, &context);
+        // A trace with a new id cannot have been sent before.
+        let is_known = recorded.is_some() || self.setup.settings.trace.named.is_some();
         let traced = Traced {
             exchange: &exchange,
             trace: &trace,
             context: &context,
+            copies: if is_known { copies } else { Copies::Sent },
         };
         // A recorded failure is not a failure of this run, which only emits it again.
         self.conclude(traced, upload, None).await
@@ -244,7 +259,7 @@ impl Run {
         let pending = filtered
             .as_ref()
             .filter(|_| is_traced)
-            .and_then(|filtered| self.store(filtered, traced.context));
+            .and_then(|filtered| self.store(filtered, traced));
         self.printer.answer(traced.exchange);
 
         let mut failures: Vec<Failure> = failure.into_iter().collect();
@@ -286,10 +301,13 @@ impl Run {
     }
 
     /// Makes the spans of an exchange and puts them into the outbox. An outbox that cannot be written holds nothing up.
-    fn store(&self, filtered: &Filtered<'_>, context: &TraceContext) -> Option<PendingTrace> {
+    fn store(&self, filtered: &Filtered<'_>, traced: Traced<'_>) -> Option<PendingTrace> {
         let exporter = self.setup.clients.exporter.as_ref()?;
-        let spans = SpanMaker::new(&self.setup.settings).spans(filtered, context);
-        let export = exporter.store(spans.to_vec());
+        let spans = SpanMaker::new(&self.setup.settings).spans(filtered, traced.context);
+        let mut export = exporter.store(spans.to_vec());
+        if traced.copies == Copies::LeftOut {
+            export.ask_first(traced.exchange.end);
+        }
         if let Some(error) = export.outbox_error()
             && !matches!(error, OutboxError::Disabled)
         {
@@ -379,7 +397,7 @@ impl Run {
         report.status = delivery.outcome.status();
         report.delivery = state(&delivery);
         report.url = self.page(&report).await;
-        if report.delivery != DeliveryState::Accepted {
+        if !report.delivery.is_delivered() {
             let tracing = &self.setup.settings.tracing;
             let failure = delivery_report::failure(Subject::Trace, &delivery, tracing, None);
             self.fail(failure, failures);
@@ -416,7 +434,7 @@ impl Run {
             url: None,
             spans: 0,
             redactions: 0,
-            endpoint: destination.map(|destination| destination.target.url.to_string()),
+            endpoint: destination.map(|destination| shown(&destination.target.url)),
             delivery: DeliveryState::Disabled,
             status: None,
             verified: None,
@@ -429,7 +447,7 @@ impl Run {
         let ui = &destination.langfuse.as_ref()?.ui;
         match self.lookup.project(LOOKUP_GRACE).await {
             Ok(project) => Some(ui.trace_page(Some(&project.id), &report.id)),
-            Err(error) if report.delivery == DeliveryState::Accepted => {
+            Err(error) if report.delivery.is_delivered() => {
                 self.console.warn(&format!(
                     "the project is not known, the link may ask you to log in: {}",
                     error.message
@@ -440,8 +458,13 @@ impl Run {
         }
     }
 
-    /// Prints where an accepted trace is.
+    /// Prints where a delivered trace is.
     fn print_link(&self, report: &TraceReport) {
+        if report.delivery == DeliveryState::Present {
+            self.console.note(
+                "Langfuse has this trace already; nothing was sent (--again sends it all the same)",
+            );
+        }
         match (&report.url, self.printer.form()) {
             (Some(_), OutputFormat::Url) => {}
             (Some(url), _) => self.console.note(&format!("trace: {url}")),
@@ -519,7 +542,7 @@ impl Run {
         let filtered = maker.filter(&planned, trace);
         let spans = maker.spans(&filtered, context);
         let destination = settings.tracing.destination();
-        let endpoint = destination.map(|destination| destination.target.url.to_string());
+        let endpoint = destination.map(|destination| shown(&destination.target.url));
         let request = url.map(|url| (url, &exchange.request));
         let plan = DryRun::new(
             self.command,
@@ -539,6 +562,7 @@ impl Run {
 
 fn state(delivery: &Delivery) -> DeliveryState {
     match &delivery.stored {
+        _ if matches!(delivery.outcome, Outcome::Present) => DeliveryState::Present,
         _ if delivery.outcome.is_accepted() => DeliveryState::Accepted,
         Stored::Kept { .. } => DeliveryState::Spooled,
         Stored::NotNeeded | Stored::Lost(_) => DeliveryState::Failed,

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 
 use serde::Serialize;
 
-use super::report::{DeliveryState, Report};
+use super::report::Report;
 use crate::console::OutputFormat;
 use crate::failure::Failure;
 use crate::model::Sink;
@@ -75,11 +75,11 @@ impl Printer {
         match self.form {
             OutputFormat::Json => self.document(report),
             OutputFormat::Url => {
-                let accepted = report
+                let delivered = report
                     .trace
                     .as_ref()
-                    .filter(|trace| trace.delivery == DeliveryState::Accepted);
-                if let Some(url) = accepted.and_then(|trace| trace.url.as_deref()) {
+                    .filter(|trace| trace.delivery.is_delivered());
+                if let Some(url) = delivered.and_then(|trace| trace.url.as_deref()) {
                     self.write(&format!("{url}\n"));
                 }
             }

@@ -110,7 +110,7 @@ fn entries_that_are_passed_over_are_counted() {
 }
 
 /// A program that runs another one for which flock(2) fails as on a file system without locks.
-const SHIM: &str = r#"
+const SHIM: &str = r"
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -132,7 +132,7 @@ int main(int count, char **arguments) {
     execv(arguments[1], arguments + 1);
     return 98;
 }
-"#;
+";
 
 /// Compiles the program for one of the errors; the linker driver that built this test does it.
 fn shim(folder: &Path, errno: &str) -> PathBuf {
@@ -195,13 +195,14 @@ fn where_files_cannot_be_locked_entries_are_worked_on_with_a_warning() {
 
 #[test]
 fn what_is_not_a_file_is_named_and_passed_over() {
-    let make: [(&str, fn(&Path)); 3] = [
+    type Make = fn(&Path);
+    let make: [(&str, Make); 3] = [
         ("FIFO", |path| {
             let made = Command::new("mkfifo").arg(path).status().unwrap();
             assert!(made.success());
         }),
         ("symbolic link", |path| {
-            symlink("/etc/passwd", path).unwrap()
+            symlink("/etc/passwd", path).unwrap();
         }),
         ("folder", |path| fs::create_dir(path).unwrap()),
     ];

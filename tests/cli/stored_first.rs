@@ -62,16 +62,16 @@ fn pending(outbox: &Path) -> String {
     let files = fs::read_dir(outbox).unwrap();
     let mut files = files.map(|file| file.unwrap().path());
     let pending = files.find(|path| path.extension().is_some_and(|found| found == "pending"));
-    fs::read_to_string(pending.expect("an entry is under way")).unwrap()
+    fs::read_to_string(pending.unwrap()).unwrap()
 }
 
 /// Asserts that `resend` delivers one trace of two spans.
 #[track_caller]
 fn assert_resent(ended: &Ended, langfuse: &Scripted, memory: &Memory) {
     let resend = Langspan::new(&["resend"]).langfuse_at(langfuse.url());
-    let resent = resend.after(ended).run();
-    resent.code(0);
-    assert_eq!(resent.outbox_files(), [""; 0]);
+    let delivered = resend.after(ended).run();
+    delivered.code(0);
+    assert_eq!(delivered.outbox_files(), [""; 0]);
     let counts: Vec<_> = memory.all_counts().into_values().collect();
     assert_eq!(counts, [[1, 1]]);
 }

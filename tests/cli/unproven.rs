@@ -156,24 +156,18 @@ fn behind_a_collector_or_with_a_plain_backend_absence_proves_nothing() {
 
 #[test]
 fn behind_a_collector_presence_proves_that_spans_arrived() {
-    let langfuse = Arc::new(Sandbox::start());
-    let collector = Scripted::start({
-        let langfuse = Arc::downgrade(&langfuse);
-        move |request, _| {
-            let mut passed_on = request.clone();
-            TRACES.clone_into(&mut passed_on.path);
-            let langfuse = langfuse.upgrade().unwrap();
-            passed_on
-                .headers
-                .insert("authorization".to_owned(), langfuse.authorization());
-            forward(&langfuse, &passed_on);
-            Reply::Close
-        }
-    });
-    let ended = Backend::Collector.at(chat().0, collector.url(), &langfuse);
-    let ended = ended.run();
-    ended.code(5);
     for arguments in [&[][..], &["--again"]] {
+        let langfuse = Sandbox::start();
+        let collector = Scripted::always(Reply::Close);
+        let ended = Backend::Collector.at(chat().0, collector.url(), &langfuse);
+        let ended = ended.run();
+        ended.code(5);
+        // The collector passes them on after all.
+        let mut late = collector.requests_to(COLLECTOR).remove(0);
+        TRACES.clone_into(&mut late.path);
+        late.headers
+            .insert("authorization".to_owned(), langfuse.authorization());
+        forward(&langfuse, &late);
         let healthy = accepting();
         let copy = resend(arguments, &ended);
         let resent = Backend::Collector.at(copy, healthy.url(), &langfuse).run();
@@ -369,5 +363,5 @@ fn langfuse_is_asked_for_a_collector_s_spans_without_a_wait() {
     let is_question = |path: &str| path.split('?').next() == Some(OBSERVATIONS);
     let requests = asked.requests();
     let questions = requests.iter().filter(|request| is_question(&request.path));
-    assert_eq!(questions.count(), 1);
+    assert_eq!(questions.count(), 2, "by the chat and by the resend");
 }

@@ -188,8 +188,10 @@ impl Langspan {
                     "{place} shows the secret {secret}: {text}"
                 );
             }
-            // Another call may have removed a file since it was listed.
-            for file in files_below(&self.home.path().join(".local")) {
+            // Another call may have removed a file since it was listed. A FIFO would be waited for.
+            let mut files = files_below(&self.home.path().join(".local"));
+            files.retain(|file| file.is_file());
+            for file in files {
                 let text =
                     String::from_utf8_lossy(&fs::read(&file).unwrap_or_default()).into_owned();
                 assert!(
