@@ -89,6 +89,8 @@ pub struct FailedAttempt {
     pub pause: Option<Duration>,
     /// Whether the error names `stream_options`, a field that older servers do not know.
     pub rejects_stream_options: bool,
+    /// Whether the server had closed an idle connection that the attempt was sent on.
+    pub is_closed_reused: bool,
 }
 
 impl From<ModelError> for Failure {
@@ -107,6 +109,7 @@ impl From<ModelError> for FailedAttempt {
             wait: None,
             pause: None,
             rejects_stream_options: false,
+            is_closed_reused: false,
         }
     }
 }
@@ -191,6 +194,7 @@ impl FailedAttempt {
             wait,
             rejects_stream_options: matches!(status.as_u16(), 400 | 422)
                 && body.contains("stream_options"),
+            is_closed_reused: false,
         }
     }
 
