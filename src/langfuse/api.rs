@@ -324,7 +324,10 @@ impl Api {
             json => Err(ApiError {
                 status: Some(status.as_u16()),
                 message: self.refusal(path, status, json.as_ref(), location.as_ref()),
-                hint: None,
+                // Other answers of a proxy may change by themselves.
+                hint: (status == StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+                    .then(|| proxy::hint(status.as_u16(), &self.base.below(path)))
+                    .flatten(),
                 wait,
                 is_absence: status == StatusCode::NOT_FOUND
                     && json.as_ref().is_some_and(says_absence),
@@ -351,17 +354,6 @@ impl Api {
             Some(location) if status.is_redirection() => {
                 let location = String::from_utf8_lossy(location.as_bytes());
                 format!("go to {}", shown_reference(&location))
-            }
-            _ if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                proxy::of(&self.base.below(path)).map_or_else(
-                    || "a proxy requires a user and a password".to_owned(),
-                    |proxy| {
-                        format!(
-                            "the proxy of {} requires a user and a password",
-                            proxy.variable
-                        )
-                    },
-                )
             }
             _ => body
                 .and_then(|body| body["message"].as_str())

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::delivery::outbox::Entry;
+use crate::http::url::shown_reference;
 use crate::output::ErrorReport;
 
 /// One entry of the outbox.
@@ -51,7 +52,7 @@ impl EntryLine {
             state,
             spans: is_known.then_some(meta.spans),
             trace_ids: meta.trace_ids,
-            endpoint: Some(meta.endpoint).filter(|endpoint| !endpoint.is_empty()),
+            endpoint: Some(shown_reference(&meta.endpoint)).filter(|endpoint| !endpoint.is_empty()),
             public_key: meta.public_key,
             cause: meta.cause.or_else(|| {
                 entry
