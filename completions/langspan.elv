@@ -143,6 +143,7 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand -t 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]'
             cand --tag 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]'
             cand --send 'Call the model for recordings too'
+            cand --again 'Emit recordings even if Langfuse has their traces already'
             cand --sandbox 'Use the embedded model and Langfuse: no key, no network'
             cand --json 'Short for -o json'
             cand -q 'Suppress notes, hints and warnings; errors are still printed'

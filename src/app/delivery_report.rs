@@ -77,7 +77,7 @@ pub fn of_outcome(
         (Outcome::Interrupted | Outcome::Unproven, _) => {
             format!("it is not known whether {name} {was} accepted: {words}")
         }
-        (Outcome::Unsent(_), _) => format!("{name} {was} not sent: {words}"),
+        (Outcome::Unsent(_) | Outcome::Unasked(_), _) => format!("{name} {was} not sent: {words}"),
         (_, Some(endpoint)) => format!("{name} {was} not accepted by {endpoint}: {words}"),
         (_, None) => format!("{name} {was} not accepted: {words}"),
     };

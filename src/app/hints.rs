@@ -49,12 +49,23 @@ pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String
             }
         },
         Outcome::Unproven => "try again later".to_owned(),
+        Outcome::Unasked(error) => of_unasked(error, destination),
         Outcome::Unsent(_)
         | Outcome::Interrupted
         | Outcome::Accepted { .. }
-        | Outcome::Confirmed => return None,
+        | Outcome::Confirmed
+        | Outcome::Present => return None,
     };
     Some(hint)
+}
+
+/// The hint for a Langfuse that did not say which spans it has.
+fn of_unasked(error: &ApiError, destination: &Destination) -> String {
+    match (error.status, &destination.langfuse) {
+        (Some(status @ (401 | 403)), _) => of_rejection(status, &error.message, destination),
+        (_, Some(langfuse)) => of_api_error(error, &format!("the URL {}", langfuse.base)),
+        (_, None) => BUSY.to_owned(),
+    }
 }
 
 fn of_rejection(status: u16, message: &str, destination: &Destination) -> String {

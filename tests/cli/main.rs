@@ -16,6 +16,8 @@ mod replay;
 mod batch;
 // Which answers to an export count as acceptance, and how the others are handled.
 mod delivery;
+// The spans of an answer are stored before its last byte is printed.
+mod stored_first;
 // SIGKILL at any time: nothing is lost or stored twice.
 mod kill;
 // Proxies from the environment.
