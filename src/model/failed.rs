@@ -207,7 +207,10 @@ impl FailedAttempt {
         ModelError {
             kind: ModelErrorKind::NoCompletion,
             message,
-            hint: format!("check the base URL {}; most end in /v1", endpoint.base),
+            hint: format!(
+                "check the base URL {}; most end in /v1",
+                shown(&endpoint.base)
+            ),
             status: Some(status.as_u16()),
             retryable: false,
         }
