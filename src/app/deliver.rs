@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::app::clients::Clients;
+use crate::app::clients::{self, Clients};
 use crate::app::signals::Signals;
 use crate::app::uploads::{self, Upload};
 use crate::app::verify;
@@ -112,8 +112,8 @@ impl DeliverySteps<'_> {
                 return Ok(Some(Err(failure.hint("the trace was accepted"))));
             }
         };
-        let environment = self.settings.trace.environment.as_deref();
-        let verdict = verify::verdict(readback, spans, environment, wait);
+        let resource = clients::resource(&self.settings.trace);
+        let verdict = verify::verdict(readback, spans, &resource, wait);
         Ok(Some(verdict.map(drop)))
     }
 

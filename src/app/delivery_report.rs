@@ -5,6 +5,7 @@ use crate::app::hints;
 use crate::console::{Console, counted};
 use crate::delivery::{Delivery, Outcome, Stored};
 use crate::failure::{Failure, Kind};
+use crate::http::url::shown;
 use crate::settings::Tracing;
 
 /// The traces that a message is about.
@@ -43,7 +44,7 @@ pub fn failure(
     tracing: &Tracing,
     rerun: Option<String>,
 ) -> Failure {
-    let endpoint = tracing.destination().map(|to| to.target.url.as_str());
+    let endpoint = tracing.destination().map(|to| shown(&to.target.url));
     let words = delivery.outcome.describe();
     let (kept, command) = match &delivery.stored {
         Stored::NotNeeded => (None, None),
@@ -59,7 +60,7 @@ pub fn failure(
         Stored::Lost(why) if rerun.is_some() => (Some(format!("{why}; later")), rerun),
         Stored::Lost(why) => (Some(format!("the spans are LOST: {why}")), None),
     };
-    of_outcome(subject, &delivery.outcome, &words, endpoint)
+    of_outcome(subject, &delivery.outcome, &words, endpoint.as_deref())
         .hints([hints::of_delivery(&delivery.outcome, tracing), kept])
         .command(command)
 }

@@ -24,6 +24,7 @@ use crate::cli;
 use crate::console::{self, Console, OutputFormat, counted};
 use crate::delivery::{Delivery, OutboxError, Outcome, Stored, StoredExport};
 use crate::failure::{Failure, Kind, Verdict};
+use crate::http::url::shown;
 use crate::langfuse::Row;
 use crate::model::{Progress, Request};
 use crate::output::dry_run::DryRun;
@@ -117,7 +118,7 @@ impl Run {
         exchange.command_start = self.command_start;
         if self.setup.is_dry {
             let name = exchange.request.model().unwrap_or_default();
-            let url = model.endpoint.url(&name).to_string();
+            let url = shown(&model.endpoint.url(&name));
             self.show_plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }
@@ -433,7 +434,7 @@ impl Run {
             url: None,
             spans: 0,
             redactions: 0,
-            endpoint: destination.map(|destination| destination.target.url.to_string()),
+            endpoint: destination.map(|destination| shown(&destination.target.url)),
             delivery: DeliveryState::Disabled,
             status: None,
             verified: None,
@@ -541,7 +542,7 @@ impl Run {
         let filtered = maker.filter(&planned, trace);
         let spans = maker.spans(&filtered, context);
         let destination = settings.tracing.destination();
-        let endpoint = destination.map(|destination| destination.target.url.to_string());
+        let endpoint = destination.map(|destination| shown(&destination.target.url));
         let request = url.map(|url| (url, &exchange.request));
         let plan = DryRun::new(
             self.command,

@@ -19,6 +19,7 @@ use crate::console::Console;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
+use crate::http::url::shown;
 use crate::http::{Backoff, read_body};
 use crate::langfuse::{Api, ApiError, readback};
 
@@ -233,8 +234,9 @@ impl OtlpClient {
         if *gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        self.console
-            .detail(1, || format!("> POST {url} ({} bytes)", body.len()));
+        self.console.detail(1, || {
+            format!("> POST {} ({} bytes)", shown(url), body.len())
+        });
         self.console.detail(2, || format!("> {headers:?}"));
         let timeout = (*attempt_timeout).min(deadline.saturating_duration_since(Instant::now()));
         let request = self

@@ -18,6 +18,7 @@ use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
 use crate::http::Backoff;
+use crate::http::url::shown;
 use crate::langfuse::ApiError;
 
 /// What became of spans.
@@ -174,7 +175,7 @@ impl Exporter {
         let outbox = self.outbox.as_ref().map_err(Clone::clone)?;
         let endpoint = self.client.as_ref().map(|client| &client.endpoint.url);
         let meta = EntryMeta {
-            endpoint: endpoint.map_or_else(|_| String::new(), ToString::to_string),
+            endpoint: endpoint.map_or_else(|_| String::new(), shown),
             public_key: self.public_key.clone(),
             time: Timestamp::now(),
             ..EntryMeta::default()

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use serde_json::Value;
 
+use crate::http::url::shown_reference;
 use crate::http::{FailedPhase, TransportError, retry_after};
 use crate::langfuse::ApiError;
 
@@ -67,7 +68,7 @@ impl Outcome {
         if status.is_redirection() {
             return Self::Redirected {
                 status: code,
-                location: text(LOCATION).to_owned(),
+                location: shown_reference(text(LOCATION)),
             };
         }
         Self::Rejected {

@@ -24,6 +24,10 @@ mod kill;
 mod proxy;
 // TLS trust and client certificates.
 mod tls;
+// How much of an answer is read.
+mod bounds;
+// URLs with keys in them.
+mod urls;
 // Faults of a delivery: one table for tests and documentation.
 mod faults;
 // Exit codes, and their order of severity.
