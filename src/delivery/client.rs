@@ -21,7 +21,7 @@ use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
 use crate::http::url::shown;
 use crate::http::{Backoff, read_body};
-use crate::langfuse::{Api, ApiError, readback};
+use crate::langfuse::{Api, readback};
 
 /// The encoding of a request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,8 +62,8 @@ pub enum Arrival {
     Complete,
     /// All but these.
     Missing(Payload),
-    /// There was no answer in time, or this one, or there is no Langfuse to ask.
-    Unknown(Option<ApiError>),
+    /// There was no answer in time, or there is no Langfuse to ask.
+    Unknown,
 }
 
 /// A trace becomes readable up to 1.4 s after it was accepted. Before this time has passed, absence proves nothing.
@@ -139,7 +139,7 @@ impl OtlpClient {
                 {
                     Arrival::Missing(missing) => payload = missing,
                     Arrival::Complete => return (Outcome::Confirmed, payload),
-                    Arrival::Unknown(_) => return (outcome, payload),
+                    Arrival::Unknown => return (outcome, payload),
                 }
             } else if !self.wait(&outcome, wait, started.elapsed(), deadline).await {
                 return (outcome, payload);
@@ -183,29 +183,24 @@ impl OtlpClient {
         sent: Timestamp,
     ) -> Arrival {
         let Some(api) = &self.api else {
-            return Arrival::Unknown(None);
+            return Arrival::Unknown;
         };
         let passed = Duration::try_from(Timestamp::now().duration_since(sent)).unwrap_or_default();
         let asked_at = Instant::now() + PROOF_OF_ABSENCE.saturating_sub(passed);
         if asked_at >= deadline {
-            return Arrival::Unknown(None);
+            return Arrival::Unknown;
         }
         tokio::time::sleep_until(asked_at).await;
         match timeout_at(deadline, self.readable_spans(api, payload)).await {
-            Ok(Ok(known)) => payload
+            Ok(Some(known)) => payload
                 .without(&known)
                 .map_or(Arrival::Complete, Arrival::Missing),
-            Ok(Err(error)) => Arrival::Unknown(Some(error)),
-            Err(_) => Arrival::Unknown(None),
+            _ => Arrival::Unknown,
         }
     }
 
-    /// The ids of the spans of `payload` that Langfuse can read now.
-    async fn readable_spans(
-        &self,
-        api: &Api,
-        payload: &Payload,
-    ) -> Result<HashSet<String>, ApiError> {
+    /// The ids of the spans of `payload` that Langfuse can read now; `None` if it does not answer.
+    async fn readable_spans(&self, api: &Api, payload: &Payload) -> Option<HashSet<String>> {
         let mut known = HashSet::new();
         for wanted in payload.traces() {
             match readback::known(api, &wanted).await {
@@ -214,11 +209,11 @@ impl OtlpClient {
                     self.console.detail(1, || {
                         format!("asking for the trace failed: {}", error.message)
                     });
-                    return Err(error);
+                    return None;
                 }
             }
         }
-        Ok(known)
+        Some(known)
     }
 
     async fn attempt(&self, body: &Bytes, deadline: Instant) -> Outcome {
