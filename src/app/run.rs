@@ -147,7 +147,12 @@ impl Run {
             context: &context,
             copies: Copies::Sent,
         };
-        self.conclude(traced, upload, failure).await
+        let is_complete = failure.is_none();
+        self.conclude(traced, upload, failure).await?;
+        if let Some(caveat) = exchange.completion.caveat().filter(|_| is_complete) {
+            self.console.warn(caveat.message());
+        }
+        Ok(())
     }
 
     /// Emits a recording again, with its own times and ids.
@@ -597,7 +602,7 @@ impl Run {
             request,
             (&spans, filtered.redactions),
             endpoint,
-            &settings.notes.shown,
+            (&settings.notes.shown, &settings.privacy),
         );
         if self.printer.form() == OutputFormat::Json {
             self.printer.document(&plan);
