@@ -1,12 +1,13 @@
-//! Delivers an entry of the outbox. If its spans may have arrived before, Langfuse is asked first.
+//! Delivers an entry of the outbox. If its spans may have arrived before, Langfuse is asked first. What stays unproven
+//! is sent only on request.
 
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::delivery::ambiguity::Ambiguity;
 use crate::delivery::client::{Arrival, OtlpClient};
 use crate::delivery::outbox::{Entry, EntryWriter};
 use crate::delivery::outcome::Outcome;
@@ -45,21 +46,23 @@ pub struct EntryResult {
     /// Of the first request that was not accepted, else of the last one.
     pub outcome: Outcome,
     /// Whether spans that remain may have arrived all the same.
-    pub is_ambiguous: bool,
+    pub ambiguity: Option<Ambiguity>,
 }
 
 /// Delivers every request of an entry, in order, each within `budget`. If only some spans are accepted, these are taken
-/// out of the entry. Requests are read one at a time: an entry may be large.
+/// out of the entry. Requests are read one at a time: an entry may be large. With `again`, spans are also
+/// sent if it stays unproven whether they have arrived.
 ///
 /// # Errors
 /// If the entry cannot be read or written.
 pub async fn redeliver(
     client: &OtlpClient,
     entry: &mut Entry,
+    again: bool,
     budget: Duration,
 ) -> Result<EntryResult, EntryError> {
     entry.check().map_err(EntryError::Unreadable)?;
-    let since = entry.ambiguous_since();
+    let ambiguity = entry.ambiguity();
     let mut rest = Rest::default();
     let mut result: Option<EntryResult> = None;
     let requests = entry.requests().map_err(EntryError::Unreadable)?;
@@ -74,16 +77,19 @@ pub async fn redeliver(
         }
         let spans = request.span_count();
         let deadline = Instant::now() + budget;
-        let next = deliver_request(client, entry, request, since, deadline).await?;
+        let next = deliver_request(client, entry, request, ambiguity, again, deadline).await?;
         rest.note(entry, spans, &next)?;
         result = Some(match result {
             Some(known) if !known.outcome.is_accepted() => EntryResult {
-                is_ambiguous: known.is_ambiguous || next.is_ambiguous,
+                ambiguity: match (known.ambiguity, next.ambiguity) {
+                    (Some(one), Some(two)) => Some(one.and(two)),
+                    (one, two) => one.or(two),
+                },
                 ..known
             },
             _ => EntryResult {
                 outcome: next.outcome,
-                is_ambiguous: next.is_ambiguous,
+                ambiguity: next.ambiguity,
             },
         });
     }
@@ -135,34 +141,42 @@ impl Rest {
 /// # Errors
 /// If the metadata cannot be written.
 pub fn note_cause(entry: &mut Entry, result: &EntryResult, cause: &str) -> io::Result<()> {
-    // If nothing was sent now, absence counts from the earlier attempt on.
-    let was_sent = !matches!(result.outcome, Outcome::Unsent(_) | Outcome::Unproven);
-    let earlier = entry.ambiguous_since().filter(|_| !was_sent);
-    let since = result
-        .is_ambiguous
-        .then(|| earlier.unwrap_or_else(Timestamp::now));
-    entry.note(cause, since)
+    // If nothing was sent now, an earlier attempt is as ambiguous as before.
+    let is_unsent = matches!(result.outcome, Outcome::Unsent(_));
+    let earlier = is_unsent.then(|| entry.ambiguity()).flatten();
+    entry.note(cause, result.ambiguity.or(earlier))
 }
 
-/// Delivers one request, without the spans that have arrived in an earlier attempt, at `since` or later.
+/// Delivers one request, without the spans that have arrived in an earlier attempt, if there may have been one.
 async fn deliver_request(
     client: &OtlpClient,
     entry: &mut Entry,
     payload: Payload,
-    since: Option<Timestamp>,
+    earlier: Option<Ambiguity>,
+    again: bool,
     deadline: Instant,
 ) -> io::Result<DeliveryResult> {
-    let arrival = match since {
-        Some(since) if client.api.is_some() => client.find_missing(&payload, deadline, since).await,
-        _ => Arrival::Missing(payload.clone()),
+    let arrival = match earlier {
+        Some(earlier) => client.find_missing(&payload, deadline, earlier).await,
+        None => Arrival::Missing(payload.clone()),
     };
-    Ok(match arrival {
-        Arrival::Missing(missing) => {
-            // Noted before anything is sent: a process that is killed cannot note it any more.
-            entry.note("a delivery was under way", Some(Timestamp::now()))?;
-            client.deliver(&missing, deadline).await
+    let missing = match arrival {
+        Arrival::Complete => {
+            return Ok(DeliveryResult::with(Outcome::Confirmed, payload, None));
         }
-        Arrival::Complete => DeliveryResult::new(Outcome::Confirmed, payload),
-        Arrival::Unknown(_) => DeliveryResult::new(Outcome::Unproven, payload),
-    })
+        Arrival::Unknown(rest) if !again => {
+            return Ok(DeliveryResult::with(Outcome::Unproven, rest, earlier));
+        }
+        Arrival::Unknown(rest) => {
+            client.console.warn(&format!(
+                "{} is sent again, and a copy of it may exist: its cost is then counted twice",
+                entry.id
+            ));
+            rest
+        }
+        Arrival::Missing(missing) => missing,
+    };
+    // Noted before anything is sent: a process that is killed cannot note it any more.
+    entry.note_under_way()?;
+    Ok(client.deliver(&missing, deadline).await)
 }

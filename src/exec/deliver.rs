@@ -118,7 +118,7 @@ impl Requests {
     ) -> Result<Delivery, EntryError> {
         match self {
             Self::Entry(entry) => {
-                let result = redelivery::redeliver(client, entry, budget).await?;
+                let result = redelivery::redeliver(client, entry, false, budget).await?;
                 if result.outcome.is_accepted() {
                     entry.remove()?;
                 } else {

@@ -100,12 +100,18 @@ fn decompressed(body: &[u8]) -> Result<Bytes, String> {
     }
 }
 
-/// What the JSON mapping allows and the decoder does not know: null for what is absent, and names of enumerations.
+/// What the JSON mapping allows and the decoder does not know: null for what is absent, empty lists left out, and names
+/// of enumerations.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.retain(|_, value| !value.is_null());
             for (key, value) in fields {
+                if matches!(key.as_str(), "arrayValue" | "kvlistValue")
+                    && let Value::Object(list) = value
+                {
+                    list.entry("values").or_insert_with(|| json!([]));
+                }
                 let named = value.as_str().and_then(|name| match key.as_str() {
                     "kind" => span_kind(name),
                     "code" => status_code(name),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::Url;
 use tokio::net::TcpListener;
 use tokio::process::Child;
 
@@ -269,7 +268,7 @@ impl<'a> Run<'a> {
         ];
         let urls = urls
             .into_iter()
-            .filter_map(|(url, meant)| Some((url, without_credentials(&meant?))));
+            .filter_map(|(url, meant)| Some((url, meant?)));
         recorder.urls = urls.collect();
         recorder.public_key = langfuse.map(|langfuse| langfuse.keys.public.clone());
         recorder.named_trace.clone_from(&self.record.trace_id);
@@ -390,17 +389,4 @@ fn token() -> Result<String, Failure> {
         .fill(&mut bytes)
         .map_err(|_| anyhow::anyhow!("the system has no random numbers"))?;
     Ok(hex(&bytes))
-}
-
-fn without_credentials(url: &str) -> String {
-    let Ok(mut parsed) = Url::parse(url) else {
-        return url.to_owned();
-    };
-    if parsed.username().is_empty() && parsed.password().is_none() {
-        return url.to_owned();
-    }
-    // Neither fails for an http URL.
-    let _ = parsed.set_username("");
-    let _ = parsed.set_password(None);
-    parsed.to_string()
 }

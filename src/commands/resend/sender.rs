@@ -19,6 +19,7 @@ pub struct Sender {
     client: OtlpClient,
     destination: Destination,
     budget: Duration,
+    again: bool,
 }
 
 impl Sender {
@@ -44,6 +45,7 @@ impl Sender {
             client: clients::otlp_client(&destination, &http, console),
             destination,
             budget: Duration::from_secs_f64(options.export_timeout),
+            again: options.again,
         })
     }
 
@@ -52,6 +54,7 @@ impl Sender {
             client: &self.client,
             destination: &self.destination,
             budget: self.budget,
+            again: self.again,
             console,
         }
     }
