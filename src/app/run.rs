@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SpanData;
+use serde_json::Value;
 
 use crate::app::deliver::DeliverySteps;
 use crate::app::delivery_report::{self, Subject};
 use crate::app::model_call::{self, Caller};
+use crate::app::price_lookup::PriceLookup;
 use crate::app::project_lookup::ProjectLookup;
 use crate::app::setup::Setup;
 use crate::app::signals::Signals;
@@ -29,8 +31,8 @@ use crate::langfuse::Row;
 use crate::model::{Progress, Request};
 use crate::output::dry_run::DryRun;
 use crate::output::tree::{self, Canvas};
-use crate::output::{DeliveryState, Printer, Report, TraceReport};
-use crate::settings::{CommandDefaults, Settings, Sources, Tracing};
+use crate::output::{DeliveryState, Printer, Report, TraceReport, dollars};
+use crate::settings::{self, CommandDefaults, Settings, Sources, Tracing};
 use crate::trace::privacy::Filtered;
 use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
 
@@ -46,6 +48,7 @@ pub struct Run {
     printer: Printer,
     signals: Signals,
     lookup: ProjectLookup,
+    prices: PriceLookup,
     /// When the command began, for the parent span. `None` with several exchanges: each then has a parent that starts
     /// 1 ms before its generation.
     pub command_start: Option<Timestamp>,
@@ -97,6 +100,7 @@ impl Run {
             printer: Printer::new(setup.settings.form),
             signals: Signals::default(),
             lookup: ProjectLookup::default(),
+            prices: PriceLookup::default(),
             command_start,
             verdict: Verdict::default(),
             setup,
@@ -105,6 +109,13 @@ impl Run {
 
     pub fn settings(&self) -> &Settings {
         &self.setup.settings
+    }
+
+    /// Makes the run print what each exchange costs.
+    pub fn show_costs(&mut self, sources: &Sources) {
+        // The embedded sandbox has another port each time.
+        let cache = settings::cache_dir(sources).filter(|_| !self.setup.is_sandbox);
+        self.prices = PriceLookup::Wanted(cache.map(|cache| cache.join("prices")));
     }
 
     /// Asks the model, and traces the exchange.
@@ -122,6 +133,7 @@ impl Run {
             self.show_plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }
+        self.start_price_lookup();
         let is_sampled = self.is_sampled(&context);
         let mut upload = None;
         if is_sampled {
@@ -135,7 +147,12 @@ impl Run {
             context: &context,
             copies: Copies::Sent,
         };
-        self.conclude(traced, upload, failure).await
+        let is_complete = failure.is_none();
+        self.conclude(traced, upload, failure).await?;
+        if let Some(caveat) = exchange.completion.caveat().filter(|_| is_complete) {
+            self.console.warn(caveat.message());
+        }
+        Ok(())
     }
 
     /// Emits a recording again, with its own times and ids.
@@ -154,6 +171,7 @@ impl Run {
             self.show_plan(None, &exchange, &trace, &context);
             return Ok(());
         }
+        self.start_price_lookup();
         self.start_lookup();
         let upload = self.start_upload(&exchange, &context);
         // A trace with a new id cannot have been sent before.
@@ -199,6 +217,16 @@ impl Run {
     fn start_lookup(&mut self) {
         if let Some(api) = &self.setup.clients.api {
             self.lookup.start(api);
+        }
+    }
+
+    /// Asks for the price table, if costs are to be shown.
+    fn start_price_lookup(&mut self) {
+        if self.prices.is_waiting()
+            && let Some(api) = &self.setup.clients.api
+        {
+            self.lookup.start(api);
+            self.prices.start(api, self.lookup.answer());
         }
     }
 
@@ -285,7 +313,8 @@ impl Run {
                 "redacted {passages} in the trace or the recording"
             ));
         }
-        self.report(traced.exchange, &report, failures);
+        let cost = self.cost(traced).await;
+        self.report(traced.exchange, cost, &report, failures);
         Ok(())
     }
 
@@ -320,6 +349,23 @@ impl Run {
             export,
             redactions: filtered.redactions,
         })
+    }
+
+    /// Prints what an exchange costs, if that was asked for and there is an answer. Returns the number, or null.
+    async fn cost(&mut self, traced: Traced<'_>) -> Option<Value> {
+        traced.exchange.response.as_ref()?;
+        let grace = if self.is_interrupted() {
+            Duration::ZERO
+        } else {
+            LOOKUP_GRACE
+        };
+        let cost = self.prices.cost(traced.exchange, traced.trace, grace);
+        let cost = cost.await?;
+        match &cost {
+            Ok(cost) => self.console.note(&format!("cost: {}", dollars(*cost))),
+            Err(why) => self.console.note(&format!("cost: unknown ({why})")),
+        }
+        Some(cost.map_or(Value::Null, Value::from))
     }
 
     /// Appends the recording of an exchange to the file of `--record`; returns the number of redacted passages.
@@ -494,7 +540,13 @@ impl Run {
     }
 
     /// Ends an exchange with its verdict and its document.
-    fn report(&mut self, exchange: &Exchange, trace: &TraceReport, mut failures: Vec<Failure>) {
+    fn report(
+        &mut self,
+        exchange: &Exchange,
+        cost: Option<Value>,
+        trace: &TraceReport,
+        mut failures: Vec<Failure>,
+    ) {
         let is_reported = failures
             .iter()
             .any(|failure| matches!(failure.kind, Kind::Interrupted(_)));
@@ -519,7 +571,8 @@ impl Run {
             Some(trace.clone()),
             deciding,
             &self.console,
-        );
+        )
+        .with_cost(cost);
         self.printer.report(&report);
         if let Some(kind) = verdict.kind() {
             self.verdict.add(kind);
@@ -549,7 +602,7 @@ impl Run {
             request,
             (&spans, filtered.redactions),
             endpoint,
-            &settings.notes.shown,
+            (&settings.notes.shown, &settings.privacy),
         );
         if self.printer.form() == OutputFormat::Json {
             self.printer.document(&plan);

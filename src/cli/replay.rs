@@ -25,6 +25,9 @@ pub struct ReplayArgs {
     /// A second copy of a trace doubles its cost until the server merges the copies.
     #[arg(long, hide_short_help = true)]
     pub again: bool,
+    /// Print the cost, by the price table of the project
+    #[arg(long, hide_short_help = true)]
+    pub cost: bool,
     #[command(flatten)]
     pub run: RunArgs,
 }

@@ -4,6 +4,7 @@ pub mod api;
 pub mod base;
 pub mod keys;
 pub mod media;
+mod models;
 pub mod readback;
 pub mod row;
 mod session;

@@ -358,6 +358,16 @@ pub fn state_dir(sources: &Sources) -> Result<PathBuf, String> {
     Ok(state.join(env!("CARGO_PKG_NAME")))
 }
 
+/// The folder for what can be fetched again, by the XDG base directory specification; `None` if neither
+/// `XDG_CACHE_HOME` nor `HOME` is set.
+pub fn cache_dir(sources: &Sources) -> Option<PathBuf> {
+    let home = || sources.path("HOME").map(|home| home.join(".cache"));
+    let cache = sources
+        .path("XDG_CACHE_HOME")
+        .filter(|path| path.is_absolute());
+    Some(cache.or_else(home)?.join(env!("CARGO_PKG_NAME")))
+}
+
 fn tracing(
     options: &cli::DestinationArgs,
     sources: &Sources,

@@ -68,6 +68,8 @@ mod providers;
 mod answers;
 // The cost that Langfuse computes from the usage on a span.
 mod prices;
+// `--cost`: what a call costs, by the price table of the project.
+mod cost;
 // The two spans as an endpoint receives them.
 mod spans;
 // Redaction of traces and recordings.

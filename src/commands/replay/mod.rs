@@ -20,6 +20,9 @@ pub async fn run(
     let documents = input::read(&options.file)?;
     let mut run = Run::open(&options.run, "replay", sources, console).await?;
     check(&documents, options.send, run.settings())?;
+    if options.cost {
+        run.show_costs(sources);
+    }
     if documents.len() > 1 {
         run.command_start = None;
     }

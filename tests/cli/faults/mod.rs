@@ -421,6 +421,10 @@ at once that use the same outbox. Links, FIFOs and folders among the files of
 the outbox are named and passed over. What a killed process left behind there is
 removed after an hour.
 
+A standard output that is closed when the run starts (`>&-`) cannot be told from
+`/dev/null`: the answer is discarded, and the exit code is that of the rest. A pipe
+with a reader that has left, or a full disk, can be told from it.
+
 | | with a tracing SDK, by hand | langspan |
 |---|---|---|
 | wrong or missing key | a log line at most; exit 0 | 3 or 5, and what to change |
