@@ -1,8 +1,6 @@
 //! What to do when spans were not accepted, or Langfuse did not answer: one line for each cause. Hints about TLS and
 //! proxies are in `http::transport`, since the model endpoint needs them as well.
 
-use reqwest::Url;
-
 use crate::delivery::Outcome;
 use crate::http::url::shown;
 use crate::http::{FailedPhase, proxy};
@@ -83,7 +81,7 @@ fn of_rejection(status: u16, message: &str, destination: &Destination) -> String
         .langfuse
         .as_ref()
         .filter(|_| !destination.is_collector);
-    if let Some(hint) = of_proxy(status, &destination.target.url) {
+    if let Some(hint) = proxy::hint(status, &destination.target.url) {
         return hint;
     }
     match status {
@@ -104,21 +102,6 @@ fn of_rejection(status: u16, message: &str, destination: &Destination) -> String
             .to_owned(),
         408 | 429 | 500.. => BUSY.to_owned(),
         _ => SERVER_WORDS.to_owned(),
-    }
-}
-
-/// The hint for a status that a proxy may have answered in place of the server. Through a tunnel only the server answers.
-fn of_proxy(status: u16, url: &Url) -> Option<String> {
-    let proxy = proxy::of(url).filter(|_| url.scheme() == "http")?;
-    let variable = proxy.variable;
-    match status {
-        407 => Some(format!(
-            "the proxy {proxy} requires a user and a password: put them into {variable}, or add the host to NO_PROXY"
-        )),
-        502..=504 => Some(format!(
-            "the answer may be that of the proxy {proxy} ({variable}): check it, or add the host to NO_PROXY"
-        )),
-        _ => None,
     }
 }
 

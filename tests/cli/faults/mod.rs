@@ -409,6 +409,10 @@ with the same ids and times.
 {}
 An error message continues with the address of the server and its own words.
 
+A standard output that is closed when the run starts (`>&-`) cannot be told from
+`/dev/null`: the answer is discarded, and the exit code is that of the rest. A pipe
+with a reader that has left, or a full disk, can be told from it.
+
 Langfuse is asked once absence proves something: after 3 seconds, or after five
 times as long as the attempt had waited. Behind a collector (`--otlp-endpoint`)
 and with other OTLP backends absence proves nothing, because spans may be passed
@@ -420,10 +424,6 @@ Where the file system has no locks, a warning says so: do not run two processes
 at once that use the same outbox. Links, FIFOs and folders among the files of
 the outbox are named and passed over. What a killed process left behind there is
 removed after an hour.
-
-A standard output that is closed when the run starts (`>&-`) cannot be told from
-`/dev/null`: the answer is discarded, and the exit code is that of the rest. A pipe
-with a reader that has left, or a full disk, can be told from it.
 
 | | with a tracing SDK, by hand | langspan |
 |---|---|---|
