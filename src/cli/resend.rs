@@ -14,6 +14,10 @@ Examples:
   langspan resend --list -o json
   langspan resend --discard --yes --older-than 30d";
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 #[derive(Debug, Args)]
 #[command(mut_arg("output", text_or_json), after_long_help = EXAMPLES)]
 pub struct ResendArgs {
@@ -26,6 +30,9 @@ pub struct ResendArgs {
     /// Delete what waits instead of sending it
     #[arg(long)]
     pub discard: bool,
+    /// Also send spans of which it cannot be proven that they have not arrived: a copy costs double
+    #[arg(long, conflicts_with_all = ["list", "discard"])]
+    pub again: bool,
     /// Do not ask before deleting
     #[arg(long, requires = "discard")]
     pub yes: bool,

@@ -146,7 +146,7 @@ async fn read(
     let deadline = Instant::now() + wait;
     match readback::poll(api, &query, deadline, |rows| !rows.is_empty()).await {
         Poll::Enough(rows) => Ok(with_parents(api, &query, rows, deadline, console).await),
-        Poll::Refused(error)
+        Poll::Failed(error)
         | Poll::TimeUp {
             error: Some(error), ..
         } => Err(unread(error, api, notes)),
@@ -178,7 +178,7 @@ async fn with_parents(
             console.warn(INCOMPLETE);
             newer
         }
-        Poll::TimeUp { .. } | Poll::Refused(_) => {
+        Poll::TimeUp { .. } | Poll::Failed(_) => {
             console.warn(INCOMPLETE);
             rows
         }

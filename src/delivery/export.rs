@@ -9,17 +9,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use crate::delivery::client::{Arrival, OtlpClient};
+use crate::delivery::ambiguity::Ambiguity;
+use crate::delivery::client::OtlpClient;
 use crate::delivery::encode::{EncodeError, Encoder};
 use crate::delivery::outbox::{EntryMeta, Outbox, OutboxError, PendingEntry};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
+use crate::delivery::presence::deliver_missing;
 use crate::delivery::result::DeliveryResult;
-use crate::http::Backoff;
 use crate::http::url::shown;
-use crate::langfuse::ApiError;
 
 /// What became of spans.
 #[derive(Clone, Debug)]
@@ -161,6 +161,30 @@ impl Exporter {
         }
     }
 
+    /// Puts spans into the outbox that may have been sent at `since` or before: `resend` asks for them before it sends
+    /// them, and where absence proves nothing, they stay there until `resend --again` is asked for.
+    #[expect(dead_code, reason = "for a batch that is resumed")]
+    pub fn keep_unproven(&self, spans: Vec<SpanData>, since: Timestamp) -> Delivery {
+        let export = self.store(spans);
+        let stored = match (&export.payload, export.pending) {
+            (Ok(payload), Some(pending)) => {
+                let result = DeliveryResult::with(
+                    Outcome::Unproven,
+                    payload.clone(),
+                    Some(Ambiguity::at(since)),
+                );
+                self.keep(pending, &result)
+            }
+            (Ok(_), None) => Stored::Lost(OutboxError::Disabled),
+            (Err(error), _) => Stored::Lost(OutboxError::Unencodable(error.clone())),
+        };
+        Delivery {
+            outcome: Outcome::Unproven,
+            stored,
+            unaccepted: export.traces,
+        }
+    }
+
     fn encode(&self, spans: Vec<SpanData>) -> StoredExport {
         StoredExport {
             traces: trace_count(&spans),
@@ -190,13 +214,15 @@ impl Exporter {
         deadline: Instant,
         cancel: &Notify,
     ) -> DeliveryResult {
+        let begun = Instant::now();
+        let ended = |outcome| DeliveryResult::new(outcome, payload.clone(), begun.elapsed());
         match &self.client {
             // Boxed: the future of an HTTP request is large, and callers hold several of them.
             Ok(client) => tokio::select! {
-                result = Box::pin(deliver(client, payload, sent_before, deadline)) => result,
-                () = cancel.notified() => DeliveryResult::new(Outcome::Interrupted, payload.clone()),
+                result = Box::pin(deliver_missing(client, payload, sent_before, deadline)) => result,
+                () = cancel.notified() => ended(Outcome::Interrupted),
             },
-            Err(outcome) => DeliveryResult::new(outcome.clone(), payload.clone()),
+            Err(outcome) => ended(outcome.clone()),
         }
     }
 
@@ -208,35 +234,9 @@ impl Exporter {
             Ok(client) => client.console.clean(&cause),
             Err(_) => cause,
         };
-        let kept = pending
-            .and_then(|pending| pending.keep(&result.remaining, &cause, result.is_ambiguous));
+        let kept =
+            pending.and_then(|pending| pending.keep(&result.remaining, &cause, result.ambiguity));
         kept.map_or_else(Stored::Lost, |(entry, path)| Stored::Kept { entry, path })
-    }
-}
-
-/// Delivers a request until `deadline`. If an earlier run may have sent its spans, those that Langfuse has are left out.
-async fn deliver(
-    client: &OtlpClient,
-    payload: &Payload,
-    sent_before: Option<Timestamp>,
-    deadline: Instant,
-) -> DeliveryResult {
-    let Some(sent) = sent_before.filter(|_| client.api.is_some()) else {
-        return client.deliver(payload, deadline).await;
-    };
-    let mut backoff = Backoff::default();
-    loop {
-        let error = match client.find_missing(payload, deadline, sent).await {
-            Arrival::Complete => return DeliveryResult::new(Outcome::Present, payload.clone()),
-            Arrival::Missing(missing) => return client.deliver(&missing, deadline).await,
-            Arrival::Unknown(error) => error
-                .unwrap_or_else(|| ApiError::unanswered("there was no answer in time".to_owned())),
-        };
-        let wait = error.wait.unwrap_or_default().max(backoff.next_wait());
-        if !error.is_passing() || Instant::now() + wait >= deadline {
-            return DeliveryResult::new(Outcome::Unasked(error), payload.clone());
-        }
-        sleep(wait).await;
     }
 }
 

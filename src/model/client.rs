@@ -22,7 +22,7 @@ use super::request::Request;
 use super::stream::{StreamError, StreamReader};
 use crate::console::Console;
 use crate::http::url::shown;
-use crate::http::{Backoff, read_body};
+use crate::http::{Backoff, read_body, reuse};
 use crate::json::lenient;
 
 /// Receives a response while it arrives.
@@ -247,7 +247,12 @@ impl Client<'_> {
             };
         }
         let retries = u32::try_from(progress.retried.len()).unwrap_or(u32::MAX);
-        let wait = backoff.next_wait().max(failed.wait.unwrap_or_default());
+        let wait = if failed.is_closed_reused {
+            // The server is well: a fresh connection needs no wait.
+            Duration::ZERO
+        } else {
+            backoff.next_wait().max(failed.wait.unwrap_or_default())
+        };
         let may_retry = error.retryable && !progress.stream.has_content() && retries < self.retries;
         if !may_retry || wait > LONGEST_WAIT || !is_in_time(wait) {
             return NextAttempt::None;
@@ -287,7 +292,11 @@ impl Client<'_> {
             .detail(2, || format!("> {headers:?}\n> {body}"));
         let started = Instant::now();
         let response = self.http.post(url).headers(headers).body(body).send().await;
-        let response = response.map_err(|error| self.no_response(error))?;
+        let response = response.map_err(|error| FailedAttempt {
+            is_closed_reused: reuse::is_closed_reused(&error),
+            ..self.no_response(error)
+        })?;
+        reuse::note_answer(&response);
         self.console
             .detail(1, || format!("< {}", response.status()));
         self.console

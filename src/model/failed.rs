@@ -10,7 +10,7 @@ use super::endpoint::Endpoint;
 use super::rate_limiter::rate_limit_reset;
 use crate::failure::{Failure, Kind};
 use crate::http::url::{shown, shown_reference};
-use crate::http::{FailedPhase, LONGEST_WAIT, TransportError, retry_after};
+use crate::http::{FailedPhase, LONGEST_WAIT, TransportError, proxy, retry_after};
 use crate::json::lenient;
 
 /// The class of a failed call.
@@ -89,6 +89,8 @@ pub struct FailedAttempt {
     pub pause: Option<Duration>,
     /// Whether the error names `stream_options`, a field that older servers do not know.
     pub rejects_stream_options: bool,
+    /// Whether the server had closed an idle connection that the attempt was sent on.
+    pub is_closed_reused: bool,
 }
 
 impl From<ModelError> for Failure {
@@ -107,6 +109,7 @@ impl From<ModelError> for FailedAttempt {
             wait: None,
             pause: None,
             rejects_stream_options: false,
+            is_closed_reused: false,
         }
     }
 }
@@ -191,6 +194,7 @@ impl FailedAttempt {
             wait,
             rejects_stream_options: matches!(status.as_u16(), 400 | 422)
                 && body.contains("stream_options"),
+            is_closed_reused: false,
         }
     }
 
@@ -212,7 +216,10 @@ impl FailedAttempt {
         ModelError {
             kind: ModelErrorKind::NoCompletion,
             message,
-            hint: format!("check the base URL {}; most end in /v1", endpoint.base),
+            hint: format!(
+                "check the base URL {}; most end in /v1",
+                shown(&endpoint.base)
+            ),
             status: Some(status.as_u16()),
             retryable: false,
         }
@@ -288,6 +295,9 @@ impl FailedAttempt {
 
 /// A hint for an HTTP status.
 fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &HeaderMap) -> String {
+    if let Some(hint) = proxy::hint(status.as_u16(), &endpoint.base) {
+        return hint;
+    }
     let (key, place, base) = (
         endpoint.key_variable(),
         endpoint.place(),
