@@ -53,7 +53,7 @@ pub fn exec(
         );
     }
     Ok(Settings {
-        privacy: privacy(&options.privacy, &mut notes)?,
+        privacy: privacy(&options.privacy, sources, &mut notes)?,
         uploads_media: false,
         tls: tls_files(&options.destination, sources, sandbox),
         record: None,

@@ -9,7 +9,7 @@ use nix::pty::{Winsize, openpty};
 
 use crate::support::harness::{Ended, Langspan, files_below};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 12] = [
     "chat",
     "replay",
     "batch",
@@ -17,13 +17,17 @@ const COMMANDS: [&str; 10] = [
     "check",
     "show",
     "resend",
+    "models",
+    "config",
     "sandbox",
     "completions",
     "help",
 ];
-const TOPICS: [&str; 10] = [
+const TOPICS: [&str; 12] = [
     "batch",
     "ci",
+    "config",
+    "conversations",
     "destinations",
     "environment",
     "exec",
@@ -219,14 +223,14 @@ fn help_shows_the_values_that_an_option_takes() {
 /// Wrong command lines, with the cause and the remedy that are reported.
 const WRONG: [(&[&str], &str, &str); 12] = [
     (
-        &["models"],
-        "unknown command 'models'",
+        &["answers"],
+        "unknown command 'answers'",
         "see langspan --help",
     ),
     (&["btach"], "unknown command 'btach'", "did you mean batch?"),
     (
-        &["chat", "--messages", "x"],
-        "unexpected argument '--messages' found",
+        &["chat", "--answers", "x"],
+        "unexpected argument '--answers' found",
         "see langspan chat --help",
     ),
     (

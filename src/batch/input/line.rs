@@ -67,6 +67,7 @@ impl ParsedLine {
         }
         let shape: LineShape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let is_batch_line = shape.messages.is_none() && shape.body.is_some();
+        let mut is_prompt = false;
         let mut request = match &shape {
             LineShape {
                 messages: None,
@@ -81,7 +82,10 @@ impl ParsedLine {
                 messages: None,
                 prompt: Some(prompt),
                 ..
-            } => prompted(text, prompt, defaults.model)?,
+            } => {
+                is_prompt = true;
+                prompted(text, prompt, defaults.model)?
+            }
             _ => read(text)?,
         };
         if !is_batch_line {
@@ -90,7 +94,11 @@ impl ParsedLine {
             }
         }
         request.validate()?;
-        defaults.model.amend(&mut request);
+        if is_prompt {
+            defaults.model.amend_prompted(&mut request);
+        } else {
+            defaults.model.amend(&mut request);
+        }
         let custom_id = match shape.custom_id {
             None | Some(Value::Null) => None,
             Some(Value::String(id)) => Some(id),
@@ -152,7 +160,7 @@ fn prompted(
     let Value::String(prompt) = prompt else {
         return Err("`prompt` must be a string".to_owned());
     };
-    let mut request = Request::chat(&model.name.value, None, prompt);
+    let mut request = model.prompted(prompt);
     let given = read(text)?;
     for (name, value) in given.fields().filter(|(name, _)| *name != "prompt") {
         request.set_raw(name, value.to_owned());
