@@ -72,6 +72,8 @@ pub use values::{
     max_term_width = 100,
     arg_required_else_help = true,
     disable_help_subcommand = true,
+    // Without the blank line before the usage the short help fits a screen.
+    help_template = "{about}\n{usage-heading} {usage}\n\n{all-args}{after-help}",
     after_help = topics::BRIEFLY,
     after_long_help = topics::LISTED
 )]

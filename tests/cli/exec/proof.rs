@@ -60,7 +60,7 @@ fn a_killed_run_is_put_together_by_resend_as_exec_would_have() {
         .langfuse_at(sandbox.url())
         .env("HOME", &home.display().to_string())
         .run();
-    early.code(0).stderr_has("nothing to do");
+    early.code(0).stderr_has("another process is working on it");
     drop(beside);
     let killed = session.kill();
     resend(&sandbox, &killed);
