@@ -924,16 +924,12 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__show)
-            opts="-q -v -o -h --wait --json --quiet --verbose --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --output --help"
+            opts="-q -v -o -h --full --json --quiet --verbose --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --output --wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --wait)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --langfuse-base-url)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -960,6 +956,10 @@ _langspan() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

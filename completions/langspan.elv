@@ -292,7 +292,6 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'langspan;show'= {
-            cand --wait 'Time to wait until the trace can be read, in seconds'
             cand --langfuse-base-url 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]'
             cand --otlp-endpoint 'Send the spans to an OpenTelemetry collector instead'
             cand --ui-url 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]'
@@ -300,6 +299,8 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --env-file 'Read settings from FILE; environment variables take precedence'
             cand -o 'Output format'
             cand --output 'Output format'
+            cand --wait 'Time to wait until the trace can be read, in seconds'
+            cand --full 'Show the texts of generations in full'
             cand --json 'Short for -o json'
             cand -q 'Suppress notes, hints and warnings; errors are still printed'
             cand --quiet 'Suppress notes, hints and warnings; errors are still printed'

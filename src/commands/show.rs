@@ -1,11 +1,13 @@
 //! `langspan show`: reads a trace back and draws it.
 
+use std::collections::{BTreeSet, HashSet};
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::Url;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::app::signals::SignalListener;
 use crate::app::{clients, hints, setup};
@@ -13,15 +15,20 @@ use crate::cli;
 use crate::console::OutputFormat;
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::http::url::parse_http_url;
+use crate::http::url::{is_loopback, parse_http_url};
 use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::api::TraceQuery;
 use crate::langfuse::readback::{self, Poll};
 use crate::langfuse::{Api, ApiError, Row};
-use crate::output::tree::{self, Canvas};
+use crate::output::tree::{self, Canvas, Texts};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Destination, Notes, Sources, destination};
 use crate::trace::ids;
+
+/// After this time, a terminal shows that the trace is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Rows that stay the same for this long are all that there are.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// # Errors
 /// When the trace cannot be read.
@@ -41,18 +48,33 @@ pub async fn run(
         Failure::config("a plain OTLP backend cannot be asked for a trace")
             .hint("set LANGFUSE_BASE_URL and the keys")
     })?;
+    let wait = Duration::from_secs_f64(options.wait.seconds);
     let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
-    let read = tokio::select! {
-        read = read(&api, &notes, &trace_id, Duration::from_secs_f64(options.wait.seconds)) => read,
-        signal = interrupt.wait() => Err(interrupted(signal)),
+    let mut reading = pin!(read(&api, &notes, &trace_id, wait));
+    let mut is_noted = !console.shows_progress();
+    let read = loop {
+        tokio::select! {
+            read = &mut reading => break read,
+            signal = interrupt.wait() => break Err(interrupted(signal)),
+            () = sleep(PATIENCE), if !is_noted => {
+                is_noted = true;
+                console.note(&format!("waiting for the trace, {} s at most …", wait.as_secs_f64()));
+            }
+        }
     };
-    Ok(tell(&trace_id, read, Printer::new(form), console))
+    let texts = if options.full {
+        Texts::Full
+    } else {
+        Texts::Cut
+    };
+    Ok(tell(&trace_id, read, texts, Printer::new(form), console))
 }
 
 /// Prints the trace, or the reason why it cannot be read.
 fn tell(
     trace_id: &str,
     read: Result<Vec<Row>, Failure>,
+    texts: Texts,
     mut printer: Printer,
     console: &Console,
 ) -> Verdict {
@@ -71,8 +93,16 @@ fn tell(
         let canvas = Canvas {
             width: console::columns(),
             colour: console::wants_colour(&io::stdout()),
+            texts,
         };
         printer.text(&tree::draw(trace_id, rows, canvas));
+    }
+    let parentless = read.as_deref().map_or(0, |rows| parentless(rows).count());
+    if parentless > 0 {
+        let observations = console::counted(parentless as u64, "observation");
+        console.warn(&format!(
+            "the trace may not be complete: the parent of {observations} is missing"
+        ));
     }
     let mut verdict = Verdict::default();
     for failure in [read.err(), printer.take_failure()].into_iter().flatten() {
@@ -122,8 +152,50 @@ fn is_of(url: &Url, destination: &Destination) -> bool {
     langfuse.is_some_and(|langfuse| {
         [&langfuse.base, &langfuse.ui]
             .iter()
-            .any(|base| Some(base.host()) == url.host_str())
+            .any(|base| is_same_host(&base.below("/"), url))
     })
+}
+
+/// Names of this machine are one host.
+fn is_same_host(one: &Url, other: &Url) -> bool {
+    one.host_str() == other.host_str() || (is_loopback(one) && is_loopback(other))
+}
+
+/// The rows with a parent that is not among them, app roots aside.
+fn parentless(rows: &[Row]) -> impl Iterator<Item = &Row> {
+    let ids: HashSet<&str> = rows.iter().map(Row::id).collect();
+    rows.iter().filter(move |row| {
+        let is_missing = |parent| !ids.contains(parent);
+        row.parent().is_some_and(is_missing) && !row.is_app_root()
+    })
+}
+
+/// Whether the looks for a trace have found all of it.
+#[derive(Debug, Default)]
+struct Completeness {
+    /// The ids of the rows, and when exactly these were seen first.
+    seen: Option<(Instant, BTreeSet<String>)>,
+}
+
+impl Completeness {
+    /// Whether no parent is missing, or a second look, at least a second after the first, gave the same rows: a parent
+    /// may never come.
+    fn is_reached(&mut self, rows: &[Row]) -> bool {
+        if rows.is_empty() {
+            return false;
+        }
+        if parentless(rows).next().is_none() {
+            return true;
+        }
+        let ids: BTreeSet<String> = rows.iter().map(|row| row.id().to_owned()).collect();
+        match &self.seen {
+            Some((since, seen)) if *seen == ids => since.elapsed() >= SETTLED,
+            _ => {
+                self.seen = Some((Instant::now(), ids));
+                false
+            }
+        }
+    }
 }
 
 /// The rows of the trace, waited for.
@@ -137,8 +209,11 @@ async fn read(
         trace_id: trace_id.to_owned(),
         window: None,
     };
-    match readback::poll(api, &query, Instant::now() + wait, |rows| !rows.is_empty()).await {
+    let mut completeness = Completeness::default();
+    let is_enough = |rows: &[Row]| completeness.is_reached(rows);
+    match readback::poll(api, &query, Instant::now() + wait, is_enough).await {
         Poll::Enough(rows) => Ok(rows),
+        Poll::TimeUp { rows, .. } if !rows.is_empty() => Ok(rows),
         Poll::Refused(error)
         | Poll::TimeUp {
             error: Some(error), ..
@@ -153,14 +228,21 @@ async fn read(
 }
 
 fn unread(error: ApiError, api: &Api, notes: &Notes) -> Failure {
-    let hint = if error.is_refusal() {
-        "check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are of this server's project"
-            .to_owned()
+    let kind = if error.is_refusal() {
+        Kind::Config
     } else {
-        hints::of_api_error(&error, &hints::setting(notes, api.base()))
+        Kind::Delivery
+    };
+    let hint = match error.status {
+        Some(401) => {
+            "check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are of this server's project"
+                .to_owned()
+        }
+        Some(403) => hints::PROJECT_KEYS.to_owned(),
+        _ => hints::of_api_error(&error, &hints::setting(notes, api.base())),
     };
     let is_passing = error.is_passing();
-    Failure::new(Kind::Delivery, error.message)
+    Failure::new(kind, error.message)
         .status(error.status)
         .retryable(is_passing)
         .hint(hint)

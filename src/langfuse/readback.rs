@@ -98,7 +98,7 @@ pub async fn poll(
     api: &Api,
     query: &TraceQuery,
     deadline: Instant,
-    is_enough: impl Fn(&[Row]) -> bool,
+    mut is_enough: impl FnMut(&[Row]) -> bool,
 ) -> Poll {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let (mut rows, mut error) = (Vec::new(), None);

@@ -91,6 +91,11 @@ impl Row {
         self.id().starts_with("t-")
     }
 
+    /// Whether the row begins the trace although it has a parent, which another system keeps.
+    pub fn is_app_root(&self) -> bool {
+        self.0["isRootObservation"] == true
+    }
+
     pub fn id(&self) -> &str {
         self.0["id"].as_str().unwrap_or_default()
     }

@@ -30,6 +30,10 @@ pub fn postgres_regex(pattern: &str) -> Result<Regex, String> {
 
 /// What may stand before a pattern: a director such as `***=`, and options such as `(?i)`.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "Postgres has an option for each"
+)]
 struct Options<'a> {
     rest: &'a str,
     ignores_case: bool,
