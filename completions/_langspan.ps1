@@ -149,6 +149,7 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]')
             [CompletionResult]::new('--tag', '--tag', [CompletionResultType]::ParameterName, 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]')
             [CompletionResult]::new('--send', '--send', [CompletionResultType]::ParameterName, 'Call the model for recordings too')
+            [CompletionResult]::new('--again', '--again', [CompletionResultType]::ParameterName, 'Emit recordings even if Langfuse has their traces already')
             [CompletionResult]::new('--cost', '--cost', [CompletionResultType]::ParameterName, 'Print the cost, by the price table of the project')
             [CompletionResult]::new('--sandbox', '--sandbox', [CompletionResultType]::ParameterName, 'Use the embedded model and Langfuse: no key, no network')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Short for -o json')

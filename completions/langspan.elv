@@ -144,6 +144,7 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand -t 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]'
             cand --tag 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]'
             cand --send 'Call the model for recordings too'
+            cand --again 'Emit recordings even if Langfuse has their traces already'
             cand --cost 'Print the cost, by the price table of the project'
             cand --sandbox 'Use the embedded model and Langfuse: no key, no network'
             cand --json 'Short for -o json'

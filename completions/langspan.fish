@@ -129,6 +129,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l capture -d 
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l send -d 'Call the model for recordings too'
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l again -d 'Emit recordings even if Langfuse has their traces already'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l cost -d 'Print the cost, by the price table of the project'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l json -d 'Short for -o json'

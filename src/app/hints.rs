@@ -1,8 +1,11 @@
 //! What to do when spans were not accepted, or Langfuse did not answer: one line for each cause. Hints about TLS and
 //! proxies are in `http::transport`, since the model endpoint needs them as well.
 
+use reqwest::Url;
+
 use crate::delivery::Outcome;
-use crate::http::FailedPhase;
+use crate::http::url::shown;
+use crate::http::{FailedPhase, proxy};
 use crate::langfuse::base::REGIONS;
 use crate::langfuse::{ApiError, Base};
 use crate::settings::{Destination, Notes, Origin, Shown, Tracing};
@@ -24,7 +27,8 @@ pub fn of_delivery(outcome: &Outcome, tracing: &Tracing) -> Option<String> {
 
 /// The hint for an outcome at a destination; `None` if the outcome says enough, or needs none.
 pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String> {
-    let url = &destination.target.url;
+    let target = &destination.target.url;
+    let url = shown(target);
     let hint = match outcome {
         Outcome::Rejected {
             status, message, ..
@@ -40,22 +44,33 @@ pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String
             "another service answers at {url}: check the URL, and that there is no proxy or login page before it"
         ),
         Outcome::Unreachable(error) => match (error.hint(), error.phase) {
-            (Some(hint), _) => hint.to_owned(),
+            (Some(hint), _) => hint,
             (None, FailedPhase::Connect) => format!(
                 "check that {} is right and reachable from here",
-                url.origin().ascii_serialization()
+                target.origin().ascii_serialization()
             ),
             (None, FailedPhase::AfterSending) => {
                 "the server took the request and gave no answer: try again later".to_owned()
             }
         },
         Outcome::Unproven => "try again later".to_owned(),
+        Outcome::Unasked(error) => of_unasked(error, destination),
         Outcome::Unsent(_)
         | Outcome::Interrupted
         | Outcome::Accepted { .. }
-        | Outcome::Confirmed => return None,
+        | Outcome::Confirmed
+        | Outcome::Present => return None,
     };
     Some(hint)
+}
+
+/// The hint for a Langfuse that did not say which spans it has.
+fn of_unasked(error: &ApiError, destination: &Destination) -> String {
+    match (error.status, &destination.langfuse) {
+        (Some(status @ (401 | 403)), _) => of_rejection(status, &error.message, destination),
+        (_, Some(langfuse)) => of_api_error(error, &format!("the URL {}", langfuse.base)),
+        (_, None) => BUSY.to_owned(),
+    }
 }
 
 fn of_rejection(status: u16, message: &str, destination: &Destination) -> String {
@@ -63,6 +78,9 @@ fn of_rejection(status: u16, message: &str, destination: &Destination) -> String
         .langfuse
         .as_ref()
         .filter(|_| !destination.is_collector);
+    if let Some(hint) = of_proxy(status, &destination.target.url) {
+        return hint;
+    }
     match status {
         401 => langfuse.map_or_else(
             || "check the OTLP header variables: the endpoint expects other credentials".to_owned(),
@@ -75,12 +93,27 @@ fn of_rejection(status: u16, message: &str, destination: &Destination) -> String
             .to_owned(),
         404 | 405 => format!(
             "check the URL: spans were sent to {}",
-            destination.target.url
+            shown(&destination.target.url)
         ),
         413 => "the server, or a proxy before it, refuses requests of this size: raise its limit"
             .to_owned(),
         408 | 429 | 500.. => BUSY.to_owned(),
         _ => SERVER_WORDS.to_owned(),
+    }
+}
+
+/// The hint for a status that a proxy may have answered in place of the server. Through a tunnel only the server answers.
+fn of_proxy(status: u16, url: &Url) -> Option<String> {
+    let proxy = proxy::of(url).filter(|_| url.scheme() == "http")?;
+    let variable = proxy.variable;
+    match status {
+        407 => Some(format!(
+            "the proxy {proxy} requires a user and a password: put them into {variable}, or add the host to NO_PROXY"
+        )),
+        502..=504 => Some(format!(
+            "the answer may be that of the proxy {proxy} ({variable}): check it, or add the host to NO_PROXY"
+        )),
+        _ => None,
     }
 }
 
@@ -102,8 +135,8 @@ fn wrong_key(base: &Base) -> String {
 
 /// The hint for a request that Langfuse did not answer as expected, except refused keys. `setting` chose the server.
 pub fn of_api_error(error: &ApiError, setting: &str) -> String {
-    if let Some(hint) = error.hint {
-        return hint.to_owned();
+    if let Some(hint) = &error.hint {
+        return hint.clone();
     }
     match error.status {
         None => format!("check {setting}: is it right, and is the server running and reachable?"),

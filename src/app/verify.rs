@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
 
 use crate::failure::{Failure, Kind};
@@ -23,18 +24,18 @@ pub fn wanted(spans: &[SpanData], exchange: &Exchange) -> Wanted {
     }
 }
 
-/// The rows of the trace, if all spans are there and equal those that were sent.
+/// The rows of the trace, if all spans are there and equal those that were sent with `resource`.
 ///
 /// # Errors
 /// If a span is missing after `wait`, came back different, or the keys do not permit reading.
 pub fn verdict(
     readback: Readback,
     spans: &[SpanData],
-    environment: Option<&str>,
+    resource: &Resource,
     wait: Duration,
 ) -> Result<Vec<Row>, Failure> {
     match readback {
-        Readback::Readable(rows) => match different(spans, environment, &rows) {
+        Readback::Readable(rows) => match different(spans, resource, &rows) {
             Some(failure) => Err(failure),
             None => Ok(rows),
         },
@@ -63,8 +64,8 @@ pub fn verdict(
     }
 }
 
-fn different(spans: &[SpanData], environment: Option<&str>, rows: &[Row]) -> Option<Failure> {
-    let differences = differences(spans, environment, rows);
+fn different(spans: &[SpanData], resource: &Resource, rows: &[Row]) -> Option<Failure> {
+    let differences = differences(spans, resource, rows);
     let first = differences.first()?;
     let more = match differences.len() {
         1 => String::new(),

@@ -12,6 +12,7 @@ use crate::batch::input::validate::for_each_line;
 use crate::batch::plan::Plan;
 use crate::console::{OutputFormat, counted};
 use crate::failure::{Failure, Verdict};
+use crate::http::url::shown;
 use crate::output::Printer;
 use crate::output::dry_run::DryRun;
 use crate::settings::Settings;
@@ -79,9 +80,9 @@ fn show_first((number, line): (u64, ParsedLine), totals: LineTotals, plan: &Plan
     let dry_run = BatchDryRun {
         first: DryRun::new(
             "batch",
-            Some((url.to_string(), &exchange.request)),
+            Some((shown(&url), &exchange.request)),
             (&spans, filtered.redactions),
-            destination.map(|destination| destination.target.url.to_string()),
+            destination.map(|destination| shown(&destination.target.url)),
             &settings.notes.shown,
         ),
         lines: totals,

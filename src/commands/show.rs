@@ -15,7 +15,7 @@ use crate::cli;
 use crate::console::OutputFormat;
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::http::url::{is_loopback, parse_http_url};
+use crate::http::url::{is_loopback, parse_http_url, shown};
 use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::api::TraceQuery;
 use crate::langfuse::readback::{self, Poll};
@@ -29,6 +29,7 @@ use crate::trace::ids;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Rows that stay the same for this long are all that there are.
 const SETTLED: Duration = Duration::from_secs(1);
+const INCOMPLETE: &str = "a span names a parent that is not there: the trace may be incomplete";
 
 /// # Errors
 /// When the trace cannot be read.
@@ -97,12 +98,8 @@ fn tell(
         };
         printer.text(&tree::draw(trace_id, rows, canvas));
     }
-    let parentless = read.as_deref().map_or(0, |rows| parentless(rows).count());
-    if parentless > 0 {
-        let observations = console::counted(parentless as u64, "observation");
-        console.warn(&format!(
-            "the trace may not be complete: the parent of {observations} is missing"
-        ));
+    if read.as_deref().is_ok_and(has_orphans) {
+        console.warn(INCOMPLETE);
     }
     let mut verdict = Verdict::default();
     for failure in [read.err(), printer.take_failure()].into_iter().flatten() {
@@ -133,7 +130,7 @@ fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure> {
         .flatten()
         .find_map(|segment| ids::parse_trace_id(segment).ok());
     let id = id.ok_or_else(|| {
-        Failure::usage(format!("{url} is not the URL of a trace"))
+        Failure::usage(format!("{} is not the URL of a trace", shown(&url)))
             .hint("the path of a trace's page ends in its id of 32 digits")
     })?;
     if !is_of(&url, destination) {
@@ -161,12 +158,12 @@ fn is_same_host(one: &Url, other: &Url) -> bool {
     one.host_str() == other.host_str() || (is_loopback(one) && is_loopback(other))
 }
 
-/// The rows with a parent that is not among them, app roots aside.
-fn parentless(rows: &[Row]) -> impl Iterator<Item = &Row> {
+/// Whether a span names a parent that is not among the rows, although it is not the first span of its program.
+fn has_orphans(rows: &[Row]) -> bool {
     let ids: HashSet<&str> = rows.iter().map(Row::id).collect();
-    rows.iter().filter(move |row| {
-        let is_missing = |parent| !ids.contains(parent);
-        row.parent().is_some_and(is_missing) && !row.is_app_root()
+    rows.iter().any(|row| {
+        let parent = row.parent();
+        !row.is_root() && parent.is_some_and(|parent| !ids.contains(parent))
     })
 }
 
@@ -184,7 +181,7 @@ impl Completeness {
         if rows.is_empty() {
             return false;
         }
-        if parentless(rows).next().is_none() {
+        if !has_orphans(rows) {
             return true;
         }
         let ids: BTreeSet<String> = rows.iter().map(|row| row.id().to_owned()).collect();

@@ -19,8 +19,9 @@ use crate::console::Console;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
+use crate::http::url::shown;
 use crate::http::{Backoff, read_body};
-use crate::langfuse::{Api, readback};
+use crate::langfuse::{Api, ApiError, readback};
 
 /// The encoding of a request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,8 +62,8 @@ pub enum Arrival {
     Complete,
     /// All but these.
     Missing(Payload),
-    /// There was no answer in time, or there is no Langfuse to ask.
-    Unknown,
+    /// There was no answer in time, or this one, or there is no Langfuse to ask.
+    Unknown(Option<ApiError>),
 }
 
 /// A trace becomes readable up to 1.4 s after it was accepted. Before this time has passed, absence proves nothing.
@@ -138,7 +139,7 @@ impl OtlpClient {
                 {
                     Arrival::Missing(missing) => payload = missing,
                     Arrival::Complete => return (Outcome::Confirmed, payload),
-                    Arrival::Unknown => return (outcome, payload),
+                    Arrival::Unknown(_) => return (outcome, payload),
                 }
             } else if !self.wait(&outcome, wait, started.elapsed(), deadline).await {
                 return (outcome, payload);
@@ -182,24 +183,29 @@ impl OtlpClient {
         sent: Timestamp,
     ) -> Arrival {
         let Some(api) = &self.api else {
-            return Arrival::Unknown;
+            return Arrival::Unknown(None);
         };
         let passed = Duration::try_from(Timestamp::now().duration_since(sent)).unwrap_or_default();
         let asked_at = Instant::now() + PROOF_OF_ABSENCE.saturating_sub(passed);
         if asked_at >= deadline {
-            return Arrival::Unknown;
+            return Arrival::Unknown(None);
         }
         tokio::time::sleep_until(asked_at).await;
         match timeout_at(deadline, self.readable_spans(api, payload)).await {
-            Ok(Some(known)) => payload
+            Ok(Ok(known)) => payload
                 .without(&known)
                 .map_or(Arrival::Complete, Arrival::Missing),
-            _ => Arrival::Unknown,
+            Ok(Err(error)) => Arrival::Unknown(Some(error)),
+            Err(_) => Arrival::Unknown(None),
         }
     }
 
-    /// The ids of the spans of `payload` that Langfuse can read now; `None` if it does not answer.
-    async fn readable_spans(&self, api: &Api, payload: &Payload) -> Option<HashSet<String>> {
+    /// The ids of the spans of `payload` that Langfuse can read now.
+    async fn readable_spans(
+        &self,
+        api: &Api,
+        payload: &Payload,
+    ) -> Result<HashSet<String>, ApiError> {
         let mut known = HashSet::new();
         for wanted in payload.traces() {
             match readback::known(api, &wanted).await {
@@ -208,11 +214,11 @@ impl OtlpClient {
                     self.console.detail(1, || {
                         format!("asking for the trace failed: {}", error.message)
                     });
-                    return None;
+                    return Err(error);
                 }
             }
         }
-        Some(known)
+        Ok(known)
     }
 
     async fn attempt(&self, body: &Bytes, deadline: Instant) -> Outcome {
@@ -228,8 +234,9 @@ impl OtlpClient {
         if *gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        self.console
-            .detail(1, || format!("> POST {url} ({} bytes)", body.len()));
+        self.console.detail(1, || {
+            format!("> POST {} ({} bytes)", shown(url), body.len())
+        });
         self.console.detail(2, || format!("> {headers:?}"));
         let timeout = (*attempt_timeout).min(deadline.saturating_duration_since(Instant::now()));
         let request = self

@@ -11,7 +11,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use serde_json::Value;
 
+use crate::http::url::shown_reference;
 use crate::http::{FailedPhase, TransportError, retry_after};
+use crate::langfuse::ApiError;
 
 /// How an export ended.
 #[derive(Clone, Debug)]
@@ -38,10 +40,14 @@ pub enum Outcome {
     Unreachable(TransportError),
     /// No answer came, but Langfuse can read every span.
     Confirmed,
+    /// Nothing was sent, because Langfuse has every span from an earlier run.
+    Present,
     /// The delivery was interrupted: the request may have left.
     Interrupted,
     /// Nothing was sent now, but spans of an earlier attempt may have arrived, and Langfuse did not say.
     Unproven,
+    /// Nothing was sent, because Langfuse did not say whether it has the spans from an earlier run.
+    Unasked(ApiError),
     /// Nothing was sent, for this reason.
     Unsent(String),
 }
@@ -62,7 +68,7 @@ impl Outcome {
         if status.is_redirection() {
             return Self::Redirected {
                 status: code,
-                location: text(LOCATION).to_owned(),
+                location: shown_reference(text(LOCATION)),
             };
         }
         Self::Rejected {
@@ -123,7 +129,10 @@ impl Outcome {
     }
 
     pub fn is_accepted(&self) -> bool {
-        matches!(self, Self::Accepted { .. } | Self::Confirmed)
+        matches!(
+            self,
+            Self::Accepted { .. } | Self::Confirmed | Self::Present
+        )
     }
 
     /// The HTTP status of the answer, if one came.
@@ -134,8 +143,10 @@ impl Outcome {
             | Self::Rejected { status, .. }
             | Self::Redirected { status, .. }
             | Self::NotOtlp { status, .. } => Some(*status),
+            Self::Unasked(error) => error.status,
             Self::Unreachable(_)
             | Self::Confirmed
+            | Self::Present
             | Self::Interrupted
             | Self::Unproven
             | Self::Unsent(_) => None,
@@ -147,6 +158,7 @@ impl Outcome {
         match self {
             Self::Rejected { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             Self::Unreachable(_) => true,
+            Self::Unasked(error) => error.is_passing(),
             _ => false,
         }
     }
@@ -155,7 +167,7 @@ impl Outcome {
     pub fn is_ambiguous(&self) -> bool {
         match self {
             Self::Unreachable(error) => error.phase == FailedPhase::AfterSending,
-            Self::Partial { .. } | Self::Interrupted | Self::Unproven => true,
+            Self::Partial { .. } | Self::Interrupted | Self::Unproven | Self::Unasked(_) => true,
             _ => false,
         }
     }
@@ -200,6 +212,11 @@ impl Outcome {
             Self::Confirmed => {
                 "accepted (there was no answer, but Langfuse has the spans)".to_owned()
             }
+            Self::Present => "Langfuse has the spans already".to_owned(),
+            Self::Unasked(error) => format!(
+                "Langfuse did not say whether it has the spans already: {}",
+                error.message
+            ),
             Self::Interrupted => "the delivery was interrupted".to_owned(),
             Self::Unproven => "it may have arrived before, and the server did not say".to_owned(),
             Self::Unsent(why) => why.clone(),

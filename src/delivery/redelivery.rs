@@ -99,6 +99,6 @@ async fn deliver_request(
             client.deliver(&missing, deadline).await
         }
         Arrival::Complete => DeliveryResult::new(Outcome::Confirmed, payload),
-        Arrival::Unknown => DeliveryResult::new(Outcome::Unproven, payload),
+        Arrival::Unknown(_) => DeliveryResult::new(Outcome::Unproven, payload),
     })
 }

@@ -91,17 +91,17 @@ impl Row {
         self.id().starts_with("t-")
     }
 
-    /// Whether the row begins the trace although it has a parent, which another system keeps.
-    pub fn is_app_root(&self) -> bool {
-        self.0["isRootObservation"] == true
-    }
-
     pub fn id(&self) -> &str {
         self.0["id"].as_str().unwrap_or_default()
     }
 
     pub fn parent(&self) -> Option<&str> {
         self.text("parentObservationId")
+    }
+
+    /// Whether Langfuse shows the row as a root, which may have a parent in another program.
+    pub fn is_root(&self) -> bool {
+        self.0["isRootObservation"] == true
     }
 
     /// A text field; `None` if it is empty.

@@ -18,6 +18,7 @@ use super::rate_limiter::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
 use super::stream::{StreamError, StreamReader};
 use crate::console::Console;
+use crate::http::url::shown;
 use crate::http::{Backoff, read_body};
 use crate::json::lenient;
 
@@ -283,8 +284,9 @@ impl Client<'_> {
             headers.insert("traceparent", value);
         }
         let body = request.to_json();
-        self.console
-            .detail(1, || format!("> POST {url} ({} bytes)", body.len()));
+        self.console.detail(1, || {
+            format!("> POST {} ({} bytes)", shown(&url), body.len())
+        });
         self.console
             .detail(2, || format!("> {headers:?}\n> {body}"));
         let response = self.http.post(url).headers(headers).body(body).send().await;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::endpoint::Endpoint;
 use super::rate_limiter::rate_limit_reset;
 use crate::failure::{Failure, Kind};
+use crate::http::url::{shown, shown_reference};
 use crate::http::{FailedPhase, LONGEST_WAIT, TransportError, retry_after};
 
 /// The class of a failed call.
@@ -128,7 +129,7 @@ impl FailedAttempt {
         ModelError {
             kind,
             message: format!("{what}: {}", error.message),
-            hint: error.hint().unwrap_or(hint).to_owned(),
+            hint: error.hint().unwrap_or_else(|| hint.to_owned()),
             status: None,
             retryable: true,
         }
@@ -255,11 +256,15 @@ impl FailedAttempt {
 
 /// A hint for an HTTP status.
 fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &HeaderMap) -> String {
-    let (key, place, base) = (endpoint.key_variable(), endpoint.place(), &endpoint.base);
+    let (key, place, base) = (
+        endpoint.key_variable(),
+        endpoint.place(),
+        shown(&endpoint.base),
+    );
     match status.as_u16() {
         300..=399 => {
             let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-            let location = location.unwrap_or("(no Location header)");
+            let location = location.map_or("(no Location header)".to_owned(), shown_reference);
             format!("redirects are not followed; set OPENAI_BASE_URL to the target: {location}")
         }
         401 | 403 if endpoint.key.is_none() => format!("set {key} to a key for {place}"),

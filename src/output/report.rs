@@ -61,6 +61,8 @@ pub struct TraceReport {
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     Accepted,
+    /// The server has every span from an earlier run; nothing was sent.
+    Present,
     /// Not accepted; the spans wait in the outbox.
     Spooled,
     /// Not accepted, and not kept.
@@ -69,6 +71,13 @@ pub enum DeliveryState {
     Disabled,
     /// `--sample` left the trace out.
     SampledOut,
+}
+
+impl DeliveryState {
+    /// Whether the server has every span.
+    pub fn is_delivered(self) -> bool {
+        matches!(self, Self::Accepted | Self::Present)
+    }
 }
 
 /// A failure in a JSON document.

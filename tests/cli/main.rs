@@ -16,12 +16,18 @@ mod replay;
 mod batch;
 // Which answers to an export count as acceptance, and how the others are handled.
 mod delivery;
+// The spans of an answer are stored before its last byte is printed.
+mod stored_first;
 // SIGKILL at any time: nothing is lost or stored twice.
 mod kill;
 // Proxies from the environment.
 mod proxy;
 // TLS trust and client certificates.
 mod tls;
+// How much of an answer is read.
+mod bounds;
+// URLs with keys in them.
+mod urls;
 // Faults of a delivery: one table for tests and documentation.
 mod faults;
 // Exit codes, and their order of severity.

@@ -2,7 +2,7 @@
 
 mod input;
 
-use crate::app::run::Run;
+use crate::app::run::{Copies, Run};
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
@@ -26,6 +26,7 @@ pub async fn run(
     if documents.len() > 1 {
         run.command_start = None;
     }
+    let copies = copies(&documents, options, run.settings(), console);
     for document in documents {
         match document {
             Document::Request(mut request) => {
@@ -39,13 +40,40 @@ pub async fn run(
                 let trace = run.settings().trace.of_recording(&recording);
                 run.ask(request, trace).await?;
             }
-            Document::Recording(recording) => run.emit(&recording).await?,
+            Document::Recording(recording) => run.emit(&recording, copies).await?,
         }
         if run.is_interrupted() {
             break;
         }
     }
     Ok(run.finish())
+}
+
+/// What becomes of recordings that were emitted before. Only a Langfuse that gets the spans itself can be asked for them.
+fn copies(
+    documents: &[Document],
+    options: &cli::ReplayArgs,
+    settings: &Settings,
+    console: &Console,
+) -> Copies {
+    let destination = settings.tracing.destination();
+    match destination {
+        _ if options.again => Copies::Sent,
+        Some(destination) if destination.langfuse.is_none() || destination.is_collector => {
+            let mut recordings = documents.iter();
+            if !options.send
+                && !options.run.dry_run
+                && recordings.any(|document| matches!(document, Document::Recording(_)))
+            {
+                console.warn(&format!(
+                    "{} cannot be asked for earlier copies: a recording that was emitted before counts twice",
+                    destination.target.url
+                ));
+            }
+            Copies::Sent
+        }
+        _ => Copies::LeftOut,
+    }
 }
 
 /// Checks everything that can be known before the first document is used.

@@ -301,8 +301,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         when: "the server's certificate has expired",
         place: Place::Flawed(Flaw::Expired),
-        says: "certificate expired",
-        remedy: "renew it, or set this machine's clock right",
+        says: "certificate expired on 2021-01-01",
+        remedy: "renew the server's certificate, or correct this machine's clock",
         ..UNTRUSTED
     },
     Fault {

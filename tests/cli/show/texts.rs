@@ -33,7 +33,7 @@ fn shown(sandbox: &Sandbox, options: &[&str]) -> String {
     ended.stdout
 }
 
-fn messages(content: Value) -> Value {
+fn messages(content: &Value) -> Value {
     json!([
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "an earlier one"},
@@ -53,7 +53,7 @@ fn the_last_user_message_and_the_answer_are_cut_to_the_width() {
     for version in ["v4", "v3"] {
         let sandbox = holding(
             version,
-            &generation(&messages(question.clone().into()), &output),
+            &generation(&messages(&question.clone().into()), &output),
         );
         let drawing = shown(&sandbox, &[]);
         assert!(
@@ -91,7 +91,7 @@ fn media_is_shown_by_its_reference() {
         {"type": "image_url", "image_url": {"url": reference}},
     ]);
     let output = json!({"role": "assistant", "content": "A dot."});
-    let sandbox = holding("v4", &generation(&messages(content), &output));
+    let sandbox = holding("v4", &generation(&messages(&content), &output));
     let whole = shown(&sandbox, &["--full"]);
     assert!(
         whole.contains(&format!("user: What is this?\n            {reference}\n")),
@@ -104,7 +104,8 @@ fn tool_calls_and_other_forms_are_shown() {
     let call =
         json!({"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}});
     let output = json!({"role": "assistant", "content": null, "tool_calls": [call]});
-    let input = json!({"tools": [{"type": "function"}], "messages": messages("Look it up".into())});
+    let input =
+        json!({"tools": [{"type": "function"}], "messages": messages(&"Look it up".into())});
     let sandbox = holding("v4", &generation(&input, &output));
     let whole = shown(&sandbox, &["--full"]);
     assert!(whole.contains("user: Look it up\n"), "{whole}");

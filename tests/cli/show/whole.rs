@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use super::{ID, show};
 use crate::support::harness::{OBSERVATIONS, Reply, Scripted};
 
+const INCOMPLETE: &str = "names a parent that is not there";
+
 fn row(id: &str, parent: Option<&str>) -> Value {
     json!({
         "id": id, "traceId": ID, "parentObservationId": parent, "type": "SPAN", "name": format!("span {id}"),
@@ -47,13 +49,11 @@ fn a_parent_that_never_comes_is_not_waited_for_long() {
     let server = answering(vec![vec![row("b", Some("gone"))]]);
     let start = Instant::now();
     let ended = show(server.url(), &[ID]).run();
-    ended
-        .code(0)
-        .stderr_has("the parent of 1 observation is missing");
+    ended.code(0).stderr_has(INCOMPLETE);
     assert!(ended.stdout.contains("span b"), "{ended:#?}");
     assert!(server.count() > 1 && start.elapsed() >= Duration::from_secs(1));
     let ended = show(server.url(), &["-q", ID]).run();
-    ended.code(0).stderr_lacks("missing");
+    ended.code(0).stderr_lacks(INCOMPLETE);
 }
 
 #[test]
@@ -62,9 +62,7 @@ fn rows_that_still_come_are_waited_for() {
     let looks = (1..=4).map(|count| rows[..count].to_vec());
     let server = answering(looks.collect());
     let ended = show(server.url(), &[ID]).run();
-    ended
-        .code(0)
-        .stderr_has("the parent of 4 observations is missing");
+    ended.code(0).stderr_has(INCOMPLETE);
     assert!(ended.stdout.contains("span e"), "{ended:#?}");
 }
 
@@ -82,7 +80,7 @@ fn an_app_root_needs_no_parent() {
 fn a_trace_that_is_not_whole_in_time_is_drawn_as_it_is() {
     let server = answering(vec![vec![row("b", Some("gone"))]]);
     let ended = show(server.url(), &[ID, "--wait", "0.3"]).run();
-    ended.code(0).stderr_has("may not be complete");
+    ended.code(0).stderr_has(INCOMPLETE);
     assert!(ended.stdout.contains("span b"), "{ended:#?}");
 }
 
