@@ -331,6 +331,7 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Output format')
             [CompletionResult]::new('--list', '--list', [CompletionResultType]::ParameterName, 'List what waits; send nothing')
             [CompletionResult]::new('--discard', '--discard', [CompletionResultType]::ParameterName, 'Delete what waits instead of sending it')
+            [CompletionResult]::new('--again', '--again', [CompletionResultType]::ParameterName, 'Also send spans of which it cannot be proven that they have not arrived: a copy costs double')
             [CompletionResult]::new('--yes', '--yes', [CompletionResultType]::ParameterName, 'Do not ask before deleting')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Short for -o json')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Suppress notes, hints and warnings; errors are still printed')

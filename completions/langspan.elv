@@ -322,6 +322,7 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --output 'Output format'
             cand --list 'List what waits; send nothing'
             cand --discard 'Delete what waits instead of sending it'
+            cand --again 'Also send spans of which it cannot be proven that they have not arrived: a copy costs double'
             cand --yes 'Do not ask before deleting'
             cand --json 'Short for -o json'
             cand -q 'Suppress notes, hints and warnings; errors are still printed'

@@ -271,6 +271,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand resend" -s o -l output
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l list -d 'List what waits; send nothing'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l discard -d 'Delete what waits instead of sending it'
+complete -c langspan -n "__fish_langspan_using_subcommand resend" -l again -d 'Also send spans of which it cannot be proven that they have not arrived: a copy costs double'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l yes -d 'Do not ask before deleting'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'

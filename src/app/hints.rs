@@ -1,8 +1,6 @@
 //! What to do when spans were not accepted, or Langfuse did not answer: one line for each cause. Hints about TLS and
 //! proxies are in `http::transport`, since the model endpoint needs them as well.
 
-use reqwest::Url;
-
 use crate::delivery::Outcome;
 use crate::http::url::shown;
 use crate::http::{FailedPhase, proxy};
@@ -15,6 +13,7 @@ const SERVER_WORDS: &str = "see the server's message; -vv shows the whole answer
 pub const PROJECT_KEYS: &str =
     "use a project's own key pair, not a bearer token or an organization's key";
 const BUSY: &str = "the server is busy or broken: try again later";
+const UNPROVEN: &str = "nothing can prove that the spans did not arrive: langspan resend --again sends them, and a copy may then exist";
 
 /// The hint for the outcome of a delivery under these settings.
 pub fn of_delivery(outcome: &Outcome, tracing: &Tracing) -> Option<String> {
@@ -49,10 +48,12 @@ pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String
                 "check that {} is right and reachable from here",
                 target.origin().ascii_serialization()
             ),
+            (None, FailedPhase::AfterSending) if !can_be_asked(destination) => UNPROVEN.to_owned(),
             (None, FailedPhase::AfterSending) => {
                 "the server took the request and gave no answer: try again later".to_owned()
             }
         },
+        Outcome::Unproven if !can_be_asked(destination) => UNPROVEN.to_owned(),
         Outcome::Unproven => "try again later".to_owned(),
         Outcome::Unasked(error) => of_unasked(error, destination),
         Outcome::Unsent(_)
@@ -62,6 +63,11 @@ pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String
         | Outcome::Present => return None,
     };
     Some(hint)
+}
+
+/// Whether the absence of spans proves something: not if a collector may pass them on later, or no Langfuse is there.
+pub fn can_be_asked(destination: &Destination) -> bool {
+    destination.langfuse.is_some() && !destination.is_collector
 }
 
 /// The hint for a Langfuse that did not say which spans it has.
@@ -78,7 +84,7 @@ fn of_rejection(status: u16, message: &str, destination: &Destination) -> String
         .langfuse
         .as_ref()
         .filter(|_| !destination.is_collector);
-    if let Some(hint) = of_proxy(status, &destination.target.url) {
+    if let Some(hint) = proxy::hint(status, &destination.target.url) {
         return hint;
     }
     match status {
@@ -99,21 +105,6 @@ fn of_rejection(status: u16, message: &str, destination: &Destination) -> String
             .to_owned(),
         408 | 429 | 500.. => BUSY.to_owned(),
         _ => SERVER_WORDS.to_owned(),
-    }
-}
-
-/// The hint for a status that a proxy may have answered in place of the server. Through a tunnel only the server answers.
-fn of_proxy(status: u16, url: &Url) -> Option<String> {
-    let proxy = proxy::of(url).filter(|_| url.scheme() == "http")?;
-    let variable = proxy.variable;
-    match status {
-        407 => Some(format!(
-            "the proxy {proxy} requires a user and a password: put them into {variable}, or add the host to NO_PROXY"
-        )),
-        502..=504 => Some(format!(
-            "the answer may be that of the proxy {proxy} ({variable}): check it, or add the host to NO_PROXY"
-        )),
-        _ => None,
     }
 }
 

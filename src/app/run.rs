@@ -147,7 +147,12 @@ impl Run {
             context: &context,
             copies: Copies::Sent,
         };
-        self.conclude(traced, upload, failure).await
+        let is_complete = failure.is_none();
+        self.conclude(traced, upload, failure).await?;
+        if let Some(caveat) = exchange.completion.caveat().filter(|_| is_complete) {
+            self.console.warn(caveat.message());
+        }
+        Ok(())
     }
 
     /// Emits a recording again, with its own times and ids.
@@ -313,26 +318,6 @@ impl Run {
         Ok(())
     }
 
-    /// Prints what an exchange costs, if that was asked for and there is an answer. Returns the number, or null.
-    async fn cost(&mut self, traced: Traced<'_>) -> Option<Value> {
-        traced.exchange.response.as_ref()?;
-        let grace = if self.is_interrupted() {
-            Duration::ZERO
-        } else {
-            LOOKUP_GRACE
-        };
-        let cost = self.prices.cost(traced.exchange, traced.trace, grace);
-        let cost = cost.await?;
-        match &cost {
-            Ok(cost) => self.console.note(&format!("cost: {}", dollars(*cost))),
-            Err(why) => {
-                let why = self.console.clean(why);
-                self.console.note(&format!("cost: unknown ({why})"));
-            }
-        }
-        Some(cost.map_or(Value::Null, Value::from))
-    }
-
     /// Whether the exchange gets a trace: a failed call does even if it is not in the sample.
     fn is_traced(&self, traced: Traced<'_>) -> bool {
         self.setup.clients.exporter.is_some()
@@ -364,6 +349,26 @@ impl Run {
             export,
             redactions: filtered.redactions,
         })
+    }
+
+    /// Prints what an exchange costs, if that was asked for and there is an answer. Returns the number, or null.
+    async fn cost(&mut self, traced: Traced<'_>) -> Option<Value> {
+        traced.exchange.response.as_ref()?;
+        let grace = if self.is_interrupted() {
+            Duration::ZERO
+        } else {
+            LOOKUP_GRACE
+        };
+        let cost = self.prices.cost(traced.exchange, traced.trace, grace);
+        let cost = cost.await?;
+        match &cost {
+            Ok(cost) => self.console.note(&format!("cost: {}", dollars(*cost))),
+            Err(why) => {
+                let why = self.console.clean(why);
+                self.console.note(&format!("cost: unknown ({why})"));
+            }
+        }
+        Some(cost.map_or(Value::Null, Value::from))
     }
 
     /// Appends the recording of an exchange to the file of `--record`; returns the number of redacted passages.
@@ -600,7 +605,7 @@ impl Run {
             request,
             (&spans, filtered.redactions),
             endpoint,
-            &settings.notes.shown,
+            (&settings.notes.shown, &settings.privacy),
         );
         if self.printer.form() == OutputFormat::Json {
             self.printer.document(&plan);

@@ -66,7 +66,7 @@ impl Setup {
 
 /// Makes the console hide the secrets of the settings, then prints the warnings about them.
 pub fn announce(notes: &mut Notes, console: &Console) {
-    console.hide(std::mem::take(&mut notes.secrets));
+    console.hide(&std::mem::take(&mut notes.secrets));
     for warning in &notes.warnings {
         console.warn(warning);
     }

@@ -55,12 +55,18 @@ pub fn verdict(
             };
             Err(failure.retryable(true))
         }
-        Readback::Refused(error) => Err(unproven(format!(
+        Readback::Failed(error) if error.is_refusal() => Err(unproven(format!(
             "the trace was accepted, but the keys do not permit reading it: {}",
             error.message
         ))
         .status(error.status)
         .hint("use a project's own key pair")),
+        Readback::Failed(error) => Err(unproven(format!(
+            "the trace was accepted, but it cannot be read: {}",
+            error.message
+        ))
+        .status(error.status)
+        .hint("the server cannot be asked: see its message")),
     }
 }
 

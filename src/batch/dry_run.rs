@@ -57,7 +57,7 @@ pub fn show(input: &Input, plan: &Plan, setup: &Setup) -> Result<Verdict, Failur
     let Some(first) = first else {
         let text = totals.to_text();
         let nothing = BatchDryRun {
-            first: DryRun::nothing("batch", &settings.notes.shown),
+            first: DryRun::nothing("batch", (&settings.notes.shown, &settings.privacy)),
             lines: totals,
         };
         print(settings, &nothing, &text);
@@ -83,7 +83,7 @@ fn show_first((number, line): (u64, ParsedLine), totals: LineTotals, plan: &Plan
             Some((shown(&url), &exchange.request)),
             (&spans, filtered.redactions),
             destination.map(|destination| shown(&destination.target.url)),
-            &settings.notes.shown,
+            (&settings.notes.shown, &settings.privacy),
         ),
         lines: totals,
     };

@@ -211,7 +211,7 @@ async fn read(
     match readback::poll(api, &query, Instant::now() + wait, is_enough).await {
         Poll::Enough(rows) => Ok(rows),
         Poll::TimeUp { rows, .. } if !rows.is_empty() => Ok(rows),
-        Poll::Refused(error)
+        Poll::Failed(error)
         | Poll::TimeUp {
             error: Some(error), ..
         } => Err(unread(error, api, notes)),

@@ -105,6 +105,22 @@ pub fn of(url: &Url) -> Option<Proxy> {
     EnvironmentProxies::read().ok()?.of(url).cloned()
 }
 
+/// The hint for a status that a proxy may have answered in place of the server of `url`. Through a tunnel only the server
+/// answers.
+pub fn hint(status: u16, url: &Url) -> Option<String> {
+    let proxy = of(url).filter(|_| url.scheme() == "http")?;
+    let variable = proxy.variable;
+    match status {
+        407 => Some(format!(
+            "the proxy {proxy} requires a user and a password: put them into {variable}, or add the host to NO_PROXY"
+        )),
+        502..=504 => Some(format!(
+            "the answer may be that of the proxy {proxy} ({variable}): check it, or add the host to NO_PROXY"
+        )),
+        _ => None,
+    }
+}
+
 /// The first of these variables that is set and not empty.
 fn first(variables: &[&'static str]) -> Result<Option<(&'static str, String)>, ProxyError> {
     for &variable in variables {

@@ -69,22 +69,26 @@ fn shown_query(query: &str) -> String {
     parts.collect::<Vec<_>>().join("&")
 }
 
-/// The values of a URL's query that are secret by their names, as they are written and decoded. A server may repeat
-/// either.
+/// What a server may repeat of a URL's query and must not be shown: the values that are secret by their names, as they are
+/// written and decoded; and, whatever its name, each value together with its name.
 pub fn secrets(url: &Url) -> Vec<Secret> {
     let is_secret = |name: &str| {
         let name = name.to_ascii_lowercase();
         SECRET_NAMES.iter().any(|word| name.contains(word))
     };
-    let written = url.query().unwrap_or_default().split('&');
-    let written = written.filter_map(|part| part.split_once('='));
+    let query = url.query().unwrap_or_default().split('&');
+    let parts: Vec<&str> = query.filter(|part| !part.is_empty()).collect();
+    let written = parts.iter().filter_map(|part| part.split_once('='));
     let written = written.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let decoded = url.query_pairs().into_owned();
-    written
-        .chain(decoded)
+    let values = written
+        .chain(url.query_pairs().into_owned())
         .filter(|(name, value)| is_secret(name) && !value.is_empty())
-        .map(|(_, value)| Secret::new(value))
-        .collect()
+        .map(|(_, value)| value);
+    let whole = parts
+        .iter()
+        .filter(|part| part.split('=').next() != Some(API_VERSION))
+        .map(|part| (*part).to_owned());
+    values.chain(whole).map(Secret::new).collect()
 }
 
 /// The root of a URL's server.
@@ -136,6 +140,6 @@ mod tests {
             .iter()
             .map(|s| s.expose().to_owned())
             .collect();
-        assert_eq!(found, ["k%2F1", "k/1"]);
+        assert_eq!(found, ["k%2F1", "k/1", "tenant=a", "api_key=k%2F1"]);
     }
 }

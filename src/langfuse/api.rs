@@ -60,6 +60,8 @@ pub struct ApiError {
     pub wait: Option<Duration>,
     /// Whether Langfuse itself says that the object does not exist. Any other 404 means that the path is not served.
     pub is_absence: bool,
+    /// Whether the answer is longer than what is read.
+    pub is_too_long: bool,
 }
 
 /// The two generations of interfaces that tell about traces.
@@ -80,6 +82,7 @@ impl ApiError {
             hint: None,
             wait: None,
             is_absence: false,
+            is_too_long: false,
         }
     }
 
@@ -99,6 +102,11 @@ impl ApiError {
     /// Whether the same request may succeed later.
     pub fn is_passing(&self) -> bool {
         self.hint.is_none() && matches!(self.status, None | Some(408 | 429 | 500..))
+    }
+
+    /// Whether asking again is pointless.
+    pub fn is_final(&self) -> bool {
+        self.is_refusal() || self.is_too_long
     }
 
     /// Whether the server refused the keys.
@@ -303,7 +311,10 @@ impl Api {
             Ok(body) => body,
             Err(BodyError::Transport(error)) => return Err(self.unreachable(error)),
             Err(error @ BodyError::TooLong(_)) if status.is_success() => {
-                return Err(ApiError::foreign(format!("{}{path}: {error}", self.base)));
+                return Err(ApiError {
+                    is_too_long: true,
+                    ..ApiError::foreign(format!("{}{path}: {error}", self.base))
+                });
             }
             // The status says enough.
             Err(BodyError::TooLong(_)) => Vec::new(),
@@ -324,10 +335,14 @@ impl Api {
             json => Err(ApiError {
                 status: Some(status.as_u16()),
                 message: self.refusal(path, status, json.as_ref(), location.as_ref()),
-                hint: None,
+                // Other answers of a proxy may change by themselves.
+                hint: (status == StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+                    .then(|| proxy::hint(status.as_u16(), &self.base.below(path)))
+                    .flatten(),
                 wait,
                 is_absence: status == StatusCode::NOT_FOUND
                     && json.as_ref().is_some_and(says_absence),
+                is_too_long: false,
             }),
         }
     }
@@ -351,17 +366,6 @@ impl Api {
             Some(location) if status.is_redirection() => {
                 let location = String::from_utf8_lossy(location.as_bytes());
                 format!("go to {}", shown_reference(&location))
-            }
-            _ if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                proxy::of(&self.base.below(path)).map_or_else(
-                    || "a proxy requires a user and a password".to_owned(),
-                    |proxy| {
-                        format!(
-                            "the proxy of {} requires a user and a password",
-                            proxy.variable
-                        )
-                    },
-                )
             }
             _ => body
                 .and_then(|body| body["message"].as_str())

@@ -42,8 +42,8 @@ pub enum Readback {
         found: usize,
         error: Option<ApiError>,
     },
-    /// The keys do not permit reading.
-    Refused(ApiError),
+    /// The keys do not permit reading, or the answer is too long: asking again is pointless.
+    Failed(ApiError),
 }
 
 /// A field that came back different.
@@ -77,7 +77,7 @@ pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant) -> Readback {
     let is_whole = |rows: &[Row]| wanted.found_in(rows) == wanted.span_ids.len();
     match poll(api, &wanted.query(), deadline, is_whole).await {
         Poll::Enough(rows) => Readback::Readable(rows),
-        Poll::Refused(error) => Readback::Refused(error),
+        Poll::Failed(error) => Readback::Failed(error),
         Poll::TimeUp { rows, error } => Readback::Missing {
             found: wanted.found_in(&rows),
             error,
@@ -89,8 +89,8 @@ pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant) -> Readback {
 #[derive(Clone, Debug)]
 pub enum Poll {
     Enough(Vec<Row>),
-    /// The keys do not permit reading.
-    Refused(ApiError),
+    /// The keys do not permit reading, or the answer is too long: asking again is pointless.
+    Failed(ApiError),
     /// The rows of the last answer, and the error of the last request that ended in time if it failed.
     TimeUp {
         rows: Vec<Row>,
@@ -119,7 +119,7 @@ pub async fn poll(
                 (rows, error) = (read, None);
                 Duration::ZERO
             }
-            Ok(Err(refused)) if refused.is_refusal() => return Poll::Refused(refused),
+            Ok(Err(failed)) if failed.is_final() => return Poll::Failed(failed),
             Ok(Err(failed)) => error.insert(failed).wait.unwrap_or_default(),
             Err(_) => return Poll::TimeUp { rows, error },
         };

@@ -51,7 +51,7 @@ impl Printer {
         let has_written = std::mem::take(&mut self.has_written);
         match self.form {
             OutputFormat::Text if has_written => self.write("\n"),
-            OutputFormat::Text if exchange.response.is_some() => {
+            OutputFormat::Text if has_answer(exchange) => {
                 let answer = exchange.completion.answer();
                 self.write(&format!("{}\n", answer.trim_end_matches(['\r', '\n'])));
             }
@@ -122,6 +122,12 @@ impl Printer {
             self.failure = stdio::stdout().write_all(bytes).err();
         }
     }
+}
+
+/// Whether there is an answer to print. The response of a failed call may have no message.
+fn has_answer(exchange: &Exchange) -> bool {
+    let is_empty = exchange.completion.messages.is_empty();
+    exchange.response.is_some() && (exchange.error.is_none() || !is_empty)
 }
 
 impl Sink for Printer {

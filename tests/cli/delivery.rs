@@ -54,6 +54,16 @@ fn accepted_answers() {
         (200, JSON, r#"{"partialSuccess":{}}"#.to_owned()),
         (200, JSON, r#"{"partialSuccess":null}"#.to_owned()),
         (200, JSON, none_rejected),
+        (
+            200,
+            JSON,
+            r#"{"partial_success":{"rejected_spans":"0"}}"#.to_owned(),
+        ),
+        (
+            200,
+            JSON,
+            r#"{"partialSuccess":{"rejectedSpans":null}}"#.to_owned(),
+        ),
         (200, JSON, a_warning),
         (200, JSON, String::new()),
         (200, PROTOBUF, String::new()),
@@ -156,6 +166,37 @@ fn a_permanently_refused_export_is_sent_once_and_kept() {
 }
 
 #[test]
+fn a_rejection_in_any_spelling_is_not_an_acceptance() {
+    let long = format!(
+        "{}{}",
+        " ".repeat(5 << 20),
+        r#"{"partialSuccess":{"rejectedSpans":2}}"#
+    );
+    for body in [
+        r#"{"partial_success":{"rejected_spans":2}}"#,
+        r#"{"partialSuccess":{"rejected_spans":"2"}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":2.0}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":2e0}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":"2.0"}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":" 2 "}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":"two"}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":18446744073709551616}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":[2]}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":-2}}"#,
+        r#"{"partialSuccess":[{"rejectedSpans":2}]}"#,
+        r#"{"partialSuccess":{"rejectedSpans":2,"rejectedSpans":0}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":2},"partial_success":{}}"#,
+        &long,
+    ] {
+        let shown = &body[..body.len().min(80)];
+        let langfuse = answering(Reply::Answer(200, JSON, body.to_owned()));
+        let ended = chat(&[], langfuse.url());
+        assert_refused(&ended, shown, &["rejected"]);
+        assert_eq!(langfuse.exports().len(), 1, "{shown}");
+    }
+}
+
+#[test]
 fn unanswered_and_failing_exports_are_kept() {
     let cut =
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90\r\n\r\n{\"na";
@@ -235,11 +276,6 @@ fn transient_errors_are_retried_with_the_same_bytes() {
     let busy = || Reply::With(429, vec![("retry-after", "1".to_owned())], String::new());
     for (name, first) in [
         ("429", busy()),
-        ("500", Reply::json(500, &json!({}))),
-        (
-            "502",
-            Reply::Answer(502, "text/html", "<html></html>".into()),
-        ),
         (
             "503",
             Reply::json(503, &json!({"message": "Service Unavailable"})),

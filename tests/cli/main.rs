@@ -38,6 +38,10 @@ mod layers;
 mod outbox;
 // Delivery of waiting spans.
 mod resend;
+// An outbox where others can write, or files cannot be locked or changed.
+mod hostile_outbox;
+// Spans that may have arrived.
+mod unproven;
 // SIGINT and SIGTERM: finished calls are delivered or kept.
 mod signals;
 // The sandbox's own answers.

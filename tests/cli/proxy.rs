@@ -349,6 +349,20 @@ fn a_proxy_that_refuses_is_named_and_the_spans_wait() {
 }
 
 #[test]
+fn a_proxy_that_answers_in_place_of_the_model_is_named() {
+    for status in [407, 502] {
+        let (servers, proxy) = (Servers::start(), Proxy::refusing(status));
+        let call = servers.chat().model_at(MODEL).arg("--retries").arg("0");
+        let ended = call.env("HTTP_PROXY", &proxy.url).run();
+        ended
+            .code(4)
+            .stderr_has(&status.to_string())
+            .stderr_has(&proxy.url)
+            .stderr_has("HTTP_PROXY");
+    }
+}
+
+#[test]
 fn a_proxy_that_cannot_be_reached_is_the_cause() {
     let dead = dead_url();
     for variable in ["HTTPS_PROXY", "ALL_PROXY"] {

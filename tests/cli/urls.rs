@@ -102,6 +102,52 @@ fn a_dry_run_shows_urls_without_their_keys() {
 }
 
 #[test]
+fn a_value_that_does_not_look_like_a_key_is_not_shown_either() {
+    // Too short to be found in a message: it must not get there.
+    const VALUE: &str = "v-1-2";
+    let recording = json!({
+        "request": {"model": "m", "messages": [{"role": "user", "content": "Hello"}]},
+        "response": completion("hi"),
+        "start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:00:01Z",
+    });
+    for reply in [
+        Reply::json(200, &completion("hi")),
+        Reply::Answer(200, "text/html", "<html></html>".to_owned()),
+        Reply::json(404, &json!({})),
+        Reply::json(503, &json!({})),
+    ] {
+        let server = Scripted::always(reply);
+        for arguments in [
+            &["chat", "--no-stdin", "-v", "--retries", "0", "Hello"][..],
+            &["chat", "--no-stdin", "--dry-run", "Hello"],
+            &["replay", "recording.json", "-v"],
+            &["batch", "lines.jsonl", "--retries", "0"],
+            &["check"],
+        ] {
+            let collector = format!("{}/v1/traces?k={VALUE}", server.url());
+            let call = Langspan::new(arguments)
+                .model_at(&format!("{}/v1?k={VALUE}", server.url()))
+                .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &collector);
+            let call = if arguments.contains(&"check") {
+                call
+            } else {
+                call.arg("--export-timeout").arg("0.5")
+            };
+            call.file("recording.json", recording.to_string());
+            call.file("lines.jsonl", "{\"prompt\": \"Hello\"}\n");
+            let ended = call.run();
+            for text in [&ended.stdout, &ended.stderr] {
+                assert!(!text.contains(VALUE), "{arguments:?}: {ended:#?}");
+            }
+            for file in files_below(&ended.home().join(".local")) {
+                let text = fs::read_to_string(&file).unwrap_or_default();
+                assert!(!text.contains(VALUE), "{arguments:?}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn user_info_is_refused_and_not_shown() {
     let sandbox = Scripted::langfuse(|_, _| Reply::json(200, &json!({})));
     let url = "http://anna:pass-word-1@127.0.0.1:9";

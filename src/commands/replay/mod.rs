@@ -6,6 +6,7 @@ use crate::app::run::{Copies, Run};
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
+use crate::http::url::shown;
 use crate::settings::trace::refuse_keys;
 use crate::settings::{Settings, Sources, Tracing};
 use input::Document;
@@ -67,7 +68,7 @@ fn copies(
             {
                 console.warn(&format!(
                     "{} cannot be asked for earlier copies: a recording that was emitted before counts twice",
-                    destination.target.url
+                    shown(&destination.target.url)
                 ));
             }
             Copies::Sent
