@@ -32,7 +32,7 @@ pub fn postgres_regex(pattern: &str) -> Result<Regex, String> {
 #[derive(Default)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "Postgres has an option for each"
+    reason = "each is an option of PostgreSQL"
 )]
 struct Options<'a> {
     rest: &'a str,

@@ -30,6 +30,7 @@ const ORDER: &[&str] = &[
     "delivery::outcome",
     "delivery::result",
     "delivery::client",
+    "delivery::presence",
     "delivery::export",
     "delivery::redelivery",
     "delivery",
