@@ -312,7 +312,6 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             break
         }
         'langspan;show' {
-            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Time to wait until the trace can be read, in seconds [default: 60]')
             [CompletionResult]::new('--langfuse-base-url', '--langfuse-base-url', [CompletionResultType]::ParameterName, 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]')
             [CompletionResult]::new('--otlp-endpoint', '--otlp-endpoint', [CompletionResultType]::ParameterName, 'Send the spans to an OpenTelemetry collector instead')
             [CompletionResult]::new('--ui-url', '--ui-url', [CompletionResultType]::ParameterName, 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]')
@@ -321,6 +320,8 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Output format')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Output format')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Time to wait until the trace can be read, in seconds [default: 15]')
+            [CompletionResult]::new('--full', '--full', [CompletionResultType]::ParameterName, 'Show the texts of generations in full')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Short for -o json')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Suppress notes, hints and warnings; errors are still printed')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Suppress notes, hints and warnings; errors are still printed')

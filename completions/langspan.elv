@@ -304,7 +304,6 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'langspan;show'= {
-            cand --wait 'Time to wait until the trace can be read, in seconds [default: 60]'
             cand --langfuse-base-url 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]'
             cand --otlp-endpoint 'Send the spans to an OpenTelemetry collector instead'
             cand --ui-url 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]'
@@ -313,6 +312,8 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --profile 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]'
             cand -o 'Output format'
             cand --output 'Output format'
+            cand --wait 'Time to wait until the trace can be read, in seconds [default: 15]'
+            cand --full 'Show the texts of generations in full'
             cand --json 'Short for -o json'
             cand -q 'Suppress notes, hints and warnings; errors are still printed'
             cand --quiet 'Suppress notes, hints and warnings; errors are still printed'

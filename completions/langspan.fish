@@ -265,7 +265,6 @@ complete -c langspan -n "__fish_langspan_using_subcommand check" -l public -d 'L
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l join -d 'Continue the trace of the variable TRACEPARENT'
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l ci -d 'Always on: add commit, branch, job URL and actor of the CI job'
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c langspan -n "__fish_langspan_using_subcommand show" -l wait -d 'Time to wait until the trace can be read, in seconds [default: 60]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
@@ -274,6 +273,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand show" -l env-file -d '
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l wait -d 'Time to wait until the trace can be read, in seconds [default: 15]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l full -d 'Show the texts of generations in full'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
