@@ -34,23 +34,24 @@ pub enum AfterWrite {
 
 impl Pool<'_> {
     /// Takes a call that has ended, and those that ended at the same time. New calls start in their place before any
-    /// answer is processed, so that the endpoint does not have to wait.
+    /// answer is processed, so that the endpoint does not have to wait. If any of them failed, they start afterwards:
+    /// the failure may end the run.
     pub(super) async fn completed(&mut self, first: CallResult) {
         let mut all = vec![first];
         while all.len() <= self.context.plan.concurrency {
-            let is_answer = |result: &CallResult| {
-                result
-                    .as_ref()
-                    .is_ok_and(|call| call.exchange.error.is_none())
-            };
-            self.unprocessed = all.len();
-            if all.last().is_some_and(is_answer) {
-                self.start_calls();
+            while let Some(ended) = self.ended_call() {
+                all.push(ended);
             }
-            let Some(Some(next)) = self.calls.next().now_or_never() else {
+            self.unprocessed = all.len();
+            if !all.iter().all(is_answer) {
+                break;
+            }
+            self.start_calls();
+            // The first poll of the new calls sends them.
+            let Some(ended) = self.ended_call() else {
                 break;
             };
-            all.push(next);
+            all.push(ended);
         }
         // The new requests are sent by the tasks of their connections.
         yield_now().await;
@@ -61,6 +62,11 @@ impl Pool<'_> {
                 Err(stopped) => self.call_stopped(stopped),
             }
         }
+    }
+
+    /// A call that has ended by now.
+    fn ended_call(&mut self) -> Option<CallResult> {
+        self.calls.next().now_or_never().flatten()
     }
 
     fn answered(&mut self, call: CompletedCall) {
@@ -221,4 +227,10 @@ impl Pool<'_> {
             self.stop(StopReason::File(failure));
         }
     }
+}
+
+fn is_answer(result: &CallResult) -> bool {
+    result
+        .as_ref()
+        .is_ok_and(|call| call.exchange.error.is_none())
 }
