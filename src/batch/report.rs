@@ -15,7 +15,7 @@ use crate::batch::verify::CountResult;
 use crate::cli::Allowance;
 use crate::console::{self, Console, OutputFormat, counted};
 use crate::failure::{Failure, Kind, Verdict};
-use crate::langfuse::Api;
+use crate::langfuse::{Api, SessionCount};
 use crate::output::{ErrorReport, Printer};
 use crate::settings::Settings;
 
@@ -54,7 +54,7 @@ impl RunReport<'_> {
         let mut failures = self.failures();
         let mut verified = None;
         if is_complete && let Some(readable) = self.verify(signals).await {
-            verified = readable.as_ref().ok().copied();
+            verified = readable.as_ref().ok().map(|readable| readable.traces);
             failures.extend(readable.err());
         }
         let mut verdict = Verdict::default();
@@ -237,8 +237,11 @@ impl RunReport<'_> {
         resume_command::command(given, further, without, |word| self.console.scrub(word))
     }
 
-    /// With `--verify`: waits until all traces are readable, and counts them; `None` without `--verify`.
-    async fn verify(&mut self, signals: &mut SignalListener) -> Option<Result<u64, Failure>> {
+    /// With `--verify`: waits until all spans are readable, and counts them; `None` without `--verify`.
+    async fn verify(
+        &mut self,
+        signals: &mut SignalListener,
+    ) -> Option<Result<SessionCount, Failure>> {
         let (wait, api) = (self.settings.delivery.verify?, self.api?);
         let expected = std::mem::take(&mut self.result.expected);
         let CountResult {
@@ -255,12 +258,15 @@ impl RunReport<'_> {
                 return Some(Err(failure.hint("they were accepted")));
             }
         };
-        if readable >= sent {
+        if readable == sent {
             return Some(Ok(readable));
         }
         let message = match &error {
             Some(error) => format!("the traces could not be counted: {}", error.message),
-            None => format!("{readable} of {sent} traces can be read"),
+            None => format!(
+                "{} of {} traces can be read, and {} of {} spans",
+                readable.traces, sent.traces, readable.spans, sent.spans
+            ),
         };
         let status = error.and_then(|error| error.status);
         let hint = match status {

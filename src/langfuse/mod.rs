@@ -13,6 +13,7 @@ pub use base::Base;
 pub use keys::Keys;
 pub use readback::{Readback, Wanted};
 pub use row::Row;
+pub use session::SessionCount;
 
 /// An environment as Langfuse stores it: without the reserved prefix `langfuse`, which it strips. `None` if nothing is
 /// left: that is stored as `default`.
