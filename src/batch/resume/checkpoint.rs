@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::batch::compression::Compression;
 use crate::batch::output::target::OutputTarget;
+use crate::batch::output::temporary;
 use crate::batch::plan::{self, Plan, Start};
 use crate::batch::resume::acks::{AckFile, AckState, RunIdentity};
 use crate::batch::resume::previous_output::PreviousOutput;
@@ -33,6 +34,7 @@ impl Checkpoint {
             return Ok(Self::default());
         };
         let has_lines = fs::metadata(&path).is_ok_and(|found| found.len() > 0);
+        temporary::remove_left_behind(&path);
         match plan.start {
             Start::Resume { .. } => Self::resume(plan, model, &path, has_lines),
             Start::New if has_lines => Err(Failure::file(format!(

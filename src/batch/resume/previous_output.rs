@@ -9,10 +9,10 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
-use tempfile::NamedTempFile;
 
 use crate::batch::compression::{Compression, is_system_error};
 use crate::batch::output::line::OutputLine;
+use crate::batch::output::temporary;
 use crate::batch::resume::acks::{AckState, LineSet};
 use crate::failure::Failure;
 use crate::trace::ids::{self, SpanIds};
@@ -159,7 +159,10 @@ impl PreviousOutput {
                 .min(LONGEST_BEGINNING)
         ];
         self.file.read_exact_at(&mut begun, self.size)?;
-        if OutputLine::may_begin(&begun) {
+        // A file system that had no time to write the last blocks before the machine crashed leaves NUL bytes there.
+        let written = begun.split(|byte| *byte == 0).next().unwrap_or_default();
+        let unwritten = &begun[written.len()..];
+        if OutputLine::may_begin(written) && unwritten.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
         Err(ScanError::Foreign(
@@ -205,7 +208,7 @@ impl PreviousOutput {
     ) -> io::Result<()> {
         // Follow a link, so that the link itself stays.
         let path = &fs::canonicalize(path)?;
-        let copy = NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
+        let copy = temporary::create(path)?;
         copy.as_file()
             .set_permissions(fs::metadata(path)?.permissions())?;
         let mut writer = compression.writer(BufWriter::new(copy));
