@@ -50,7 +50,7 @@ impl DeliverySteps<'_> {
         Ok(tokio::select! {
             biased;
             traced = self.clients.uploads.traced(exchange, upload, &owner, deadline) => traced,
-            _ = self.signals.wait() => uploads::outlined(exchange),
+            _ = self.signals.wait() => uploads::with_placeholders(exchange),
         })
     }
 

@@ -96,7 +96,7 @@ impl Uploads {
         };
         failures.warn(&self.console);
         if failures.is_broken {
-            return outlined(exchange);
+            return with_placeholders(exchange);
         }
         with_texts(exchange, request.as_deref(), answer.as_deref())
     }
@@ -152,7 +152,7 @@ pub fn owner(context: &TraceContext, exchange: &Exchange) -> Owner {
 }
 
 /// Replaces the content of an exchange with placeholders.
-pub fn outlined(exchange: &Exchange) -> Cow<'_, Exchange> {
+pub fn with_placeholders(exchange: &Exchange) -> Cow<'_, Exchange> {
     rewritten(exchange, media::placeholder)
 }
 

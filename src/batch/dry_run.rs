@@ -74,7 +74,7 @@ fn show_first((number, line): (u64, ParsedLine), totals: LineTotals, plan: &Plan
     let planned = setup.clients.uploads.planned(&exchange);
     let filtered = maker.filter(&planned, &line.trace);
     let spans = maker.spans(&filtered, &TraceContext::root(trace_id));
-    let url = settings.model.endpoint.url(&exchange.asked_model());
+    let url = settings.model.endpoint.url(&exchange.requested_model());
     let destination = settings.tracing.destination();
     let dry_run = BatchDryRun {
         first: DryRun::new(

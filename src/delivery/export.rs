@@ -1,4 +1,6 @@
 //! One delivery from start to end: encode, store, send, judge, keep or release.
+//!
+//! [`Exporter::store`] and [`Exporter::send`] are its two halves: between them, `chat` and `replay` print the answer.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::delivery::client::OtlpClient;
-use crate::delivery::encode::Encoder;
+use crate::delivery::encode::{EncodeError, Encoder};
 use crate::delivery::outbox::{EntryMeta, Outbox, OutboxError, PendingEntry};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
@@ -56,6 +58,23 @@ pub struct Exporter {
     pub public_key: Option<String>,
 }
 
+/// Spans that are encoded, and in the outbox where that was asked for and is possible. [`Exporter::send`] sends them.
+/// If it is dropped before, its entry stays in the outbox.
+#[derive(Debug)]
+pub struct StoredExport {
+    payload: Result<Payload, EncodeError>,
+    /// `None` if they are stored only when they are not accepted.
+    pending: Option<Result<PendingEntry, OutboxError>>,
+    traces: usize,
+}
+
+impl StoredExport {
+    /// Why the spans are not in the outbox, if they should be.
+    pub fn outbox_error(&self) -> Option<&OutboxError> {
+        self.pending.as_ref()?.as_ref().err()
+    }
+}
+
 impl Exporter {
     /// Delivers `spans` within `budget`, attempts and waits included. If `cancel` is notified, the delivery ends at
     /// once, and the spans stay in the outbox.
@@ -67,37 +86,59 @@ impl Exporter {
         cancel: &Notify,
     ) -> Delivery {
         let deadline = Instant::now() + budget;
-        let traces = trace_count(&spans);
-        match self.encoder.encode(spans) {
-            Ok(payload) => self.deliver(&payload, deadline, policy, cancel).await,
-            Err(error) => Delivery {
-                outcome: Outcome::Unsent(error.to_string()),
-                stored: Stored::Lost(OutboxError::Unencodable(error)),
-                unaccepted: traces,
-            },
+        let export = match policy {
+            OutboxPolicy::BeforeSend => self.store(spans),
+            OutboxPolicy::OnFailure => self.encode(spans),
+        };
+        self.send(export, deadline, cancel).await
+    }
+
+    /// Encodes `spans` and writes them to the outbox. The entry is not synced to disk: it survives the end of the
+    /// process, not of the machine.
+    pub fn store(&self, spans: Vec<SpanData>) -> StoredExport {
+        let mut export = self.encode(spans);
+        export.pending = export
+            .payload
+            .as_ref()
+            .ok()
+            .map(|payload| self.store_payload(payload));
+        export
+    }
+
+    /// Replaces the spans of an export that is not sent yet by others with the same ids and times. Where the outbox
+    /// does not take them, its entry stays as it was.
+    pub fn replace(&self, export: &mut StoredExport, spans: Vec<SpanData>) {
+        let pending = export.pending.take();
+        *export = self.encode(spans);
+        export.pending = pending;
+        if let (Ok(payload), Some(Ok(pending))) = (&export.payload, &mut export.pending) {
+            // What is stored already is enough for `resend`.
+            let _ = pending.replace(payload);
         }
     }
 
-    /// Delivers a request: it is stored, sent, and kept or released as the answer says.
-    pub async fn deliver(
-        &self,
-        payload: &Payload,
-        deadline: Instant,
-        policy: OutboxPolicy,
-        cancel: &Notify,
-    ) -> Delivery {
-        let pending = match policy {
-            OutboxPolicy::BeforeSend => Some(self.store(payload)),
-            OutboxPolicy::OnFailure => None,
+    /// Sends an export until `deadline`; keeps or releases its entry of the outbox as the answer says.
+    pub async fn send(&self, export: StoredExport, deadline: Instant, cancel: &Notify) -> Delivery {
+        let payload = match export.payload {
+            Ok(payload) => payload,
+            Err(error) => {
+                return Delivery {
+                    outcome: Outcome::Unsent(error.to_string()),
+                    stored: Stored::Lost(OutboxError::Unencodable(error)),
+                    unaccepted: export.traces,
+                };
+            }
         };
-        let result = self.send(payload, deadline, cancel).await;
+        let result = self.attempt(&payload, deadline, cancel).await;
         let stored = if result.outcome.is_accepted() {
-            if let Some(Ok(pending)) = pending {
+            if let Some(Ok(pending)) = export.pending {
                 pending.release();
             }
             Stored::NotNeeded
         } else {
-            let pending = pending.unwrap_or_else(|| self.store(payload));
+            let pending = export
+                .pending
+                .unwrap_or_else(|| self.store_payload(&payload));
             self.keep(pending, &result)
         };
         Delivery {
@@ -107,8 +148,16 @@ impl Exporter {
         }
     }
 
+    fn encode(&self, spans: Vec<SpanData>) -> StoredExport {
+        StoredExport {
+            traces: trace_count(&spans),
+            payload: self.encoder.encode(spans),
+            pending: None,
+        }
+    }
+
     /// Writes a request to the outbox, where it is marked as under way.
-    fn store(&self, payload: &Payload) -> Result<PendingEntry, OutboxError> {
+    fn store_payload(&self, payload: &Payload) -> Result<PendingEntry, OutboxError> {
         let outbox = self.outbox.as_ref().map_err(Clone::clone)?;
         let endpoint = self.client.as_ref().map(|client| &client.endpoint.url);
         let meta = EntryMeta {
@@ -120,7 +169,12 @@ impl Exporter {
         outbox.store(payload, meta)
     }
 
-    async fn send(&self, payload: &Payload, deadline: Instant, cancel: &Notify) -> DeliveryResult {
+    async fn attempt(
+        &self,
+        payload: &Payload,
+        deadline: Instant,
+        cancel: &Notify,
+    ) -> DeliveryResult {
         match &self.client {
             // Boxed: the future of an HTTP request is large, and callers hold several of them.
             Ok(client) => tokio::select! {

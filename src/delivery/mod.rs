@@ -1,6 +1,7 @@
 //! Delivery: spans in, an outcome that is known out.
 //!
-//! One delivery is [`Exporter::export`], and reads top to bottom:
+//! One delivery is [`Exporter::export`], or its halves [`Exporter::store`] and [`Exporter::send`], and reads top to
+//! bottom:
 //!
 //! 1. **encode** (`encode`, `payload`): spans become one OTLP export request.
 //! 2. **store** (`outbox`): the request is written to the outbox, if the policy asks for that before it is sent.
@@ -45,7 +46,7 @@ pub mod result;
 
 pub use client::{OtlpClient, OtlpEndpoint, PROOF_OF_ABSENCE, Protocol};
 pub use encode::Encoder;
-pub use export::{Delivery, Exporter, OutboxPolicy, Stored};
+pub use export::{Delivery, Exporter, OutboxPolicy, Stored, StoredExport};
 pub use outbox::{Outbox, OutboxError};
 pub use outcome::Outcome;
 pub use payload::{MAX_REQUEST_BYTES, MAX_REQUEST_SPANS};

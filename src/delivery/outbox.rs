@@ -322,6 +322,19 @@ impl PendingEntry {
         let _ = fs::remove_file(self.outbox.path(&self.id, META));
     }
 
+    /// Replaces the spans of the entry, whole or not at all, at the begin of their delivery.
+    ///
+    /// # Errors
+    /// If it cannot be written; the entry is then as it was.
+    pub fn replace(&mut self, payload: &Payload) -> io::Result<()> {
+        let payloads = std::slice::from_ref(payload);
+        let pending = self.outbox.path(&self.id, PENDING);
+        self.file = self.outbox.rewrite(&self.id, &pending, payloads)?;
+        self.meta.describe(payloads);
+        self.meta.time = Timestamp::now();
+        self.outbox.write_meta(&self.id, &self.meta, Sync::No)
+    }
+
     /// Keeps `remaining` of the entry for `resend`, synced to disk. Returns the entry's id and file.
     ///
     /// # Errors

@@ -106,7 +106,7 @@ impl Exchange {
     }
 
     /// The requested model.
-    pub fn asked_model(&self) -> String {
+    pub fn requested_model(&self) -> String {
         self.request
             .model()
             .or_else(|| self.completion.model.clone())

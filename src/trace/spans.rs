@@ -77,7 +77,7 @@ pub fn spans(
             parent: ids.parent,
             parent_is_remote: false,
             kind: SpanKind::Client,
-            name: format!("chat {}", exchange.asked_model()),
+            name: format!("chat {}", exchange.requested_model()),
             start: exchange.start,
             attributes: generation,
         }

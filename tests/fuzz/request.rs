@@ -1,4 +1,4 @@
-//! Bytes that a user might replay: what is a request is sent as it was written, and nothing makes the reader fail.
+//! Fuzzes the request reader: a request is sent as it was written, and no bytes make the reader panic.
 #![no_main]
 #![expect(dead_code, unused_imports, reason = "only a part of the program is compiled")]
 
@@ -14,6 +14,8 @@ mod json;
 mod model;
 #[path = "../../src/secret.rs"]
 mod secret;
+#[path = "../../src/stdio.rs"]
+mod stdio;
 
 use libfuzzer_sys::fuzz_target;
 
@@ -30,13 +32,13 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(mut request) = serde_json::from_slice::<Request>(bytes) else {
         return;
     };
-    let again: Request = serde_json::from_str(&request.to_json()).expect("what is sent is JSON");
+    let again: Request = serde_json::from_str(&request.to_json()).expect("a request is JSON");
     assert_eq!(fields(&request), fields(&again));
     if request.validate().is_ok() {
         request.last_user_text();
         request.parameters(&[("service_tier", "default")]);
         request.set_system("system");
         request.set_stream(true);
-        serde_json::from_str::<Request>(&request.to_json()).expect("what is sent is JSON");
+        serde_json::from_str::<Request>(&request.to_json()).expect("a request is JSON");
     }
 });

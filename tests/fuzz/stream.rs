@@ -1,4 +1,4 @@
-//! Bytes that a model endpoint might stream: none makes the reader fail, and it does not matter where they are cut.
+//! Fuzzes the stream reader: no bytes make it panic, and the result does not depend on how they are cut.
 #![no_main]
 #![expect(dead_code, unused_imports, reason = "only a part of the program is compiled")]
 
@@ -14,6 +14,8 @@ mod json;
 mod model;
 #[path = "../../src/secret.rs"]
 mod secret;
+#[path = "../../src/stdio.rs"]
+mod stdio;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -21,7 +23,7 @@ use serde_json::Value;
 use model::Completion;
 use model::stream::StreamReader;
 
-/// What a stream in these pieces amounts to, up to where it breaks.
+/// Reads a stream in these pieces, up to the first error: its body, the text reported, whether it is complete.
 fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Value, String, bool) {
     let mut reader = StreamReader::default();
     let mut shown = String::new();

@@ -181,7 +181,7 @@ impl PendingTrace {
     /// The same with type and size in place of images and files.
     #[must_use]
     pub fn outlined(self) -> Self {
-        let outlined = owned(uploads::outlined(&self.exchange));
+        let outlined = owned(uploads::with_placeholders(&self.exchange));
         Self {
             exchange: outlined.unwrap_or(self.exchange),
             ..self
