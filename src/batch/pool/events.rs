@@ -11,7 +11,7 @@ use crate::app::uploads::{self, Uploads};
 use crate::batch::output::line::CompletedCall;
 use crate::batch::pool::span_queue::ExportedLines;
 use crate::batch::pool::trace_sender::{PendingTrace, owned};
-use crate::batch::pool::{CallResult, Pool, StopReason};
+use crate::batch::pool::{CallResult, Pool, StopReason, UploadingTrace};
 use crate::batch::resume::acks::Ack;
 use crate::delivery::Stored;
 use crate::trace::{Exchange, Recording, TraceContext, ids};
@@ -180,8 +180,13 @@ impl Pool<'_> {
         if self.is_leaving {
             return self.push_trace(line, &pending.outlined());
         }
+        let stored = self.traces.store_outlined(&pending);
         let pending = Rc::new(pending);
-        self.uploading.insert(line, Rc::clone(&pending));
+        let upload = UploadingTrace {
+            pending: Rc::clone(&pending),
+            stored,
+        };
+        self.uploading.insert(line, upload);
         let uploads = self.context.uploads;
         let deadline = Instant::now() + self.context.settings.delivery.export_timeout;
         self.uploads.push(Box::pin(async move {
@@ -196,6 +201,15 @@ impl Pool<'_> {
             };
             (line, uploaded)
         }));
+    }
+
+    /// Sends the trace of a line with uploaded content.
+    pub(super) fn uploaded(&mut self, line: u64, pending: &PendingTrace) {
+        let upload = self.uploading.remove(&line);
+        match upload.and_then(|upload| upload.stored) {
+            Some(stored) => self.traces.push_stored(line, pending, stored),
+            None => self.push_trace(line, pending),
+        }
     }
 
     pub(super) fn push_trace(&mut self, line: u64, pending: &PendingTrace) {

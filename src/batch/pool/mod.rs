@@ -65,7 +65,7 @@ use crate::batch::pool::trace_sender::{PendingTrace, TraceSender};
 use crate::batch::progress::ProgressLine;
 use crate::batch::stats::{Stats, TraceStats};
 use crate::batch::verify::ExpectedTraces;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, StoredExport};
 use crate::failure::Signal;
 use crate::model::Stopped;
 
@@ -102,6 +102,13 @@ type CallFuture<'a> = Pin<Box<dyn Future<Output = CallResult> + 'a>>;
 /// Returns the line, and its trace with references in place of the uploaded content.
 type UploadFuture<'a> = Pin<Box<dyn Future<Output = (u64, PendingTrace)> + 'a>>;
 
+/// A trace with running uploads.
+struct UploadingTrace {
+    pending: Rc<PendingTrace>,
+    /// The trace with type and size in place of the content, if it is stored before it is sent.
+    stored: Option<StoredExport>,
+}
+
 /// The state of the event loop.
 pub struct Pool<'a> {
     context: PoolContext<'a>,
@@ -121,7 +128,7 @@ pub struct Pool<'a> {
     unwritten: VecDeque<(u64, AfterWrite)>,
     uploads: FuturesUnordered<UploadFuture<'a>>,
     /// The traces of lines with running uploads, for the case that these are abandoned.
-    uploading: HashMap<u64, Rc<PendingTrace>>,
+    uploading: HashMap<u64, UploadingTrace>,
     /// Whether nothing more is written.
     is_closed: bool,
     /// Whether uploads are abandoned.
@@ -189,10 +196,7 @@ impl<'a> Pool<'a> {
             }
             match self.next_event(signals, &mut tick).await {
                 PoolEvent::Completed(call) => self.completed(*call).await,
-                PoolEvent::Uploaded(line, pending) => {
-                    self.uploading.remove(&line);
-                    self.push_trace(line, &pending);
-                }
+                PoolEvent::Uploaded(line, pending) => self.uploaded(line, &pending),
                 PoolEvent::Read(lines) => self.read(lines),
                 PoolEvent::Written(result) => self.written(result),
                 PoolEvent::Exported(exported) => self.exported(&exported),
