@@ -53,11 +53,11 @@ impl Clients {
                 clients.otlp = Some(otlp);
             }
         }
-        clients.exporter = Some(clients.exporter(settings)?);
+        clients.exporter = Some(clients.exporter(settings, console)?);
         Ok(clients)
     }
 
-    fn exporter(&self, settings: &Settings) -> Result<Exporter, Failure> {
+    fn exporter(&self, settings: &Settings, console: &Console) -> Result<Exporter, Failure> {
         let trace = &settings.trace;
         let resource = spans::resource(
             trace.service.as_deref(),
@@ -75,7 +75,8 @@ impl Clients {
         Ok(Exporter {
             encoder: Encoder::new(&resource)?,
             client,
-            outbox: open_outbox(settings.delivery.outbox.as_ref()),
+            outbox: open_outbox(settings.delivery.outbox.as_ref())
+                .map(|outbox| outbox.warning_on(console)),
             public_key: langfuse.map(|langfuse| langfuse.keys.public.clone()),
         })
     }

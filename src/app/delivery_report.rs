@@ -53,7 +53,14 @@ pub fn failure(
                 _ => path,
             };
             let place = place.display();
-            let kept = format!("the spans are kept in {place}; to deliver them: langspan resend");
+            let can_be_proven = !delivery.outcome.is_ambiguous()
+                || tracing.destination().is_none_or(hints::can_be_asked);
+            let command = if can_be_proven {
+                "; to deliver them: langspan resend"
+            } else {
+                ""
+            };
+            let kept = format!("the spans are kept in {place}{command}");
             (Some(kept), None)
         }
         Stored::Lost(why) if rerun.is_some() => (Some(format!("{why}; later")), rerun),

@@ -9,6 +9,7 @@ use crate::settings::{Destination, Notes, Origin, Shown, Tracing};
 
 const SERVER_WORDS: &str = "see the server's message; -vv shows the whole answer";
 const BUSY: &str = "the server is busy or broken: try again later";
+const UNPROVEN: &str = "nothing can prove that the spans did not arrive: langspan resend --again sends them, and a copy may then exist";
 
 /// The hint for the outcome of a delivery under these settings.
 pub fn of_delivery(outcome: &Outcome, tracing: &Tracing) -> Option<String> {
@@ -42,10 +43,12 @@ pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String
                 "check that {} is right and reachable from here",
                 url.origin().ascii_serialization()
             ),
+            (None, FailedPhase::AfterSending) if !can_be_asked(destination) => UNPROVEN.to_owned(),
             (None, FailedPhase::AfterSending) => {
                 "the server took the request and gave no answer: try again later".to_owned()
             }
         },
+        Outcome::Unproven if !can_be_asked(destination) => UNPROVEN.to_owned(),
         Outcome::Unproven => "try again later".to_owned(),
         Outcome::Unsent(_)
         | Outcome::Interrupted
@@ -53,6 +56,11 @@ pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String
         | Outcome::Confirmed => return None,
     };
     Some(hint)
+}
+
+/// Whether the absence of spans proves something: not if a collector may pass them on later, or no Langfuse is there.
+pub fn can_be_asked(destination: &Destination) -> bool {
+    destination.langfuse.is_some() && !destination.is_collector
 }
 
 fn of_rejection(status: u16, message: &str, destination: &Destination) -> String {

@@ -20,6 +20,8 @@ pub struct Redelivery<'a> {
     pub destination: &'a Destination,
     /// The time for one entry.
     pub budget: Duration,
+    /// Whether spans are sent even if it stays unproven whether they have arrived.
+    pub again: bool,
     pub console: &'a Console,
 }
 
@@ -37,7 +39,7 @@ impl Redelivery<'_> {
     /// If it is not accepted, or its files cannot be read, written or removed.
     pub async fn deliver(&self, entry: &mut Entry) -> Result<(), Failure> {
         let deadline = Instant::now() + self.budget;
-        let result = redelivery::redeliver(self.client, entry, deadline).await;
+        let result = redelivery::redeliver(self.client, entry, self.again, deadline).await;
         let result = result.map_err(|error| unworkable(entry, &error))?;
         if !result.outcome.is_accepted() {
             return Err(self.refused(entry, &result));

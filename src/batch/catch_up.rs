@@ -63,6 +63,7 @@ impl<'b> CatchUp<'b, '_> {
             client: self.setup.clients.otlp.as_ref()?,
             destination: self.setup.settings.tracing.destination()?,
             budget: self.setup.settings.delivery.export_timeout,
+            again: false,
             console: self.console,
         })
     }

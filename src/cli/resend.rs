@@ -12,8 +12,13 @@ const EXAMPLES: &str = "\
 Examples:
   langspan resend
   langspan resend --list -o json
+  langspan resend --again
   langspan resend --discard --yes --older-than 30d";
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 #[derive(Debug, Args)]
 #[command(mut_arg("output", text_or_json), after_long_help = EXAMPLES)]
 pub struct ResendArgs {
@@ -26,6 +31,9 @@ pub struct ResendArgs {
     /// Delete what waits instead of sending it
     #[arg(long)]
     pub discard: bool,
+    /// Also send spans of which it cannot be proven that they have not arrived: a copy costs double
+    #[arg(long, conflicts_with_all = ["list", "discard"])]
+    pub again: bool,
     /// Do not ask before deleting
     #[arg(long, requires = "discard")]
     pub yes: bool,

@@ -4,22 +4,28 @@
 //! before they are sent again, because a second copy doubles their cost. Nothing is stored here.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::io::Write;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use jiff::Timestamp;
+use http_body::{Body, Frame, SizeHint};
 use reqwest::Url;
 use tokio::time::{Instant, timeout_at};
 
 use crate::console::Console;
-use crate::delivery::outcome::Outcome;
+use crate::delivery::ambiguity::Ambiguity;
+use crate::delivery::outcome::{Answerer, MAX_ANSWER_BYTES, Outcome};
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
-use crate::http::{Backoff, read_body};
+use crate::http::{Backoff, FailedPhase, TransportError, read_body};
 use crate::langfuse::{Api, readback};
 
 /// The encoding of a request's body.
@@ -61,16 +67,13 @@ pub enum Arrival {
     Complete,
     /// All but these.
     Missing(Payload),
-    /// There was no answer in time, or there is no Langfuse to ask.
-    Unknown,
+    /// Of these it is not known: there was no answer in time, there is no Langfuse to ask, or their absence proves
+    /// nothing.
+    Unknown(Payload),
 }
 
-/// A trace becomes readable up to 1.4 s after it was accepted. Before this time has passed, absence proves nothing.
-pub const PROOF_OF_ABSENCE: Duration = Duration::from_secs(3);
 /// An attempt with less time than this would be cut off, and only make the outcome ambiguous.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
-/// OTLP answers are short; the rest of a longer body is not read.
-const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 impl OtlpClient {
     /// Delivers `payload` until `deadline`, in pieces of the size that servers commonly take.
@@ -82,14 +85,18 @@ impl OtlpClient {
         DeliveryResult::sum(results).unwrap_or_else(|| DeliveryResult {
             outcome: Outcome::Unsent("there was nothing to send".to_owned()),
             remaining: Vec::new(),
-            is_ambiguous: false,
+            ambiguity: None,
         })
     }
 
     /// Delivers a piece, in smaller ones when the server says that it is too large or invalid: it is bisected until
     /// only the traces fail that are refused on their own. The content of a single span that is too large is truncated.
     async fn deliver_piece(&self, piece: Payload, deadline: Instant) -> DeliveryResult {
-        let (outcome, piece) = self.send(piece, deadline).await;
+        let Sent {
+            outcome,
+            payload: piece,
+            ambiguity,
+        } = self.send(piece, deadline).await;
         let is_too_large = outcome.status() == Some(413);
         let is_refused = matches!(outcome.status(), Some(400 | 422)) && piece.trace_count() > 1;
         if (is_too_large || is_refused)
@@ -110,91 +117,106 @@ impl OtlpClient {
             }
             return result;
         }
-        DeliveryResult::new(outcome, piece)
+        DeliveryResult::with(outcome, piece, ambiguity)
     }
 
     /// Sends `payload` until it is accepted or refused for good, or `deadline` leaves no time for another attempt.
-    /// The outcome is that of the returned spans: those that Langfuse was found to have are no longer among them.
-    async fn send(&self, mut payload: Payload, deadline: Instant) -> (Outcome, Payload) {
+    async fn send(&self, mut payload: Payload, deadline: Instant) -> Sent {
         let mut backoff = Backoff::default();
         loop {
             let body = match self.body(&payload) {
                 Ok(body) => body,
                 Err(error) => {
                     let why = format!("the spans could not be encoded: {error:#}");
-                    return (Outcome::Unsent(why), payload);
+                    return Sent::new(Outcome::Unsent(why), payload, None);
                 }
             };
-            let started = Instant::now();
+            let begun = Instant::now();
             let outcome = self.attempt(&body, deadline).await;
-            if !outcome.is_retryable() || (outcome.is_ambiguous() && self.is_collector) {
-                return (outcome, payload);
+            let ended = Instant::now();
+            let ambiguity = outcome
+                .is_ambiguous()
+                .then(|| Ambiguity::after(ended - begun));
+            if !outcome.is_retryable() {
+                return Sent::new(outcome, payload, ambiguity);
             }
-            let wait = backoff.next_wait();
-            if outcome.is_ambiguous() && self.api.is_some() {
-                match self
-                    .find_missing(&payload, deadline, Timestamp::now())
-                    .await
-                {
+            if let Some(ambiguity) = ambiguity {
+                match self.find_missing(&payload, deadline, ambiguity).await {
                     Arrival::Missing(missing) => payload = missing,
-                    Arrival::Complete => return (Outcome::Confirmed, payload),
-                    Arrival::Unknown => return (outcome, payload),
+                    Arrival::Complete => return Sent::new(Outcome::Confirmed, payload, None),
+                    Arrival::Unknown(rest) => return Sent::new(outcome, rest, Some(ambiguity)),
                 }
-            } else if !self.wait(&outcome, wait, started.elapsed(), deadline).await {
-                return (outcome, payload);
+            }
+            let wait = outcome.wait().unwrap_or_default().max(backoff.next_wait());
+            if !self
+                .wait_until(ended + wait, &outcome, ended - begun, deadline)
+                .await
+            {
+                // What is absent now did not arrive: no doubt is left.
+                return Sent::new(outcome, payload, None);
             }
         }
     }
 
-    /// Waits for the next attempt, at least `wait`; returns false if `deadline` leaves no time for one. The last
-    /// attempt took `lasted`.
-    async fn wait(
+    /// Waits until `at` for the next attempt; returns false if `deadline` leaves no time for one. The last attempt took
+    /// `lasted`.
+    async fn wait_until(
         &self,
+        at: Instant,
         outcome: &Outcome,
-        wait: Duration,
         lasted: Duration,
         deadline: Instant,
     ) -> bool {
-        let wait = outcome.wait().unwrap_or_default().max(wait);
         // An attempt that the deadline cuts off would say less than this one does.
         let needed = if outcome.is_timeout() {
             lasted
         } else {
             SHORTEST_ATTEMPT
         };
-        if Instant::now() + wait + needed >= deadline {
+        let at = at.max(Instant::now());
+        if at + needed >= deadline {
             return false;
         }
         self.console.detail(1, || {
+            let wait = at.saturating_duration_since(Instant::now());
             let cause = outcome.describe();
             format!("retrying in {} ms: {cause}", wait.as_millis())
         });
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep_until(at).await;
         true
     }
 
-    /// Asks Langfuse which spans of `payload` it does not have, once absence proves something: not before
-    /// [`PROOF_OF_ABSENCE`] has passed since `sent`, when they may have left.
+    /// Whether the endpoint is a Langfuse that can be asked, so that absence can prove something.
+    pub fn is_direct(&self) -> bool {
+        self.api.is_some() && !self.is_collector
+    }
+
+    /// Asks Langfuse which spans of `payload` it does not have, once absence proves something.
     pub async fn find_missing(
         &self,
         payload: &Payload,
         deadline: Instant,
-        sent: Timestamp,
+        ambiguity: Ambiguity,
     ) -> Arrival {
+        let unknown = || Arrival::Unknown(payload.clone());
         let Some(api) = &self.api else {
-            return Arrival::Unknown;
+            return unknown();
         };
-        let passed = Duration::try_from(Timestamp::now().duration_since(sent)).unwrap_or_default();
-        let asked_at = Instant::now() + PROOF_OF_ABSENCE.saturating_sub(passed);
-        if asked_at >= deadline {
-            return Arrival::Unknown;
+        if self.is_direct() {
+            let asked_at = Instant::now() + ambiguity.remaining();
+            if asked_at >= deadline {
+                return unknown();
+            }
+            tokio::time::sleep_until(asked_at).await;
         }
-        tokio::time::sleep_until(asked_at).await;
-        match timeout_at(deadline, self.readable_spans(api, payload)).await {
-            Ok(Some(known)) => payload
-                .without(&known)
-                .map_or(Arrival::Complete, Arrival::Missing),
-            _ => Arrival::Unknown,
+        let Ok(Some(known)) = timeout_at(deadline, self.readable_spans(api, payload)).await else {
+            return unknown();
+        };
+        match payload.without(&known) {
+            None => Arrival::Complete,
+            Some(missing) if self.is_direct() => Arrival::Missing(missing),
+            // A collector may pass them on at any later time.
+            Some(missing) => Arrival::Unknown(missing),
         }
     }
 
@@ -232,15 +254,24 @@ impl OtlpClient {
             .detail(1, || format!("> POST {url} ({} bytes)", body.len()));
         self.console.detail(2, || format!("> {headers:?}"));
         let timeout = (*attempt_timeout).min(deadline.saturating_duration_since(Instant::now()));
+        let body = WatchedBody::new(body.clone());
+        let is_handed_over = Arc::clone(&body.is_handed_over);
         let request = self
             .http
             .post(url.clone())
             .headers(headers)
             .timeout(timeout)
-            .body(body.clone());
+            .body(reqwest::Body::wrap(body));
         let outcome = match self.exchange(request).await {
             Ok(outcome) => outcome,
-            Err(error) => Outcome::Unreachable(error.into()),
+            Err(error) => Outcome::Unreachable(TransportError {
+                phase: if is_handed_over.load(Ordering::Relaxed) {
+                    FailedPhase::AfterSending
+                } else {
+                    FailedPhase::Connect
+                },
+                ..error.into()
+            }),
         };
         self.console.detail(1, || {
             format!("< {}", self.console.clean(&outcome.describe()))
@@ -251,11 +282,17 @@ impl OtlpClient {
     async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Outcome, reqwest::Error> {
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = read_body(response, MAX_ANSWER_BYTES).await?;
+        // One byte more than is allowed shows that the answer is too long.
+        let body = read_body(response, MAX_ANSWER_BYTES + 1).await?;
         self.console.detail(2, || format!("< {headers:?}"));
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&body)));
-        Ok(Outcome::of_answer(status, &headers, &body))
+        let answerer = if self.is_direct() {
+            Answerer::Langfuse
+        } else {
+            Answerer::Otlp
+        };
+        Ok(Outcome::of_answer(answerer, status, &headers, &body))
     }
 
     fn body(&self, payload: &Payload) -> anyhow::Result<Bytes> {
@@ -269,6 +306,62 @@ impl OtlpClient {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&body)?;
         Ok(encoder.finish()?.into())
+    }
+}
+
+/// What became of a request that was sent, perhaps several times.
+struct Sent {
+    outcome: Outcome,
+    /// Without the spans that Langfuse was found to have.
+    payload: Payload,
+    ambiguity: Option<Ambiguity>,
+}
+
+impl Sent {
+    fn new(outcome: Outcome, payload: Payload, ambiguity: Option<Ambiguity>) -> Self {
+        Self {
+            outcome,
+            payload,
+            ambiguity,
+        }
+    }
+}
+
+/// The body of a request. It knows whether the connection has taken it: from then on, spans may have arrived.
+struct WatchedBody {
+    /// `None` once the connection has taken them.
+    bytes: Option<Bytes>,
+    is_handed_over: Arc<AtomicBool>,
+}
+
+impl WatchedBody {
+    fn new(bytes: Bytes) -> Self {
+        Self {
+            bytes: Some(bytes),
+            is_handed_over: Arc::default(),
+        }
+    }
+}
+
+impl Body for WatchedBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = self.bytes.take();
+        self.is_handed_over.store(true, Ordering::Relaxed);
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
     }
 }
 

@@ -11,6 +11,7 @@ use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::delivery::ambiguity::Ambiguity;
 use crate::delivery::client::OtlpClient;
 use crate::delivery::encode::{EncodeError, Encoder};
 use crate::delivery::outbox::{EntryMeta, Outbox, OutboxError, PendingEntry};
@@ -148,6 +149,30 @@ impl Exporter {
         }
     }
 
+    /// Puts spans into the outbox that may have been sent at `since` or before: `resend` asks for them before it sends
+    /// them, and where absence proves nothing, they stay there until `resend --again` is asked for.
+    #[expect(dead_code, reason = "for a batch that is resumed")]
+    pub fn keep_unproven(&self, spans: Vec<SpanData>, since: Timestamp) -> Delivery {
+        let export = self.store(spans);
+        let stored = match (&export.payload, export.pending) {
+            (Ok(payload), Some(pending)) => {
+                let result = DeliveryResult::with(
+                    Outcome::Unproven,
+                    payload.clone(),
+                    Some(Ambiguity::at(since)),
+                );
+                self.keep(pending, &result)
+            }
+            (Ok(_), None) => Stored::Lost(OutboxError::Disabled),
+            (Err(error), _) => Stored::Lost(OutboxError::Unencodable(error.clone())),
+        };
+        Delivery {
+            outcome: Outcome::Unproven,
+            stored,
+            unaccepted: export.traces,
+        }
+    }
+
     fn encode(&self, spans: Vec<SpanData>) -> StoredExport {
         StoredExport {
             traces: trace_count(&spans),
@@ -175,13 +200,15 @@ impl Exporter {
         deadline: Instant,
         cancel: &Notify,
     ) -> DeliveryResult {
+        let begun = Instant::now();
+        let ended = |outcome| DeliveryResult::new(outcome, payload.clone(), begun.elapsed());
         match &self.client {
             // Boxed: the future of an HTTP request is large, and callers hold several of them.
             Ok(client) => tokio::select! {
                 result = Box::pin(client.deliver(payload, deadline)) => result,
-                () = cancel.notified() => DeliveryResult::new(Outcome::Interrupted, payload.clone()),
+                () = cancel.notified() => ended(Outcome::Interrupted),
             },
-            Err(outcome) => DeliveryResult::new(outcome.clone(), payload.clone()),
+            Err(outcome) => ended(outcome.clone()),
         }
     }
 
@@ -193,8 +220,8 @@ impl Exporter {
             Ok(client) => client.console.clean(&cause),
             Err(_) => cause,
         };
-        let kept = pending
-            .and_then(|pending| pending.keep(&result.remaining, &cause, result.is_ambiguous));
+        let kept =
+            pending.and_then(|pending| pending.keep(&result.remaining, &cause, result.ambiguity));
         kept.map_or_else(Stored::Lost, |(entry, path)| Stored::Kept { entry, path })
     }
 }

@@ -33,18 +33,25 @@
 //! * An outcome that is not known is not a failure that may simply be repeated: a second copy of a span doubles its
 //!   cost in Langfuse until the server merges it. Langfuse is asked first.
 //! * Presence proves arrival. Absence proves something only when a Langfuse is asked directly (a collector may pass
-//!   spans on at any later time), and not before [`PROOF_OF_ABSENCE`] has passed.
+//!   spans on at any later time), and not before [`PROOF_OF_ABSENCE`] has passed, or five times as long as the attempt
+//!   had waited. What is not proven stays in the outbox until `resend --again` is asked for.
+//! * Spans are not called lost while they lie on disk.
+//! * The outbox may be a folder where others write: nothing is written through a link, and no FIFO is waited for.
 
+pub mod ambiguity;
 pub mod client;
 pub mod encode;
 pub mod export;
+pub mod files;
 pub mod outbox;
 pub mod outcome;
+pub mod partial_success;
 pub mod payload;
 pub mod redelivery;
 pub mod result;
 
-pub use client::{OtlpClient, OtlpEndpoint, PROOF_OF_ABSENCE, Protocol};
+pub use ambiguity::PROOF_OF_ABSENCE;
+pub use client::{OtlpClient, OtlpEndpoint, Protocol};
 pub use encode::Encoder;
 pub use export::{Delivery, Exporter, OutboxPolicy, Stored, StoredExport};
 pub use outbox::{Outbox, OutboxError};

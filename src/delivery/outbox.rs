@@ -4,20 +4,26 @@
 //! not get there. During its first delivery an entry is named `ID.pending`. The process that works on an entry locks
 //! its file. The lock ends with the process, so an unlocked pending entry belongs to a process that was killed.
 //!
-//! A rename is what makes an entry appear or change, whole or not at all: this rests on the file system.
+//! A rename is what makes an entry appear or change, whole or not at all: this rests on the file system. Where files
+//! cannot be locked, entries are worked on without a lock, and a warning says so.
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::console::Console;
+use crate::delivery::ambiguity::{Ambiguity, PROOF_OF_ABSENCE};
 use crate::delivery::encode::EncodeError;
+use crate::delivery::files::{self, Lock, Opened, TEMPORARY};
 use crate::delivery::payload::Payload;
 
 /// The default limit of an outbox, in bytes.
@@ -26,13 +32,31 @@ pub const DEFAULT_MAX_BYTES: u64 = 2 << 30;
 const KEPT: &str = "jsonl";
 const PENDING: &str = "pending";
 const META: &str = "meta.json";
-const TEMPORARY: &str = "tmp";
 
 /// The folder.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     dir: PathBuf,
     max_bytes: u64,
+    /// Where warnings go, if anywhere.
+    console: Option<Console>,
+    /// Whether it was said that files cannot be locked.
+    has_warned: Arc<AtomicBool>,
+}
+
+/// What became of the search for an entry.
+#[derive(Debug)]
+pub enum Found {
+    /// It is locked for this process until it is dropped.
+    Free(Box<Entry>),
+    /// Another process works on it.
+    Held,
+    Gone,
+    /// One of its files is not a file: which one, and what it is.
+    NotAFile {
+        path: PathBuf,
+        what: &'static str,
+    },
 }
 
 /// What is known about an entry besides its spans. It never contains a secret.
@@ -47,6 +71,12 @@ pub struct EntryMeta {
     /// Since when spans may have arrived all the same: a request was sent, and there was no answer.
     #[serde(default)]
     pub ambiguous_since: Option<Timestamp>,
+    /// How long after that the absence of spans proves nothing, in milliseconds.
+    #[serde(default)]
+    pub absence_proves_after_ms: Option<u64>,
+    /// Whether `resend` was sending the spans: if no process holds the entry, that process was killed.
+    #[serde(default)]
+    pub under_way: bool,
     /// When the first delivery began.
     pub time: Timestamp,
     pub spans: usize,
@@ -102,6 +132,20 @@ impl fmt::Display for OutboxError {
 impl std::error::Error for OutboxError {}
 
 impl EntryMeta {
+    /// Whether spans may have arrived all the same.
+    pub fn ambiguity(&self) -> Option<Ambiguity> {
+        let since = self.ambiguous_since?;
+        let wait = self.absence_proves_after_ms.map(Duration::from_millis);
+        let wait = wait.unwrap_or_default().max(PROOF_OF_ABSENCE);
+        Some(Ambiguity { since, wait })
+    }
+
+    fn set_ambiguity(&mut self, ambiguity: Option<Ambiguity>) {
+        self.ambiguous_since = ambiguity.map(|ambiguity| ambiguity.since);
+        let millis = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.absence_proves_after_ms = ambiguity.map(|ambiguity| millis(ambiguity.wait));
+    }
+
     /// Describes the spans of `payloads`; returns whether their number differs from before.
     pub fn describe(&mut self, payloads: &[Payload]) -> bool {
         let spans = payloads.iter().map(Payload::span_count).sum();
@@ -118,16 +162,46 @@ impl EntryMeta {
 }
 
 impl Outbox {
-    /// Opens the folder, and creates it (mode 0700) if it does not exist.
+    /// Opens the folder, and creates it (mode 0700) if it does not exist. What killed processes left behind in it is
+    /// removed.
     ///
     /// # Errors
     /// If it cannot be created.
     pub fn open(dir: &Path, max_bytes: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        files::sweep(dir, META, &[KEPT, PENDING]);
         Ok(Self {
             dir: dir.to_owned(),
             max_bytes,
+            console: None,
+            has_warned: Arc::default(),
         })
+    }
+
+    /// The same outbox, with its warnings on `console`.
+    #[must_use]
+    pub fn warning_on(mut self, console: &Console) -> Self {
+        if files::is_writable_by_others(&self.dir) {
+            let dir = self.dir.display();
+            console.warn(&format!("others can write to the outbox: chmod go-w {dir}"));
+        }
+        self.console = Some(console.clone());
+        self
+    }
+
+    /// Locks a file of the outbox. Without locks in the file system, it counts as locked.
+    fn lock(&self, file: &File) -> io::Result<Lock> {
+        let lock = files::lock(file)?;
+        if lock == Lock::Unsupported
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+            && let Some(console) = &self.console
+        {
+            let dir = self.dir.display();
+            console.warn(&format!(
+                "files in {dir} cannot be locked: do not run two processes at once that use this outbox"
+            ));
+        }
+        Ok(lock)
     }
 
     pub fn dir(&self) -> &Path {
@@ -148,7 +222,7 @@ impl Outbox {
         let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
         let id = format!("{now}-{:08x}", fastrand::u32(..));
         meta.describe(std::slice::from_ref(payload));
-        self.write_meta(&id, &meta, Sync::No)?;
+        self.write_meta(&id, &meta, Sync::No, None)?;
         let pending = self.path(&id, PENDING);
         let file = self
             .rewrite(&id, &pending, std::slice::from_ref(payload))
@@ -196,12 +270,12 @@ impl Outbox {
     pub fn contains(&self, id: &str) -> bool {
         [KEPT, PENDING]
             .iter()
-            .any(|extension| self.path(id, extension).exists())
+            .any(|extension| self.path(id, extension).symlink_metadata().is_ok())
     }
 
     /// The metadata of an entry; `None` if it is gone or not readable.
     pub fn meta(&self, id: &str) -> Option<EntryMeta> {
-        let text = fs::read_to_string(self.path(id, META)).ok()?;
+        let text = read(&self.path(id, META)).ok()?;
         serde_json::from_str(&text).ok()
     }
 
@@ -209,7 +283,7 @@ impl Outbox {
     pub fn span_ids(&self, id: &str) -> HashSet<String> {
         let texts = [KEPT, PENDING]
             .iter()
-            .filter_map(|extension| fs::read_to_string(self.path(id, extension)).ok());
+            .filter_map(|extension| read(&self.path(id, extension)).ok());
         let payloads = texts.filter_map(|text| payloads(&text).ok()).flatten();
         let traces = payloads.flat_map(|payload| payload.traces());
         traces.flat_map(|trace| trace.span_ids).collect()
@@ -218,33 +292,51 @@ impl Outbox {
     /// An entry, locked until it is dropped; `None` if another process works on it, or it is gone.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If it cannot be read, or is not a file.
     pub fn entry(&self, id: &str) -> io::Result<Option<Entry>> {
+        match self.find(id)? {
+            Found::Free(entry) => Ok(Some(*entry)),
+            Found::Held | Found::Gone => Ok(None),
+            Found::NotAFile { what, .. } => Err(not_a_file(what)),
+        }
+    }
+
+    /// Looks for an entry, and locks it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn find(&self, id: &str) -> io::Result<Found> {
         for (extension, unfinished) in [(KEPT, false), (PENDING, true)] {
             let path = self.path(id, extension);
-            let file = match File::open(&path) {
-                Ok(file) => file,
+            let file = match files::open(&path) {
+                Ok(Opened::File(file)) => file,
+                Ok(Opened::Other(what)) => return Ok(Found::NotAFile { path, what }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            if file.try_lock().is_err() {
-                return Ok(None);
+            if self.lock(&file)? == Lock::HeldByOther {
+                return Ok(Found::Held);
             }
             // The process that held the lock may have removed or renamed the file just before.
             if file.metadata()?.nlink() == 0 || !path.exists() {
                 continue;
             }
-            let meta = self.meta(id);
-            return Ok(Some(Entry {
+            let described = self.path(id, META);
+            if let Ok(Opened::Other(what)) = files::open(&described) {
+                let path = described;
+                return Ok(Found::NotAFile { path, what });
+            }
+            return Ok(Found::Free(Box::new(Entry {
                 outbox: self.clone(),
                 id: id.to_owned(),
+                meta: self.meta(id),
+                found: Timestamp::now(),
                 path,
                 file,
-                meta,
                 unfinished,
-            }));
+            })));
         }
-        Ok(None)
+        Ok(Found::Gone)
     }
 
     /// The size of all files in the folder, in bytes.
@@ -260,9 +352,9 @@ impl Outbox {
     /// Replaces the content of `path` by `payloads`, whole or not at all. Returns the file, locked.
     fn rewrite(&self, id: &str, path: &Path, payloads: &[Payload]) -> io::Result<File> {
         let temporary = self.path(id, TEMPORARY);
-        let mut file = create_private(&temporary)?;
+        let mut file = files::create_private(&temporary)?;
         // No other process knows the file yet, so the lock is free.
-        file.try_lock()?;
+        self.lock(&file)?;
         let mut write = || {
             for payload in payloads {
                 let line = payload.to_json_line().map_err(io::Error::other)?;
@@ -280,19 +372,30 @@ impl Outbox {
         self.dir.join(format!("{id}.{extension}"))
     }
 
-    fn write_meta(&self, id: &str, meta: &EntryMeta, sync: Sync) -> io::Result<()> {
-        let path = self.path(id, META);
+    /// Writes the metadata of an entry, with the time of its last change if one is given.
+    fn write_meta(
+        &self,
+        id: &str,
+        meta: &EntryMeta,
+        sync: Sync,
+        modified: Option<SystemTime>,
+    ) -> io::Result<()> {
         let temporary = self.path(id, "meta.tmp");
-        let mut file = create_private(&temporary)?;
-        file.write_all(
-            serde_json::to_string(meta)
-                .map_err(io::Error::other)?
-                .as_bytes(),
-        )?;
-        if sync == Sync::Yes {
-            file.sync_all()?;
-        }
-        fs::rename(temporary, path)
+        let mut file = files::create_private(&temporary)?;
+        let text = serde_json::to_string(meta).map_err(io::Error::other)?;
+        let mut write = || {
+            file.write_all(text.as_bytes())?;
+            if let Some(modified) = modified {
+                file.set_modified(modified)?;
+            }
+            if sync == Sync::Yes {
+                file.sync_all()?;
+            }
+            fs::rename(&temporary, self.path(id, META))
+        };
+        write().inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })
     }
 }
 
@@ -332,33 +435,57 @@ impl PendingEntry {
         self.file = self.outbox.rewrite(&self.id, &pending, payloads)?;
         self.meta.describe(payloads);
         self.meta.time = Timestamp::now();
-        self.outbox.write_meta(&self.id, &self.meta, Sync::No)
+        self.outbox.write_meta(&self.id, &self.meta, Sync::No, None)
     }
 
-    /// Keeps `remaining` of the entry for `resend`, synced to disk. Returns the entry's id and file.
+    /// Keeps `remaining` of the entry for `resend`, synced to disk. Returns the entry's id and file. If its files cannot
+    /// be changed, the entry stays as it was before its delivery, like that of a killed process.
     ///
     /// # Errors
-    /// If the outbox is full, or the disk refuses it.
+    /// If the outbox is full, or nothing of the entry is on disk.
     pub fn keep(
         mut self,
         remaining: &[Payload],
         cause: &str,
-        is_ambiguous: bool,
+        ambiguity: Option<Ambiguity>,
     ) -> Result<(String, PathBuf), OutboxError> {
         self.is_finished = true;
+        let kept = self
+            .reduce_to(remaining)
+            .and_then(|()| self.finish(cause, ambiguity));
+        match kept {
+            Ok(path) => Ok((self.id.clone(), path)),
+            Err(OutboxError::Full { max_bytes }) => Err(OutboxError::Full { max_bytes }),
+            Err(error) => {
+                let path = self.whole().ok_or(error)?;
+                Ok((self.id.clone(), path))
+            }
+        }
+    }
+
+    fn reduce_to(&mut self, remaining: &[Payload]) -> Result<(), OutboxError> {
         if self.meta.describe(remaining) {
             let pending = self.outbox.path(&self.id, PENDING);
             let file = self.outbox.rewrite(&self.id, &pending, remaining);
             self.file = file.map_err(|error| self.outbox.unwritable(error))?;
         }
-        let path = self.finish(cause, is_ambiguous)?;
-        Ok((self.id.clone(), path))
+        Ok(())
+    }
+
+    /// The file with the spans, if it is there.
+    fn whole(&self) -> Option<PathBuf> {
+        let files = [KEPT, PENDING].map(|extension| self.outbox.path(&self.id, extension));
+        files.into_iter().find(|path| path.is_file())
     }
 
     /// Makes the entry one that waits, unless the outbox is full.
-    fn finish(&mut self, cause: &str, is_ambiguous: bool) -> Result<PathBuf, OutboxError> {
+    fn finish(
+        &mut self,
+        cause: &str,
+        ambiguity: Option<Ambiguity>,
+    ) -> Result<PathBuf, OutboxError> {
         self.meta.cause = Some(cause.to_owned());
-        self.meta.ambiguous_since = is_ambiguous.then(Timestamp::now);
+        self.meta.set_ambiguity(ambiguity);
         let max_bytes = self.outbox.max_bytes;
         // The entry's own files are in the folder already.
         let finished = match self.outbox.used() {
@@ -379,7 +506,8 @@ impl PendingEntry {
 
     fn sync_and_rename(&self) -> io::Result<PathBuf> {
         let kept = self.outbox.path(&self.id, KEPT);
-        self.outbox.write_meta(&self.id, &self.meta, Sync::Yes)?;
+        self.outbox
+            .write_meta(&self.id, &self.meta, Sync::Yes, None)?;
         self.file.sync_all()?;
         fs::rename(self.outbox.path(&self.id, PENDING), &kept)?;
         File::open(&self.outbox.dir)?.sync_all()?;
@@ -391,7 +519,8 @@ impl Drop for PendingEntry {
     fn drop(&mut self) {
         if !self.is_finished {
             // The request may have left: only the server knows whether it arrived.
-            let _ = self.finish("the delivery was interrupted", true);
+            let now = Ambiguity::at(Timestamp::now());
+            let _ = self.finish("the delivery was interrupted", Some(now));
         }
     }
 }
@@ -407,6 +536,8 @@ pub struct Entry {
     pub meta: Option<EntryMeta>,
     /// Whether the process was killed during the first delivery.
     pub unfinished: bool,
+    /// When it was found to be free.
+    found: Timestamp,
 }
 
 impl Entry {
@@ -424,13 +555,31 @@ impl Entry {
             .unwrap_or_default()
     }
 
-    /// Since when spans of the entry may have arrived; `None` if they cannot have.
-    pub fn ambiguous_since(&self) -> Option<Timestamp> {
-        let unfinished = self.unfinished.then(|| self.time());
-        self.meta
-            .as_ref()
-            .and_then(|meta| meta.ambiguous_since)
-            .or(unfinished)
+    /// Whether spans of the entry may have arrived. The time of the files counts as well as the noted one, the later of
+    /// them: neither a changed clock nor changed metadata shortens the wait.
+    pub fn ambiguity(&self) -> Option<Ambiguity> {
+        let noted = self.meta.as_ref().and_then(EntryMeta::ambiguity);
+        if self.unfinished || self.meta.as_ref().is_some_and(|meta| meta.under_way) {
+            // It is not known when the process was killed, save that this was before the entry was found to be free.
+            let killed = Ambiguity::at(self.found);
+            return Some(noted.map_or(killed, |noted| noted.and(killed)));
+        }
+        let noted = noted?;
+        let modified = self.modified().map_or(noted.since, |modified| {
+            Timestamp::try_from(modified).unwrap_or(noted.since)
+        });
+        Some(Ambiguity {
+            since: noted.since.max(modified),
+            ..noted
+        })
+    }
+
+    /// When the entry's files last changed.
+    fn modified(&self) -> Option<SystemTime> {
+        let spans = self.file.metadata().ok()?.modified().ok();
+        let described = self.outbox.path(&self.id, META).symlink_metadata().ok();
+        let described = described.and_then(|metadata| metadata.modified().ok());
+        spans.max(described)
     }
 
     /// The requests that wait.
@@ -457,16 +606,39 @@ impl Entry {
         Ok(())
     }
 
+    /// Notes that the spans are about to be sent: a process that is killed cannot note it any more.
+    ///
+    /// # Errors
+    /// If the metadata cannot be written.
+    pub fn note_under_way(&mut self) -> io::Result<()> {
+        let ambiguity = Some(Ambiguity::at(Timestamp::now()));
+        self.write_note("a delivery was under way", ambiguity, true)
+    }
+
     /// Notes why the spans still wait.
     ///
     /// # Errors
     /// If the metadata cannot be written.
-    pub fn note(&mut self, cause: &str, ambiguous_since: Option<Timestamp>) -> io::Result<()> {
+    pub fn note(&mut self, cause: &str, ambiguity: Option<Ambiguity>) -> io::Result<()> {
+        self.write_note(cause, ambiguity, false)
+    }
+
+    fn write_note(
+        &mut self,
+        cause: &str,
+        ambiguity: Option<Ambiguity>,
+        under_way: bool,
+    ) -> io::Result<()> {
+        // Where nothing was sent since, the wait goes on from the same time.
+        let is_same = ambiguity.is_some() && ambiguity == self.ambiguity() && !self.unfinished;
+        let modified = is_same.then(|| self.modified()).flatten();
         let mut meta = self.meta.clone().unwrap_or_default();
         meta.time = self.time();
         meta.cause = Some(cause.to_owned());
-        meta.ambiguous_since = ambiguous_since;
-        self.outbox.write_meta(&self.id, &meta, Sync::Yes)?;
+        meta.set_ambiguity(ambiguity);
+        meta.under_way = under_way;
+        self.outbox
+            .write_meta(&self.id, &meta, Sync::Yes, modified)?;
         if self.unfinished {
             let kept = self.outbox.path(&self.id, KEPT);
             fs::rename(&self.path, &kept)?;
@@ -496,12 +668,21 @@ fn payloads(text: &str) -> anyhow::Result<Vec<Payload>> {
     lines.map(Payload::from_json_line).collect()
 }
 
-fn create_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
+/// The text of a file.
+fn read(path: &Path) -> io::Result<String> {
+    match files::open(path)? {
+        Opened::File(mut file) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            Ok(text)
+        }
+        Opened::Other(what) => Err(not_a_file(what)),
+    }
+}
+
+fn not_a_file(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {what}, not a file"),
+    )
 }

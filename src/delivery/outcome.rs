@@ -1,7 +1,8 @@
 //! How an export ended, and what the answer of an OTLP endpoint means.
 //!
 //! An answer is an acceptance if its status is 2xx, and its body is empty, a JSON object (Langfuse answers JSON to
-//! protobuf) or a protobuf response, without rejected spans. Everything else is not, such as an HTML page with status 200.
+//! protobuf) or a protobuf response, without rejected spans. Everything else is not, such as an HTML page with status
+//! 200, or a body that is too long to be read to its end.
 
 use std::time::Duration;
 
@@ -11,17 +12,22 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use serde_json::Value;
 
+use crate::delivery::partial_success::{PartialSuccess, Rejected};
 use crate::http::{FailedPhase, TransportError, retry_after};
+
+/// The most bytes of an answer. OTLP answers are short.
+pub const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 /// How an export ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// The endpoint accepted every span.
     Accepted { status: u16 },
-    /// The endpoint accepted some spans and rejected the others. It does not say which.
+    /// The endpoint accepted some spans and rejected the others. It does not say which; `rejected` is their number, if
+    /// that can be read.
     Partial {
         status: u16,
-        rejected: i64,
+        rejected: Option<i64>,
         message: String,
     },
     /// The endpoint refused the whole request.
@@ -29,6 +35,7 @@ pub enum Outcome {
         status: u16,
         message: String,
         wait: Option<Duration>,
+        repeat: Repeat,
     },
     /// The endpoint redirects to another URL.
     Redirected { status: u16, location: String },
@@ -46,9 +53,45 @@ pub enum Outcome {
     Unsent(String),
 }
 
+/// Whether a refused request is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    Never,
+    /// The endpoint did not take it.
+    Yes,
+    /// The answer is one that a gateway gives after the server took the request: only the server knows.
+    IfAbsent,
+}
+
+/// Who answers an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answerer {
+    /// Langfuse, or a gateway before it. It can be asked for the spans.
+    Langfuse,
+    /// A collector or another OTLP backend.
+    Otlp,
+}
+
+impl Answerer {
+    /// Whether a request is sent again after this status.
+    fn repeat(self, status: u16) -> Repeat {
+        match (self, status) {
+            (Self::Langfuse, 408 | 500 | 502 | 504 | 520..=524) => Repeat::IfAbsent,
+            // With OTLP, 502 and 504 may be repeated as well.
+            (_, 429 | 503) | (Self::Otlp, 502 | 504) => Repeat::Yes,
+            _ => Repeat::Never,
+        }
+    }
+}
+
 impl Outcome {
     /// Judges an answer.
-    pub fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+    pub fn of_answer(
+        answerer: Answerer,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Self {
         let text = |name| {
             headers
                 .get(name)
@@ -69,56 +112,50 @@ impl Outcome {
             status: code,
             message: words(body),
             wait: retry_after(headers),
+            repeat: answerer.repeat(code),
         }
     }
 
     fn of_success(status: u16, content_type: &str, body: &[u8]) -> Self {
+        if body.len() > MAX_ANSWER_BYTES {
+            // What follows may say that spans were rejected.
+            return Self::Partial {
+                status,
+                rejected: None,
+                message: format!("the answer is longer than {} MiB", MAX_ANSWER_BYTES >> 20),
+            };
+        }
         if body.iter().all(u8::is_ascii_whitespace) {
             return Self::Accepted { status };
         }
-        if content_type.contains("application/x-protobuf") {
-            return match ExportTraceServiceResponse::decode(body) {
-                Ok(response) => {
-                    let partial = response.partial_success.unwrap_or_default();
-                    Self::of_rejected(status, partial.rejected_spans, partial.error_message)
+        let content_type = content_type.to_ascii_lowercase();
+        let partial = if content_type.contains("application/x-protobuf") {
+            of_protobuf(body).ok_or("a body that is not a protobuf response".to_owned())
+        } else {
+            PartialSuccess::of_json(body).ok_or_else(|| {
+                if looks_like_html(body) {
+                    "an HTML page".to_owned()
+                } else {
+                    format!("`{}`", words(body))
                 }
-                Err(_) => Self::NotOtlp {
-                    status,
-                    what: "a body that is not a protobuf response".to_owned(),
-                },
-            };
-        }
-        match serde_json::from_slice::<Value>(body) {
-            Ok(Value::Object(answer)) => {
-                let partial = answer.get("partialSuccess").unwrap_or(&Value::Null);
-                let rejected = &partial["rejectedSpans"];
-                // OTLP/JSON writes 64-bit integers as strings.
-                let rejected = rejected
-                    .as_i64()
-                    .or_else(|| rejected.as_str()?.parse().ok());
-                let message = partial["errorMessage"].as_str().unwrap_or_default();
-                Self::of_rejected(status, rejected.unwrap_or(0), message.to_owned())
-            }
-            _ if looks_like_html(body) => Self::NotOtlp {
-                status,
-                what: "an HTML page".to_owned(),
-            },
-            _ => Self::NotOtlp {
-                status,
-                what: format!("`{}`", words(body)),
-            },
+            })
+        };
+        match partial {
+            Ok(partial) => Self::of_partial(status, partial),
+            Err(what) => Self::NotOtlp { status, what },
         }
     }
 
-    fn of_rejected(status: u16, rejected: i64, message: String) -> Self {
-        if rejected > 0 {
-            Self::Partial {
-                status,
-                rejected,
-                message,
-            }
-        } else {
-            Self::Accepted { status }
+    fn of_partial(status: u16, partial: PartialSuccess) -> Self {
+        let rejected = match partial.rejected {
+            Rejected::None => return Self::Accepted { status },
+            Rejected::Some(count) => Some(count),
+            Rejected::Unreadable => None,
+        };
+        Self::Partial {
+            status,
+            rejected,
+            message: partial.message,
         }
     }
 
@@ -145,7 +182,7 @@ impl Outcome {
     /// Whether the same request may be accepted later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Rejected { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            Self::Rejected { repeat, .. } => *repeat != Repeat::Never,
             Self::Unreachable(_) => true,
             _ => false,
         }
@@ -155,6 +192,7 @@ impl Outcome {
     pub fn is_ambiguous(&self) -> bool {
         match self {
             Self::Unreachable(error) => error.phase == FailedPhase::AfterSending,
+            Self::Rejected { repeat, .. } => *repeat == Repeat::IfAbsent,
             Self::Partial { .. } | Self::Interrupted | Self::Unproven => true,
             _ => false,
         }
@@ -179,12 +217,20 @@ impl Outcome {
             Self::Accepted { status } => format!("accepted ({status})"),
             Self::Partial {
                 rejected, message, ..
-            } if message.is_empty() => {
-                format!("{rejected} span(s) were rejected, the others accepted")
+            } => {
+                let rejected = match rejected {
+                    Some(count) if message.is_empty() => {
+                        format!("{count} span(s) were rejected, the others accepted")
+                    }
+                    Some(count) => format!("{count} span(s) were rejected"),
+                    None => "it is not clear how many spans were rejected".to_owned(),
+                };
+                if message.is_empty() {
+                    rejected
+                } else {
+                    format!("{rejected}: {message}")
+                }
             }
-            Self::Partial {
-                rejected, message, ..
-            } => format!("{rejected} span(s) were rejected: {message}"),
             Self::Rejected {
                 status, message, ..
             } if message.is_empty() => format!("answered {}", reason(*status)),
@@ -201,7 +247,7 @@ impl Outcome {
                 "accepted (there was no answer, but Langfuse has the spans)".to_owned()
             }
             Self::Interrupted => "the delivery was interrupted".to_owned(),
-            Self::Unproven => "it may have arrived before, and the server did not say".to_owned(),
+            Self::Unproven => "it may have arrived before, and that is unproven".to_owned(),
             Self::Unsent(why) => why.clone(),
             Self::Unreachable(error) if error.phase == FailedPhase::Connect => {
                 format!("no connection: {}", error.message)
@@ -214,6 +260,15 @@ impl Outcome {
 
 fn reason(status: u16) -> String {
     StatusCode::from_u16(status).map_or_else(|_| status.to_string(), |status| status.to_string())
+}
+
+fn of_protobuf(body: &[u8]) -> Option<PartialSuccess> {
+    let response = ExportTraceServiceResponse::decode(body).ok()?;
+    let partial = response.partial_success.unwrap_or_default();
+    Some(PartialSuccess {
+        rejected: Rejected::of_count(partial.rejected_spans),
+        message: partial.error_message,
+    })
 }
 
 fn looks_like_html(body: &[u8]) -> bool {
@@ -251,7 +306,28 @@ mod tests {
         if !content_type.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
-        Outcome::of_answer(StatusCode::from_u16(status).unwrap(), &headers, body)
+        let status = StatusCode::from_u16(status).unwrap();
+        Outcome::of_answer(Answerer::Langfuse, status, &headers, body)
+    }
+
+    #[test]
+    fn a_gateway_s_answer_leaves_open_whether_langfuse_took_the_request() {
+        use Answerer::{Langfuse, Otlp};
+        for (status, langfuse, otlp) in [
+            (429, Repeat::Yes, Repeat::Yes),
+            (503, Repeat::Yes, Repeat::Yes),
+            (502, Repeat::IfAbsent, Repeat::Yes),
+            (504, Repeat::IfAbsent, Repeat::Yes),
+            (408, Repeat::IfAbsent, Repeat::Never),
+            (500, Repeat::IfAbsent, Repeat::Never),
+            (520, Repeat::IfAbsent, Repeat::Never),
+            (524, Repeat::IfAbsent, Repeat::Never),
+            (501, Repeat::Never, Repeat::Never),
+            (401, Repeat::Never, Repeat::Never),
+        ] {
+            assert_eq!(Langfuse.repeat(status), langfuse, "{status}");
+            assert_eq!(Otlp.repeat(status), otlp, "{status}");
+        }
     }
 
     fn protobuf(rejected: i64) -> Vec<u8> {
@@ -298,6 +374,9 @@ mod tests {
             (200, "text/plain", b"OK"),
             (200, "application/x-protobuf", b"\xff\xff"),
             (200, "application/x-protobuf", &protobuf(1)),
+            (200, "Application/X-Protobuf", &protobuf(1)),
+            (200, "application/x-protobuf", &protobuf(-1)),
+            (200, "application/json", &vec![b' '; MAX_ANSWER_BYTES + 1]),
             (
                 200,
                 "application/json",

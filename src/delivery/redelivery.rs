@@ -1,11 +1,12 @@
-//! Delivers an entry of the outbox. If its spans may have arrived before, Langfuse is asked first.
+//! Delivers an entry of the outbox. If its spans may have arrived before, Langfuse is asked first. What stays unproven
+//! is sent only on request.
 
 use std::fmt;
 use std::io;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::delivery::ambiguity::Ambiguity;
 use crate::delivery::client::{Arrival, OtlpClient};
 use crate::delivery::outbox::Entry;
 use crate::delivery::outcome::Outcome;
@@ -39,20 +40,22 @@ impl From<io::Error> for EntryError {
 }
 
 /// Delivers every request of an entry, in order. If only some spans are accepted, these are taken out of the entry.
+/// With `again`, spans are also sent if it stays unproven whether they have arrived.
 ///
 /// # Errors
 /// If the entry cannot be read or written.
 pub async fn redeliver(
     client: &OtlpClient,
     entry: &mut Entry,
+    again: bool,
     deadline: Instant,
 ) -> Result<DeliveryResult, EntryError> {
     let payloads = entry.payloads().map_err(EntryError::Unreadable)?;
     let all = span_count(&payloads);
-    let since = entry.ambiguous_since();
+    let ambiguity = entry.ambiguity();
     let mut results = Vec::new();
     for payload in payloads {
-        results.push(deliver_request(client, entry, payload, since, deadline).await?);
+        results.push(deliver_request(client, entry, payload, ambiguity, again, deadline).await?);
     }
     let is_empty = || EntryError::Unreadable(anyhow::anyhow!("the entry is empty"));
     let result = DeliveryResult::sum(results).ok_or_else(is_empty)?;
@@ -67,38 +70,46 @@ pub async fn redeliver(
 /// # Errors
 /// If the metadata cannot be written.
 pub fn note_cause(entry: &mut Entry, result: &DeliveryResult, cause: &str) -> io::Result<()> {
-    // If nothing was sent now, absence counts from the earlier attempt on.
-    let was_sent = !matches!(result.outcome, Outcome::Unsent(_) | Outcome::Unproven);
-    let earlier = entry.ambiguous_since().filter(|_| !was_sent);
-    let since = result
-        .is_ambiguous
-        .then(|| earlier.unwrap_or_else(Timestamp::now));
-    entry.note(cause, since)
+    // If nothing was sent now, an earlier attempt is as ambiguous as before.
+    let is_unsent = matches!(result.outcome, Outcome::Unsent(_));
+    let earlier = is_unsent.then(|| entry.ambiguity()).flatten();
+    entry.note(cause, result.ambiguity.or(earlier))
 }
 
 fn span_count(payloads: &[Payload]) -> usize {
     payloads.iter().map(Payload::span_count).sum()
 }
 
-/// Delivers one request, without the spans that have arrived in an earlier attempt, at `since` or later.
+/// Delivers one request, without the spans that have arrived in an earlier attempt, if there may have been one.
 async fn deliver_request(
     client: &OtlpClient,
     entry: &mut Entry,
     payload: Payload,
-    since: Option<Timestamp>,
+    earlier: Option<Ambiguity>,
+    again: bool,
     deadline: Instant,
 ) -> io::Result<DeliveryResult> {
-    let arrival = match since {
-        Some(since) if client.api.is_some() => client.find_missing(&payload, deadline, since).await,
-        _ => Arrival::Missing(payload.clone()),
+    let arrival = match earlier {
+        Some(earlier) => client.find_missing(&payload, deadline, earlier).await,
+        None => Arrival::Missing(payload.clone()),
     };
-    Ok(match arrival {
-        Arrival::Missing(missing) => {
-            // Noted before anything is sent: a process that is killed cannot note it any more.
-            entry.note("a delivery was under way", Some(Timestamp::now()))?;
-            client.deliver(&missing, deadline).await
+    let missing = match arrival {
+        Arrival::Complete => {
+            return Ok(DeliveryResult::with(Outcome::Confirmed, payload, None));
         }
-        Arrival::Complete => DeliveryResult::new(Outcome::Confirmed, payload),
-        Arrival::Unknown => DeliveryResult::new(Outcome::Unproven, payload),
-    })
+        Arrival::Unknown(rest) if !again => {
+            return Ok(DeliveryResult::with(Outcome::Unproven, rest, earlier));
+        }
+        Arrival::Unknown(rest) => {
+            client.console.warn(&format!(
+                "{} is sent again, and a copy of it may exist: its cost is then counted twice",
+                entry.id
+            ));
+            rest
+        }
+        Arrival::Missing(missing) => missing,
+    };
+    // Noted before anything is sent: a process that is killed cannot note it any more.
+    entry.note_under_way()?;
+    Ok(client.deliver(&missing, deadline).await)
 }

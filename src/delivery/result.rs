@@ -1,5 +1,8 @@
 //! What became of a request that may have been sent in pieces.
 
+use std::time::Duration;
+
+use crate::delivery::ambiguity::Ambiguity;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
 
@@ -11,15 +14,21 @@ pub struct DeliveryResult {
     /// The pieces that were not accepted.
     pub remaining: Vec<Payload>,
     /// Whether spans of `remaining` may have arrived all the same.
-    pub is_ambiguous: bool,
+    pub ambiguity: Option<Ambiguity>,
 }
 
 impl DeliveryResult {
-    /// The result of a single piece.
-    pub fn new(outcome: Outcome, piece: Payload) -> Self {
+    /// The result of a single piece, after an attempt that ended now and had waited this long for an answer.
+    pub fn new(outcome: Outcome, piece: Payload, waited: Duration) -> Self {
+        let ambiguity = outcome.is_ambiguous().then(|| Ambiguity::after(waited));
+        Self::with(outcome, piece, ambiguity)
+    }
+
+    /// The result of a single piece that may have arrived as `ambiguity` says.
+    pub fn with(outcome: Outcome, piece: Payload, ambiguity: Option<Ambiguity>) -> Self {
         let is_accepted = outcome.is_accepted();
         Self {
-            is_ambiguous: outcome.is_ambiguous(),
+            ambiguity,
             remaining: if is_accepted { Vec::new() } else { vec![piece] },
             outcome,
         }
@@ -37,7 +46,10 @@ impl DeliveryResult {
         Self {
             outcome,
             remaining,
-            is_ambiguous: self.is_ambiguous || next.is_ambiguous,
+            ambiguity: match (self.ambiguity, next.ambiguity) {
+                (Some(one), Some(two)) => Some(one.and(two)),
+                (one, two) => one.or(two),
+            },
         }
     }
 

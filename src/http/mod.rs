@@ -22,6 +22,10 @@ pub use transport::{FailedPhase, TransportError};
 /// How long a TCP and TLS connection may take to open.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A connection that was idle for longer is not used again: the server, or something on the way, may have dropped it,
+/// and a request that is lost on it cannot be told from one that arrived.
+const LONGEST_IDLE: Duration = Duration::from_secs(2);
+
 /// Certificate files for TLS.
 #[derive(Clone, Debug, Default)]
 pub struct TlsFiles {
@@ -78,6 +82,7 @@ pub fn client(
         .tls_backend_preconfigured(tls::config(files)?)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect_timeout)
+        .pool_idle_timeout(LONGEST_IDLE)
         .user_agent(concat!("langspan/", env!("CARGO_PKG_VERSION")))
         .build()
         .context("cannot build the HTTP client")

@@ -54,6 +54,16 @@ fn accepted_answers() {
         (200, JSON, r#"{"partialSuccess":{}}"#.to_owned()),
         (200, JSON, r#"{"partialSuccess":null}"#.to_owned()),
         (200, JSON, none_rejected),
+        (
+            200,
+            JSON,
+            r#"{"partial_success":{"rejected_spans":"0"}}"#.to_owned(),
+        ),
+        (
+            200,
+            JSON,
+            r#"{"partialSuccess":{"rejectedSpans":null}}"#.to_owned(),
+        ),
         (200, JSON, a_warning),
         (200, JSON, String::new()),
         (200, PROTOBUF, String::new()),
@@ -152,6 +162,37 @@ fn a_permanently_refused_export_is_sent_once_and_kept() {
         assert_eq!(langfuse.exports().len(), sent, "{reply:?}");
         let document = chat(&["-o", "json"], langfuse.url()).json();
         assert_refusal_document(&document, status);
+    }
+}
+
+#[test]
+fn a_rejection_in_any_spelling_is_not_an_acceptance() {
+    let long = format!(
+        "{}{}",
+        " ".repeat(5 << 20),
+        r#"{"partialSuccess":{"rejectedSpans":2}}"#
+    );
+    for body in [
+        r#"{"partial_success":{"rejected_spans":2}}"#,
+        r#"{"partialSuccess":{"rejected_spans":"2"}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":2.0}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":2e0}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":"2.0"}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":" 2 "}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":"two"}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":18446744073709551616}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":[2]}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":-2}}"#,
+        r#"{"partialSuccess":[{"rejectedSpans":2}]}"#,
+        r#"{"partialSuccess":{"rejectedSpans":2,"rejectedSpans":0}}"#,
+        r#"{"partialSuccess":{"rejectedSpans":2},"partial_success":{}}"#,
+        &long,
+    ] {
+        let shown = &body[..body.len().min(80)];
+        let langfuse = answering(Reply::Answer(200, JSON, body.to_owned()));
+        let ended = chat(&[], langfuse.url());
+        assert_refused(&ended, shown, &["rejected"]);
+        assert_eq!(langfuse.exports().len(), 1, "{shown}");
     }
 }
 

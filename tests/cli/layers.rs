@@ -22,7 +22,10 @@ const ORDER: &[&str] = &[
     // Delivery: the forms of a request, then the steps that use them.
     "delivery::payload",
     "delivery::encode",
+    "delivery::ambiguity",
+    "delivery::files",
     "delivery::outbox",
+    "delivery::partial_success",
     "delivery::outcome",
     "delivery::result",
     "delivery::client",

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::console::Console;
 use crate::delivery::outbox::Entry;
 use crate::output::ErrorReport;
 
@@ -27,6 +28,8 @@ pub enum State {
     /// It is of another project.
     Left,
     Failed,
+    /// It may have arrived.
+    Unproven,
     Discarded,
 }
 
@@ -37,29 +40,34 @@ impl State {
             Self::Accepted => "accepted",
             Self::Left => "left",
             Self::Failed => "failed",
+            Self::Unproven => "unproven",
             Self::Discarded => "discarded",
         }
     }
 }
 
 impl EntryLine {
-    pub fn new(entry: &Entry, state: State) -> Self {
+    /// An entry as it is shown. Others may have written its files, so their text is made safe for a terminal.
+    pub fn new(entry: &Entry, state: State, console: &Console) -> Self {
+        let clean = |text: String| console.clean(&text);
         let meta = entry.meta.clone().unwrap_or_default();
         let is_known = entry.meta.is_some();
         Self {
-            id: entry.id.clone(),
+            id: clean(entry.id.clone()),
             state,
             spans: is_known.then_some(meta.spans),
-            trace_ids: meta.trace_ids,
-            endpoint: Some(meta.endpoint).filter(|endpoint| !endpoint.is_empty()),
-            public_key: meta.public_key,
-            cause: meta.cause.or_else(|| {
+            trace_ids: meta.trace_ids.into_iter().map(clean).collect(),
+            endpoint: Some(meta.endpoint)
+                .filter(|endpoint| !endpoint.is_empty())
+                .map(clean),
+            public_key: meta.public_key.map(clean),
+            cause: meta.cause.map(clean).or_else(|| {
                 entry
                     .unfinished
                     .then(|| "its process was killed".to_owned())
             }),
             time: entry.time().to_string(),
-            path: entry.path().display().to_string(),
+            path: clean(entry.path().display().to_string()),
         }
     }
 

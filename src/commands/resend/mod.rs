@@ -3,15 +3,16 @@
 mod entries;
 mod sender;
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::confirm::is_confirmed;
 use crate::app::signals::SignalListener;
 use crate::cli;
-use crate::console::Console;
-use crate::console::OutputFormat;
+use crate::console::{Console, OutputFormat};
 use crate::delivery::Outbox;
-use crate::delivery::outbox::Entry;
+use crate::delivery::outbox::{Entry, Found};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Sources};
@@ -29,18 +30,18 @@ pub async fn run(
     let mut resend = Resend {
         console,
         printer: Printer::new(form),
-        outbox: outbox(sources)?,
+        outbox: outbox(sources)?.map(|outbox| outbox.warning_on(console)),
         older_than: options
             .older_than
             .map(|age| SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)),
-        has_met: false,
+        passed: PassedOver::default(),
         lines: Vec::new(),
         failures: Vec::new(),
         verdict: Verdict::default(),
     };
     let ids = resend.ids()?;
     if options.list {
-        resend.list(&ids)?;
+        resend.list(&ids);
     } else if options.discard {
         resend.discard(&ids, options.yes)?;
     } else if !ids.is_empty() {
@@ -49,11 +50,8 @@ pub async fn run(
     }
     if ids.is_empty() {
         console.note("the outbox is empty");
-    } else if !resend.has_met {
-        console.note(
-            "nothing to do: the entries are too recent, or another process is delivering them",
-        );
     }
+    resend.passed.say(console);
     Ok(resend.finish())
 }
 
@@ -64,7 +62,8 @@ fn outbox(sources: &Sources) -> Result<Option<Outbox>, Failure> {
         Failure::config(format!("there is no outbox: {error}"))
             .hint("set LANGSPAN_OUTBOX to its folder")
     })?;
-    if !dir.exists() {
+    let unreadable = |error| Failure::unreadable(dir.display(), &error);
+    if !dir.try_exists().map_err(unreadable)? {
         return Ok(None);
     }
     if !dir.is_dir() {
@@ -85,11 +84,32 @@ struct Resend<'a> {
     outbox: Option<Outbox>,
     /// Take only entries that are older.
     older_than: Option<SignedDuration>,
-    /// Whether there was an entry that is free and has waited long enough.
-    has_met: bool,
+    passed: PassedOver,
     lines: Vec<EntryLine>,
     failures: Vec<Failure>,
     verdict: Verdict,
+}
+
+/// The entries that were not worked on.
+#[derive(Debug, Default)]
+struct PassedOver {
+    held: BTreeSet<String>,
+    recent: BTreeSet<String>,
+    not_files: BTreeSet<String>,
+    unreadable: BTreeSet<String>,
+}
+
+impl PassedOver {
+    fn say(&self, console: &Console) {
+        for (ids, why) in [
+            (&self.held, "another process is working on it"),
+            (&self.recent, "more recent than --older-than"),
+        ] {
+            if !ids.is_empty() {
+                console.note(&format!("passed over {}: {why}", plural(ids.len())));
+            }
+        }
+    }
 }
 
 impl Resend<'_> {
@@ -103,35 +123,51 @@ impl Resend<'_> {
     }
 
     /// An entry that no other process holds and that has waited long enough. One at a time: each holds a file open.
-    fn entry(&mut self, id: &str) -> Result<Option<Entry>, Failure> {
-        let Some(outbox) = &self.outbox else {
-            return Ok(None);
-        };
-        let entry = outbox
-            .entry(id)
-            .map_err(|error| Failure::unreadable(outbox.dir().join(id).display(), &error))?;
-        let is_old = |entry: &Entry| {
-            self.older_than
-                .is_none_or(|age| Timestamp::now().duration_since(entry.time()) > age)
-        };
-        let entry = entry.filter(is_old);
-        self.has_met |= entry.is_some();
-        Ok(entry)
-    }
-
-    fn list(&mut self, ids: &[String]) -> Result<(), Failure> {
-        for id in ids {
-            if let Some(entry) = self.entry(id)? {
-                self.say(EntryLine::new(&entry, State::Waiting));
+    fn entry(&mut self, id: &str) -> Option<Entry> {
+        let found = self.outbox.as_ref()?.find(id);
+        match found {
+            Ok(Found::Free(entry)) if self.is_old(&entry) => return Some(*entry),
+            Ok(Found::Free(_)) => {
+                self.passed.recent.insert(id.to_owned());
+            }
+            Ok(Found::Held) => {
+                self.passed.held.insert(id.to_owned());
+            }
+            Ok(Found::Gone) => {}
+            Ok(Found::NotAFile { path, what }) => {
+                if self.passed.not_files.insert(id.to_owned()) {
+                    let path = path.display();
+                    let warning = format!("{path} was passed over: it is {what}, not a file");
+                    self.console.warn(&warning);
+                }
+            }
+            Err(error) => {
+                if self.passed.unreadable.insert(id.to_owned()) {
+                    let dir = self.outbox.as_ref()?.dir().join(id);
+                    self.fail(Failure::unreadable(dir.display(), &error));
+                }
             }
         }
-        Ok(())
+        None
+    }
+
+    fn is_old(&self, entry: &Entry) -> bool {
+        self.older_than
+            .is_none_or(|age| Timestamp::now().duration_since(entry.time()) > age)
+    }
+
+    fn list(&mut self, ids: &[String]) {
+        for id in ids {
+            if let Some(entry) = self.entry(id) {
+                self.say(EntryLine::new(&entry, State::Waiting, self.console));
+            }
+        }
     }
 
     fn discard(&mut self, ids: &[String], yes: bool) -> Result<(), Failure> {
         let mut waiting = Vec::new();
         for id in ids {
-            if self.entry(id)?.is_some() {
+            if self.entry(id).is_some() {
                 waiting.push(id);
             }
         }
@@ -139,10 +175,10 @@ impl Resend<'_> {
             return Ok(());
         }
         for id in waiting {
-            let Some(entry) = self.entry(id)? else {
+            let Some(entry) = self.entry(id) else {
                 continue;
             };
-            let line = EntryLine::new(&entry, State::Discarded);
+            let line = EntryLine::new(&entry, State::Discarded, self.console);
             entry.remove().map_err(|error| {
                 Failure::file(format!("{} cannot be removed: {error}", line.path))
                     .hint("check its permissions")
@@ -152,18 +188,33 @@ impl Resend<'_> {
         Ok(())
     }
 
+    /// Notes which entries belong to processes that were killed: from then on, their absence counts. All at once, so that
+    /// each of them need not be waited for on its own.
+    fn note_killed(&mut self, ids: &[String]) {
+        for id in ids {
+            if let Some(mut entry) = self.entry(id)
+                && entry.unfinished
+            {
+                let ambiguity = entry.ambiguity();
+                // If it cannot be noted, it is when the entry is delivered.
+                let _ = entry.note("its process was killed", ambiguity);
+            }
+        }
+    }
+
     async fn deliver(&mut self, ids: &[String], sender: &Sender) -> Result<(), Failure> {
         let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
+        self.note_killed(ids);
         let redelivery = sender.redelivery(self.console);
         for id in ids {
-            let Some(mut entry) = self.entry(id)? else {
+            let Some(mut entry) = self.entry(id) else {
                 continue;
             };
             if let Some(other) = redelivery.other_project(&entry) {
-                self.console.note(&format!(
+                self.console.note(&self.console.clean(&format!(
                     "{id} belongs to the project of {other} and stays; set its keys to deliver it"
-                ));
-                self.say(EntryLine::new(&entry, State::Left));
+                )));
+                self.say(EntryLine::new(&entry, State::Left, self.console));
                 continue;
             }
             let delivered = tokio::select! {
@@ -175,10 +226,14 @@ impl Resend<'_> {
                 }
             };
             match delivered {
-                Ok(()) => self.say(EntryLine::new(&entry, State::Accepted)),
+                Ok(()) => self.say(EntryLine::new(&entry, State::Accepted, self.console)),
                 Err(failure) => {
                     self.fail(failure);
-                    self.say(EntryLine::new(&entry, State::Failed));
+                    let state = match entry.ambiguity() {
+                        Some(_) => State::Unproven,
+                        None => State::Failed,
+                    };
+                    self.say(EntryLine::new(&entry, state, self.console));
                 }
             }
         }

@@ -17,6 +17,7 @@ pub struct Sender {
     client: OtlpClient,
     destination: Destination,
     budget: Duration,
+    again: bool,
 }
 
 impl Sender {
@@ -42,6 +43,7 @@ impl Sender {
             client: clients::otlp_client(&destination, &http, console),
             destination,
             budget: Duration::from_secs_f64(options.export_timeout),
+            again: options.again,
         })
     }
 
@@ -50,6 +52,7 @@ impl Sender {
             client: &self.client,
             destination: &self.destination,
             budget: self.budget,
+            again: self.again,
             console,
         }
     }
