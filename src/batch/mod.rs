@@ -85,7 +85,7 @@ impl<'a> Batch<'a> {
         let comparison = Comparison::new(&input, plan, &state, settings)?;
         state.begin_acks()?;
         let exporter = setup.clients.exporter.as_ref();
-        let traces = TraceSender::new(settings, exporter, plan.out.outbox_policy(), state);
+        let traces = TraceSender::new(settings, exporter, plan.out.outbox_policy(), state)?;
         Ok(Self {
             plan,
             setup,

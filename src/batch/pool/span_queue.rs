@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use opentelemetry::Value;
 use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::batch::resume::acks::{Ack, AckFile};
 use crate::delivery::{
     Delivery, Exporter, MAX_REQUEST_BYTES, MAX_REQUEST_SPANS, OutboxPolicy, StoredExport,
 };
@@ -48,6 +50,12 @@ pub struct SpanQueue<'a> {
     budget: Duration,
     policy: OutboxPolicy,
     group: SpanGroup,
+    /// Traces that an earlier run may have sent, and that are kept in the outbox instead.
+    unproven: SpanGroup,
+    /// The groups of them that are kept.
+    kept: VecDeque<ExportedLines>,
+    /// Where the beginning of each export is noted.
+    acks: Option<AckFile>,
     /// Stored groups that wait for a running export to end.
     stored: VecDeque<StoredGroup>,
     exports: FuturesUnordered<ExportFuture<'a>>,
@@ -80,12 +88,20 @@ struct StoredGroup {
 }
 
 impl<'a> SpanQueue<'a> {
-    pub fn new(exporter: &'a Exporter, budget: Duration, policy: OutboxPolicy) -> Self {
+    pub fn new(
+        exporter: &'a Exporter,
+        budget: Duration,
+        policy: OutboxPolicy,
+        acks: Option<AckFile>,
+    ) -> Self {
         Self {
             exporter,
             budget,
             policy,
             group: SpanGroup::default(),
+            unproven: SpanGroup::default(),
+            kept: VecDeque::new(),
+            acks,
             stored: VecDeque::new(),
             exports: FuturesUnordered::new(),
             cancel: Vec::new(),
@@ -96,24 +112,35 @@ impl<'a> SpanQueue<'a> {
 
     /// Adds the trace of a line.
     pub fn push(&mut self, line: u64, spans: Vec<SpanData>) {
-        let bytes = spans.iter().map(size).sum::<usize>();
-        let is_too_large = self.group.spans.len() + spans.len() > MAX_REQUEST_SPANS
-            || self.group.bytes + bytes > MAX_REQUEST_BYTES;
-        if is_too_large
-            && !self.group.lines.is_empty()
-            && (self.may_export() || self.stores_first())
-        {
+        if self.group.is_filled_by(&spans) && (self.may_export() || self.stores_first()) {
             self.close_group();
         }
-        let group = &mut self.group;
-        group.lines.push(line);
-        let id = spans.first().map(|span| span.span_context.trace_id());
-        group.ids.push(id.unwrap_or(TraceId::INVALID));
-        group.spans.extend(spans);
-        group.bytes += bytes;
-        group
-            .due
-            .get_or_insert_with(|| Instant::now() + LONGEST_WAIT);
+        self.group.push(line, spans);
+        let due = || Instant::now() + LONGEST_WAIT;
+        self.group.due.get_or_insert_with(due);
+    }
+
+    /// Adds the trace of a line that an earlier run may have sent. It is not sent, but kept in the outbox.
+    pub fn push_unproven(&mut self, line: u64, spans: Vec<SpanData>) {
+        if self.unproven.is_filled_by(&spans) {
+            self.keep_unproven();
+        }
+        self.unproven.push(line, spans);
+    }
+
+    fn keep_unproven(&mut self) {
+        let SpanGroup {
+            lines, ids, spans, ..
+        } = std::mem::take(&mut self.unproven);
+        if lines.is_empty() {
+            return;
+        }
+        let delivery = self.exporter.keep_unproven(spans, Timestamp::now());
+        self.kept.push_back(ExportedLines {
+            unaccepted: unaccepted(&ids, &delivery),
+            lines,
+            delivery,
+        });
     }
 
     /// Stores the trace of a line that will be replaced by [`push_stored`](Self::push_stored); `None` where spans are
@@ -155,11 +182,16 @@ impl<'a> SpanQueue<'a> {
 
     /// Whether no trace is waiting or being exported.
     pub fn is_idle(&self) -> bool {
-        self.group.lines.is_empty() && self.stored.is_empty() && self.exports.is_empty()
+        self.group.lines.is_empty()
+            && self.unproven.lines.is_empty()
+            && self.kept.is_empty()
+            && self.stored.is_empty()
+            && self.exports.is_empty()
     }
 
     /// Exports the waiting traces without waiting for more.
     pub fn hurry(&mut self) {
+        self.keep_unproven();
         let now = Instant::now();
         self.group.due = self.group.due.map(|due| due.min(now));
     }
@@ -177,6 +209,9 @@ impl<'a> SpanQueue<'a> {
     /// to send.
     pub async fn next(&mut self) -> ExportedLines {
         loop {
+            if let Some(kept) = self.kept.pop_front() {
+                return kept;
+            }
             if self.may_export()
                 && let Some(group) = self.stored.pop_front()
             {
@@ -236,7 +271,7 @@ impl<'a> SpanQueue<'a> {
         } = std::mem::take(&mut self.group);
         if self.may_export() {
             let (exporter, policy) = (self.exporter, self.policy);
-            let (budget, cancel) = (self.export_budget(), self.cancellation());
+            let (budget, cancel) = (self.export_budget(), self.begin(&lines));
             return self.start(lines, ids, async move {
                 exporter.export(spans, budget, policy, &cancel).await
             });
@@ -255,7 +290,7 @@ impl<'a> SpanQueue<'a> {
         let StoredGroup {
             lines, ids, export, ..
         } = group;
-        let (exporter, cancel) = (self.exporter, self.cancellation());
+        let (exporter, cancel) = (self.exporter, self.begin(&lines));
         let deadline = Instant::now() + self.export_budget();
         self.start(lines, ids, async move {
             exporter.send(export, deadline, &cancel).await
@@ -271,10 +306,13 @@ impl<'a> SpanQueue<'a> {
         }
     }
 
-    /// What cancels the next export.
-    fn cancellation(&mut self) -> Arc<Notify> {
+    /// Notes that the export of `lines` begins, and returns what cancels it. An export that cannot be noted does not
+    /// begin.
+    fn begin(&mut self, lines: &[u64]) -> Arc<Notify> {
         let cancel = Arc::new(Notify::new());
-        if self.is_cancelled {
+        let ack = Ack::Begun(lines.to_vec());
+        let noted = self.acks.as_mut().map(|acks| acks.append(&ack));
+        if self.is_cancelled || matches!(noted, Some(Err(_))) {
             cancel.notify_one();
         }
         self.cancel.push(Arc::clone(&cancel));
@@ -311,6 +349,22 @@ fn unaccepted(ids: &[TraceId], delivery: &Delivery) -> usize {
 }
 
 impl SpanGroup {
+    fn push(&mut self, line: u64, spans: Vec<SpanData>) {
+        self.lines.push(line);
+        let id = spans.first().map(|span| span.span_context.trace_id());
+        self.ids.push(id.unwrap_or(TraceId::INVALID));
+        self.bytes += spans.iter().map(size).sum::<usize>();
+        self.spans.extend(spans);
+    }
+
+    /// Whether `spans` do not fit into the request that it makes now.
+    fn is_filled_by(&self, spans: &[SpanData]) -> bool {
+        let bytes = spans.iter().map(size).sum::<usize>();
+        !self.lines.is_empty()
+            && (self.spans.len() + spans.len() > MAX_REQUEST_SPANS
+                || self.bytes + bytes > MAX_REQUEST_BYTES)
+    }
+
     fn is_full(&self) -> bool {
         self.spans.len() >= MAX_REQUEST_SPANS || self.bytes >= MAX_REQUEST_BYTES
     }

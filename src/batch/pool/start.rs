@@ -120,8 +120,10 @@ impl Pool<'_> {
             self.ack(&Ack::Accepted(vec![line]));
         } else if matches!(self.traces.state.arrived, ArrivedSpans::Unknown) {
             self.traces.stats.undecided += 1;
-        } else {
+        } else if !self.traces.is_unproven(unconfirmed) {
             self.trace(line, pending);
+        } else if let Err(failure) = self.traces.push_unproven(line, &pending.outlined()) {
+            self.stop(StopReason::File(failure));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use opentelemetry_sdk::trace::SpanData;
 
+use crate::app::hints;
 use crate::app::span_maker::SpanMaker;
 use crate::app::uploads;
 use crate::batch::input::line::ParsedLine;
@@ -50,23 +51,26 @@ pub struct PendingTrace {
 }
 
 impl<'a> TraceSender<'a> {
+    /// # Errors
+    /// When the process has no file descriptor left.
     pub fn new(
         settings: &'a Settings,
         exporter: Option<&'a Exporter>,
         policy: OutboxPolicy,
         state: ResumeState,
-    ) -> Self {
+    ) -> Result<Self, Failure> {
         let budget: Duration = settings.delivery.export_timeout;
-        Self {
+        let acks = state.share_acks()?;
+        Ok(Self {
             settings,
             span_maker: SpanMaker::new(settings),
-            queue: exporter.map(|exporter| SpanQueue::new(exporter, budget, policy)),
+            queue: exporter.map(|exporter| SpanQueue::new(exporter, budget, policy, acks)),
             state,
             stats: TraceStats::default(),
             redactions: 0,
             expected: ExpectedTraces::default(),
             first_failure: None,
-        }
+        })
     }
 
     /// Whether traces are sent at all.
@@ -138,12 +142,41 @@ impl<'a> TraceSender<'a> {
                 queue.push(line, spans);
                 Ok(None)
             }
-            _ => {
-                let ack = Ack::Accepted(vec![line]);
-                self.state.append(&ack)?;
-                Ok(Some(ack))
-            }
+            _ => self.accept(line).map(Some),
         }
+    }
+
+    /// Whether the earlier run may have sent spans of a line, and their absence would prove nothing: behind a collector,
+    /// and with a plain OTLP backend.
+    pub fn is_unproven(&self, unconfirmed: &UnconfirmedLine) -> bool {
+        let destination = self.settings.tracing.destination();
+        unconfirmed.may_have_begun && !destination.is_none_or(hints::can_be_asked)
+    }
+
+    /// Puts the spans of a line into the outbox without sending them. Returns the ack of a line without any.
+    ///
+    /// # Errors
+    /// When the ack file cannot be written.
+    pub fn push_unproven(
+        &mut self,
+        line: u64,
+        pending: &PendingTrace,
+    ) -> Result<Option<Ack>, Failure> {
+        let spans = self.spans(pending);
+        match &mut self.queue {
+            Some(queue) if !spans.is_empty() => {
+                queue.push_unproven(line, spans);
+                Ok(None)
+            }
+            _ => self.accept(line).map(Some),
+        }
+    }
+
+    /// Acks a line without spans to send.
+    fn accept(&mut self, line: u64) -> Result<Ack, Failure> {
+        let ack = Ack::Accepted(vec![line]);
+        self.state.append(&ack)?;
+        Ok(ack)
     }
 
     /// Stores the trace of a line with type and size in place of images and files, until these are uploaded; `None` if

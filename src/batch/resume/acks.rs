@@ -25,12 +25,17 @@ pub struct RunIdentity {
     pub shard: Option<String>,
     /// The session of lines that do not set one.
     pub session: Option<String>,
+    /// Whether the file notes which exports have begun. Older files do not.
+    #[serde(default)]
+    pub notes_begun: bool,
 }
 
 /// A state change of some lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ack {
+    /// The export of their traces begins: from now on they may arrive.
+    Begun(Vec<u64>),
     /// Their traces were accepted, or none is sent.
     Accepted(Vec<u64>),
     /// Their traces are in an entry of the outbox.
@@ -71,6 +76,9 @@ pub struct AckState {
     pub spooled: HashMap<String, Vec<u64>>,
     /// The latest redo number of each line that was sent again.
     pub redone: HashMap<u64, u32>,
+    begun: LineSet,
+    /// Whether it is not known which exports have begun.
+    is_begun_unknown: bool,
 }
 
 /// A set of line numbers, one bit for each.
@@ -130,6 +138,15 @@ impl LineSet {
 }
 
 impl AckFile {
+    /// A second handle of the same open file.
+    ///
+    /// # Errors
+    /// When the process has no file descriptor left.
+    pub fn share(&self) -> io::Result<Self> {
+        let file = self.file.try_clone()?;
+        Ok(Self { file })
+    }
+
     /// Opens or creates the file and locks it for this process.
     ///
     /// # Errors
@@ -175,7 +192,10 @@ impl AckFile {
             return Ok(None);
         }
         let run: RunIdentity = serde_json::from_str(&line)?;
-        let mut acked = AckState::default();
+        let mut acked = AckState {
+            is_begun_unknown: !run.notes_begun,
+            ..AckState::default()
+        };
         loop {
             line.clear();
             let read = reader.read_line(&mut line)?;
@@ -209,8 +229,18 @@ impl AckFile {
 }
 
 impl AckState {
+    /// Whether the trace of a line may have been sent.
+    pub fn may_have_begun(&self, line: u64) -> bool {
+        self.is_begun_unknown || self.begun.contains(line)
+    }
+
     pub fn apply(&mut self, ack: Ack) {
         match ack {
+            Ack::Begun(lines) => {
+                for line in lines {
+                    self.begun.insert(line);
+                }
+            }
             Ack::Accepted(lines) => {
                 // An outbox entry that held them is gone.
                 self.forget(&lines);
@@ -231,6 +261,7 @@ impl AckState {
     fn forget(&mut self, lines: &[u64]) {
         for line in lines {
             self.accepted.remove(*line);
+            self.begun.remove(*line);
         }
         if self.spooled.is_empty() {
             return;
@@ -252,6 +283,7 @@ mod tests {
             model: "m".to_owned(),
             shard: None,
             session: Some("r".to_owned()),
+            notes_begun: true,
         }
     }
 

@@ -106,6 +106,7 @@ fn identity(plan: &Plan, model: &str) -> RunIdentity {
         model: model.to_owned(),
         shard: plan.shard.map(|shard| shard.to_string()),
         session: plan.trace.session.clone(),
+        notes_begun: true,
     }
 }
 

@@ -44,6 +44,8 @@ pub struct UnconfirmedLine {
     pub trace_id: String,
     pub start: Timestamp,
     pub end: Timestamp,
+    /// Whether its trace may have been sent.
+    pub may_have_begun: bool,
 }
 
 impl PreviousOutput {
@@ -134,7 +136,8 @@ impl PreviousOutput {
             // kill came before the output was rewritten.
             let is_replaced = acked.redone.get(&line).is_some_and(|latest| redo < *latest);
             if !is_replaced && !acked.accepted.contains(line) && !spooled.contains(line) {
-                let unconfirmed = UnconfirmedLine::of(&answer, offset, length);
+                let may_have_begun = acked.may_have_begun(line);
+                let unconfirmed = UnconfirmedLine::of(&answer, offset, length, may_have_begun);
                 self.unconfirmed
                     .extend(unconfirmed.map(|unconfirmed| (line, unconfirmed)));
             }
@@ -245,7 +248,12 @@ const LONGEST_BEGINNING: usize = 64;
 const PIECE: usize = 1 << 20;
 
 impl UnconfirmedLine {
-    fn of(answer: &OutputLine<'_>, offset: u64, length: usize) -> Option<Self> {
+    fn of(
+        answer: &OutputLine<'_>,
+        offset: u64,
+        length: usize,
+        may_have_begun: bool,
+    ) -> Option<Self> {
         let metadata = &answer.langspan;
         Some(Self {
             offset,
@@ -253,6 +261,7 @@ impl UnconfirmedLine {
             trace_id: metadata.trace_id.as_deref()?.to_owned(),
             start: metadata.start_time?,
             end: metadata.end_time?,
+            may_have_begun,
         })
     }
 

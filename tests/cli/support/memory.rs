@@ -82,8 +82,13 @@ impl Memory {
         self.take_some(request, 1);
     }
 
+    /// Takes an export whatever its path; `None` if it cannot be read.
+    pub fn take_all(&self, request: &Request) -> Option<()> {
+        self.take_some(request, usize::MAX)
+    }
+
     fn take(&self, request: &Request) -> Reply {
-        match self.take_some(request, usize::MAX) {
+        match self.take_all(request) {
             Some(()) => Reply::json(200, &json!({})),
             None => Reply::json(
                 400,
