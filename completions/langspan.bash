@@ -844,7 +844,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__resend)
-            opts="-q -v -o -h --list --older-than --discard --yes --export-timeout --json --quiet --verbose --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --output --help"
+            opts="-q -v -o -h --list --older-than --discard --again --yes --export-timeout --json --quiet --verbose --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

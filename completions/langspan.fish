@@ -150,7 +150,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l limit -d 'Pr
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l shard -d 'Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-errors -d 'Stop early after N failed lines or traces' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-errors -d 'Exit 0 if no more than N lines (or P%) failed' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file and start time]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l summary -d 'Write the summary to FILE as JSON' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s n -l name -d 'Name of the trace [default: chat-completion]' -r
@@ -267,6 +267,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand resend" -s o -l output
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l list -d 'List what waits; send nothing'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l discard -d 'Delete what waits instead of sending it'
+complete -c langspan -n "__fish_langspan_using_subcommand resend" -l again -d 'Also send spans of which it cannot be proven that they have not arrived: a copy costs double'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l yes -d 'Do not ask before deleting'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'

@@ -139,8 +139,9 @@ impl<'a> Batch<'a> {
             writer: Writer::start(self.plan.out.open()?).map_err(anyhow::Error::from)?,
             record: self.record,
         };
+        let total = self.input.count(self.plan.shard, self.plan.limit);
         let pool = Pool::new(context, channels, self.traces);
-        let result = pool.run(signals, || self.input.share_read()).await;
+        let result = pool.run(signals, &total).await;
         Ok(RunReport {
             plan: self.plan,
             settings,

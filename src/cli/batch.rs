@@ -79,7 +79,7 @@ pub struct BatchArgs {
     /// Exit 0 if no more than N lines (or P%) failed
     #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance, help_heading = "Batch", hide_short_help = true)]
     pub allow_errors: Allowance,
-    /// Name of the run: its session, and the seed of its trace ids [default: from file and start time]
+    /// Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]
     #[arg(
         long = "run",
         value_name = "NAME",

@@ -21,7 +21,7 @@ pub async fn run(
     let input = Input::open(&args.file)?;
     let mut setup = Setup::open(&args.run, &CommandDefaults::BATCH, sources, console).await?;
     let mut plan = Plan::new(args, &input, &setup.settings, sources)?;
-    if let Some(warning) = plan.warning() {
+    for warning in plan.warnings() {
         console.warn(&warning);
     }
     if args.run.dry_run {

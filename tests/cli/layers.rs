@@ -72,6 +72,7 @@ const ORDER: &[&str] = &[
     "batch::output::reorder",
     "batch::output::writer",
     "batch::output::target",
+    "batch::output::temporary",
     "batch::output",
     "batch::plan",
     "batch::input::validate",

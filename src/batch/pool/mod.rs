@@ -43,6 +43,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -118,8 +119,8 @@ pub struct Pool<'a> {
     /// Lines that were read, but not started.
     lines: VecDeque<RawLine>,
     has_more_input: bool,
-    /// Lines of this shard that were started or skipped.
-    started: u64,
+    /// Lines of the input that were started or skipped, those of other shards included.
+    begun: u64,
     calls: FuturesUnordered<CallFuture<'a>>,
     /// Calls that have ended, with an answer that is not processed yet.
     unprocessed: usize,
@@ -160,7 +161,7 @@ impl<'a> Pool<'a> {
             stats: Stats::begin(),
             lines: VecDeque::new(),
             has_more_input: plan.limit != Some(0),
-            started: 0,
+            begun: 0,
             calls: FuturesUnordered::new(),
             unprocessed: 0,
             reorder: ReorderBuffer::new(plan.is_ordered),
@@ -174,20 +175,16 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Runs until all lines are done, or as far as the reason to stop allows. `share_read` is the share of the input
-    /// that was read, if known.
-    pub async fn run(
-        mut self,
-        signals: &mut SignalListener,
-        share_read: impl Fn() -> Option<f64>,
-    ) -> RunResult {
+    /// Runs until all lines are done, or as far as the reason to stop allows. `total` is the number of lines of the run,
+    /// once they are counted.
+    pub async fn run(mut self, signals: &mut SignalListener, total: &OnceLock<u64>) -> RunResult {
         let mut progress = ProgressLine::begin(self.context.console);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.start_calls();
             if !self.calls.is_empty() {
-                progress.start_timing(|| self.share(&share_read));
+                progress.start_timing();
             }
             self.flush_at_the_end();
             self.channels.writer.start_writing();
@@ -204,7 +201,7 @@ impl<'a> Pool<'a> {
                 PoolEvent::Deadline => self.deadline_passed(),
                 PoolEvent::Tick => {
                     let pause = self.context.rate_limiter.pause_left();
-                    progress.show(&self.stats, self.share(&share_read), pause);
+                    progress.show(&self.stats, total.get().copied(), pause);
                 }
             }
         }
@@ -228,15 +225,6 @@ impl<'a> Pool<'a> {
             stop: self.stop,
             first_failure: self.traces.first_failure,
             expected: self.traces.expected,
-        }
-    }
-
-    /// The share of the run's lines that have started: of those that `--limit` allows, else of the input.
-    fn share(&self, share_read: impl Fn() -> Option<f64>) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-        match self.context.plan.limit.filter(|limit| *limit > 0) {
-            Some(limit) => Some(self.started as f64 / limit as f64),
-            None => share_read(),
         }
     }
 

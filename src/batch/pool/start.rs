@@ -40,10 +40,11 @@ impl Pool<'_> {
         while self.may_start()
             && let Some(line) = self.lines.pop_front()
         {
+            self.begun += 1;
             self.start(&line);
             // Do not wait for input that --limit excludes.
             let limit = self.context.plan.limit;
-            if limit.is_some_and(|limit| self.started >= limit) {
+            if limit.is_some_and(|limit| self.begun >= limit) {
                 self.end_input();
             }
         }
@@ -67,7 +68,6 @@ impl Pool<'_> {
         if !self.context.plan.includes(number) {
             return;
         }
-        self.started += 1;
         let work = self.traces.state.work(number);
         if work.send.is_none() {
             self.stats.skipped += 1;

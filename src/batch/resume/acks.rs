@@ -76,9 +76,10 @@ pub struct AckState {
     pub spooled: HashMap<String, Vec<u64>>,
     /// The latest redo number of each line that was sent again.
     pub redone: HashMap<u64, u32>,
-    begun: LineSet,
-    /// Whether it is not known which exports have begun.
-    is_begun_unknown: bool,
+    pub begun: LineSet,
+    /// The name of the run, if version 0.1 may have begun it: then it is not known which exports have begun, and lines
+    /// may have older trace ids.
+    pub old_run: Option<String>,
 }
 
 /// A set of line numbers, one bit for each.
@@ -193,7 +194,7 @@ impl AckFile {
         }
         let run: RunIdentity = serde_json::from_str(&line)?;
         let mut acked = AckState {
-            is_begun_unknown: !run.notes_begun,
+            old_run: (!run.notes_begun).then(|| run.name.clone()),
             ..AckState::default()
         };
         loop {
@@ -231,7 +232,7 @@ impl AckFile {
 impl AckState {
     /// Whether the trace of a line may have been sent.
     pub fn may_have_begun(&self, line: u64) -> bool {
-        self.is_begun_unknown || self.begun.contains(line)
+        self.old_run.is_some() || self.begun.contains(line)
     }
 
     pub fn apply(&mut self, ack: Ack) {

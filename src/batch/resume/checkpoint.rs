@@ -86,7 +86,13 @@ impl Checkpoint {
                 (None, acked)
             }
             None if needs_acks => return Err(no_name(&acks_path)),
-            None => (Some(identity(plan, model)), AckState::default()),
+            None => {
+                let acked = AckState {
+                    old_run: has_lines.then(|| plan.name.clone()),
+                    ..AckState::default()
+                };
+                (Some(identity(plan, model)), acked)
+            }
         };
         let output = has_lines
             .then(|| PreviousOutput::read(path, Compression::of_name(path), &acked))

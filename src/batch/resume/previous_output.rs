@@ -13,6 +13,7 @@ use opentelemetry::trace::SpanId;
 use crate::batch::compression::{Compression, is_system_error};
 use crate::batch::output::line::OutputLine;
 use crate::batch::output::temporary;
+use crate::batch::plan;
 use crate::batch::resume::acks::{AckState, LineSet};
 use crate::failure::Failure;
 use crate::trace::ids::{self, SpanIds};
@@ -28,6 +29,8 @@ pub struct PreviousOutput {
     digests: Vec<u32>,
     pub answered: LineSet,
     pub failed: LineSet,
+    /// Lines with a trace id as version 0.1 derived it.
+    pub old_ids: LineSet,
     /// The redo number of each answer that replaced a failed one.
     pub redos: HashMap<u64, u32>,
     /// Answered lines without an ack for their trace.
@@ -65,6 +68,7 @@ impl PreviousOutput {
             digests: Vec::new(),
             answered: LineSet::default(),
             failed: LineSet::default(),
+            old_ids: LineSet::default(),
             redos: HashMap::new(),
             unconfirmed: HashMap::new(),
             starts: None,
@@ -131,6 +135,12 @@ impl PreviousOutput {
             let redo = answer.langspan.redo.unwrap_or_default();
             if redo > 0 {
                 self.redos.insert(line, redo);
+            }
+            if let (Some(run), None) = (&acked.old_run, &answer.custom_id)
+                && let Some(id) = &answer.langspan.trace_id
+                && *id == plan::old_trace_id(run, line, redo).to_string()
+            {
+                self.old_ids.insert(line);
             }
             // A line is only marked as redone once its trace is confirmed. This one is still in the output because the
             // kill came before the output was rewritten.

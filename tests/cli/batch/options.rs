@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::batch::output::{by_number, content, lines, only};
 use crate::support::batch::servers::echo;
-use crate::support::batch::{id_of, named_batch, prompt, run_batch};
+use crate::support::batch::{id_of, id_of_line, named_batch, prompt, run_batch};
 use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion, wait_until};
 use crate::support::otlp::{Servers, traces_at};
 use crate::support::untouched::Untouched;
@@ -211,7 +211,7 @@ fn options_that_name_one_trace_are_refused() {
         .env("TRACEPARENT", &parent)
         .run()
         .code(0);
-    assert_eq!(servers.trace().id(), id_of("r1/line-1"));
+    assert_eq!(servers.trace().id(), id_of_line("r1", 1, &prompt("a")));
 }
 
 #[test]

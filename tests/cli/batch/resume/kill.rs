@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{ACKS, OUT, again, begun, cut_to_lines, failing_once, resume};
 use crate::support::batch::output::{by_number_in, text, trace_ids_in};
 use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
-use crate::support::batch::{batch, prompts};
+use crate::support::batch::{batch, id_of, prompts};
 use crate::support::harness::{Langspan, Scripted};
 use crate::support::memory::Memory;
 use crate::support::untouched::Untouched;
@@ -350,4 +350,30 @@ fn stdin_can_be_continued() {
         .run()
         .code(2)
         .stderr_has("line 1 of stdin");
+}
+
+/// Version 0.1 derived the trace id of a line without a `custom_id` from its number alone, and noted no begun exports.
+#[test]
+fn an_output_of_an_older_version_keeps_its_trace_ids() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let call = begun(3, &model, &langfuse)
+        .arg("--verify")
+        .arg("--wait")
+        .arg("0.5");
+    call.run().code(0);
+    let [out, acks] = [OUT, ACKS].map(|name| call.home().join(name));
+    let now = trace_ids_in(&out);
+    let mut text = fs::read_to_string(&out).unwrap();
+    for (line, id) in &now {
+        text = text.replace(id, &id_of(&format!("r/line-{line}")));
+    }
+    fs::write(&out, &text).unwrap();
+    let header = r#"{"run":"r","model":"gpt-4o-mini","shard":null,"session":"r"}"#;
+    fs::write(&acks, format!("{header}\n")).unwrap();
+    call.run().code(0);
+    assert_eq!(fs::read_to_string(&out).unwrap(), text);
+    assert_eq!(asked(&model), once(1..=3));
+    let ids = trace_ids_in(&out);
+    assert!(ids.values().all(|id| memory.counts(id) == [1, 1]));
 }
