@@ -174,7 +174,7 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('-j', '-j', [CompletionResultType]::ParameterName, 'Maximum number of calls at once')
             [CompletionResult]::new('--concurrency', '--concurrency', [CompletionResultType]::ParameterName, 'Maximum number of calls at once')
             [CompletionResult]::new('--rpm', '--rpm', [CompletionResultType]::ParameterName, 'Maximum number of requests per minute')
-            [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Process only the first N lines')
+            [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Process only the first N lines of the input, counted before --shard')
             [CompletionResult]::new('--shard', '--shard', [CompletionResultType]::ParameterName, 'Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K')
             [CompletionResult]::new('--max-errors', '--max-errors', [CompletionResultType]::ParameterName, 'Stop early after N failed lines or traces')
             [CompletionResult]::new('--allow-errors', '--allow-errors', [CompletionResultType]::ParameterName, 'Exit 0 if no more than N lines (or P%) failed')

@@ -168,7 +168,7 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand -j 'Maximum number of calls at once'
             cand --concurrency 'Maximum number of calls at once'
             cand --rpm 'Maximum number of requests per minute'
-            cand --limit 'Process only the first N lines'
+            cand --limit 'Process only the first N lines of the input, counted before --shard'
             cand --shard 'Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K'
             cand --max-errors 'Stop early after N failed lines or traces'
             cand --allow-errors 'Exit 0 if no more than N lines (or P%) failed'

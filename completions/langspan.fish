@@ -146,7 +146,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -s h -l help -
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s O -l out -d 'Write the answers to FILE instead of stdout' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s j -l concurrency -d 'Maximum number of calls at once' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l rpm -d 'Maximum number of requests per minute' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l limit -d 'Process only the first N lines' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l limit -d 'Process only the first N lines of the input, counted before --shard' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l shard -d 'Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-errors -d 'Stop early after N failed lines or traces' -r
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-errors -d 'Exit 0 if no more than N lines (or P%) failed' -r

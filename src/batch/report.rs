@@ -149,7 +149,7 @@ impl RunReport<'_> {
                     "see the failed lines in {}; to retry them",
                     path.display()
                 ))
-                .command(self.resume_command(&["--retry-errors"])),
+                .command(self.resume_command()),
             None => {
                 failure.hint("see the failed lines in the output; --allow-errors N permits up to N")
             }
@@ -168,7 +168,7 @@ impl RunReport<'_> {
         };
         // Only an output file tells a later run which traces are missing.
         let is_resumable = self.plan.out.resumable().is_some();
-        let rerun = is_resumable.then(|| self.resume_command(&[]));
+        let rerun = is_resumable.then(|| self.resume_command());
         let subject = Subject::Traces(count);
         let tracing = &self.settings.tracing;
         Some(delivery_report::failure(subject, delivery, tracing, rerun))
@@ -185,7 +185,7 @@ impl RunReport<'_> {
         let message = format!("{count} of the earlier run {are} still in the outbox{place}");
         Failure::new(Kind::Delivery, message)
             .hint("to send them: langspan resend; or resume the run")
-            .command(self.resume_command(&[]))
+            .command(self.resume_command())
     }
 
     /// Traces of an earlier run, if Langfuse could not be asked whether they arrived.
@@ -198,7 +198,7 @@ impl RunReport<'_> {
         let count = counted(undecided, "trace");
         let message = format!("{count} of the earlier run {are} not known to have arrived");
         let failure = Failure::new(Kind::Delivery, message).hint("to try again");
-        Some(failure.command(self.resume_command(&[])))
+        Some(failure.command(self.resume_command()))
     }
 
     fn stopped(&mut self) -> Option<Failure> {
@@ -219,15 +219,18 @@ impl RunReport<'_> {
         };
         let failure = Failure::new(kind, message);
         Some(match self.plan.out.resumable() {
-            Some(_) => failure
-                .hint("continue with")
-                .command(self.resume_command(&[])),
+            Some(_) => failure.hint("continue with").command(self.resume_command()),
             None => failure.hint("with --out FILE a run can be resumed"),
         })
     }
 
-    /// The command that resumes this run, with `further` options.
-    fn resume_command(&self, further: &[&str]) -> String {
+    /// The command that resumes this run, and sends the lines again that failed.
+    fn resume_command(&self) -> String {
+        let stats = &self.result.stats;
+        let further: &[&str] = match stats.failed + stats.failed_before {
+            0 => &[],
+            _ => &["--retry-errors"],
+        };
         // With --no-outbox, every further run would leave the spooled traces there.
         let without: &[&str] = match (&self.settings.delivery.outbox, self.result.traces.spooled) {
             (None, 1..) => &["--no-outbox"],

@@ -59,6 +59,7 @@ const ORDER: &[&str] = &[
     "app::run",
     "app",
     // The engine of `batch`, as its head lists it.
+    "batch::delayed_note",
     "batch::compression",
     "batch::stats",
     "batch::progress",
@@ -66,6 +67,7 @@ const ORDER: &[&str] = &[
     "batch::verify",
     "batch::links",
     "batch::resume_command",
+    "batch::input::foreign",
     "batch::input",
     "batch::input::line",
     "batch::output::line",

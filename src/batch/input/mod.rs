@@ -1,6 +1,7 @@
 //! The input of a batch: read, decompressed and split into lines in a thread of its own, so that a slow pipe or disk
 //! blocks nothing else. The thread reads no faster than the lines are used.
 
+mod foreign;
 pub mod line;
 pub mod validate;
 
@@ -86,6 +87,33 @@ impl Input {
             compression,
             size: metadata.is_file().then_some(metadata.len()),
         })
+    }
+
+    /// Refuses a JSON array and CSV. Of a pipe, what has arrived first is examined; it is read again as lines.
+    ///
+    /// # Errors
+    /// When it is one of them, or cannot be read.
+    pub fn refuse_foreign(&self) -> Result<(), Failure> {
+        const EXAMINED: u64 = 4096;
+        let unreadable = |error| Failure::unreadable(&self.name, &error);
+        let (beginning, name) = match &self.source {
+            InputSource::Stdin => {
+                let mut stdin = io::stdin().lock();
+                let beginning = stdin.fill_buf().map_err(unreadable)?.to_vec();
+                (beginning, None)
+            }
+            InputSource::File(file) if self.size.is_some() => {
+                let file = file.try_clone().map_err(unreadable)?;
+                let file = BufReader::new(FromStart { file, position: 0 });
+                let mut beginning = Vec::new();
+                let reader = self.compression.reader(file).take(EXAMINED);
+                // What cannot be decompressed is reported when the lines are read.
+                let _ = { reader }.read_to_end(&mut beginning);
+                (beginning, Some(self.name.as_str()))
+            }
+            InputSource::File(_) => return Ok(()),
+        };
+        foreign::refuse(&beginning, name).map_or(Ok(()), Err)
     }
 
     fn stdin() -> Result<Self, Failure> {

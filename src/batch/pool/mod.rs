@@ -121,6 +121,8 @@ pub struct Pool<'a> {
     has_more_input: bool,
     /// Lines of the input that were started or skipped, those of other shards included.
     begun: u64,
+    /// Whether a call was started.
+    has_called: bool,
     calls: FuturesUnordered<CallFuture<'a>>,
     /// Calls that have ended, with an answer that is not processed yet.
     unprocessed: usize,
@@ -152,13 +154,21 @@ enum PoolEvent {
 }
 
 impl<'a> Pool<'a> {
-    pub fn new(context: PoolContext<'a>, channels: Channels, traces: TraceSender<'a>) -> Self {
+    pub fn new(context: PoolContext<'a>, channels: Channels, mut traces: TraceSender<'a>) -> Self {
         let plan = context.plan;
+        let previous = traces.state.previous();
+        let stats = previous.map(|previous| Stats {
+            began: std::time::Instant::now(),
+            ..previous.stats.clone()
+        });
+        let accepted = previous.map_or(0, |previous| previous.accepted);
+        traces.stats.accepted += accepted;
         Self {
             context,
             channels,
             traces,
-            stats: Stats::begin(),
+            stats: stats.unwrap_or_else(Stats::begin),
+            has_called: false,
             lines: VecDeque::new(),
             has_more_input: plan.limit != Some(0),
             begun: 0,

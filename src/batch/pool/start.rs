@@ -2,6 +2,8 @@
 
 use std::io;
 
+use jiff::Timestamp;
+
 use crate::batch::input::RawLine;
 use crate::batch::input::line::ParsedLine;
 use crate::batch::output::line::{self, INVALID};
@@ -70,8 +72,7 @@ impl Pool<'_> {
         }
         let work = self.traces.state.work(number);
         if work.send.is_none() {
-            self.stats.skipped += 1;
-            self.stats.failed_before += u64::from(self.traces.state.has_failed(number));
+            self.skip(number);
         }
         if work.is_empty() {
             return;
@@ -90,10 +91,24 @@ impl Pool<'_> {
                     parsed,
                     redo,
                 });
+                if !self.has_called {
+                    self.has_called = true;
+                    self.ack(&Ack::Started(Timestamp::now()));
+                }
                 self.calls.push(Box::pin(call));
             }
             Err(why) => self.refuse_line(number, &why),
         }
+    }
+
+    /// Counts a line that an earlier run completed.
+    fn skip(&mut self, number: u64) {
+        let previous = self.traces.state.previous();
+        self.stats
+            .skip(previous.and_then(|previous| previous.cause(number)));
+        let is_accepted =
+            previous.is_some_and(|previous| previous.accepted_failures.contains(number));
+        self.traces.stats.accepted += u64::from(is_accepted);
     }
 
     /// Writes the error line of an invalid request.

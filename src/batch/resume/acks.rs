@@ -10,6 +10,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::Stored;
@@ -36,6 +37,8 @@ pub struct RunIdentity {
 pub enum Ack {
     /// The export of their traces begins: from now on they may arrive.
     Begun(Vec<u64>),
+    /// A stretch of the run begins: its first call starts.
+    Started(Timestamp),
     /// Their traces were accepted, or none is sent.
     Accepted(Vec<u64>),
     /// Their traces are in an entry of the outbox.
@@ -80,6 +83,8 @@ pub struct AckState {
     /// The name of the run, if version 0.1 may have begun it: then it is not known which exports have begun, and lines
     /// may have older trace ids.
     pub old_run: Option<String>,
+    /// When each stretch of the run began.
+    pub stretches: Vec<Timestamp>,
 }
 
 /// A set of line numbers, one bit for each.
@@ -237,6 +242,7 @@ impl AckState {
 
     pub fn apply(&mut self, ack: Ack) {
         match ack {
+            Ack::Started(at) => self.stretches.push(at),
             Ack::Begun(lines) => {
                 for line in lines {
                     self.begun.insert(line);

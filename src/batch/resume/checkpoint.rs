@@ -28,15 +28,15 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When a file cannot be used, exists although it must not, or belongs to another run. `model` is the default
-    /// model of the run.
-    pub fn open(plan: &mut Plan, model: &str) -> Result<Self, Failure> {
+    /// model of the run, `sample` the share of traces that are sent.
+    pub fn open(plan: &mut Plan, model: &str, sample: f64) -> Result<Self, Failure> {
         let OutputTarget::Regular(path) = plan.out.clone() else {
             return Ok(Self::default());
         };
         let has_lines = fs::metadata(&path).is_ok_and(|found| found.len() > 0);
         temporary::remove_left_behind(&path);
         match plan.start {
-            Start::Resume { .. } => Self::resume(plan, model, &path, has_lines),
+            Start::Resume { .. } => Self::resume(plan, (model, sample), &path, has_lines),
             Start::New if has_lines => Err(Failure::file(format!(
                 "{} already exists and is not empty",
                 path.display()
@@ -65,7 +65,12 @@ impl Checkpoint {
         })
     }
 
-    fn resume(plan: &mut Plan, model: &str, path: &Path, has_lines: bool) -> Result<Self, Failure> {
+    fn resume(
+        plan: &mut Plan,
+        (model, sample): (&str, f64),
+        path: &Path,
+        has_lines: bool,
+    ) -> Result<Self, Failure> {
         let is_named = matches!(plan.start, Start::Resume { is_named: true, .. });
         let acks_path = plan::acks_path(path);
         let needs_acks = has_lines && !is_named;
@@ -95,7 +100,7 @@ impl Checkpoint {
             }
         };
         let output = has_lines
-            .then(|| PreviousOutput::read(path, Compression::of_name(path), &acked))
+            .then(|| PreviousOutput::read(path, Compression::of_name(path), &acked, sample))
             .transpose()?;
         Ok(Self {
             acks: Some(acks),

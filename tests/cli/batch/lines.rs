@@ -507,6 +507,48 @@ fn a_run_is_named_after_its_file_and_its_start() {
 }
 
 #[test]
+fn id_and_system_of_a_prompt_are_its_custom_id_and_system_message() {
+    let servers = echo();
+    let lines = [
+        r#"{"id":"q1","system":"be brief","prompt":"one"}"#,
+        r#"{"id":7,"prompt":"two"}"#,
+        r#"{"id":"q3","custom_id":"c3","prompt":"three"}"#,
+    ];
+    let ended = run_batch(&servers, lines.join("\n"), &["-j", "1"]);
+    ended.code(0);
+    let found = by_number(&ended.stdout);
+    let ids = [1, 2, 3].map(|number| found[&number]["custom_id"].clone());
+    assert_eq!(ids, ["q1", "7", "c3"]);
+    assert_eq!(found[&1]["langspan"]["trace_id"], *id_of("r1/q1"));
+    let asked = servers.asked();
+    assert_eq!(
+        asked[0].json()["messages"],
+        json!([{"role": "system", "content": "be brief"}, {"role": "user", "content": "one"}])
+    );
+    for request in asked {
+        let body = request.json();
+        assert!(
+            body.get("id").is_none() && body.get("system").is_none(),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn an_option_overrides_the_body_of_a_line() {
+    let servers = echo();
+    let line = r#"{"system":"be brief","prompt":"one","temperature":1,"model":"m"}"#;
+    let options = ["--system", "be kind", "--temperature", "0", "-m", "other"];
+    run_batch(&servers, line, &options).code(0);
+    let body = servers.body();
+    assert_eq!(body["messages"][0]["content"], "be kind");
+    assert_eq!(
+        (&body["temperature"], &body["model"]),
+        (&json!(0), &json!("other"))
+    );
+}
+
+#[test]
 fn runs_that_start_in_the_same_second_share_no_trace() {
     let servers = echo();
     let names: BTreeSet<String> = (0..3)

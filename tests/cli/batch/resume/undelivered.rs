@@ -340,7 +340,10 @@ fn absence_counts_only_when_a_trace_has_had_time_to_be_seen() {
             memory.answer(request)
         }
     });
-    resume(&call, &model, &late, &[]).run().code(0);
+    resume(&call, &model, &late, &[])
+        .run()
+        .code(0)
+        .stderr_has("looking for the traces of the earlier run");
     assert_once(&memory, ids.values());
 }
 
