@@ -199,7 +199,7 @@ fn delivery_from_the_outbox_is_noted_in_the_acks() {
     resume(&call, &model, &langfuse, &[]).run().code(0);
     let acks = fs::read_to_string(call.home().join(ACKS)).unwrap();
     let ended = resume(&call, &model, &langfuse, &["--no-outbox"]).run();
-    ended.code(0).stderr_has("traces: 0 accepted");
+    ended.code(0).stderr_has("traces: 3 accepted");
     assert_eq!(fs::read_to_string(call.home().join(ACKS)).unwrap(), acks);
 }
 
