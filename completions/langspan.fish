@@ -74,6 +74,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l sample -d 'Fr
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l capture -d 'Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none`' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-stdin -d 'Ignore stdin'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l cost -d 'Print the cost, by the price table of the project'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
@@ -128,6 +129,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l capture -d 
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l send -d 'Call the model for recordings too'
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l again -d 'Emit recordings even if Langfuse has their traces already'
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l cost -d 'Print the cost, by the price table of the project'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::ProgressBar;
 
 use crate::failure::Failure;
-use crate::secret::{self, Secret};
+use crate::secret::{Redactor, Secret};
 use crate::stdio;
 
 /// Stderr, and the settings that decide whether and how a message is printed. Clones share their secrets.
@@ -18,7 +18,7 @@ pub struct Console {
     quiet: bool,
     verbosity: u8,
     colour: bool,
-    secrets: Arc<OnceLock<Vec<Secret>>>,
+    secrets: Arc<OnceLock<Redactor>>,
     /// The progress line, below which every other message is printed.
     drawing: Arc<OnceLock<ProgressBar>>,
 }
@@ -36,9 +36,9 @@ impl Console {
     }
 
     /// Adds values that must not appear in any later message.
-    pub fn hide(&self, secrets: Vec<Secret>) {
+    pub fn hide(&self, secrets: &[Secret]) {
         // A second call finds the first one's secrets in place; there is one set of settings in a process.
-        let _ = self.secrets.set(secrets);
+        let _ = self.secrets.set(Redactor::new(secrets));
     }
 
     /// Says everything around `drawing` from now on.
@@ -49,7 +49,8 @@ impl Console {
 
     /// `text` without the secrets of this run.
     pub fn scrub(&self, text: &str) -> String {
-        secret::scrub(text, self.secrets.get().map_or(&[], Vec::as_slice))
+        let secrets = self.secrets.get();
+        secrets.map_or_else(|| text.to_owned(), |secrets| secrets.redact(text))
     }
 
     /// A server's own words as one line that may be shown and kept: scrubbed first, since a secret that is cut is
@@ -73,11 +74,11 @@ impl Console {
         }
     }
 
-    /// A failure: its cause and its remedy, printed even with `-q`.
+    /// A failure: its cause, even with `-q`, and its remedy.
     pub fn error(&self, failure: &Failure) {
         let label = self.label("error:", AnsiColor::Red);
         self.line(&format!("{label} {}", self.clean(&failure.message)));
-        if let Some(remedy) = self.remedy(failure) {
+        if let Some(remedy) = self.remedy(failure).filter(|_| !self.quiet) {
             let label = self.label("hint:", AnsiColor::Cyan);
             self.line(&format!("{label} {remedy}"));
         }
@@ -97,6 +98,15 @@ impl Console {
     pub fn detail(&self, level: u8, line: impl FnOnce() -> String) {
         if self.verbosity >= level {
             self.line(&line());
+        }
+    }
+
+    /// Wire detail that arrives in pieces, printed line by line behind `prefix`.
+    pub fn detail_in_pieces(&self, level: u8, prefix: &'static str) -> DetailInPieces<'_> {
+        DetailInPieces {
+            console: (self.verbosity >= level).then_some(self),
+            prefix,
+            held: Vec::new(),
         }
     }
 
@@ -132,6 +142,47 @@ impl Console {
             Some(drawing) => drawing.suspend(write),
             None => write(),
         }
+    }
+}
+
+/// Wire detail that arrives in pieces. A piece may end within a secret, which would not be recognised, so only whole
+/// lines are printed; the rest follows when the value is dropped.
+#[derive(Debug)]
+pub struct DetailInPieces<'a> {
+    /// None when the detail is not asked for.
+    console: Option<&'a Console>,
+    prefix: &'static str,
+    /// The beginning of a line.
+    held: Vec<u8>,
+}
+
+impl DetailInPieces<'_> {
+    /// Prints the lines that `piece` completes.
+    pub fn push(&mut self, piece: &[u8]) {
+        if self.console.is_none() {
+            return;
+        }
+        let end = piece.iter().rposition(|byte| *byte == b'\n');
+        let (lines, rest) = piece.split_at(end.map_or(0, |end| end + 1));
+        if !lines.is_empty() {
+            self.held.extend_from_slice(lines);
+            self.print();
+        }
+        self.held.extend_from_slice(rest);
+    }
+
+    fn print(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        let text = String::from_utf8_lossy(&held);
+        if let Some(console) = self.console.filter(|_| !held.is_empty()) {
+            console.line(&format!("{}{}", self.prefix, text.trim_end_matches('\n')));
+        }
+    }
+}
+
+impl Drop for DetailInPieces<'_> {
+    fn drop(&mut self) {
+        self.print();
     }
 }
 

@@ -16,6 +16,7 @@ mod json;
 mod langfuse;
 mod model;
 mod output;
+mod prices;
 mod sandbox;
 mod secret;
 mod settings;

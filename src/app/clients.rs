@@ -4,13 +4,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry_sdk::Resource;
+
 use crate::app::uploads::Uploads;
 use crate::console::Console;
 use crate::delivery::{Encoder, Exporter, OtlpClient, Outbox, OutboxError, Outcome};
 use crate::failure::{Failure, Kind};
+use crate::http::proxy::EnvironmentProxies;
 use crate::http::{self, CONNECT_TIMEOUT, Proxies, TlsFiles};
 use crate::langfuse::Api;
-use crate::settings::{Destination, OutboxPlace, Settings, Tracing};
+use crate::settings::{Destination, OutboxPlace, Settings, TraceSettings, Tracing};
 use crate::trace::spans;
 
 /// The clients of a run.
@@ -58,13 +61,7 @@ impl Clients {
     }
 
     fn exporter(&self, settings: &Settings, console: &Console) -> Result<Exporter, Failure> {
-        let trace = &settings.trace;
-        let resource = spans::resource(
-            trace.service.as_deref(),
-            &trace.resource,
-            trace.environment.as_deref(),
-            trace.release.as_deref(),
-        );
+        let resource = resource(&settings.trace);
         let client = match (&self.otlp, &settings.tracing) {
             (Some(client), _) => Ok(client.clone()),
             (None, Tracing::Unreachable(failure)) => Err(Outcome::Unsent(failure.message.clone())),
@@ -82,15 +79,32 @@ impl Clients {
     }
 }
 
+/// The resource of the spans of a run.
+pub fn resource(trace: &TraceSettings) -> Resource {
+    spans::resource(
+        trace.service.as_deref(),
+        &trace.resource,
+        trace.environment.as_deref(),
+        trace.release.as_deref(),
+    )
+}
+
 /// The HTTP client of a run whose exports may take `export_timeout` each.
 ///
 /// # Errors
-/// If a certificate file cannot be used.
+/// If a certificate file or a proxy variable cannot be used.
 pub fn client(
     files: &TlsFiles,
     proxies: Proxies,
     export_timeout: Duration,
 ) -> Result<reqwest::Client, Failure> {
+    if proxies == Proxies::FromEnvironment {
+        EnvironmentProxies::read().map_err(|error| {
+            Failure::config(error.to_string()).hint(
+                "set it to the URL of an HTTP proxy, as in http://proxy.example:3128, or unset it",
+            )
+        })?;
+    }
     // Less than an export may take, so that a host that drops packets is reported as not reached.
     let connect_timeout = CONNECT_TIMEOUT.min(export_timeout / 2);
     http::client(files, proxies, connect_timeout).map_err(|error| {

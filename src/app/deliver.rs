@@ -7,12 +7,12 @@ use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::app::clients::Clients;
+use crate::app::clients::{self, Clients};
 use crate::app::signals::Signals;
 use crate::app::uploads::{self, Upload};
 use crate::app::verify;
 use crate::console::Console;
-use crate::delivery::{Delivery, OutboxPolicy};
+use crate::delivery::{Delivery, StoredExport};
 use crate::failure::{Failure, Kind};
 use crate::langfuse::{Wanted, readback};
 use crate::settings::Settings;
@@ -54,26 +54,25 @@ impl DeliverySteps<'_> {
         })
     }
 
-    /// Delivers the spans. After a signal there are a few seconds left for it, after a second one none: the spans then
+    /// Sends a stored export. After a signal there are a few seconds left for it, after a second one none: the spans then
     /// stay in the outbox.
     ///
     /// # Errors
     /// If signals cannot be received.
-    pub async fn deliver(&mut self, spans: Vec<SpanData>) -> Result<Delivery, Failure> {
+    pub async fn deliver(&mut self, export: StoredExport) -> Result<Delivery, Failure> {
         let Some(exporter) = &self.clients.exporter else {
             return Err(anyhow::anyhow!("there is no exporter").into());
         };
-        let budget = self.budget();
+        let deadline = Instant::now() + self.budget();
         self.signals.listen()?;
         let cancel = Notify::new();
-        let mut export =
-            std::pin::pin!(exporter.export(spans, budget, OutboxPolicy::BeforeSend, &cancel));
+        let mut sending = std::pin::pin!(exporter.send(export, deadline, &cancel));
         let mut is_noted = !self.console.shows_progress();
         let mut farewell = None;
         loop {
             let is_interrupted = self.signals.received().is_some();
             tokio::select! {
-                delivery = &mut export => return Ok(delivery),
+                delivery = &mut sending => return Ok(delivery),
                 () = sleep(PATIENCE), if !is_noted => {
                     is_noted = true;
                     self.console.note("still delivering the trace …");
@@ -113,8 +112,8 @@ impl DeliverySteps<'_> {
                 return Ok(Some(Err(failure.hint("the trace was accepted"))));
             }
         };
-        let environment = self.settings.trace.environment.as_deref();
-        let verdict = verify::verdict(readback, spans, environment, wait);
+        let resource = clients::resource(&self.settings.trace);
+        let verdict = verify::verdict(readback, spans, &resource, wait);
         Ok(Some(verdict.map(drop)))
     }
 

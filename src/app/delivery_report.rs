@@ -5,6 +5,7 @@ use crate::app::hints;
 use crate::console::{Console, counted};
 use crate::delivery::{Delivery, Outcome, Stored};
 use crate::failure::{Failure, Kind};
+use crate::http::url::shown;
 use crate::settings::Tracing;
 
 /// The traces that a message is about.
@@ -43,7 +44,7 @@ pub fn failure(
     tracing: &Tracing,
     rerun: Option<String>,
 ) -> Failure {
-    let endpoint = tracing.destination().map(|to| to.target.url.as_str());
+    let endpoint = tracing.destination().map(|to| shown(&to.target.url));
     let words = delivery.outcome.describe();
     let (kept, command) = match &delivery.stored {
         Stored::NotNeeded => (None, None),
@@ -66,7 +67,7 @@ pub fn failure(
         Stored::Lost(why) if rerun.is_some() => (Some(format!("{why}; later")), rerun),
         Stored::Lost(why) => (Some(format!("the spans are LOST: {why}")), None),
     };
-    of_outcome(subject, &delivery.outcome, &words, endpoint)
+    of_outcome(subject, &delivery.outcome, &words, endpoint.as_deref())
         .hints([hints::of_delivery(&delivery.outcome, tracing), kept])
         .command(command)
 }
@@ -83,7 +84,7 @@ pub fn of_outcome(
         (Outcome::Interrupted | Outcome::Unproven, _) => {
             format!("it is not known whether {name} {was} accepted: {words}")
         }
-        (Outcome::Unsent(_), _) => format!("{name} {was} not sent: {words}"),
+        (Outcome::Unsent(_) | Outcome::Unasked(_), _) => format!("{name} {was} not sent: {words}"),
         (_, Some(endpoint)) => format!("{name} {was} not accepted by {endpoint}: {words}"),
         (_, None) => format!("{name} {was} not accepted: {words}"),
     };

@@ -2,7 +2,8 @@
 //! proxies are in `http::transport`, since the model endpoint needs them as well.
 
 use crate::delivery::Outcome;
-use crate::http::FailedPhase;
+use crate::http::url::shown;
+use crate::http::{FailedPhase, proxy};
 use crate::langfuse::base::REGIONS;
 use crate::langfuse::{ApiError, Base};
 use crate::settings::{Destination, Notes, Origin, Shown, Tracing};
@@ -22,7 +23,8 @@ pub fn of_delivery(outcome: &Outcome, tracing: &Tracing) -> Option<String> {
 
 /// The hint for an outcome at a destination; `None` if the outcome says enough, or needs none.
 pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String> {
-    let url = &destination.target.url;
+    let target = &destination.target.url;
+    let url = shown(target);
     let hint = match outcome {
         Outcome::Rejected {
             status, message, ..
@@ -38,10 +40,10 @@ pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String
             "another service answers at {url}: check the URL, and that there is no proxy or login page before it"
         ),
         Outcome::Unreachable(error) => match (error.hint(), error.phase) {
-            (Some(hint), _) => hint.to_owned(),
+            (Some(hint), _) => hint,
             (None, FailedPhase::Connect) => format!(
                 "check that {} is right and reachable from here",
-                url.origin().ascii_serialization()
+                target.origin().ascii_serialization()
             ),
             (None, FailedPhase::AfterSending) if !can_be_asked(destination) => UNPROVEN.to_owned(),
             (None, FailedPhase::AfterSending) => {
@@ -50,10 +52,12 @@ pub fn of_outcome(outcome: &Outcome, destination: &Destination) -> Option<String
         },
         Outcome::Unproven if !can_be_asked(destination) => UNPROVEN.to_owned(),
         Outcome::Unproven => "try again later".to_owned(),
+        Outcome::Unasked(error) => of_unasked(error, destination),
         Outcome::Unsent(_)
         | Outcome::Interrupted
         | Outcome::Accepted { .. }
-        | Outcome::Confirmed => return None,
+        | Outcome::Confirmed
+        | Outcome::Present => return None,
     };
     Some(hint)
 }
@@ -63,11 +67,23 @@ pub fn can_be_asked(destination: &Destination) -> bool {
     destination.langfuse.is_some() && !destination.is_collector
 }
 
+/// The hint for a Langfuse that did not say which spans it has.
+fn of_unasked(error: &ApiError, destination: &Destination) -> String {
+    match (error.status, &destination.langfuse) {
+        (Some(status @ (401 | 403)), _) => of_rejection(status, &error.message, destination),
+        (_, Some(langfuse)) => of_api_error(error, &format!("the URL {}", langfuse.base)),
+        (_, None) => BUSY.to_owned(),
+    }
+}
+
 fn of_rejection(status: u16, message: &str, destination: &Destination) -> String {
     let langfuse = destination
         .langfuse
         .as_ref()
         .filter(|_| !destination.is_collector);
+    if let Some(hint) = proxy::hint(status, &destination.target.url) {
+        return hint;
+    }
     match status {
         401 => langfuse.map_or_else(
             || "check the OTLP header variables: the endpoint expects other credentials".to_owned(),
@@ -80,7 +96,7 @@ fn of_rejection(status: u16, message: &str, destination: &Destination) -> String
             .to_owned(),
         404 | 405 => format!(
             "check the URL: spans were sent to {}",
-            destination.target.url
+            shown(&destination.target.url)
         ),
         413 => "the server, or a proxy before it, refuses requests of this size: raise its limit"
             .to_owned(),
@@ -107,8 +123,8 @@ fn wrong_key(base: &Base) -> String {
 
 /// The hint for a request that Langfuse did not answer as expected, except refused keys. `setting` chose the server.
 pub fn of_api_error(error: &ApiError, setting: &str) -> String {
-    if let Some(hint) = error.hint {
-        return hint.to_owned();
+    if let Some(hint) = &error.hint {
+        return hint.clone();
     }
     match error.status {
         None => format!("check {setting}: is it right, and is the server running and reachable?"),

@@ -10,6 +10,8 @@ pub mod embedded_sandbox;
 pub mod env_file;
 pub mod hints;
 pub mod model_call;
+pub mod price_cache;
+pub mod price_lookup;
 pub mod project_lookup;
 pub mod prompt;
 pub mod record_file;

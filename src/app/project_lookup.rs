@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use tokio::time::timeout;
 
 use crate::langfuse::api::Project;
 use crate::langfuse::{Api, ApiError};
+
+/// An answer that several may wait for.
+pub type ProjectAnswer = Shared<BoxFuture<'static, Result<Project, ApiError>>>;
 
 /// The look-up of a run.
 #[derive(Debug, Default)]
 pub enum ProjectLookup {
     #[default]
     NotAsked,
-    Asked(JoinHandle<Result<Project, ApiError>>),
+    Asked(ProjectAnswer),
     Answered(Result<Project, ApiError>),
 }
 
@@ -22,7 +26,20 @@ impl ProjectLookup {
     pub fn start(&mut self, api: &Api) {
         if matches!(self, Self::NotAsked) {
             let api = api.clone();
-            *self = Self::Asked(tokio::spawn(async move { api.project().await }));
+            let asked = tokio::spawn(async move { api.project().await });
+            let answer = asked.map(|ended| {
+                ended.unwrap_or_else(|_| Err(unanswered("the project look-up ended unexpectedly")))
+            });
+            *self = Self::Asked(answer.boxed().shared());
+        }
+    }
+
+    /// The answer, for something that waits for it in the background.
+    pub fn answer(&self) -> ProjectAnswer {
+        match self {
+            Self::Asked(answer) => answer.clone(),
+            Self::Answered(answer) => std::future::ready(answer.clone()).boxed().shared(),
+            Self::NotAsked => std::future::ready(not_asked()).boxed().shared(),
         }
     }
 
@@ -30,8 +47,7 @@ impl ProjectLookup {
     pub async fn project(&mut self, grace: Duration) -> Result<&Project, ApiError> {
         if let Self::Asked(asked) = self {
             let answer = match timeout(grace, asked).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(unanswered("the project look-up ended unexpectedly")),
+                Ok(answer) => answer,
                 Err(_) => Err(unanswered("the project look-up took too long")),
             };
             *self = Self::Answered(answer);
@@ -41,6 +57,10 @@ impl ProjectLookup {
             _ => Err(unanswered("the project was not looked up")),
         }
     }
+}
+
+fn not_asked() -> Result<Project, ApiError> {
+    Err(unanswered("the project was not looked up"))
 }
 
 fn unanswered(why: &str) -> ApiError {

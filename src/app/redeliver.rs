@@ -11,6 +11,7 @@ use crate::delivery::outbox::Entry;
 use crate::delivery::redelivery::{self, EntryError};
 use crate::delivery::{DeliveryResult, OtlpClient};
 use crate::failure::{Failure, Kind};
+use crate::http::url::shown;
 use crate::settings::Destination;
 
 /// Where entries are delivered to.
@@ -58,12 +59,13 @@ impl Redelivery<'_> {
         let outcome = &result.outcome;
         let cause = self.console.clean(&outcome.describe());
         let unnoted = redelivery::note_cause(entry, result, &cause).err();
-        let endpoint = Some(self.client.endpoint.url.as_str());
-        delivery_report::of_outcome(Subject::Entry(&entry.id), outcome, &cause, endpoint).hints([
-            hints::of_outcome(outcome, self.destination),
-            Some(format!("it is kept in {}", entry.path().display())),
-            unnoted.map(|error| format!("the reason cannot be noted there: {error}")),
-        ])
+        let endpoint = shown(&self.client.endpoint.url);
+        delivery_report::of_outcome(Subject::Entry(&entry.id), outcome, &cause, Some(&endpoint))
+            .hints([
+                hints::of_outcome(outcome, self.destination),
+                Some(format!("it is kept in {}", entry.path().display())),
+                unnoted.map(|error| format!("the reason cannot be noted there: {error}")),
+            ])
     }
 }
 

@@ -1,18 +1,21 @@
-//! What `chat` and `replay` share: one exchange after the other, each asked or emitted again, printed, recorded,
-//! traced and reported.
+//! What `chat` and `replay` share: one exchange after the other, each asked or emitted again, stored, printed,
+//! recorded, delivered and reported.
 //!
 //! While the model works, the project look-up runs: it checks the keys early and opens the connection that the export
 //! uses, so that one round trip remains after the last token.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SpanData;
+use serde_json::Value;
 
 use crate::app::deliver::DeliverySteps;
 use crate::app::delivery_report::{self, Subject};
 use crate::app::model_call::{self, Caller};
+use crate::app::price_lookup::PriceLookup;
 use crate::app::project_lookup::ProjectLookup;
 use crate::app::setup::Setup;
 use crate::app::signals::Signals;
@@ -21,15 +24,17 @@ use crate::app::uploads::{self, Upload};
 use crate::app::verify;
 use crate::cli;
 use crate::console::{self, Console, OutputFormat, counted};
-use crate::delivery::{Delivery, Stored};
+use crate::delivery::{Delivery, OutboxError, Outcome, Stored, StoredExport};
 use crate::failure::{Failure, Kind, Verdict};
+use crate::http::url::shown;
 use crate::langfuse::Row;
 use crate::model::{Progress, Request};
 use crate::output::dry_run::DryRun;
 use crate::output::tree::{self, Canvas};
-use crate::output::{DeliveryState, Printer, Report, TraceReport};
-use crate::settings::{CommandDefaults, Settings, Sources, Tracing};
-use crate::trace::{Exchange, Recording, Trace, TraceContext, ids, spans};
+use crate::output::{DeliveryState, Printer, Report, TraceReport, dollars};
+use crate::settings::{self, CommandDefaults, Settings, Sources, Tracing};
+use crate::trace::privacy::Filtered;
+use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
 
 /// The look-up may take this much longer than the export.
 const LOOKUP_GRACE: Duration = Duration::from_secs(1);
@@ -43,6 +48,7 @@ pub struct Run {
     printer: Printer,
     signals: Signals,
     lookup: ProjectLookup,
+    prices: PriceLookup,
     /// When the command began, for the parent span. `None` with several exchanges: each then has a parent that starts
     /// 1 ms before its generation.
     pub command_start: Option<Timestamp>,
@@ -55,6 +61,24 @@ struct Traced<'a> {
     exchange: &'a Exchange,
     trace: &'a Trace,
     context: &'a TraceContext,
+    copies: Copies,
+}
+
+/// What becomes of spans that an earlier run may have sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// Langfuse is asked for them, and those that it has are not sent.
+    LeftOut,
+    /// They are sent, whether they are there or not.
+    Sent,
+}
+
+/// A trace that is stored, and not sent yet.
+#[derive(Debug)]
+struct PendingTrace {
+    spans: [SpanData; 2],
+    export: StoredExport,
+    redactions: usize,
 }
 
 impl Run {
@@ -76,6 +100,7 @@ impl Run {
             printer: Printer::new(setup.settings.form),
             signals: Signals::default(),
             lookup: ProjectLookup::default(),
+            prices: PriceLookup::default(),
             command_start,
             verdict: Verdict::default(),
             setup,
@@ -84,6 +109,13 @@ impl Run {
 
     pub fn settings(&self) -> &Settings {
         &self.setup.settings
+    }
+
+    /// Makes the run print what each exchange costs.
+    pub fn show_costs(&mut self, sources: &Sources) {
+        // The embedded sandbox has another port each time.
+        let cache = settings::cache_dir(sources).filter(|_| !self.setup.is_sandbox);
+        self.prices = PriceLookup::Wanted(cache.map(|cache| cache.join("prices")));
     }
 
     /// Asks the model, and traces the exchange.
@@ -97,10 +129,11 @@ impl Run {
         exchange.command_start = self.command_start;
         if self.setup.is_dry {
             let name = exchange.request.model().unwrap_or_default();
-            let url = model.endpoint.url(&name).to_string();
+            let url = shown(&model.endpoint.url(&name));
             self.show_plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }
+        self.start_price_lookup();
         let is_sampled = self.is_sampled(&context);
         let mut upload = None;
         if is_sampled {
@@ -112,15 +145,21 @@ impl Run {
             exchange: &exchange,
             trace: &trace,
             context: &context,
+            copies: Copies::Sent,
         };
-        self.conclude(traced, upload, failure).await
+        let is_complete = failure.is_none();
+        self.conclude(traced, upload, failure).await?;
+        if let Some(caveat) = exchange.completion.caveat().filter(|_| is_complete) {
+            self.console.warn(caveat.message());
+        }
+        Ok(())
     }
 
     /// Emits a recording again, with its own times and ids.
     ///
     /// # Errors
     /// If the recording cannot be emitted again.
-    pub async fn emit(&mut self, recording: &Recording) -> Result<(), Failure> {
+    pub async fn emit(&mut self, recording: &Recording, copies: Copies) -> Result<(), Failure> {
         const HINT: &str = "--send calls the model with its request";
         let exchange = recording
             .exchange()
@@ -132,12 +171,16 @@ impl Run {
             self.show_plan(None, &exchange, &trace, &context);
             return Ok(());
         }
+        self.start_price_lookup();
         self.start_lookup();
         let upload = self.start_upload(&exchange, &context);
+        // A trace with a new id cannot have been sent before.
+        let is_known = recorded.is_some() || self.setup.settings.trace.named.is_some();
         let traced = Traced {
             exchange: &exchange,
             trace: &trace,
             context: &context,
+            copies: if is_known { copies } else { Copies::Sent },
         };
         // A recorded failure is not a failure of this run, which only emits it again.
         self.conclude(traced, upload, None).await
@@ -174,6 +217,16 @@ impl Run {
     fn start_lookup(&mut self) {
         if let Some(api) = &self.setup.clients.api {
             self.lookup.start(api);
+        }
+    }
+
+    /// Asks for the price table, if costs are to be shown.
+    fn start_price_lookup(&mut self) {
+        if self.prices.is_waiting()
+            && let Some(api) = &self.setup.clients.api
+        {
+            self.lookup.start(api);
+            self.prices.start(api, self.lookup.answer());
         }
     }
 
@@ -214,20 +267,45 @@ impl Run {
         Ok(ended.err())
     }
 
-    /// Prints, records, traces and reports an exchange.
+    /// Stores, prints, records, delivers and reports an exchange, in this order: once the last byte of an answer is on
+    /// stdout, its trace survives a kill.
     async fn conclude(
         &mut self,
         traced: Traced<'_>,
         upload: Option<Upload>,
         failure: Option<Failure>,
     ) -> Result<(), Failure> {
+        let outlined = uploads::with_placeholders(traced.exchange);
+        let has_media = matches!(outlined, Cow::Owned(_));
+        let is_traced = self.is_traced(traced);
+        let filtered = (is_traced || self.setup.record.is_some()).then(|| {
+            self.filter(Traced {
+                exchange: &outlined,
+                ..traced
+            })
+        });
+        let pending = filtered
+            .as_ref()
+            .filter(|_| is_traced)
+            .and_then(|filtered| self.store(filtered, traced));
         self.printer.answer(traced.exchange);
+
         let mut failures: Vec<Failure> = failure.into_iter().collect();
-        let redactions = self.record(traced, &mut failures);
+        // A recording holds images and files whole.
+        let recorded = filtered.filter(|_| !has_media);
+        let redactions = self.record(traced, recorded, &mut failures);
         for failure in &failures {
             self.console.error(failure);
         }
-        let mut report = self.trace(traced, upload, &mut failures).await?;
+        let mut report = match pending {
+            Some(mut pending) => {
+                if has_media {
+                    self.add_media(&mut pending, traced, upload).await?;
+                }
+                self.deliver(traced, pending, &mut failures).await?
+            }
+            None => self.untraced(traced.context),
+        };
         report.redactions = report.redactions.max(redactions);
         if report.redactions > 0 {
             let passages = counted(report.redactions as u64, "passage");
@@ -235,57 +313,137 @@ impl Run {
                 "redacted {passages} in the trace or the recording"
             ));
         }
-        self.report(traced.exchange, &report, failures);
+        let cost = self.cost(traced).await;
+        self.report(traced.exchange, cost, &report, failures);
         Ok(())
     }
 
-    /// Appends the recording of an exchange to the file of `--record`; returns the number of redacted passages.
-    fn record(&mut self, traced: Traced<'_>, failures: &mut Vec<Failure>) -> usize {
-        let Some(file) = &mut self.setup.record else {
-            return 0;
+    /// Whether the exchange gets a trace: a failed call does even if it is not in the sample.
+    fn is_traced(&self, traced: Traced<'_>) -> bool {
+        self.setup.clients.exporter.is_some()
+            && (traced.exchange.error.is_some() || self.is_sampled(traced.context))
+    }
+
+    /// The parts of an exchange that may be recorded and traced.
+    fn filter<'e>(&self, traced: Traced<'e>) -> Filtered<'e> {
+        SpanMaker::new(&self.setup.settings).filter(traced.exchange, traced.trace)
+    }
+
+    /// Makes the spans of an exchange and puts them into the outbox. An outbox that cannot be written holds nothing up.
+    fn store(&self, filtered: &Filtered<'_>, traced: Traced<'_>) -> Option<PendingTrace> {
+        let exporter = self.setup.clients.exporter.as_ref()?;
+        let spans = SpanMaker::new(&self.setup.settings).spans(filtered, traced.context);
+        let mut export = exporter.store(spans.to_vec());
+        if traced.copies == Copies::LeftOut {
+            export.ask_first(traced.exchange.end);
+        }
+        if let Some(error) = export.outbox_error()
+            && !matches!(error, OutboxError::Disabled)
+        {
+            self.console.warn(&format!(
+                "{error}; if this process is killed, the trace is lost"
+            ));
+        }
+        Some(PendingTrace {
+            spans,
+            export,
+            redactions: filtered.redactions,
+        })
+    }
+
+    /// Prints what an exchange costs, if that was asked for and there is an answer. Returns the number, or null.
+    async fn cost(&mut self, traced: Traced<'_>) -> Option<Value> {
+        traced.exchange.response.as_ref()?;
+        let grace = if self.is_interrupted() {
+            Duration::ZERO
+        } else {
+            LOOKUP_GRACE
         };
-        let privacy = &self.setup.settings.privacy;
-        let filtered = privacy.filter(traced.exchange, traced.trace);
+        let cost = self.prices.cost(traced.exchange, traced.trace, grace);
+        let cost = cost.await?;
+        match &cost {
+            Ok(cost) => self.console.note(&format!("cost: {}", dollars(*cost))),
+            Err(why) => self.console.note(&format!("cost: unknown ({why})")),
+        }
+        Some(cost.map_or(Value::Null, Value::from))
+    }
+
+    /// Appends the recording of an exchange to the file of `--record`; returns the number of redacted passages.
+    /// `filtered` are the parts that may be recorded, if they are known.
+    fn record(
+        &mut self,
+        traced: Traced<'_>,
+        filtered: Option<Filtered<'_>>,
+        failures: &mut Vec<Failure>,
+    ) -> usize {
+        if self.setup.record.is_none() {
+            return 0;
+        }
+        let filtered = filtered.unwrap_or_else(|| self.filter(traced));
         let recording = Recording::new(&filtered.exchange, &filtered.trace, traced.context);
-        failures.extend(file.append(&recording.to_line()).err());
+        if let Some(file) = &mut self.setup.record {
+            failures.extend(file.append(&recording.to_line()).err());
+        }
         filtered.redactions
     }
 
-    /// Delivers the trace of an exchange, if it is to be traced.
-    async fn trace(
+    /// Waits for the uploads, and makes the spans again with references to them, ids and times unchanged.
+    async fn add_media(
         &mut self,
+        pending: &mut PendingTrace,
         traced: Traced<'_>,
         upload: Option<Upload>,
-        failures: &mut Vec<Failure>,
-    ) -> Result<TraceReport, Failure> {
+    ) -> Result<(), Failure> {
         let (exchange, context) = (traced.exchange, traced.context);
+        let with_media = self.steps().with_media(exchange, context, upload).await?;
+        let filtered = self.filter(Traced {
+            exchange: &with_media,
+            ..traced
+        });
+        pending.spans = SpanMaker::new(&self.setup.settings).spans(&filtered, context);
+        pending.redactions = filtered.redactions;
+        if let Some(exporter) = &self.setup.clients.exporter {
+            exporter.replace(&mut pending.export, pending.spans.to_vec());
+        }
+        Ok(())
+    }
+
+    /// The report of an exchange without a trace; says why there is none.
+    fn untraced(&self, context: &TraceContext) -> TraceReport {
         let mut report = self.empty_report(context);
         if let Tracing::Off(switch) = &self.setup.settings.tracing {
             self.console.note(&format!("tracing is off: {switch}"));
-            return Ok(report);
-        }
-        if exchange.error.is_none() && !self.is_sampled(context) {
+        } else {
             report.delivery = DeliveryState::SampledOut;
             self.console
                 .note("the trace was left out by the sample rate");
-            return Ok(report);
         }
+        report
+    }
+
+    /// Delivers the trace of an exchange.
+    async fn deliver(
+        &mut self,
+        traced: Traced<'_>,
+        pending: PendingTrace,
+        failures: &mut Vec<Failure>,
+    ) -> Result<TraceReport, Failure> {
         // A failed call is traced even if it is not in the sample, and then the look-up has not started.
         self.start_lookup();
-        let with_media = self.steps().with_media(exchange, context, upload).await?;
-        let settings = &self.setup.settings;
-        let filtered = settings.privacy.filter(&with_media, traced.trace);
-        let exchange = &filtered.exchange;
-        let dialect = settings.tracing.dialect();
-        let spans = spans::spans(exchange, &filtered.trace, context, dialect);
-        let wanted = verify::wanted(&spans, exchange);
+        let PendingTrace {
+            spans,
+            export,
+            redactions,
+        } = pending;
+        let wanted = verify::wanted(&spans, traced.exchange);
+        let mut report = self.empty_report(traced.context);
         report.spans = spans.len();
-        report.redactions = filtered.redactions;
-        let delivery = self.steps().deliver(spans.to_vec()).await?;
+        report.redactions = redactions;
+        let delivery = self.steps().deliver(export).await?;
         report.status = delivery.outcome.status();
         report.delivery = state(&delivery);
         report.url = self.page(&report).await;
-        if report.delivery != DeliveryState::Accepted {
+        if !report.delivery.is_delivered() {
             let tracing = &self.setup.settings.tracing;
             let failure = delivery_report::failure(Subject::Trace, &delivery, tracing, None);
             self.fail(failure, failures);
@@ -322,7 +480,7 @@ impl Run {
             url: None,
             spans: 0,
             redactions: 0,
-            endpoint: destination.map(|destination| destination.target.url.to_string()),
+            endpoint: destination.map(|destination| shown(&destination.target.url)),
             delivery: DeliveryState::Disabled,
             status: None,
             verified: None,
@@ -335,7 +493,7 @@ impl Run {
         let ui = &destination.langfuse.as_ref()?.ui;
         match self.lookup.project(LOOKUP_GRACE).await {
             Ok(project) => Some(ui.trace_page(Some(&project.id), &report.id)),
-            Err(error) if report.delivery == DeliveryState::Accepted => {
+            Err(error) if report.delivery.is_delivered() => {
                 self.console.warn(&format!(
                     "the project is not known, the link may ask you to log in: {}",
                     error.message
@@ -346,8 +504,13 @@ impl Run {
         }
     }
 
-    /// Prints where an accepted trace is.
+    /// Prints where a delivered trace is.
     fn print_link(&self, report: &TraceReport) {
+        if report.delivery == DeliveryState::Present {
+            self.console.note(
+                "Langfuse has this trace already; nothing was sent (--again sends it all the same)",
+            );
+        }
         match (&report.url, self.printer.form()) {
             (Some(_), OutputFormat::Url) => {}
             (Some(url), _) => self.console.note(&format!("trace: {url}")),
@@ -377,7 +540,13 @@ impl Run {
     }
 
     /// Ends an exchange with its verdict and its document.
-    fn report(&mut self, exchange: &Exchange, trace: &TraceReport, mut failures: Vec<Failure>) {
+    fn report(
+        &mut self,
+        exchange: &Exchange,
+        cost: Option<Value>,
+        trace: &TraceReport,
+        mut failures: Vec<Failure>,
+    ) {
         let is_reported = failures
             .iter()
             .any(|failure| matches!(failure.kind, Kind::Interrupted(_)));
@@ -402,7 +571,8 @@ impl Run {
             Some(trace.clone()),
             deciding,
             &self.console,
-        );
+        )
+        .with_cost(cost);
         self.printer.report(&report);
         if let Some(kind) = verdict.kind() {
             self.verdict.add(kind);
@@ -425,14 +595,14 @@ impl Run {
         let filtered = maker.filter(&planned, trace);
         let spans = maker.spans(&filtered, context);
         let destination = settings.tracing.destination();
-        let endpoint = destination.map(|destination| destination.target.url.to_string());
+        let endpoint = destination.map(|destination| shown(&destination.target.url));
         let request = url.map(|url| (url, &exchange.request));
         let plan = DryRun::new(
             self.command,
             request,
             (&spans, filtered.redactions),
             endpoint,
-            &settings.notes.shown,
+            (&settings.notes.shown, &settings.privacy),
         );
         if self.printer.form() == OutputFormat::Json {
             self.printer.document(&plan);
@@ -445,6 +615,7 @@ impl Run {
 
 fn state(delivery: &Delivery) -> DeliveryState {
     match &delivery.stored {
+        _ if matches!(delivery.outcome, Outcome::Present) => DeliveryState::Present,
         _ if delivery.outcome.is_accepted() => DeliveryState::Accepted,
         Stored::Kept { .. } => DeliveryState::Spooled,
         Stored::NotNeeded | Stored::Lost(_) => DeliveryState::Failed,

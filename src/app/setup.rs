@@ -42,7 +42,7 @@ impl Setup {
         let mut settings = settings::resolve(options, files, defaults, sources, port)?;
         announce(&mut settings.notes, console);
         let record = match &settings.record {
-            Some(path) if !options.dry_run => Some(RecordFile::open(path)?),
+            Some(path) if !options.dry_run => Some(RecordFile::open(path, console)?),
             _ => None,
         };
         if options.dry_run || options.stand_in.sandbox {
@@ -66,7 +66,7 @@ impl Setup {
 
 /// Makes the console hide the secrets of the settings, then prints the warnings about them.
 pub fn announce(notes: &mut Notes, console: &Console) {
-    console.hide(std::mem::take(&mut notes.secrets));
+    console.hide(&std::mem::take(&mut notes.secrets));
     for warning in &notes.warnings {
         console.warn(warning);
     }

@@ -12,9 +12,15 @@ use crate::console::{Console, OutputFormat};
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;
 
+/// Whether the command line, which clap could not read, has `-q`.
+fn is_quiet() -> bool {
+    let mut arguments = env::args_os().take_while(|argument| argument != "--");
+    arguments.any(|argument| argument == "-q" || argument == "--quiet")
+}
+
 /// Prints the help or version that was asked for, or explains why the command line is wrong.
 pub fn say(error: &clap::Error) -> Verdict {
-    let console = Console::new(false, 0);
+    let console = Console::new(is_quiet(), 0);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let mut printer = Printer::new(OutputFormat::Text);

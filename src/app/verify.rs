@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
 
 use crate::failure::{Failure, Kind};
@@ -23,18 +24,18 @@ pub fn wanted(spans: &[SpanData], exchange: &Exchange) -> Wanted {
     }
 }
 
-/// The rows of the trace, if all spans are there and equal those that were sent.
+/// The rows of the trace, if all spans are there and equal those that were sent with `resource`.
 ///
 /// # Errors
 /// If a span is missing after `wait`, came back different, or the keys do not permit reading.
 pub fn verdict(
     readback: Readback,
     spans: &[SpanData],
-    environment: Option<&str>,
+    resource: &Resource,
     wait: Duration,
 ) -> Result<Vec<Row>, Failure> {
     match readback {
-        Readback::Readable(rows) => match different(spans, environment, &rows) {
+        Readback::Readable(rows) => match different(spans, resource, &rows) {
             Some(failure) => Err(failure),
             None => Ok(rows),
         },
@@ -54,17 +55,23 @@ pub fn verdict(
             };
             Err(failure.retryable(true))
         }
-        Readback::Refused(error) => Err(unproven(format!(
+        Readback::Failed(error) if error.is_refusal() => Err(unproven(format!(
             "the trace was accepted, but the keys do not permit reading it: {}",
             error.message
         ))
         .status(error.status)
         .hint("use a project's own key pair")),
+        Readback::Failed(error) => Err(unproven(format!(
+            "the trace was accepted, but it cannot be read: {}",
+            error.message
+        ))
+        .status(error.status)
+        .hint("the server cannot be asked: see its message")),
     }
 }
 
-fn different(spans: &[SpanData], environment: Option<&str>, rows: &[Row]) -> Option<Failure> {
-    let differences = differences(spans, environment, rows);
+fn different(spans: &[SpanData], resource: &Resource, rows: &[Row]) -> Option<Failure> {
+    let differences = differences(spans, resource, rows);
     let first = differences.first()?;
     let more = match differences.len() {
         1 => String::new(),

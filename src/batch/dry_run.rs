@@ -13,6 +13,7 @@ use crate::batch::output::line;
 use crate::batch::plan::Plan;
 use crate::console::{OutputFormat, counted};
 use crate::failure::{Failure, Verdict};
+use crate::http::url::shown;
 use crate::output::Printer;
 use crate::output::dry_run::DryRun;
 use crate::settings::Settings;
@@ -57,7 +58,7 @@ pub fn show(input: &Input, plan: &Plan, setup: &Setup) -> Result<Verdict, Failur
     let Some(first) = first else {
         let text = totals.to_text();
         let nothing = BatchDryRun {
-            first: DryRun::nothing("batch", &settings.notes.shown),
+            first: DryRun::nothing("batch", (&settings.notes.shown, &settings.privacy)),
             lines: totals,
         };
         print(settings, &nothing, &text);
@@ -81,10 +82,10 @@ fn show_first((raw, line): (RawLine, ParsedLine), totals: LineTotals, plan: &Pla
     let dry_run = BatchDryRun {
         first: DryRun::new(
             "batch",
-            Some((url.to_string(), &exchange.request)),
+            Some((shown(&url), &exchange.request)),
             (&spans, filtered.redactions),
-            destination.map(|destination| destination.target.url.to_string()),
-            &settings.notes.shown,
+            destination.map(|destination| shown(&destination.target.url)),
+            (&settings.notes.shown, &settings.privacy),
         ),
         lines: totals,
     };

@@ -21,6 +21,10 @@ use crate::trace::{Trace, ids};
 
 /// What a run does.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct Plan {
     /// The run's name: trace ids derive from it, and it is the session unless one is given.
     pub name: String,

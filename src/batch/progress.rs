@@ -149,8 +149,8 @@ mod tests {
     fn stats(done: u64, skipped: u64, failed: u64) -> Stats {
         Stats {
             done,
-            skipped,
             failed,
+            skipped,
             ..Stats::begin()
         }
     }
@@ -198,7 +198,7 @@ mod tests {
         let at = |done: u64| Duration::from_millis(150) * u32::try_from(done / 16).unwrap();
         for done in (all / 10..all).step_by(16) {
             let left = time_left(all - done, done, at(done)).unwrap().as_secs_f64();
-            let really = (at(all) - at(done)).as_secs_f64();
+            let really = at(all - done).as_secs_f64();
             assert!(
                 (left - really).abs() <= 0.15 * really + 0.15,
                 "{done}: {left} of {really}"

@@ -18,6 +18,9 @@ pub struct ChatArgs {
     /// Ignore stdin
     #[arg(long, hide_short_help = true)]
     pub no_stdin: bool,
+    /// Print the cost, by the price table of the project
+    #[arg(long, hide_short_help = true)]
+    pub cost: bool,
     #[command(flatten)]
     pub run: RunArgs,
 }

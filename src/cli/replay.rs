@@ -20,6 +20,14 @@ pub struct ReplayArgs {
     /// Call the model for recordings too
     #[arg(long)]
     pub send: bool,
+    /// Emit recordings even if Langfuse has their traces already
+    ///
+    /// A second copy of a trace doubles its cost until the server merges the copies.
+    #[arg(long, hide_short_help = true)]
+    pub again: bool,
+    /// Print the cost, by the price table of the project
+    #[arg(long, hide_short_help = true)]
+    pub cost: bool,
     #[command(flatten)]
     pub run: RunArgs,
 }

@@ -18,6 +18,9 @@ pub async fn run(
 ) -> Result<Verdict, Failure> {
     let prompt = Prompt::plan(&options.prompt, options.no_stdin)?;
     let mut run = Run::open(&options.run, "chat", sources, console).await?;
+    if options.cost {
+        run.show_costs(sources);
+    }
     let model = &run.settings().model;
     model.check_key()?;
     let stream = model.stream.unwrap_or_else(|| io::stdout().is_terminal());

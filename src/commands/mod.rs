@@ -13,6 +13,8 @@ mod show;
 pub use crate::app::signals::wait_for_readers;
 pub use crate::app::usage_error::say as say_usage;
 
+use std::fs::File;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 
 use crate::app::env_file;
@@ -104,6 +106,7 @@ fn verb(
 
 /// On one thread: a chat waits for the network, and starting threads would cost more than they save.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    check_file_descriptors()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -112,6 +115,20 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     // A name look-up may hold its thread for as long as the resolver likes; its result is not needed any more.
     runtime.shutdown_background();
     ended
+}
+
+/// Checks that a run can open the files and sockets of a single call: the runtime panics where it has too few.
+fn check_file_descriptors() -> Result<(), Failure> {
+    const NEEDED: usize = 16;
+    let opened: io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open("/dev/null")).collect();
+    match opened {
+        // A system without the device.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let failure = Failure::file(format!("a run needs {NEEDED} file descriptors: {error}"));
+            Err(failure.hint("raise the limit: ulimit -n 1024"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn report(ended: Result<Verdict, Failure>, console: &Console) -> Verdict {

@@ -1,5 +1,6 @@
 //! `langspan show`: reads a trace back and draws it.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::cli;
 use crate::console::OutputFormat;
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::http::url::parse_http_url;
+use crate::http::url::{parse_http_url, shown};
 use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::api::TraceQuery;
 use crate::langfuse::readback::{self, Poll};
@@ -22,6 +23,10 @@ use crate::output::tree::{self, Canvas};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Destination, Notes, Sources, destination};
 use crate::trace::ids;
+
+/// How long `show` waits for a parent. One that another program did not send to Langfuse never appears.
+const PARENT_WAIT: Duration = Duration::from_secs(15);
+const INCOMPLETE: &str = "a span names a parent that is not there: the trace may be incomplete";
 
 /// # Errors
 /// When the trace cannot be read.
@@ -43,7 +48,7 @@ pub async fn run(
     })?;
     let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
     let read = tokio::select! {
-        read = read(&api, &notes, &trace_id, Duration::from_secs_f64(options.wait.seconds)) => read,
+        read = read(&api, &notes, &trace_id, Duration::from_secs_f64(options.wait.seconds), console) => read,
         signal = interrupt.wait() => Err(interrupted(signal)),
     };
     Ok(tell(&trace_id, read, Printer::new(form), console))
@@ -103,7 +108,7 @@ fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure> {
         .flatten()
         .find_map(|segment| ids::parse_trace_id(segment).ok());
     let id = id.ok_or_else(|| {
-        Failure::usage(format!("{url} is not the URL of a trace"))
+        Failure::usage(format!("{} is not the URL of a trace", shown(&url)))
             .hint("the path of a trace's page ends in its id of 32 digits")
     })?;
     if !is_of(&url, destination) {
@@ -126,20 +131,22 @@ fn is_of(url: &Url, destination: &Destination) -> bool {
     })
 }
 
-/// The rows of the trace, waited for.
+/// The rows of the trace, waited for until the parent of each is there as well.
 async fn read(
     api: &Api,
     notes: &Notes,
     trace_id: &str,
     wait: Duration,
+    console: &Console,
 ) -> Result<Vec<Row>, Failure> {
     let query = TraceQuery {
         trace_id: trace_id.to_owned(),
         window: None,
     };
-    match readback::poll(api, &query, Instant::now() + wait, |rows| !rows.is_empty()).await {
-        Poll::Enough(rows) => Ok(rows),
-        Poll::Refused(error)
+    let deadline = Instant::now() + wait;
+    match readback::poll(api, &query, deadline, |rows| !rows.is_empty()).await {
+        Poll::Enough(rows) => Ok(with_parents(api, &query, rows, deadline, console).await),
+        Poll::Failed(error)
         | Poll::TimeUp {
             error: Some(error), ..
         } => Err(unread(error, api, notes)),
@@ -150,6 +157,41 @@ async fn read(
         .retryable(true)
         .hint("check the id; a new trace takes some seconds to appear: --wait SECS")),
     }
+}
+
+/// These rows, or newer ones of the same trace if the parent of one was not there yet.
+async fn with_parents(
+    api: &Api,
+    query: &TraceQuery,
+    rows: Vec<Row>,
+    deadline: Instant,
+    console: &Console,
+) -> Vec<Row> {
+    if !has_orphans(&rows) {
+        return rows;
+    }
+    let deadline = deadline.min(Instant::now() + PARENT_WAIT);
+    let is_whole = |newer: &[Row]| !newer.is_empty() && !has_orphans(newer);
+    match readback::poll(api, query, deadline, is_whole).await {
+        Poll::Enough(newer) => newer,
+        Poll::TimeUp { rows: newer, .. } if !newer.is_empty() => {
+            console.warn(INCOMPLETE);
+            newer
+        }
+        Poll::TimeUp { .. } | Poll::Failed(_) => {
+            console.warn(INCOMPLETE);
+            rows
+        }
+    }
+}
+
+/// Whether a span names a parent that is not among the rows, although it is not the first span of its program.
+fn has_orphans(rows: &[Row]) -> bool {
+    let ids: HashSet<&str> = rows.iter().map(Row::id).collect();
+    rows.iter().any(|row| {
+        let parent = row.parent();
+        !row.is_root() && parent.is_some_and(|parent| !ids.contains(parent))
+    })
 }
 
 fn unread(error: ApiError, api: &Api, notes: &Notes) -> Failure {

@@ -25,8 +25,9 @@ use crate::delivery::ambiguity::Ambiguity;
 use crate::delivery::outcome::{Answerer, MAX_ANSWER_BYTES, Outcome};
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
+use crate::http::url::shown;
 use crate::http::{Backoff, FailedPhase, TransportError, read_body};
-use crate::langfuse::{Api, readback};
+use crate::langfuse::{Api, ApiError, readback};
 
 /// The encoding of a request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,9 +68,12 @@ pub enum Arrival {
     Complete,
     /// All but these.
     Missing(Payload),
-    /// Of these it is not known: there was no answer in time, there is no Langfuse to ask, or their absence proves
-    /// nothing.
-    Unknown(Payload),
+    /// Of these it is not known: there was no answer in time, or this error, or there is no Langfuse to ask, or absence
+    /// proves nothing.
+    Unknown {
+        rest: Payload,
+        error: Option<ApiError>,
+    },
 }
 
 /// An attempt with less time than this would be cut off, and only make the outcome ambiguous.
@@ -144,7 +148,9 @@ impl OtlpClient {
                 match self.find_missing(&payload, deadline, ambiguity).await {
                     Arrival::Missing(missing) => payload = missing,
                     Arrival::Complete => return Sent::new(Outcome::Confirmed, payload, None),
-                    Arrival::Unknown(rest) => return Sent::new(outcome, rest, Some(ambiguity)),
+                    Arrival::Unknown { rest, .. } => {
+                        return Sent::new(outcome, rest, Some(ambiguity));
+                    }
                 }
             }
             let wait = outcome.wait().unwrap_or_default().max(backoff.next_wait());
@@ -198,30 +204,39 @@ impl OtlpClient {
         deadline: Instant,
         ambiguity: Ambiguity,
     ) -> Arrival {
-        let unknown = || Arrival::Unknown(payload.clone());
+        let unknown = |error| Arrival::Unknown {
+            rest: payload.clone(),
+            error,
+        };
         let Some(api) = &self.api else {
-            return unknown();
+            return unknown(None);
         };
         if self.is_direct() {
             let asked_at = Instant::now() + ambiguity.remaining();
             if asked_at >= deadline {
-                return unknown();
+                return unknown(None);
             }
             tokio::time::sleep_until(asked_at).await;
         }
-        let Ok(Some(known)) = timeout_at(deadline, self.readable_spans(api, payload)).await else {
-            return unknown();
+        let known = match timeout_at(deadline, self.readable_spans(api, payload)).await {
+            Ok(Ok(known)) => known,
+            Ok(Err(error)) => return unknown(Some(error)),
+            Err(_) => return unknown(None),
         };
         match payload.without(&known) {
             None => Arrival::Complete,
             Some(missing) if self.is_direct() => Arrival::Missing(missing),
             // A collector may pass them on at any later time.
-            Some(missing) => Arrival::Unknown(missing),
+            Some(rest) => Arrival::Unknown { rest, error: None },
         }
     }
 
-    /// The ids of the spans of `payload` that Langfuse can read now; `None` if it does not answer.
-    async fn readable_spans(&self, api: &Api, payload: &Payload) -> Option<HashSet<String>> {
+    /// The ids of the spans of `payload` that Langfuse can read now.
+    async fn readable_spans(
+        &self,
+        api: &Api,
+        payload: &Payload,
+    ) -> Result<HashSet<String>, ApiError> {
         let mut known = HashSet::new();
         for wanted in payload.traces() {
             match readback::known(api, &wanted).await {
@@ -230,11 +245,11 @@ impl OtlpClient {
                     self.console.detail(1, || {
                         format!("asking for the trace failed: {}", error.message)
                     });
-                    return None;
+                    return Err(error);
                 }
             }
         }
-        Some(known)
+        Ok(known)
     }
 
     async fn attempt(&self, body: &Bytes, deadline: Instant) -> Outcome {
@@ -250,8 +265,9 @@ impl OtlpClient {
         if *gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        self.console
-            .detail(1, || format!("> POST {url} ({} bytes)", body.len()));
+        self.console.detail(1, || {
+            format!("> POST {} ({} bytes)", shown(url), body.len())
+        });
         self.console.detail(2, || format!("> {headers:?}"));
         let timeout = (*attempt_timeout).min(deadline.saturating_duration_since(Instant::now()));
         let body = WatchedBody::new(body.clone());
@@ -264,14 +280,15 @@ impl OtlpClient {
             .body(reqwest::Body::wrap(body));
         let outcome = match self.exchange(request).await {
             Ok(outcome) => outcome,
-            Err(error) => Outcome::Unreachable(TransportError {
-                phase: if is_handed_over.load(Ordering::Relaxed) {
+            Err(error) => {
+                let mut failed = TransportError::from(error);
+                failed.phase = if is_handed_over.load(Ordering::Relaxed) {
                     FailedPhase::AfterSending
                 } else {
                     FailedPhase::Connect
-                },
-                ..error.into()
-            }),
+                };
+                Outcome::Unreachable(failed)
+            }
         };
         self.console.detail(1, || {
             format!("< {}", self.console.clean(&outcome.describe()))

@@ -9,15 +9,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::delivery::ambiguity::Ambiguity;
-use crate::delivery::client::OtlpClient;
+use crate::delivery::client::{Arrival, OtlpClient};
 use crate::delivery::encode::{EncodeError, Encoder};
 use crate::delivery::outbox::{EntryMeta, Outbox, OutboxError, PendingEntry};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
+use crate::http::Backoff;
+use crate::http::url::shown;
+use crate::langfuse::ApiError;
 
 /// What became of spans.
 #[derive(Clone, Debug)]
@@ -66,10 +69,18 @@ pub struct StoredExport {
     payload: Result<Payload, EncodeError>,
     /// `None` if they are stored only when they are not accepted.
     pending: Option<Result<PendingEntry, OutboxError>>,
+    /// When an earlier run may have sent the spans last; `None` if none has.
+    sent_before: Option<Timestamp>,
     traces: usize,
 }
 
 impl StoredExport {
+    /// Makes [`Exporter::send`] ask Langfuse first which of the spans it has from an earlier run, at `sent_before` or
+    /// before, and send only the others. Without a Langfuse to ask, all are sent.
+    pub fn ask_first(&mut self, sent_before: Timestamp) {
+        self.sent_before = Some(sent_before);
+    }
+
     /// Why the spans are not in the outbox, if they should be.
     pub fn outbox_error(&self) -> Option<&OutboxError> {
         self.pending.as_ref()?.as_ref().err()
@@ -109,9 +120,9 @@ impl Exporter {
     /// Replaces the spans of an export that is not sent yet by others with the same ids and times. Where the outbox
     /// does not take them, its entry stays as it was.
     pub fn replace(&self, export: &mut StoredExport, spans: Vec<SpanData>) {
-        let pending = export.pending.take();
-        *export = self.encode(spans);
-        export.pending = pending;
+        let encoded = self.encode(spans);
+        export.payload = encoded.payload;
+        export.traces = encoded.traces;
         if let (Ok(payload), Some(Ok(pending))) = (&export.payload, &mut export.pending) {
             // What is stored already is enough for `resend`.
             let _ = pending.replace(payload);
@@ -130,7 +141,9 @@ impl Exporter {
                 };
             }
         };
-        let result = self.attempt(&payload, deadline, cancel).await;
+        let result = self
+            .attempt(&payload, export.sent_before, deadline, cancel)
+            .await;
         let stored = if result.outcome.is_accepted() {
             if let Some(Ok(pending)) = export.pending {
                 pending.release();
@@ -177,6 +190,7 @@ impl Exporter {
             traces: trace_count(&spans),
             payload: self.encoder.encode(spans),
             pending: None,
+            sent_before: None,
         }
     }
 
@@ -185,7 +199,7 @@ impl Exporter {
         let outbox = self.outbox.as_ref().map_err(Clone::clone)?;
         let endpoint = self.client.as_ref().map(|client| &client.endpoint.url);
         let meta = EntryMeta {
-            endpoint: endpoint.map_or_else(|_| String::new(), ToString::to_string),
+            endpoint: endpoint.map_or_else(|_| String::new(), shown),
             public_key: self.public_key.clone(),
             time: Timestamp::now(),
             ..EntryMeta::default()
@@ -196,6 +210,7 @@ impl Exporter {
     async fn attempt(
         &self,
         payload: &Payload,
+        sent_before: Option<Timestamp>,
         deadline: Instant,
         cancel: &Notify,
     ) -> DeliveryResult {
@@ -204,7 +219,7 @@ impl Exporter {
         match &self.client {
             // Boxed: the future of an HTTP request is large, and callers hold several of them.
             Ok(client) => tokio::select! {
-                result = Box::pin(client.deliver(payload, deadline)) => result,
+                result = Box::pin(deliver(client, payload, sent_before, deadline)) => result,
                 () = cancel.notified() => ended(Outcome::Interrupted),
             },
             Err(outcome) => ended(outcome.clone()),
@@ -222,6 +237,34 @@ impl Exporter {
         let kept =
             pending.and_then(|pending| pending.keep(&result.remaining, &cause, result.ambiguity));
         kept.map_or_else(Stored::Lost, |(entry, path)| Stored::Kept { entry, path })
+    }
+}
+
+/// Delivers a request until `deadline`. If an earlier run may have sent its spans, those that Langfuse has are left out.
+async fn deliver(
+    client: &OtlpClient,
+    payload: &Payload,
+    sent_before: Option<Timestamp>,
+    deadline: Instant,
+) -> DeliveryResult {
+    let Some(sent) = sent_before.filter(|_| client.is_direct()) else {
+        return client.deliver(payload, deadline).await;
+    };
+    let earlier = Ambiguity::at(sent);
+    let ended = |outcome| DeliveryResult::with(outcome, payload.clone(), Some(earlier));
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match client.find_missing(payload, deadline, earlier).await {
+            Arrival::Complete => return ended(Outcome::Present),
+            Arrival::Missing(missing) => return client.deliver(&missing, deadline).await,
+            Arrival::Unknown { error, .. } => error
+                .unwrap_or_else(|| ApiError::unanswered("there was no answer in time".to_owned())),
+        };
+        let wait = error.wait.unwrap_or_default().max(backoff.next_wait());
+        if !error.is_passing() || Instant::now() + wait >= deadline {
+            return ended(Outcome::Unasked(error));
+        }
+        sleep(wait).await;
     }
 }
 

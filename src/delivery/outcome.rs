@@ -13,7 +13,9 @@ use prost::Message;
 use serde_json::Value;
 
 use crate::delivery::partial_success::{PartialSuccess, Rejected};
+use crate::http::url::shown_reference;
 use crate::http::{FailedPhase, TransportError, retry_after};
+use crate::langfuse::ApiError;
 
 /// The most bytes of an answer. OTLP answers are short.
 pub const MAX_ANSWER_BYTES: usize = 4 << 20;
@@ -45,10 +47,14 @@ pub enum Outcome {
     Unreachable(TransportError),
     /// No answer came, but Langfuse can read every span.
     Confirmed,
+    /// Nothing was sent, because Langfuse has every span from an earlier run.
+    Present,
     /// The delivery was interrupted: the request may have left.
     Interrupted,
     /// Nothing was sent now, but spans of an earlier attempt may have arrived, and Langfuse did not say.
     Unproven,
+    /// Nothing was sent, because Langfuse did not say whether it has the spans from an earlier run.
+    Unasked(ApiError),
     /// Nothing was sent, for this reason.
     Unsent(String),
 }
@@ -105,7 +111,7 @@ impl Outcome {
         if status.is_redirection() {
             return Self::Redirected {
                 status: code,
-                location: text(LOCATION).to_owned(),
+                location: shown_reference(text(LOCATION)),
             };
         }
         Self::Rejected {
@@ -160,7 +166,10 @@ impl Outcome {
     }
 
     pub fn is_accepted(&self) -> bool {
-        matches!(self, Self::Accepted { .. } | Self::Confirmed)
+        matches!(
+            self,
+            Self::Accepted { .. } | Self::Confirmed | Self::Present
+        )
     }
 
     /// The HTTP status of the answer, if one came.
@@ -171,8 +180,10 @@ impl Outcome {
             | Self::Rejected { status, .. }
             | Self::Redirected { status, .. }
             | Self::NotOtlp { status, .. } => Some(*status),
+            Self::Unasked(error) => error.status,
             Self::Unreachable(_)
             | Self::Confirmed
+            | Self::Present
             | Self::Interrupted
             | Self::Unproven
             | Self::Unsent(_) => None,
@@ -184,6 +195,7 @@ impl Outcome {
         match self {
             Self::Rejected { repeat, .. } => *repeat != Repeat::Never,
             Self::Unreachable(_) => true,
+            Self::Unasked(error) => error.is_passing(),
             _ => false,
         }
     }
@@ -193,7 +205,7 @@ impl Outcome {
         match self {
             Self::Unreachable(error) => error.phase == FailedPhase::AfterSending,
             Self::Rejected { repeat, .. } => *repeat == Repeat::IfAbsent,
-            Self::Partial { .. } | Self::Interrupted | Self::Unproven => true,
+            Self::Partial { .. } | Self::Interrupted | Self::Unproven | Self::Unasked(_) => true,
             _ => false,
         }
     }
@@ -246,6 +258,11 @@ impl Outcome {
             Self::Confirmed => {
                 "accepted (there was no answer, but Langfuse has the spans)".to_owned()
             }
+            Self::Present => "Langfuse has the spans already".to_owned(),
+            Self::Unasked(error) => format!(
+                "Langfuse did not say whether it has the spans already: {}",
+                error.message
+            ),
             Self::Interrupted => "the delivery was interrupted".to_owned(),
             Self::Unproven => "it may have arrived before, and that is unproven".to_owned(),
             Self::Unsent(why) => why.clone(),

@@ -4,19 +4,22 @@
 //! Redirects are never followed: a POST would lose its body, and the keys would be sent to another server.
 
 mod backoff;
+pub mod proxy;
+pub mod reuse;
 mod tls;
 mod transport;
 pub mod url;
 
-use std::env;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use ::http::header::{HeaderMap, RETRY_AFTER};
 use anyhow::Context;
-use reqwest::Response;
+use reqwest::{Response, Url};
 
 pub use backoff::Backoff;
+use proxy::EnvironmentProxies;
 pub use transport::{FailedPhase, TransportError};
 
 /// How long a TCP and TLS connection may take to open.
@@ -45,39 +48,21 @@ pub enum Proxies {
     Ignored,
 }
 
-/// Whether the environment sets a proxy.
-pub fn uses_proxy() -> bool {
-    [
-        "HTTP_PROXY",
-        "http_proxy",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-    ]
-    .iter()
-    .any(|name| env::var_os(name).is_some_and(|proxy| !proxy.is_empty()))
-}
-
 /// Builds the client of a run.
 ///
 /// # Errors
-/// If a file of `files` cannot be read, or has no certificate or key.
+/// If a file of `files` cannot be read, or has no certificate or key, or a variable does not name a usable proxy.
 pub fn client(
     files: &TlsFiles,
     proxies: Proxies,
     connect_timeout: Duration,
 ) -> anyhow::Result<reqwest::Client> {
-    let builder = reqwest::Client::builder();
-    // reqwest reads host names and networks from NO_PROXY, but does not know `*`.
-    let none = ["NO_PROXY", "no_proxy"]
-        .iter()
-        .any(|name| env::var(name).is_ok_and(|hosts| hosts.trim() == "*"));
-    let builder = if none || proxies == Proxies::Ignored {
-        builder.no_proxy()
-    } else {
-        builder
-    };
+    let mut builder = reqwest::Client::builder().no_proxy();
+    if proxies == Proxies::FromEnvironment {
+        let proxies = EnvironmentProxies::read()?;
+        let of = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
+        builder = builder.proxy(reqwest::Proxy::custom(of));
+    }
     builder
         .tls_backend_preconfigured(tls::config(files)?)
         .redirect(reqwest::redirect::Policy::none())
@@ -117,6 +102,43 @@ pub async fn read_body(mut response: Response, most: usize) -> Result<Vec<u8>, r
         if body.len() == most {
             break;
         }
+    }
+    Ok(body)
+}
+
+/// Why the body of an answer could not be read.
+#[derive(Debug)]
+pub enum BodyError {
+    /// The connection broke.
+    Transport(reqwest::Error),
+    /// It is longer than this many bytes.
+    TooLong(usize),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transport(error) => error.fmt(f),
+            Self::TooLong(most) => write!(f, "the answer is longer than {} MiB", most >> 20),
+        }
+    }
+}
+
+/// The whole body of an answer that has at most `most` bytes.
+///
+/// # Errors
+/// If the connection breaks, or the body is longer.
+pub async fn read_whole_body(mut response: Response, most: usize) -> Result<Vec<u8>, BodyError> {
+    let announced = response.content_length().unwrap_or_default();
+    if usize::try_from(announced).is_ok_and(|announced| announced > most) {
+        return Err(BodyError::TooLong(most));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(BodyError::Transport)? {
+        if chunk.len() > most - body.len() {
+            return Err(BodyError::TooLong(most));
+        }
+        body.extend_from_slice(&chunk);
     }
     Ok(body)
 }

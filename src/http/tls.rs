@@ -1,21 +1,27 @@
 //! Which certificates TLS trusts: the bundled Mozilla roots and the given files first; the operating system's store (or
 //! `SSL_CERT_FILE`/`SSL_CERT_DIR` instead of it) only if a chain ends in neither of them.
 //!
+//! A self-signed certificate that is itself trusted is accepted from the server that presents it, as curl does, although
+//! it is that of an authority.
+//!
 //! Loading the system's store costs milliseconds; the bundled roots cost none. The provider is ring, because the
 //! first random number of aws-lc-rs alone takes tens of milliseconds.
 
+use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, anyhow, bail};
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
 };
 
 use crate::http::TlsFiles;
@@ -53,7 +59,14 @@ pub struct Trust {
     provider: Arc<CryptoProvider>,
     named: Vec<CertificateDer<'static>>,
     bundled: OnceLock<Result<Arc<WebPkiServerVerifier>, Error>>,
-    system: OnceLock<Result<Arc<WebPkiServerVerifier>, Error>>,
+    system: OnceLock<SystemStore>,
+}
+
+/// The operating system's store, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name instead of it.
+#[derive(Debug)]
+struct SystemStore {
+    certificates: Vec<CertificateDer<'static>>,
+    verifier: Result<Arc<WebPkiServerVerifier>, Error>,
 }
 
 impl Trust {
@@ -83,19 +96,28 @@ impl Trust {
             .map_err(Clone::clone)
     }
 
-    /// The operating system's store. A container image without one is not an error: the chain is then unknown.
-    fn system(&self) -> Result<&Arc<WebPkiServerVerifier>, Error> {
-        self.system
-            .get_or_init(|| {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                if roots.is_empty() {
-                    return Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
-                }
+    /// A container image without a store is not an error: the issuer is then unknown.
+    fn system(&self) -> &SystemStore {
+        self.system.get_or_init(|| {
+            let certificates = rustls_native_certs::load_native_certs().certs;
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(certificates.iter().cloned());
+            let verifier = if roots.is_empty() {
+                Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+            } else {
                 self.verifier(roots)
-            })
-            .as_ref()
-            .map_err(Clone::clone)
+            };
+            SystemStore {
+                certificates,
+                verifier,
+            }
+        })
+    }
+
+    /// Whether this certificate itself is among the trusted ones.
+    fn is_trusted(&self, certificate: &CertificateDer<'_>) -> bool {
+        let is_same = |trusted: &CertificateDer<'_>| trusted.as_ref() == certificate.as_ref();
+        self.named.iter().any(is_same) || self.system().certificates.iter().any(is_same)
     }
 
     fn verifier(&self, roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, Error> {
@@ -117,9 +139,18 @@ impl ServerCertVerifier for Trust {
         let verify = |verifier: &Arc<WebPkiServerVerifier>| {
             verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         };
-        match verify(self.bundled()?) {
+        let verdict = match verify(self.bundled()?) {
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                verify(self.system()?)
+                let system = self.system().verifier.as_ref();
+                verify(system.map_err(Clone::clone)?)
+            }
+            verdict => verdict,
+        };
+        match verdict {
+            // This is found only after the dates were checked; the host name would be checked after it.
+            Err(error) if is_authority(&error) && self.is_trusted(end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
             }
             verdict => verdict,
         }
@@ -150,6 +181,23 @@ impl ServerCertVerifier for Trust {
             .signature_verification_algorithms
             .supported_schemes()
     }
+}
+
+/// Whether the only objection to a server's certificate is that it is that of an authority.
+fn is_authority(error: &Error) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(OtherError(error))) = error else {
+        return false;
+    };
+    let error = error.downcast_ref();
+    error.is_some_and(|error| matches!(error, webpki::Error::CaUsedAsEndEntity))
+}
+
+/// Why the file of `SSL_CERT_FILE` cannot be used, if it is set.
+pub fn unusable_store() -> Option<String> {
+    const VARIABLE: &str = "SSL_CERT_FILE";
+    let path = PathBuf::from(env::var_os(VARIABLE).filter(|path| !path.is_empty())?);
+    let error = certificates(&path).err()?;
+    Some(format!("{VARIABLE}: {error:#}"))
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

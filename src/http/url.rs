@@ -1,8 +1,18 @@
-//! URLs that requests are sent to.
+//! URLs that requests are sent to, and how they are shown: without user info and without the values of the query, which
+//! may be keys.
 
 use std::net::IpAddr;
 
 use reqwest::Url;
+
+use crate::secret::{REDACTED, Secret};
+
+/// The parameter that names the version of Azure's API is not a secret.
+const API_VERSION: &str = "api-version";
+/// The names of parameters with a secret contain one of these.
+const SECRET_NAMES: [&str; 8] = [
+    "auth", "code", "cred", "key", "pass", "secret", "sig", "token",
+];
 
 /// Parses a URL for HTTP requests.
 ///
@@ -26,6 +36,61 @@ pub fn parse_http_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// A URL as it may be shown: without user info and fragment, and with the names of its query only.
+pub fn shown(url: &Url) -> String {
+    let mut plain = url.clone();
+    // Both fail only for URLs without a host, which have no user info.
+    let _ = plain.set_username("");
+    let _ = plain.set_password(None);
+    plain.set_fragment(None);
+    plain.set_query(None);
+    let query = url.query().filter(|query| !query.is_empty());
+    query.map_or_else(
+        || plain.to_string(),
+        |query| format!("{plain}?{}", shown_query(query)),
+    )
+}
+
+/// A reference that a server sent, such as a `Location`, as it may be shown.
+pub fn shown_reference(text: &str) -> String {
+    match (Url::parse(text), text.split_once('?')) {
+        (Ok(url), _) => shown(&url),
+        (Err(_), Some((path, query))) => format!("{path}?{}", shown_query(query)),
+        (Err(_), None) => text.to_owned(),
+    }
+}
+
+fn shown_query(query: &str) -> String {
+    let parts = query.split('&').map(|part| match part.split_once('=') {
+        Some((API_VERSION, _)) => part.to_owned(),
+        Some((name, _)) => format!("{name}={REDACTED}"),
+        None => REDACTED.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("&")
+}
+
+/// What a server may repeat of a URL's query and must not be shown: the values that are secret by their names, as they are
+/// written and decoded; and, whatever its name, each value together with its name.
+pub fn secrets(url: &Url) -> Vec<Secret> {
+    let is_secret = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        SECRET_NAMES.iter().any(|word| name.contains(word))
+    };
+    let query = url.query().unwrap_or_default().split('&');
+    let parts: Vec<&str> = query.filter(|part| !part.is_empty()).collect();
+    let written = parts.iter().filter_map(|part| part.split_once('='));
+    let written = written.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let values = written
+        .chain(url.query_pairs().into_owned())
+        .filter(|(name, value)| is_secret(name) && !value.is_empty())
+        .map(|(_, value)| value);
+    let whole = parts
+        .iter()
+        .filter(|part| part.split('=').next() != Some(API_VERSION))
+        .map(|part| (*part).to_owned());
+    values.chain(whole).map(Secret::new).collect()
+}
+
 /// The root of a URL's server.
 pub fn origin(url: &Url) -> Url {
     let mut origin = url.clone();
@@ -43,4 +108,38 @@ pub fn is_loopback(url: &Url) -> bool {
         || address
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        for (url, expected) in [
+            ("https://h:1/v1", "https://h:1/v1"),
+            ("https://u:p@h/v1", "https://h/v1"),
+            (
+                "https://h/?a=k&b=%20k#f",
+                "https://h/?a=[redacted]&b=[redacted]",
+            ),
+            ("https://h/?k", "https://h/?[redacted]"),
+            ("https://h/?", "https://h/"),
+            ("https://h/?api-version=1", "https://h/?api-version=1"),
+        ] {
+            assert_eq!(shown(&Url::parse(url).unwrap()), expected);
+        }
+        assert_eq!(shown_reference("/login?next=k"), "/login?next=[redacted]");
+        assert_eq!(shown_reference("/login"), "/login");
+    }
+
+    #[test]
+    fn secrets_are_found_by_their_names() {
+        let url = Url::parse("https://h/?tenant=a&api_key=k%2F1").unwrap();
+        let found: Vec<_> = secrets(&url)
+            .iter()
+            .map(|s| s.expose().to_owned())
+            .collect();
+        assert_eq!(found, ["k%2F1", "k/1", "tenant=a", "api_key=k%2F1"]);
+    }
 }

@@ -1,19 +1,70 @@
-//! Reads JSON that a strict parser refuses because of half a surrogate pair.
+//! Reads JSON that a strict parser refuses: half a surrogate pair, NaN and Infinity, a byte order mark.
 //!
-//! JSON text may hold such a half as an escape, although it is not a character. Texts that were cut between two UTF-16
-//! units have one.
+//! JSON text may hold half a pair as an escape, although it is not a character: texts that were cut between two UTF-16
+//! units have one. Python writes `NaN` and `Infinity` unless told otherwise. Everything else is read strictly.
 
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-/// Parses JSON text. Each escaped half of a surrogate pair becomes U+FFFD.
+/// The numbers that JSON does not have, as Python and JavaScript write them.
+const NOT_FINITE: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+
+/// Parses JSON text. Each escaped half of a surrogate pair becomes U+FFFD, each number that is not finite null.
 ///
 /// # Errors
 /// If the text is not JSON.
 pub fn parse(text: &str) -> serde_json::Result<Value> {
-    match serde_json::from_str(text) {
-        Err(_) if text.contains("\\u") => serde_json::from_str(&replace_lone_surrogates(text)),
-        parsed => parsed,
+    let text = without_byte_order_mark(text);
+    serde_json::from_str(text).or_else(|_| {
+        let text = without_infinities(text);
+        serde_json::from_str(&replace_lone_surrogates(&text))
+    })
+}
+
+/// The text as valid JSON: without a byte order mark, and with null for each number that is not finite. Text that is not
+/// JSON is returned as it is.
+pub fn valid(text: &str) -> Cow<'_, str> {
+    let text = without_byte_order_mark(text);
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Cow::Borrowed(text),
+        Err(_) => without_infinities(text),
     }
+}
+
+fn without_byte_order_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// The text with null for each number that is not finite, outside of strings.
+fn without_infinities(text: &str) -> Cow<'_, str> {
+    if !NOT_FINITE.iter().any(|name| text.contains(name)) {
+        return Cow::Borrowed(text);
+    }
+    let mut finite = String::with_capacity(text.len());
+    let mut in_string = false;
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let name = NOT_FINITE.iter().find(|name| rest.starts_with(**name));
+        let length = match name.filter(|_| !in_string) {
+            Some(name) => {
+                finite.push_str("null");
+                rest = &rest[name.len()..];
+                continue;
+            }
+            // A quote behind a backslash does not end the string.
+            None if first == '\\' => {
+                let second = rest[1..].chars().next();
+                1 + second.map_or(0, char::len_utf8)
+            }
+            None => first.len_utf8(),
+        };
+        in_string ^= first == '"';
+        finite.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    Cow::Owned(finite)
 }
 
 /// The text with each escaped half of a surrogate pair replaced.
@@ -69,6 +120,19 @@ mod tests {
         assert!(parse(r#""\ud8é""#).is_err());
     }
 
+    #[test]
+    fn numbers_that_are_not_finite_become_null() {
+        let text = "\u{feff}{\"a\":[NaN,-Infinity, Infinity],\"NaN\":\"\\\"NaN\\ud83d\"}";
+        let valid_text = r#"{"a":[null,null, null],"NaN":"\"NaN\ud83d"}"#;
+        assert_eq!(valid(text), valid_text);
+        assert_eq!(
+            parse(text).unwrap(),
+            serde_json::json!({"a": [null, null, null], "NaN": "\"NaN\u{fffd}"})
+        );
+        assert_eq!(valid("{NaNa"), "{nulla");
+        assert!(parse("[nan]").is_err());
+    }
+
     proptest! {
         #[test]
         fn strict_json_is_read_the_same(text in any::<String>()) {
@@ -78,9 +142,10 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in r#"["\\\\ud8dceé0-9{}:,\[\] ]{0,40}"#) {
+        fn no_text_makes_it_panic(text in r#"(["\\\\ud8dceé0-9{}:,\[\] ]|NaN|-Infinity){0,40}"#) {
             let _ = parse(&text);
             replace_lone_surrogates(&text);
+            valid(&text);
         }
     }
 }

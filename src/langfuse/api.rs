@@ -9,15 +9,20 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 
 use crate::console::Console;
-use crate::http::{Backoff, TransportError, read_body, retry_after};
+use crate::http::url::shown_reference;
+use crate::http::{Backoff, BodyError, TransportError, proxy, read_whole_body, retry_after};
 use crate::langfuse::base::Base;
 use crate::langfuse::keys::{Keys, sensitive};
 use crate::langfuse::row::Row;
 
 /// The time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most bytes that are read of an answer.
-const MAX_ANSWER_BYTES: usize = 256 << 20;
+/// The most bytes of an answer to a look-up.
+const MAX_LOOKUP_BYTES: usize = 1 << 20;
+/// The most bytes of a page of rows.
+const MAX_PAGE_BYTES: usize = 64 << 20;
+/// The paths below which answers hold rows.
+const ROWS: [&str; 2] = ["/api/public/v2/observations", "/api/public/traces"];
 /// A request is not repeated if the server asks for a longer wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Queries look this far around the times of the spans, because servers round them to milliseconds.
@@ -50,11 +55,13 @@ pub struct ApiError {
     pub status: Option<u16>,
     pub message: String,
     /// What to do when TLS or a proxy refused the connection.
-    pub hint: Option<&'static str>,
+    pub hint: Option<String>,
     /// The wait that the server asked for.
     pub wait: Option<Duration>,
     /// Whether Langfuse itself says that the object does not exist. Any other 404 means that the path is not served.
     pub is_absence: bool,
+    /// Whether the answer is longer than what is read.
+    pub is_too_long: bool,
 }
 
 /// The two generations of interfaces that tell about traces.
@@ -75,6 +82,7 @@ impl ApiError {
             hint: None,
             wait: None,
             is_absence: false,
+            is_too_long: false,
         }
     }
 
@@ -94,6 +102,11 @@ impl ApiError {
     /// Whether the same request may succeed later.
     pub fn is_passing(&self) -> bool {
         self.hint.is_none() && matches!(self.status, None | Some(408 | 429 | 500..))
+    }
+
+    /// Whether asking again is pointless.
+    pub fn is_final(&self) -> bool {
+        self.is_refusal() || self.is_too_long
     }
 
     /// Whether the server refused the keys.
@@ -287,20 +300,25 @@ impl Api {
         if let (Credentials::Keys, Some(authorization)) = (credentials, &self.authorization) {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
-        let unreachable = |error: reqwest::Error| {
-            let error = TransportError::from(error);
-            ApiError {
-                hint: error.hint(),
-                ..ApiError::unanswered(format!("no answer from {}: {}", self.base, error.message))
-            }
-        };
-        let response = request.send().await.map_err(unreachable)?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(error))?;
         let status = response.status();
         let wait = retry_after(response.headers());
         let location = response.headers().get(LOCATION).cloned();
-        let body = read_body(response, MAX_ANSWER_BYTES)
-            .await
-            .map_err(unreachable)?;
+        let body = match read_whole_body(response, most_bytes(path)).await {
+            Ok(body) => body,
+            Err(BodyError::Transport(error)) => return Err(self.unreachable(error)),
+            Err(error @ BodyError::TooLong(_)) if status.is_success() => {
+                return Err(ApiError {
+                    is_too_long: true,
+                    ..ApiError::foreign(format!("{}{path}: {error}", self.base))
+                });
+            }
+            // The status says enough.
+            Err(BodyError::TooLong(_)) => Vec::new(),
+        };
         self.console.detail(1, || format!("< {status}"));
         self.console.detail(2, || {
             let text = String::from_utf8_lossy(&body);
@@ -317,11 +335,23 @@ impl Api {
             json => Err(ApiError {
                 status: Some(status.as_u16()),
                 message: self.refusal(path, status, json.as_ref(), location.as_ref()),
-                hint: None,
+                // Other answers of a proxy may change by themselves.
+                hint: (status == StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+                    .then(|| proxy::hint(status.as_u16(), &self.base.below(path)))
+                    .flatten(),
                 wait,
                 is_absence: status == StatusCode::NOT_FOUND
                     && json.as_ref().is_some_and(says_absence),
+                is_too_long: false,
             }),
+        }
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> ApiError {
+        let error = TransportError::from(error);
+        ApiError {
+            hint: error.hint(),
+            ..ApiError::unanswered(format!("no answer from {}: {}", self.base, error.message))
         }
     }
 
@@ -334,7 +364,8 @@ impl Api {
     ) -> String {
         let words = match location {
             Some(location) if status.is_redirection() => {
-                format!("go to {}", String::from_utf8_lossy(location.as_bytes()))
+                let location = String::from_utf8_lossy(location.as_bytes());
+                format!("go to {}", shown_reference(&location))
             }
             _ => body
                 .and_then(|body| body["message"].as_str())
@@ -382,6 +413,14 @@ pub(super) fn widened(from: Timestamp, to: Timestamp) -> (String, String) {
     let from = from.checked_sub(WINDOW_MARGIN).unwrap_or(from);
     let to = to.checked_add(WINDOW_MARGIN).unwrap_or(to);
     (from.to_string(), to.to_string())
+}
+
+fn most_bytes(path: &str) -> usize {
+    if ROWS.iter().any(|rows| path.starts_with(rows)) {
+        MAX_PAGE_BYTES
+    } else {
+        MAX_LOOKUP_BYTES
+    }
 }
 
 /// Whether a 404 is about the trace, and not about the path. The error name does not tell: an interface that is

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -12,11 +13,15 @@ use tokio::time::{Instant, timeout_at};
 use crate::http::Backoff;
 use crate::langfuse::api::{Api, ApiError, TraceQuery};
 use crate::langfuse::row::Row;
-use crate::langfuse::stored_environment;
+use crate::langfuse::stored::{environment_of, release_of};
 
 /// The waits between two looks for a trace: well within the 30 requests a minute of Langfuse Cloud's smallest plan.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The last look begins this long before the deadline, so that its answer can arrive in time: as long as the look
+/// before it took, within these limits.
+const SHORTEST_LOOK: Duration = Duration::from_millis(250);
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
 /// The spans of a trace that are looked for, and the times between which they were.
 #[derive(Clone, Debug)]
@@ -32,13 +37,13 @@ pub struct Wanted {
 pub enum Readback {
     /// Every span is there.
     Readable(Vec<Row>),
-    /// Not every span was there in time. If the last request failed, with its error.
+    /// Not every span was there in time; with the error of the last request that ended in time if it failed.
     Missing {
         found: usize,
         error: Option<ApiError>,
     },
-    /// The keys do not permit reading.
-    Refused(ApiError),
+    /// The keys do not permit reading, or the answer is too long: asking again is pointless.
+    Failed(ApiError),
 }
 
 /// A field that came back different.
@@ -72,7 +77,7 @@ pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant) -> Readback {
     let is_whole = |rows: &[Row]| wanted.found_in(rows) == wanted.span_ids.len();
     match poll(api, &wanted.query(), deadline, is_whole).await {
         Poll::Enough(rows) => Readback::Readable(rows),
-        Poll::Refused(error) => Readback::Refused(error),
+        Poll::Failed(error) => Readback::Failed(error),
         Poll::TimeUp { rows, error } => Readback::Missing {
             found: wanted.found_in(&rows),
             error,
@@ -84,16 +89,17 @@ pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant) -> Readback {
 #[derive(Clone, Debug)]
 pub enum Poll {
     Enough(Vec<Row>),
-    /// The keys do not permit reading.
-    Refused(ApiError),
-    /// The rows of the last answer, and the error of the last request if it failed.
+    /// The keys do not permit reading, or the answer is too long: asking again is pointless.
+    Failed(ApiError),
+    /// The rows of the last answer, and the error of the last request that ended in time if it failed.
     TimeUp {
         rows: Vec<Row>,
         error: Option<ApiError>,
     },
 }
 
-/// Looks for a trace until its rows are enough, as `is_enough` says, or until `deadline`.
+/// Looks for a trace until its rows are enough, as `is_enough` says, or until `deadline`. The last look begins just
+/// before the deadline; one that the deadline cuts off says nothing.
 pub async fn poll(
     api: &Api,
     query: &TraceQuery,
@@ -101,30 +107,29 @@ pub async fn poll(
     is_enough: impl Fn(&[Row]) -> bool,
 ) -> Poll {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-    let (mut rows, mut error) = (Vec::new(), None);
+    let mut rows = Vec::new();
+    let mut error = Some(ApiError::unanswered(
+        "the server gave no answer in time".to_owned(),
+    ));
     loop {
+        let began = Instant::now();
         let asked = match timeout_at(deadline, api.rows(query)).await {
             Ok(Ok(read)) if is_enough(&read) => return Poll::Enough(read),
             Ok(Ok(read)) => {
                 (rows, error) = (read, None);
-                None
+                Duration::ZERO
             }
-            Ok(Err(refused)) if refused.is_refusal() => return Poll::Refused(refused),
-            Ok(Err(failed)) => error.insert(failed).wait,
-            Err(_) => {
-                let error = error.or_else(|| {
-                    Some(ApiError::unanswered(
-                        "the server gave no answer in time".to_owned(),
-                    ))
-                });
-                return Poll::TimeUp { rows, error };
-            }
+            Ok(Err(failed)) if failed.is_final() => return Poll::Failed(failed),
+            Ok(Err(failed)) => error.insert(failed).wait.unwrap_or_default(),
+            Err(_) => return Poll::TimeUp { rows, error },
         };
-        let pause = asked.unwrap_or_default().max(backoff.next_wait());
-        if Instant::now() + pause >= deadline {
+        let reserved = began.elapsed().clamp(SHORTEST_LOOK, LONGEST_LOOK);
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left <= reserved || left <= asked {
             return Poll::TimeUp { rows, error };
         }
-        tokio::time::sleep(pause).await;
+        let pause = backoff.next_wait().min(left.saturating_sub(reserved));
+        tokio::time::sleep(pause.max(asked)).await;
     }
 }
 
@@ -139,11 +144,11 @@ pub async fn known(api: &Api, wanted: &Wanted) -> Result<HashSet<String>, ApiErr
 
 /// The fields of the spans that came back different. A span that was sent twice has two rows until the server merges
 /// them, and either may be the right one.
-pub fn differences(spans: &[SpanData], environment: Option<&str>, rows: &[Row]) -> Vec<Difference> {
+pub fn differences(spans: &[SpanData], resource: &Resource, rows: &[Row]) -> Vec<Difference> {
     let mut differences = Vec::new();
     for span in spans {
         let id = span.span_context.span_id().to_string();
-        let sent = sent(span, environment);
+        let sent = sent(span, resource);
         let candidates = rows.iter().filter(|row| row.id() == id);
         let compared = candidates.map(|row| compare(&span.name, &sent, row));
         differences.extend(compared.min_by_key(Vec::len).unwrap_or_default());
@@ -152,7 +157,7 @@ pub fn differences(spans: &[SpanData], environment: Option<&str>, rows: &[Row]) 
 }
 
 /// The fields of a span that must come back, by their names in the row.
-fn sent(span: &SpanData, environment: Option<&str>) -> Vec<(&'static str, Value)> {
+fn sent(span: &SpanData, resource: &Resource) -> Vec<(&'static str, Value)> {
     const FIELDS: [&str; 7] = [
         "userId",
         "sessionId",
@@ -164,8 +169,8 @@ fn sent(span: &SpanData, environment: Option<&str>) -> Vec<(&'static str, Value)
     ];
     let row = Row::of_span(span);
     let mut sent: Vec<_> = FIELDS.map(|field| (field, row.field(field).clone())).into();
-    let environment = stored_environment(environment.unwrap_or_default());
-    sent.push(("environment", environment.unwrap_or("default").into()));
+    sent.push(("environment", environment_of(resource).into()));
+    sent.push(("release", release_of(resource).into()));
     sent
 }
 

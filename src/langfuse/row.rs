@@ -99,6 +99,11 @@ impl Row {
         self.text("parentObservationId")
     }
 
+    /// Whether Langfuse shows the row as a root, which may have a parent in another program.
+    pub fn is_root(&self) -> bool {
+        self.0["isRootObservation"] == true
+    }
+
     /// A text field; `None` if it is empty.
     pub fn text(&self, field: &str) -> Option<&str> {
         self.0[field].as_str().filter(|text| !text.is_empty())

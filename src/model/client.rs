@@ -5,12 +5,15 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use reqwest::Response;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use super::body::is_event_stream;
 use super::completion::Completion;
 use super::endpoint::Endpoint;
 use super::failed::{FailedAttempt, ModelError, ModelErrorKind, ServerError};
@@ -18,7 +21,8 @@ use super::rate_limiter::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
 use super::stream::{StreamError, StreamReader};
 use crate::console::Console;
-use crate::http::{Backoff, read_body};
+use crate::http::url::shown;
+use crate::http::{Backoff, read_body, reuse};
 use crate::json::lenient;
 
 /// Receives a response while it arrives.
@@ -77,8 +81,8 @@ pub struct Progress {
     /// Why a due attempt was not made. The call then has no outcome.
     pub stopped: Option<Stopped>,
     stream: StreamReader,
-    /// The body of a response that holds an error beside its choices.
-    body_with_error: Option<Value>,
+    /// The body of a complete response that is not an answer: its choices have an error or no message.
+    failed_body: Option<Value>,
 }
 
 /// A response with an HTTP error status.
@@ -99,7 +103,7 @@ impl Progress {
     /// The received part of an incomplete response, as a body.
     pub fn take_partial(&mut self) -> Option<Value> {
         let streamed = std::mem::take(&mut self.stream);
-        self.body_with_error
+        self.failed_body
             .take()
             .or_else(|| streamed.has_content().then(|| streamed.into_body()))
     }
@@ -125,8 +129,8 @@ enum NextAttempt {
     None,
     /// The same attempt without a field that the endpoint rejects.
     WithoutStreamOptions,
-    /// The same attempt after the pause of the pool.
-    AfterPause,
+    /// The same attempt after this wait and the pause of the pool.
+    AfterPause(Duration),
     /// A further attempt after this wait.
     Retry(Duration),
 }
@@ -181,17 +185,17 @@ impl Client<'_> {
         loop {
             progress.attempts += 1;
             progress.stream = StreamReader::default();
+            let started = Instant::now();
             let mut failed = match self.attempt(&request, traceparent, sink, progress).await {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
             failed.rejects_stream_options &= request.raw("stream_options").is_some();
-            let next = self.next_attempt(&mut failed, &mut backoff, progress, deadline);
+            let next = self.next_attempt(&mut failed, &mut backoff, progress, (started, deadline));
             match next {
                 NextAttempt::None => return Err(failed.error),
                 NextAttempt::WithoutStreamOptions => request.to_mut().remove("stream_options"),
-                NextAttempt::AfterPause => {}
-                NextAttempt::Retry(wait) => tokio::time::sleep(wait).await,
+                NextAttempt::AfterPause(wait) | NextAttempt::Retry(wait) => sleep(wait).await,
             }
             if !self.may_proceed(progress).await {
                 return Err(failed.error);
@@ -208,13 +212,14 @@ impl Client<'_> {
         }
     }
 
-    /// Decides what follows a failed attempt, and pauses the pool if the endpoint asks for it.
+    /// Decides what follows an attempt that failed after it had started at `started`, and pauses the pool if the endpoint
+    /// asks for it. No wait is shorter than the back-off, whatever the endpoint asks for.
     fn next_attempt(
         &self,
         failed: &mut FailedAttempt,
         backoff: &mut Backoff,
         progress: &Progress,
-        deadline: Instant,
+        (started, deadline): (Instant, Instant),
     ) -> NextAttempt {
         let is_in_time = |wait: Duration| Instant::now() + wait < deadline;
         let error = &mut failed.error;
@@ -229,16 +234,25 @@ impl Client<'_> {
                 error.kind = ModelErrorKind::LongPause;
                 return NextAttempt::None;
             }
-            self.pause_all(rate_limiter, pause, error);
-            return if is_in_time(pause) {
-                NextAttempt::AfterPause
+            let pause = rate_limiter.pause_after_refusal(started, pause);
+            self.console.detail(1, || {
+                let pause = pause.as_millis();
+                format!("pausing all calls for {pause} ms: {}", error.message)
+            });
+            let wait = backoff.next_wait();
+            return if is_in_time(pause.max(wait)) {
+                NextAttempt::AfterPause(wait)
             } else {
                 NextAttempt::None
             };
         }
         let retries = u32::try_from(progress.retried.len()).unwrap_or(u32::MAX);
-        let own_wait = backoff.next_wait();
-        let wait = failed.wait.unwrap_or(own_wait);
+        let wait = if failed.is_closed_reused {
+            // The server is well: a fresh connection needs no wait.
+            Duration::ZERO
+        } else {
+            backoff.next_wait().max(failed.wait.unwrap_or_default())
+        };
         let may_retry = error.retryable && !progress.stream.has_content() && retries < self.retries;
         if !may_retry || wait > LONGEST_WAIT || !is_in_time(wait) {
             return NextAttempt::None;
@@ -247,18 +261,6 @@ impl Client<'_> {
             format!("retrying in {} ms: {}", wait.as_millis(), error.message)
         });
         NextAttempt::Retry(wait)
-    }
-
-    /// Pauses the whole pool, as the endpoint asks.
-    fn pause_all(&self, rate_limiter: &RateLimiter, pause: Duration, error: &ModelError) {
-        self.console.detail(1, || {
-            format!(
-                "pausing all calls for {} ms: {}",
-                pause.as_millis(),
-                error.message
-            )
-        });
-        rate_limiter.pause(pause);
     }
 
     /// Waits for the rate limiter. False if it stopped the call.
@@ -283,12 +285,18 @@ impl Client<'_> {
             headers.insert("traceparent", value);
         }
         let body = request.to_json();
-        self.console
-            .detail(1, || format!("> POST {url} ({} bytes)", body.len()));
+        self.console.detail(1, || {
+            format!("> POST {} ({} bytes)", shown(&url), body.len())
+        });
         self.console
             .detail(2, || format!("> {headers:?}\n> {body}"));
+        let started = Instant::now();
         let response = self.http.post(url).headers(headers).body(body).send().await;
-        let response = response.map_err(|error| self.no_response(error))?;
+        let response = response.map_err(|error| FailedAttempt {
+            is_closed_reused: reuse::is_closed_reused(&error),
+            ..self.no_response(error)
+        })?;
+        reuse::note_answer(&response);
         self.console
             .detail(1, || format!("< {}", response.status()));
         self.console
@@ -299,33 +307,36 @@ impl Client<'_> {
         if !response.status().is_success() {
             return Err(self.http_error(response, progress).await);
         }
-        if let (Some(rate_limiter), Some(reset)) =
-            (self.rate_limiter, rate_limit_reset(response.headers()))
-        {
-            rate_limiter.pause(reset);
+        if let Some(rate_limiter) = self.rate_limiter {
+            rate_limiter.accepted(started);
+            if let Some(reset) = rate_limit_reset(response.headers()) {
+                rate_limiter.pause(reset);
+            }
         }
-        let content_type = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        if content_type.is_some_and(is_event_stream) {
-            self.read_stream(response, sink, progress).await
+        let mut body = Body::new(response);
+        let is_stream = body.is_event_stream().await;
+        if is_stream.map_err(|error| self.no_response(error))? {
+            self.read_stream(body, sink, progress).await
         } else {
-            self.read_body(response, sink, progress).await
+            self.read_body(body, sink, progress).await
         }
     }
 
     async fn read_body(
         &self,
-        response: Response,
+        mut body: Body,
         sink: &mut dyn Sink,
         progress: &mut Progress,
     ) -> Result<ModelResponse, FailedAttempt> {
-        let status = response.status();
-        let cost = stated_cost(response.headers());
-        let bytes = read_body(response, MOST_BYTES)
-            .await
-            .map_err(|error| self.no_response(error))?;
+        let status = body.response.status();
+        let cost = stated_cost(body.response.headers());
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.next().await.map_err(|error| self.no_response(error))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > MOST_BYTES {
+                return Err(FailedAttempt::too_large(status, MOST_BYTES));
+            }
+        }
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&bytes)));
         let text = String::from_utf8_lossy(&bytes);
@@ -333,20 +344,24 @@ impl Client<'_> {
             return Err(FailedAttempt::no_completion(self.endpoint, status, &text));
         };
         if let Some(error) = ServerError::of(&body) {
-            progress.body_with_error = Some(body).filter(|body| body["choices"].is_array());
+            progress.failed_body = Some(body).filter(|body| body["choices"].is_array());
             return Err(FailedAttempt::error_in_answer(
                 self.endpoint,
                 &error,
                 status,
             ));
         }
-        if !body["choices"].is_array() {
+        let Some(choices) = body["choices"].as_array() else {
             return Err(FailedAttempt::no_completion(self.endpoint, status, &text));
+        };
+        if !choices.iter().any(|choice| choice["message"].is_object()) {
+            progress.failed_body = Some(body);
+            return Err(FailedAttempt::no_message(status));
         }
         sink.raw(&bytes);
         Ok(ModelResponse {
             completion: Completion::from_body(body),
-            body: text.into_owned(),
+            body: lenient::valid(&text).into_owned(),
             status: status.as_u16(),
             cost,
         })
@@ -354,17 +369,18 @@ impl Client<'_> {
 
     async fn read_stream(
         &self,
-        mut response: Response,
+        mut body: Body,
         sink: &mut dyn Sink,
         progress: &mut Progress,
     ) -> Result<ModelResponse, FailedAttempt> {
-        let status = response.status();
+        let status = body.response.status();
         let mut received = 0;
+        let mut shown = self.console.detail_in_pieces(3, "< ");
         // Once the response ends, its connection can serve the next call. Some servers never end it, or drop the
         // connection.
         let mut end = None;
-        while received < MOST_BYTES {
-            let chunk = response.chunk();
+        loop {
+            let chunk = body.next();
             let read = match end {
                 None => chunk.await,
                 Some(deadline) => timeout_at(deadline, chunk).await.unwrap_or(Ok(None)),
@@ -375,35 +391,55 @@ impl Client<'_> {
                 Err(_) if progress.stream.is_whole() => break,
                 Err(error) => return Err(self.no_response(error)),
             };
-            received += bytes.len();
-            self.console
-                .detail(3, || format!("< {}", String::from_utf8_lossy(&bytes)));
+            shown.push(&bytes);
             sink.raw(&bytes);
-            let now = Timestamp::now();
-            let read = progress.stream.push(&bytes, |text| sink.text(text));
-            if progress.stream.has_content() {
-                progress.first_token.get_or_insert(now);
-            }
-            read.map_err(|error| match error {
-                StreamError::Reported(error) => {
-                    FailedAttempt::error_in_answer(self.endpoint, &error, status)
-                }
-                StreamError::InvalidChunk => FailedAttempt::garbled_stream(status),
-            })?;
+            self.read_chunk(&bytes, status, sink, progress)?;
             if progress.stream.is_done() {
                 end.get_or_insert(Instant::now() + END_WAIT);
+            }
+            received += bytes.len();
+            if received > MOST_BYTES && !progress.stream.is_whole() {
+                return Err(FailedAttempt::too_large(status, MOST_BYTES));
+            } else if received > MOST_BYTES {
+                break;
             }
         }
         if !progress.stream.is_whole() {
             return Err(FailedAttempt::cut_stream(status));
         }
+        let has_message = progress.stream.has_message();
         let body = std::mem::take(&mut progress.stream).into_body();
+        if !has_message {
+            progress.failed_body = Some(body);
+            return Err(FailedAttempt::no_message(status));
+        }
         Ok(ModelResponse {
             body: body.to_string(),
             completion: Completion::from_body(body),
             status: status.as_u16(),
             // The headers came before the tokens, so they cannot state the cost.
             cost: None,
+        })
+    }
+
+    /// Reads the next bytes of a stream.
+    fn read_chunk(
+        &self,
+        bytes: &[u8],
+        status: StatusCode,
+        sink: &mut dyn Sink,
+        progress: &mut Progress,
+    ) -> Result<(), FailedAttempt> {
+        let now = Timestamp::now();
+        let read = progress.stream.push(bytes, |text| sink.text(text));
+        if progress.stream.has_content() {
+            progress.first_token.get_or_insert(now);
+        }
+        read.map_err(|error| match error {
+            StreamError::Reported(error) => {
+                FailedAttempt::error_in_answer(self.endpoint, &error, status)
+            }
+            StreamError::InvalidChunk => FailedAttempt::garbled_stream(status),
         })
     }
 
@@ -432,8 +468,54 @@ fn stated_cost(headers: &HeaderMap) -> Option<f64> {
     (cost.is_finite() && cost >= 0.0).then_some(cost)
 }
 
+/// The body of a response that is being read. Its first bytes can be looked at before.
+#[derive(Debug)]
+struct Body {
+    response: Response,
+    /// The bytes that were looked at.
+    start: Bytes,
+}
+
+/// The most white space before the first byte that tells what a body is.
+const LONGEST_START: usize = 64 << 10;
+
+impl Body {
+    fn new(response: Response) -> Self {
+        Self {
+            response,
+            start: Bytes::new(),
+        }
+    }
+
+    /// Whether it is a stream of events, as its first bytes show.
+    async fn is_event_stream(&mut self) -> Result<bool, reqwest::Error> {
+        let content_type = self.response.headers().get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let is_labelled = content_type.is_some_and(is_type_of_events);
+        let mut start = Vec::new();
+        let is_stream = loop {
+            let chunk = self.response.chunk().await?;
+            start.extend_from_slice(chunk.as_deref().unwrap_or_default());
+            let is_whole = chunk.is_none() || start.len() > LONGEST_START;
+            if let Some(is_stream) = is_event_stream(&start, is_labelled, is_whole) {
+                break is_stream;
+            }
+        };
+        self.start = start.into();
+        Ok(is_stream)
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, reqwest::Error> {
+        if self.start.is_empty() {
+            return self.response.chunk().await;
+        }
+        Ok(Some(std::mem::take(&mut self.start)))
+    }
+}
+
 /// Whether a content type is that of server-sent events, whatever its case and parameters.
-fn is_event_stream(content_type: &str) -> bool {
+fn is_type_of_events(content_type: &str) -> bool {
     let kind = content_type.split(';').next().unwrap_or_default();
     kind.trim().eq_ignore_ascii_case("text/event-stream")
 }

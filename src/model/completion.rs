@@ -58,10 +58,12 @@ impl Completion {
         }
     }
 
-    /// The text of all choices, in order, separated by a blank line; `None` if no choice has text.
+    /// The text of all choices, in order, separated by a blank line; empty if a choice has empty text and no other has
+    /// any; `None` if no choice has text.
     pub fn text(&self) -> Option<String> {
         let texts: Vec<String> = self.messages.iter().filter_map(text_of_message).collect();
-        (!texts.is_empty()).then(|| texts.join("\n\n"))
+        let has_empty_text = self.messages.iter().any(|message| message["content"] == "");
+        (has_empty_text || !texts.is_empty()).then(|| texts.join("\n\n"))
     }
 
     /// The tool calls of all choices, in order.
@@ -82,6 +84,55 @@ impl Completion {
             })
             .collect();
         answers.join("\n\n")
+    }
+}
+
+/// Why a complete response may not be the answer that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Caveat {
+    /// The model refused to answer.
+    Refusal,
+    /// The finish reason is `content_filter`.
+    ContentFilter,
+    /// The finish reason is `length`.
+    Length,
+    /// No choice has text or a tool call.
+    Empty,
+}
+
+impl Caveat {
+    /// What the caveat means, and what to do about it, in one line.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Refusal => "the model refused to answer",
+            Self::ContentFilter => {
+                "a content filter cut the answer off (finish_reason content_filter)"
+            }
+            Self::Length => {
+                "the answer was cut off at the token limit (finish_reason length); raise --max-tokens"
+            }
+            Self::Empty => "the answer is empty",
+        }
+    }
+}
+
+impl Completion {
+    /// The first caveat that applies to any choice; `None` for an ordinary answer.
+    pub fn caveat(&self) -> Option<Caveat> {
+        let has_reason = |reason: &str| {
+            let mut reasons = self.finish_reasons.iter().flatten();
+            reasons.any(|found| found == reason)
+        };
+        let is_refusal = |message: &Value| text_of(&message["refusal"]).is_some();
+        if self.messages.iter().any(is_refusal) {
+            Some(Caveat::Refusal)
+        } else if has_reason("content_filter") {
+            Some(Caveat::ContentFilter)
+        } else if has_reason("length") {
+            Some(Caveat::Length)
+        } else {
+            self.answer().trim().is_empty().then_some(Caveat::Empty)
+        }
     }
 }
 
@@ -188,6 +239,13 @@ mod tests {
         );
         let empty = json!({"role": "assistant", "content": ""});
         assert_eq!(choices(std::slice::from_ref(&empty)).messages, [empty]);
+    }
+
+    #[test]
+    fn an_empty_text_is_a_text() {
+        let empty = json!({"role": "assistant", "content": ""});
+        assert_eq!(choices(&[empty]).text().as_deref(), Some(""));
+        assert_eq!(choices(&[json!({"content": null})]).text(), None);
     }
 
     #[test]

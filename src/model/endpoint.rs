@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::provider::Provider;
+use crate::http::url::secrets;
 use crate::secret::{Secret, scrub};
 
 /// The API flavour: determines the path of a request and the header of the key.
@@ -122,12 +123,13 @@ impl Endpoint {
         scrub(text, &self.secrets().collect::<Vec<Secret>>())
     }
 
-    /// The key and the secrets in the additional headers.
+    /// The key and the secrets in the additional headers and in the query of the base URL.
     pub fn secrets(&self) -> impl Iterator<Item = Secret> {
         let headers = self.headers.values().filter(|value| value.is_sensitive());
         let headers = headers.filter_map(|value| value.to_str().ok());
         let key = self.key.iter().cloned();
-        key.chain(headers.flat_map(Secret::of_header))
+        let query = secrets(&self.base);
+        key.chain(headers.flat_map(Secret::of_header)).chain(query)
     }
 }
 

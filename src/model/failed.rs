@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::endpoint::Endpoint;
 use super::rate_limiter::rate_limit_reset;
 use crate::failure::{Failure, Kind};
-use crate::http::{FailedPhase, LONGEST_WAIT, TransportError, retry_after};
+use crate::http::url::{shown, shown_reference};
+use crate::http::{FailedPhase, LONGEST_WAIT, TransportError, proxy, retry_after};
+use crate::json::lenient;
 
 /// The class of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub struct FailedAttempt {
     pub pause: Option<Duration>,
     /// Whether the error names `stream_options`, a field that older servers do not know.
     pub rejects_stream_options: bool,
+    /// Whether the server had closed an idle connection that the attempt was sent on.
+    pub is_closed_reused: bool,
 }
 
 impl From<ModelError> for Failure {
@@ -105,6 +109,7 @@ impl From<ModelError> for FailedAttempt {
             wait: None,
             pause: None,
             rejects_stream_options: false,
+            is_closed_reused: false,
         }
     }
 }
@@ -128,7 +133,11 @@ impl FailedAttempt {
         ModelError {
             kind,
             message: format!("{what}: {}", error.message),
-            hint: error.hint().unwrap_or(hint).to_owned(),
+            hint: if error.message.contains("Too many open files") {
+                "raise the limit of open files: ulimit -n 4096".to_owned()
+            } else {
+                error.hint().unwrap_or_else(|| hint.to_owned())
+            },
             status: None,
             retryable: true,
         }
@@ -144,9 +153,9 @@ impl FailedAttempt {
     ) -> Self {
         // Scrub before truncating: a truncated secret is no longer recognised.
         let body = &endpoint.scrub(body);
-        let error = serde_json::from_str(body)
+        let error = lenient::parse(body)
             .ok()
-            .and_then(|body: Value| ServerError::of(&body));
+            .and_then(|body| ServerError::of(&body));
         let detail = match &error {
             Some(error) => error.message.clone(),
             None if is_html(body) => "an HTML page".to_owned(),
@@ -181,10 +190,11 @@ impl FailedAttempt {
             error,
             pause: wait
                 .or_else(|| rate_limit_reset(headers))
-                .filter(|wait| is_busy && !wait.is_zero()),
+                .filter(|_| is_busy),
             wait,
             rejects_stream_options: matches!(status.as_u16(), 400 | 422)
                 && body.contains("stream_options"),
+            is_closed_reused: false,
         }
     }
 
@@ -206,7 +216,37 @@ impl FailedAttempt {
         ModelError {
             kind: ModelErrorKind::NoCompletion,
             message,
-            hint: format!("check the base URL {}; most end in /v1", endpoint.base),
+            hint: format!(
+                "check the base URL {}; most end in /v1",
+                shown(&endpoint.base)
+            ),
+            status: Some(status.as_u16()),
+            retryable: false,
+        }
+        .into()
+    }
+
+    /// A response of the right form in which no choice has a message.
+    pub fn no_message(status: StatusCode) -> Self {
+        ModelError {
+            kind: ModelErrorKind::NoCompletion,
+            message: format!("the model endpoint answered {status}, but no choice has a message"),
+            hint: "run the command again; -vvv shows the response".to_owned(),
+            status: Some(status.as_u16()),
+            retryable: false,
+        }
+        .into()
+    }
+
+    /// A response of more than `limit` bytes. The rest is not read.
+    pub fn too_large(status: StatusCode, limit: usize) -> Self {
+        ModelError {
+            kind: ModelErrorKind::CutStream,
+            message: format!(
+                "the model's answer was cut off at {} MiB, the most that is read",
+                limit >> 20
+            ),
+            hint: "request less output; the part received is in the trace".to_owned(),
             status: Some(status.as_u16()),
             retryable: false,
         }
@@ -255,11 +295,18 @@ impl FailedAttempt {
 
 /// A hint for an HTTP status.
 fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &HeaderMap) -> String {
-    let (key, place, base) = (endpoint.key_variable(), endpoint.place(), &endpoint.base);
+    if let Some(hint) = proxy::hint(status.as_u16(), &endpoint.base) {
+        return hint;
+    }
+    let (key, place, base) = (
+        endpoint.key_variable(),
+        endpoint.place(),
+        shown(&endpoint.base),
+    );
     match status.as_u16() {
         300..=399 => {
             let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-            let location = location.unwrap_or("(no Location header)");
+            let location = location.map_or("(no Location header)".to_owned(), shown_reference);
             format!("redirects are not followed; set OPENAI_BASE_URL to the target: {location}")
         }
         401 | 403 if endpoint.key.is_none() => format!("set {key} to a key for {place}"),
@@ -318,21 +365,23 @@ impl ServerError {
                     .filter_map(text)
                     .collect(),
             }),
-            Value::String(message) if !message.is_empty() => Some(Self {
-                message: message.clone(),
-                codes: Vec::new(),
-            }),
+            Value::String(message) if !message.is_empty() => Some(Self::in_words(message)),
             _ if body["choices"].is_null() => {
                 let detail = [&body["detail"], &body["message"]]
                     .into_iter()
                     .find(|value| !value.is_null())?;
                 let message = text(detail).unwrap_or_else(|| detail.to_string());
-                Some(Self {
-                    message,
-                    codes: Vec::new(),
-                })
+                Some(Self::in_words(&message))
             }
             _ => None,
+        }
+    }
+
+    /// An error that is stated in plain text.
+    pub fn in_words(message: &str) -> Self {
+        Self {
+            message: message.to_owned(),
+            codes: Vec::new(),
         }
     }
 

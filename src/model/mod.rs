@@ -2,12 +2,15 @@
 //!
 //! Only `client` does I/O, and `rate_limiter` waits; the rest are pure functions. Nothing here knows about traces.
 
+pub mod body;
 pub mod client;
 pub mod completion;
 pub mod endpoint;
 pub mod failed;
+pub mod merge;
 pub mod provider;
 pub mod rate_limiter;
+pub mod refusals;
 pub mod request;
 pub mod sse;
 pub mod stream;

@@ -10,6 +10,7 @@ use http::header::HeaderMap;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::refusals::Refusals;
 use crate::http::LONGEST_WAIT;
 
 /// Decides when the next request of a pool may start.
@@ -24,6 +25,7 @@ pub struct RateLimiter {
     paused: Cell<Option<Instant>>,
     /// The longest pause to wait for.
     max_pause: Duration,
+    refusals: Cell<Refusals>,
     is_closed: watch::Sender<bool>,
 }
 
@@ -53,6 +55,7 @@ impl RateLimiter {
             next: Mutex::default(),
             paused: Cell::default(),
             max_pause,
+            refusals: Cell::default(),
             is_closed: watch::Sender::default(),
         }
     }
@@ -105,6 +108,22 @@ impl RateLimiter {
         let end = Instant::now() + wait;
         if let Ok(mut paused) = self.paused.lock() {
             *paused = paused.max(Some(end));
+        }
+    }
+
+    /// Pauses because the endpoint refused a request that started at `started`, and asked to wait for `requested`.
+    /// Returns the pause, which grows from one refusal to the next.
+    pub fn pause_after_refusal(&self, started: Instant, requested: Duration) -> Duration {
+        let refusals = self.refusals.lock();
+        let wait = refusals.map_or(requested, |mut refusals| refusals.add(started, requested));
+        self.pause(wait);
+        wait
+    }
+
+    /// The endpoint accepted a request that started at `started`.
+    pub fn accepted(&self, started: Instant) {
+        if let Ok(mut refusals) = self.refusals.lock() {
+            refusals.end(started);
         }
     }
 
@@ -255,7 +274,7 @@ mod tests {
                 let starts = starts(per_minute, 3 * MINUTE, busy).await;
                 let mut first = 0;
                 for (last, at) in starts.iter().enumerate() {
-                    while *at - starts[first] > MINUTE {
+                    while *at > starts[first] + MINUTE {
                         first += 1;
                     }
                     let count = last + 1 - first;

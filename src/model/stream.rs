@@ -2,11 +2,12 @@
 //!
 //! So traces, recordings and output handle one shape only. The result is not the bytes of any real response.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::completion::{strip_indexes, text_of_message};
 use super::failed::ServerError;
-use super::sse::Decoder;
+use super::merge::{Places, merge, overwrite};
+use super::sse::{Decoder, Event};
 use crate::json::lenient;
 
 /// A streamed response: consumes bytes, reports text, and gives the body received so far.
@@ -33,19 +34,19 @@ impl StreamReader {
     /// If the rest of the stream is not the rest of the response. The part received before is kept.
     pub fn push(&mut self, bytes: &[u8], mut on_text: impl FnMut(&str)) -> Result<(), StreamError> {
         for event in self.decoder.push(bytes) {
-            if event.starts_with("[DONE]") {
+            if event.data.starts_with("[DONE]") {
                 self.is_done = true;
                 continue;
             }
-            let chunk = match lenient::parse(&event) {
+            let chunk = match lenient::parse(&event.data) {
                 Ok(chunk) => chunk,
-                Err(_) if event.trim_start().starts_with('{') => {
+                Err(_) if event.data.trim_start().starts_with('{') => {
                     return Err(StreamError::InvalidChunk);
                 }
-                // A notice of the server's own, not a chunk.
-                Err(_) => continue,
+                // Words of the server's own, not a chunk.
+                Err(_) => Value::Null,
             };
-            let error = ServerError::of(&chunk);
+            let error = ServerError::of(&chunk).or_else(|| error_in_words(&event));
             if let Some(text) = self.assembly.push(chunk) {
                 on_text(&text);
             }
@@ -66,6 +67,12 @@ impl StreamReader {
         self.assembly.has_content()
     }
 
+    /// Whether any choice has a message.
+    pub fn has_message(&self) -> bool {
+        let mut choices = self.assembly.choices.iter();
+        choices.any(|choice| choice.fields.get("message").is_some_and(Value::is_object))
+    }
+
     /// Whether the response is complete if the stream ends here.
     pub fn is_whole(&self) -> bool {
         self.is_done || self.assembly.has_finished()
@@ -77,12 +84,24 @@ impl StreamReader {
     }
 }
 
+/// The error of an `error` event that is not an error object.
+fn error_in_words(event: &Event) -> Option<ServerError> {
+    (event.name == "error").then(|| ServerError::in_words(&event.data))
+}
+
 /// A `chat.completion` body under construction.
 #[derive(Clone, Debug, Default)]
 struct Assembly {
     body: Map<String, Value>,
     /// By choice index; a choice may start in any chunk.
-    choices: Vec<Map<String, Value>>,
+    choices: Vec<Choice>,
+}
+
+/// A choice under construction.
+#[derive(Clone, Debug, Default)]
+struct Choice {
+    fields: Map<String, Value>,
+    places: Places,
 }
 
 impl Assembly {
@@ -113,8 +132,8 @@ impl Assembly {
 
     /// Whether every choice has a finish reason.
     fn has_finished(&self) -> bool {
-        let finished = |choice: &Map<String, Value>| {
-            let reason = choice.get("finish_reason").and_then(Value::as_str);
+        let finished = |choice: &Choice| {
+            let reason = choice.fields.get("finish_reason").and_then(Value::as_str);
             reason.is_some_and(|reason| !reason.is_empty())
         };
         self.has_content() && self.choices.iter().all(finished)
@@ -133,17 +152,14 @@ impl Assembly {
         }
         let mut body = Map::new();
         body.insert("object".to_owned(), "chat.completion".into());
-        let choices = self
-            .choices
-            .into_iter()
-            .enumerate()
-            .map(|(index, mut choice)| {
-                choice.insert("index".to_owned(), index.into());
-                if let Some(message) = choice.get_mut("message") {
-                    strip_indexes(message);
-                }
-                Value::Object(choice)
-            });
+        let choices = self.choices.into_iter().enumerate().map(|(index, choice)| {
+            let mut choice = choice.fields;
+            choice.insert("index".to_owned(), index.into());
+            if let Some(message) = choice.get_mut("message") {
+                strip_indexes(message);
+            }
+            Value::Object(choice)
+        });
         let choices: Vec<Value> = choices.collect();
         body.append(&mut self.body);
         body.insert("choices".to_owned(), choices.into());
@@ -162,106 +178,39 @@ impl Assembly {
             return None;
         }
         if self.choices.len() <= index {
-            self.choices.resize_with(index + 1, Map::new);
+            self.choices.resize_with(index + 1, Choice::default);
         }
         let mut text = None;
         let delta = choice.remove("delta");
-        let known = &mut self.choices[index];
+        let Choice { fields, places } = &mut self.choices[index];
         if let Some(Value::Object(delta)) = delta {
             let delta = Value::Object(delta);
             if index == 0 {
                 text = text_of_message(&delta);
             }
-            let message = known
+            let message = fields
                 .entry("message")
                 .or_insert_with(|| Value::Object(Map::new()));
-            merge(message, delta);
+            merge(message, delta, places.field("message"));
         }
         for (key, value) in choice {
             match key.as_str() {
                 "index" => {}
-                "logprobs" | "token_ids" => merge(known.entry(key).or_insert(Value::Null), value),
-                _ => overwrite(known, key, value),
+                "logprobs" | "token_ids" => {
+                    let places = places.field(&key);
+                    merge(fields.entry(key).or_insert(Value::Null), value, places);
+                }
+                _ => overwrite(fields, key, value),
             }
         }
         text
     }
 }
 
-/// Sets a field unless the new value is empty and an old one exists: Azure's first chunk has an empty model, and all
-/// chunks but the last have a null usage.
-fn overwrite(object: &mut Map<String, Value>, key: String, value: Value) {
-    let is_empty = value.is_null() || value.as_str() == Some("");
-    if !is_empty || !object.contains_key(&key) {
-        if value.is_null() && key == "usage" {
-            return;
-        }
-        object.insert(key, value);
-    }
-}
-
-/// Fields that are not split into fragments. Some servers repeat them in every fragment.
-const NAMES: [&str; 7] = ["id", "index", "type", "role", "name", "format", "channel"];
-
-/// Adds a fragment to the value so far: joins strings, merges objects, matches array items by `index` or appends them.
-fn merge(known: &mut Value, fragment: Value) {
-    match (known, fragment) {
-        (Value::Object(known), Value::Object(fragment)) => {
-            for (key, value) in fragment {
-                if NAMES.contains(&key.as_str()) {
-                    overwrite(known, key, value);
-                } else {
-                    merge(known.entry(key).or_insert(Value::Null), value);
-                }
-            }
-        }
-        (Value::Array(known), Value::Array(fragments)) => {
-            for fragment in fragments {
-                let index = fragment.get("index").filter(|index| index.is_u64());
-                let place = match index {
-                    Some(_) => known.iter_mut().find(|item| item.get("index") == index),
-                    None => known
-                        .last_mut()
-                        .filter(|last| is_continued(last, &fragment)),
-                };
-                match place {
-                    Some(item) => merge(item, fragment),
-                    None => known.push(fragment),
-                }
-            }
-        }
-        (Value::String(known), Value::String(fragment)) => known.push_str(&fragment),
-        // Content that comes both as text and as parts becomes parts.
-        (known @ Value::Array(_), Value::String(text)) => merge(known, parts_of(&text)),
-        (known @ Value::String(_), Value::Array(fragments)) => {
-            *known = parts_of(known.as_str().unwrap_or_default());
-            merge(known, Value::Array(fragments));
-        }
-        (known @ Value::Null, Value::Array(fragments)) => {
-            // Merged item by item, since one fragment may hold several pieces of one item.
-            *known = Value::Array(Vec::new());
-            merge(known, Value::Array(fragments));
-        }
-        (_, Value::Null) => {}
-        (known, fragment) => *known = fragment,
-    }
-}
-
-/// Whether `fragment` continues a content part.
-fn is_continued(part: &Value, fragment: &Value) -> bool {
-    matches!(part["type"].as_str(), Some("text" | "thinking")) && part["type"] == fragment["type"]
-}
-
-fn parts_of(text: &str) -> Value {
-    if text.is_empty() {
-        return json!([]);
-    }
-    json!([{"type": "text", "text": text}])
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
     use crate::model::Completion;

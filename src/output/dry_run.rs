@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::report::SCHEMA_VERSION;
 use crate::model::Request;
 use crate::settings::Shown;
-use crate::trace::media;
+use crate::trace::{Privacy, media};
 
 /// One document that would be sent or emitted.
 #[derive(Debug, Serialize)]
@@ -68,7 +68,7 @@ impl<'a> DryRun<'a> {
         request: Option<(String, &'a Request)>,
         (spans, redactions): (&[SpanData], usize),
         endpoint: Option<String>,
-        settings: &[Shown],
+        (settings, privacy): (&[Shown], &Privacy),
     ) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
@@ -88,12 +88,12 @@ impl<'a> DryRun<'a> {
                 redactions,
                 spans: spans.iter().map(Span::new).collect(),
             }),
-            settings: settings.iter().map(Setting::new).collect(),
+            settings: Setting::list(settings, privacy),
         }
     }
 
     /// Nothing would be sent or emitted.
-    pub fn nothing(command: &'static str, settings: &[Shown]) -> Self {
+    pub fn nothing(command: &'static str, (settings, privacy): (&[Shown], &Privacy)) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
             ok: true,
@@ -101,7 +101,7 @@ impl<'a> DryRun<'a> {
             is_plan: true,
             request: None,
             trace: None,
-            settings: settings.iter().map(Setting::new).collect(),
+            settings: Setting::list(settings, privacy),
         }
     }
 
@@ -164,12 +164,14 @@ impl PlannedTrace {
 }
 
 impl Setting {
-    fn new(shown: &Shown) -> Self {
-        Self {
+    /// The settings as they may be shown.
+    fn list(settings: &[Shown], privacy: &Privacy) -> Vec<Self> {
+        let settings = settings.iter().map(|shown| Self {
             name: shown.name,
-            value: shown.value.clone(),
+            value: privacy.redact(&shown.value).into_owned(),
             origin: shown.origin.to_string(),
-        }
+        });
+        settings.collect()
     }
 }
 

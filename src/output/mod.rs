@@ -7,4 +7,4 @@ pub mod stages;
 pub mod tree;
 
 pub use printer::Printer;
-pub use report::{DeliveryState, ErrorReport, Report, SCHEMA_VERSION, TraceReport};
+pub use report::{DeliveryState, ErrorReport, Report, SCHEMA_VERSION, TraceReport, dollars};

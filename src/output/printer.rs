@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 
 use serde::Serialize;
 
-use super::report::{DeliveryState, Report};
+use super::report::Report;
 use crate::console::OutputFormat;
 use crate::failure::Failure;
 use crate::model::Sink;
@@ -22,6 +22,8 @@ pub struct Printer {
     has_written: bool,
     /// Line ends that are only written when more text follows, since the answer ends in exactly one.
     held_line_ends: String,
+    /// The last event of a raw stream, or as much of it as has arrived: it is written once the trace is stored.
+    held_event: Vec<u8>,
     failure: Option<io::Error>,
 }
 
@@ -32,6 +34,7 @@ impl Printer {
             live: false,
             has_written: false,
             held_line_ends: String::new(),
+            held_event: Vec::new(),
             failure: None,
         }
     }
@@ -42,16 +45,21 @@ impl Printer {
         self.live = live;
     }
 
-    /// Writes the answer of an exchange, or ends the one that was written while it arrived.
+    /// Writes the answer of an exchange, or what is still held back of one that was written while it arrived. Before
+    /// this call, the last byte of an answer is not on stdout.
     pub fn answer(&mut self, exchange: &Exchange) {
         let has_written = std::mem::take(&mut self.has_written);
         match self.form {
             OutputFormat::Text if has_written => self.write("\n"),
-            OutputFormat::Text if exchange.response.is_some() => {
+            OutputFormat::Text if has_answer(exchange) => {
                 let answer = exchange.completion.answer();
                 self.write(&format!("{}\n", answer.trim_end_matches(['\r', '\n'])));
             }
-            OutputFormat::Raw if !has_written => {
+            OutputFormat::Raw if has_written => {
+                let event = std::mem::take(&mut self.held_event);
+                self.write_bytes(&event);
+            }
+            OutputFormat::Raw => {
                 if let Some(response) = &exchange.response {
                     self.write(response.get());
                     self.write("\n");
@@ -67,11 +75,11 @@ impl Printer {
         match self.form {
             OutputFormat::Json => self.document(report),
             OutputFormat::Url => {
-                let accepted = report
+                let delivered = report
                     .trace
                     .as_ref()
-                    .filter(|trace| trace.delivery == DeliveryState::Accepted);
-                if let Some(url) = accepted.and_then(|trace| trace.url.as_deref()) {
+                    .filter(|trace| trace.delivery.is_delivered());
+                if let Some(url) = delivered.and_then(|trace| trace.url.as_deref()) {
                     self.write(&format!("{url}\n"));
                 }
             }
@@ -116,6 +124,12 @@ impl Printer {
     }
 }
 
+/// Whether there is an answer to print. The response of a failed call may have no message.
+fn has_answer(exchange: &Exchange) -> bool {
+    let is_empty = exchange.completion.messages.is_empty();
+    exchange.response.is_some() && (exchange.error.is_none() || !is_empty)
+}
+
 impl Sink for Printer {
     fn text(&mut self, text: &str) {
         if self.form != OutputFormat::Text || !self.live {
@@ -133,9 +147,49 @@ impl Sink for Printer {
     }
 
     fn raw(&mut self, bytes: &[u8]) {
-        if self.form == OutputFormat::Raw {
-            self.write_bytes(bytes);
-            self.has_written = true;
+        if self.form != OutputFormat::Raw {
+            return;
         }
+        self.has_written = true;
+        let known = self.held_event.len();
+        self.held_event.extend_from_slice(bytes);
+        if let Some(start) = last_event(&self.held_event, known) {
+            let event = self.held_event.split_off(start);
+            let earlier = std::mem::replace(&mut self.held_event, event);
+            self.write_bytes(&earlier);
+        }
+    }
+}
+
+/// Where the last event of a stream of server-sent events begins, if it does so in the bytes from `new` on: after a
+/// blank line. Line ends behind an event belong to it.
+fn last_event(bytes: &[u8], new: usize) -> Option<usize> {
+    let is_start = |&at: &usize| {
+        let blank_lines: [&[u8]; 3] = [b"\n\n", b"\n\r\n", b"\r\r"];
+        !matches!(bytes[at], b'\r' | b'\n')
+            && blank_lines.iter().any(|line| bytes[..at].ends_with(line))
+    };
+    (new..bytes.len()).rev().find(is_start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_event_begins_after_a_blank_line() {
+        for (text, start) in [
+            ("data: 1", None),
+            ("data: 1\n\n", None),
+            ("data: 1\n\ndata: 2\n\n", Some(9)),
+            ("data: 1\r\n\r\ndata: 2\r\n", Some(11)),
+            ("data: 1\r\rdata: 2", Some(9)),
+            ("data: 1\ndata: 2", None),
+            ("data: 1\n\n\n\ndata: 2\n\ndata: 3", Some(20)),
+        ] {
+            assert_eq!(last_event(text.as_bytes(), 0), start, "{text:?}");
+        }
+        assert_eq!(last_event(b"a\n\nb\n\nc", 6), Some(6));
+        assert_eq!(last_event(b"a\n\nb\n\nc", 7), None);
     }
 }

@@ -33,6 +33,9 @@ struct Response {
     latency_ms: i64,
     time_to_first_token_ms: Option<i64>,
     attempts: Option<u32>,
+    /// US dollars, null if not known; only if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Value>,
 }
 
 /// What became of a trace.
@@ -58,6 +61,8 @@ pub struct TraceReport {
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     Accepted,
+    /// The server has every span from an earlier run; nothing was sent.
+    Present,
     /// Not accepted; the spans wait in the outbox.
     Spooled,
     /// Not accepted, and not kept.
@@ -66,6 +71,13 @@ pub enum DeliveryState {
     Disabled,
     /// `--sample` left the trace out.
     SampledOut,
+}
+
+impl DeliveryState {
+    /// Whether the server has every span.
+    pub fn is_delivered(self) -> bool {
+        matches!(self, Self::Accepted | Self::Present)
+    }
 }
 
 /// A failure in a JSON document.
@@ -96,6 +108,24 @@ impl Report {
             error: failure.map(|failure| ErrorReport::new(failure, console)),
         }
     }
+
+    /// With the cost in US dollars, or null if it is not known; `None` if it was not asked for.
+    #[must_use]
+    pub fn with_cost(mut self, cost: Option<Value>) -> Self {
+        if let Some(response) = &mut self.response {
+            response.cost = cost;
+        }
+        self
+    }
+}
+
+/// An amount of US dollars, with six significant digits at most.
+pub fn dollars(amount: f64) -> String {
+    const DIGITS: usize = 6;
+    // As in `1.23457e-5`.
+    let scientific = format!("{amount:.*e}", DIGITS - 1);
+    let rounded: f64 = scientific.parse().unwrap_or(amount);
+    format!("${rounded}")
 }
 
 /// The known parts of the answer; none when nothing of it arrived.
@@ -112,6 +142,7 @@ fn response(exchange: &Exchange) -> Option<Response> {
         latency_ms: exchange.latency_ms(),
         time_to_first_token_ms: exchange.time_to_first_token_ms(),
         attempts: exchange.attempts,
+        cost: None,
     })
 }
 
@@ -124,6 +155,25 @@ impl ErrorReport {
             status: failure.status,
             retryable: failure.retryable,
             exit_code: failure.kind.exit_code(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_six_significant_digits() {
+        for (amount, text) in [
+            (0.0, "$0"),
+            (0.000_153, "$0.000153"),
+            (0.1 + 0.2, "$0.3"),
+            (0.000_001_234_567_8, "$0.00000123457"),
+            (12.345_678_9, "$12.3457"),
+            (1_234_567.0, "$1234570"),
+        ] {
+            assert_eq!(dollars(amount), text);
         }
     }
 }

@@ -32,6 +32,7 @@ pub enum Status {
 pub struct CheckReport<'a> {
     pub schema_version: u32,
     pub ok: bool,
+    pub command: &'static str,
     pub stages: &'a [Stage],
     pub trace: Option<&'a TraceReport>,
 }
@@ -150,7 +151,7 @@ fn seconds(milliseconds: u64) -> String {
     format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
 }
 
-/// Text escaped for XML, attributes included, without the control characters that XML forbids.
+/// Text escaped for XML, attributes included, without the characters that XML 1.0 forbids, even escaped.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -159,11 +160,20 @@ fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            c if c.is_control() && !matches!(c, '\n' | '\t') => {}
-            c => escaped.push(c),
+            c if is_allowed_in_xml(c) => escaped.push(c),
+            _ => {}
         }
     }
     escaped
+}
+
+/// Without the control characters that XML 1.0 allows but discourages.
+fn is_allowed_in_xml(c: char) -> bool {
+    match c {
+        '\n' | '\t' => true,
+        '\u{fffe}' | '\u{ffff}' => false,
+        c => !c.is_control(),
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::cli;
 use crate::delivery::{OtlpEndpoint, Protocol};
 use crate::failure::Failure;
 use crate::http::TlsFiles;
-use crate::http::url::{is_loopback, parse_http_url};
+use crate::http::url::{is_loopback, parse_http_url, secrets, shown};
 use crate::langfuse::base;
 use crate::langfuse::keys::sensitive;
 use crate::langfuse::{Base, Keys};
@@ -82,9 +82,10 @@ pub fn resolve(
     let chosen = choose(options, sources)?;
     notes.shown.push(Shown::new(
         "destination",
-        chosen.url(),
+        shown(&chosen.url()),
         chosen.origin().clone(),
     ));
+    notes.secrets.extend(secrets(&chosen.url()));
     let headers = if chosen.is_otlp_variable() || options.otlp_endpoint.is_some() {
         otel::headers(sources, &mut notes.warnings)
     } else {
@@ -249,9 +250,10 @@ impl WireSettings {
         if let Some(url) = &collector {
             notes.shown.push(Shown::new(
                 "collector",
-                url,
+                shown(url),
                 Origin::Flag("--otlp-endpoint"),
             ));
+            notes.secrets.extend(secrets(url));
         }
         let protocol = match otel::protocol(sources) {
             Ok(protocol) => protocol,
@@ -358,11 +360,11 @@ fn embedded(
     notes: &mut Notes,
 ) -> Result<Destination, Failure> {
     let base = Base::parse(&format!("http://127.0.0.1:{port}")).map_err(Failure::config)?;
-    let shown =
+    let links =
         Base::parse(&format!("http://127.0.0.1:{}", sandbox::PORT)).map_err(Failure::config)?;
     let ui = match &options.ui_url {
         Some(url) => ui_base(url, &Origin::Flag("--ui-url"))?,
-        None => shown,
+        None => links,
     };
     let keys = Keys {
         public: sandbox::PUBLIC_KEY.to_owned(),
@@ -390,10 +392,11 @@ fn ui(
 ) -> Result<Base, Failure> {
     match sources.flag_or("--ui-url", options.ui_url.as_deref(), &["LANGSPAN_UI_URL"])? {
         Some(found) => {
+            let ui = ui_base(&found.value, &found.origin)?;
             notes
                 .shown
-                .push(Shown::new("links", &found.value, found.origin.clone()));
-            ui_base(&found.value, &found.origin)
+                .push(Shown::new("links", &ui, found.origin.clone()));
+            Ok(ui)
         }
         None => Ok(base.clone()),
     }

@@ -20,7 +20,7 @@ use crate::cli;
 use crate::console::OutputFormat;
 use crate::delivery::outbox;
 use crate::failure::Failure;
-use crate::http::TlsFiles;
+use crate::http::{TlsFiles, proxy};
 use crate::trace::Privacy;
 use crate::trace::privacy::Capture;
 use crate::trace::spans::Dialect;
@@ -197,6 +197,9 @@ impl Groups<'_> {
         let trace = TraceSettings::resolve(self.trace, sources, &mut notes)?;
         let tracing = tracing(self.destination, sources, sandbox, &delivery, &mut notes)?;
         let model = ModelSettings::resolve(self.endpoint, sources, sandbox, &mut notes)?;
+        if sandbox.is_none() {
+            notes.shown.extend(proxies(&model, &tracing));
+        }
         Ok(Settings {
             privacy: Privacy::new(Capture::Full, &[], &notes.secrets).map_err(unusable_pattern)?,
             uploads_media: false,
@@ -210,6 +213,24 @@ impl Groups<'_> {
             notes,
         })
     }
+}
+
+/// The proxies that requests to the model and exports go through.
+fn proxies(model: &ModelSettings, tracing: &Tracing) -> Vec<Shown> {
+    let target = tracing.destination().map(|to| &to.target.url);
+    let urls = [
+        ("model proxy", Some(&model.endpoint.base)),
+        ("proxy", target),
+    ];
+    let found = urls
+        .into_iter()
+        .filter_map(|(name, url)| Some((name, proxy::of(url?)?)));
+    found
+        .map(|(name, proxy)| {
+            let origin = Origin::Environment(proxy.variable.to_owned());
+            Shown::new(name, proxy, origin)
+        })
+        .collect()
 }
 
 /// What traces and recordings leave out. The known keys are part of it, so this comes after all secrets are found.
@@ -335,6 +356,16 @@ pub fn state_dir(sources: &Sources) -> Result<PathBuf, String> {
         .or_else(home)
         .ok_or("neither LANGSPAN_OUTBOX, XDG_STATE_HOME nor HOME is set")?;
     Ok(state.join(env!("CARGO_PKG_NAME")))
+}
+
+/// The folder for what can be fetched again, by the XDG base directory specification; `None` if neither
+/// `XDG_CACHE_HOME` nor `HOME` is set.
+pub fn cache_dir(sources: &Sources) -> Option<PathBuf> {
+    let home = || sources.path("HOME").map(|home| home.join(".cache"));
+    let cache = sources
+        .path("XDG_CACHE_HOME")
+        .filter(|path| path.is_absolute());
+    Some(cache.or_else(home)?.join(env!("CARGO_PKG_NAME")))
 }
 
 fn tracing(

@@ -12,7 +12,7 @@ use super::shown::{Notes, Shown};
 use super::sources::{Origin, Sourced, Sources};
 use crate::cli;
 use crate::failure::Failure;
-use crate::http::url::{is_loopback, parse_http_url};
+use crate::http::url::{is_loopback, parse_http_url, shown};
 use crate::model::endpoint::{Surface, check_key};
 use crate::model::{Endpoint, Provider, Request};
 use crate::secret::Secret;
@@ -205,7 +205,7 @@ fn endpoint(
     })?;
     notes
         .shown
-        .insert(0, Shown::new("model endpoint", &base, found.origin));
+        .insert(0, Shown::new("model endpoint", shown(&base), found.origin));
     let key = sources.get(key_name).map(|found| {
         notes
             .shown

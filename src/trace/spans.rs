@@ -10,8 +10,7 @@ use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use serde_json::Value as Json;
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 
 use super::attributes::{langfuse, openinference, otel};
 use super::exchange::{Exchange, Server};
@@ -190,15 +189,9 @@ fn langfuse_call(exchange: &Exchange) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
     attributes.text(langfuse::OBSERVATION_TYPE, Some("generation"));
     attributes.text(langfuse::MODEL_NAME, Some(exchange.model()));
-    let tier = completion
-        .service_tier
-        .as_deref()
-        .map(|tier| ("service_tier", tier));
-    attributes.text(
-        langfuse::MODEL_PARAMETERS,
-        exchange.request.parameters(tier.as_slice()),
-    );
-    attributes.text(langfuse::USAGE_DETAILS, usage_details(exchange));
+    attributes.text(langfuse::MODEL_PARAMETERS, model_parameters(exchange));
+    let usage = usage_details(exchange).map(|usage| Json::Object(usage).to_string());
+    attributes.text(langfuse::USAGE_DETAILS, usage);
     attributes.text(
         langfuse::COST_DETAILS,
         completion
@@ -211,6 +204,13 @@ fn langfuse_call(exchange: &Exchange) -> Vec<KeyValue> {
         exchange.completion_start.map(|time| time.to_string()),
     );
     attributes.0
+}
+
+/// The model parameters on the span, as JSON: what was sent, and the service tier that answered.
+pub fn model_parameters(exchange: &Exchange) -> Option<String> {
+    let tier = exchange.completion.service_tier.as_deref();
+    let tier = tier.map(|tier| ("service_tier", tier));
+    exchange.request.parameters(tier.as_slice())
 }
 
 /// Details without a field of their own in Langfuse, as metadata.
@@ -293,18 +293,17 @@ fn attempts(exchange: &Exchange) -> Vec<KeyValue> {
 
 /// The usage for Langfuse. Explicit zeros for a call that failed or used nothing, because the server otherwise counts
 /// and prices the messages itself.
-fn usage_details(exchange: &Exchange) -> Option<String> {
+pub fn usage_details(exchange: &Exchange) -> Option<Map<String, Json>> {
     let buckets = match (&exchange.completion.usage, &exchange.error) {
         (Some(usage), _) => usage.priced_buckets(prices_text_tokens(exchange, usage)),
         (None, Some(_)) => Usage::zeros(),
         (None, None) => return None,
     };
-    let buckets = if buckets.is_empty() {
+    Some(if buckets.is_empty() {
         Usage::zeros()
     } else {
         buckets
-    };
-    Some(Json::Object(buckets).to_string())
+    })
 }
 
 /// Whether the model has prices for `input_text_tokens` and `output_text_tokens`. Audio models do; Gemini's, which also

@@ -52,7 +52,7 @@ const ENDPOINTS: [(&str, &[(&str, &str)]); 13] = [
     ),
     (
         "ollama-",
-        &[("OPENAI_BASE_URL", "http://localhost:11434/v1")],
+        &[("OPENAI_BASE_URL", "http://ollama.internal:11434/v1")],
     ),
     (
         "vllm-",

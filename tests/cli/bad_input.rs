@@ -333,7 +333,12 @@ fn missing_settings_are_reported_in_json() {
 #[test]
 fn quiet_does_not_silence_an_error() {
     let ended = chat(&["-q"]).run();
-    assert_short(&ended, 3);
+    ended.code(3).stdout("").stderr_has("error: no keys");
+    assert_eq!(
+        ended.stderr.lines().count(),
+        1,
+        "without a hint: {ended:#?}"
+    );
     assert_refused(&chat(&["-q", "--trace-id", "x"]), 2);
 }
 

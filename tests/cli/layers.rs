@@ -18,6 +18,7 @@ const ORDER: &[&str] = &[
     "http",
     "model",
     "trace",
+    "prices",
     "langfuse",
     // Delivery: the forms of a request, then the steps that use them.
     "delivery::payload",
@@ -43,6 +44,8 @@ const ORDER: &[&str] = &[
     "app::confirm",
     "app::usage_error",
     "app::project_lookup",
+    "app::price_cache",
+    "app::price_lookup",
     "app::embedded_sandbox",
     "app::model_call",
     "app::record_file",

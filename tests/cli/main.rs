@@ -16,12 +16,18 @@ mod replay;
 mod batch;
 // Which answers to an export count as acceptance, and how the others are handled.
 mod delivery;
+// The spans of an answer are stored before its last byte is printed.
+mod stored_first;
 // SIGKILL at any time: nothing is lost or stored twice.
 mod kill;
 // Proxies from the environment.
 mod proxy;
 // TLS trust and client certificates.
 mod tls;
+// How much of an answer is read.
+mod bounds;
+// URLs with keys in them.
+mod urls;
 // Faults of a delivery: one table for tests and documentation.
 mod faults;
 // Exit codes, and their order of severity.
@@ -32,6 +38,10 @@ mod layers;
 mod outbox;
 // Delivery of waiting spans.
 mod resend;
+// An outbox where others can write, or files cannot be locked or changed.
+mod hostile_outbox;
+// Spans that may have arrived.
+mod unproven;
 // SIGINT and SIGTERM: finished calls are delivered or kept.
 mod signals;
 // The sandbox's own answers.
@@ -58,6 +68,8 @@ mod providers;
 mod answers;
 // The cost that Langfuse computes from the usage on a span.
 mod prices;
+// `--cost`: what a call costs, by the price table of the project.
+mod cost;
 // The two spans as an endpoint receives them.
 mod spans;
 // Redaction of traces and recordings.

@@ -543,7 +543,7 @@ fn a_recording_keeps_the_content_and_becomes_the_same_trace() {
     assert!(line.contains(&data_uri("image/png", PNG)), "{line}");
 
     let again = langfuse_of_its_own();
-    let emitted = Langspan::new(&["replay", "calls.jsonl"])
+    let emitted = Langspan::new(&["replay", "--again", "calls.jsonl"])
         .langfuse_at(again.url())
         .after(&ended);
     emitted.run().code(0).stdout("A picture.\n");

@@ -258,7 +258,9 @@ fn without_a_place(langfuse: &Scripted) -> Vec<(Langspan, Scripted)> {
 fn a_good_run_needs_no_outbox() {
     let langfuse = accepting();
     for (call, _model) in without_a_place(&langfuse) {
-        call.run().code(0).stdout("hi\n").stderr_lacks("error");
+        let ended = call.run();
+        ended.code(0).stdout("hi\n").stderr_lacks("error:");
+        ended.stderr_has("warning: ");
     }
 }
 

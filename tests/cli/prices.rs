@@ -1,7 +1,7 @@
 //! The cost that Langfuse computes from the usage on the span, for every response in `tests/answers`.
 //!
 //! Langfuse adds up the price of each bucket, and a bucket without a price costs nothing. So every bucket must have a
-//! price, and the sum must be the cost that the provider charges. `langfuse-prices.json` is an excerpt of the server's
+//! price, and the sum must be the cost that the provider charges. `langfuse-prices.json` is the server's
 //! price table. Costs that a provider states are a subject of `answers`.
 
 use std::fs;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 /// A folder of `tests/answers`, the model in the price table, and the cost in millionths of a US dollar, worked out by
 /// hand from the tokens of each kind and their price for a million. Models that the table lacks have the prices of
 /// another model, because the buckets matter here.
-const COSTS: [(&str, &str, f64); 43] = [
+pub const COSTS: [(&str, &str, f64); 43] = [
     ("anthropic-text", CLAUDE, 12.0 * 3.0 + 6.0 * 15.0),
     (
         "azure-classic-content-filter",

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
@@ -334,7 +336,7 @@ fn a_dry_run_shows_the_request_as_it_is_and_the_spans_as_they_would_be() {
         "redacted: 1 passage(s)",
         "input.value = Is [redacted] L…",
         "truncate=15  (--capture)",
-        "Ada  (--redact)",
+        "[redacted]  (--redact)",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
@@ -542,4 +544,128 @@ fn numbers_are_redacted_as_texts_are() {
         "langfuse.observation.usage_details",
     );
     assert!(usage["total"].is_u64(), "{usage}");
+}
+
+#[test]
+fn every_own_key_is_redacted_however_many_there_are() {
+    let keys: Vec<String> = (10..60)
+        .map(|number| format!("own-{number}-secret-key"))
+        .collect();
+    let model = Scripted::model(&keys.join(" "));
+    let backend = Scripted::always(Reply::json(200, &json!({})));
+    let call = Langspan::new(&["chat", "--env-file", "settings", "Hello"]);
+    let headers = keys.iter().enumerate();
+    let headers: Vec<String> = headers.map(|(at, key)| format!("x-{at}={key}")).collect();
+    call.file(
+        "settings",
+        format!(
+            "OPENAI_BASE_URL={}/v1\nOTEL_EXPORTER_OTLP_ENDPOINT={}\nOTEL_EXPORTER_OTLP_HEADERS={}\n",
+            model.url(),
+            backend.url(),
+            headers.join(",")
+        ),
+    );
+    call.run().code(0).stdout(&format!("{}\n", keys.join(" ")));
+    let trace = said(&traces_at(&backend)[0]);
+    for key in keys {
+        assert!(!trace.contains(&key), "{key}");
+    }
+}
+
+#[test]
+fn the_base64_of_a_key_counts_as_the_key() {
+    const KEY: &str = "model-key-0123456789";
+    let shown = [
+        KEY,
+        "pk-lf-sandbox:sk-lf-sandbox",
+        &format!("user:{KEY}"),
+        &format!("{KEY}\n"),
+    ]
+    .map(|text| STANDARD.encode(text));
+    let servers = Servers::answering(&shown.join(" "));
+    let call = servers
+        .call(&["chat", "-vv", "Hello"])
+        .env("OPENAI_API_KEY", KEY);
+    let ended = call.run();
+    ended.code(0).stdout(&format!("{}\n", shown.join(" ")));
+    let trace = said(&servers.trace());
+    for text in shown {
+        assert!(!trace.contains(&text), "{text}: {trace}");
+        ended.stderr_lacks(&text);
+    }
+}
+
+/// The pieces of a key, long enough that they do not occur by chance.
+fn parts(key: &str) -> impl Iterator<Item = &str> {
+    (0..=key.len() - 8).map(|at| &key[at..at + 8])
+}
+
+#[test]
+fn wire_detail_hides_a_key_that_is_cut_by_a_chunk() {
+    const KEY: &str = "model-key-0123456789";
+    let delta =
+        json!({"choices": [{"index": 0, "delta": {"content": KEY}, "finish_reason": "stop"}]});
+    let body = format!("data: {delta}\n\ndata: [DONE]\n\n");
+    let mut reply =
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            .to_vec();
+    for piece in body.as_bytes().chunks(11) {
+        reply.extend(format!("{:x}\r\n", piece.len()).bytes());
+        reply.extend([piece, b"\r\n"].concat());
+    }
+    reply.extend(b"0\r\n\r\n");
+    let servers = Servers::replying(Reply::Bytes(reply));
+    let call = servers.call(&["chat", "--stream", "-vvv", "-o", "url", "Hello"]);
+    let ended = call.env("OPENAI_API_KEY", KEY).run();
+    ended
+        .code(0)
+        .stderr_has("data: [DONE]")
+        .stderr_has("[redacted]");
+    for part in parts(KEY) {
+        ended.stderr_lacks(part);
+    }
+}
+
+#[test]
+fn wire_detail_hides_a_key_behind_json_escapes() {
+    const KEY: &str = "model-key/0123456789";
+    for escaped in [
+        KEY.replace('/', "\\/"),
+        KEY.replace('m', "\\u006d"),
+        KEY.replace('m', "\\\\u006D"),
+    ] {
+        let body = completion("KEY").to_string().replace("KEY", &escaped);
+        for status in [200, 400] {
+            let reply = Reply::Answer(status, "application/json", body.clone());
+            let servers = Servers::replying(reply);
+            let call = servers.call(&["chat", "-vv", "-o", "url", "Hello"]);
+            let ended = call.env("OPENAI_API_KEY", KEY).run();
+            ended.stderr_lacks("0123456789").stderr_has("[redacted]");
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_redacts_its_list_of_settings() {
+    let servers = Servers::answering("not asked");
+    let arguments = [
+        "chat",
+        "--dry-run",
+        "--redact",
+        "Ada",
+        "-u",
+        "Ada",
+        "-S",
+        &github_key(),
+        "Hello",
+    ];
+    for form in ["text", "json"] {
+        let ended = servers.call(&arguments).arg("-o").arg(form).run();
+        ended.code(0);
+        assert!(ended.stdout.contains("[redacted]"), "{ended:#?}");
+        assert!(
+            !ended.stdout.contains("Ada") && !ended.stdout.contains(&github_key()),
+            "{ended:#?}"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::certificates::{Authority, Flaw};
 use crate::support::harness::{
-    Langspan, Reply, Request, Scripted, TRACES, completion, read_request,
+    Langspan, Reply, Request, Scripted, TRACES, completion, dead_url, read_request,
 };
 use crate::support::memory::Memory;
 use crate::support::untouched::Untouched;
@@ -117,6 +117,15 @@ fn host(url: &str) -> &str {
     url.split("://").nth(1).unwrap()
 }
 
+/// At a Langfuse on another machine, which would be sent compressed spans.
+fn remote(call: Langspan) -> Langspan {
+    call.langfuse_at(LANGFUSE)
+        .env("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+}
+
+const MODEL: &str = "http://model.example";
+const LANGFUSE: &str = "http://langfuse.example";
+
 /// A chat at a Langfuse of which only the ids are kept.
 struct Servers {
     model: Scripted,
@@ -131,10 +140,26 @@ impl Servers {
         Self { model, langfuse }
     }
 
+    /// A chat with these servers, which are on this machine.
     fn chat(&self) -> Langspan {
         Langspan::new(&["chat", "--no-stdin", "Hello"])
             .model_at(self.model.url())
             .langfuse_at(self.langfuse.url())
+    }
+
+    /// A chat with these servers under names that only [`proxy`](Self::proxy) knows.
+    fn remote_chat(&self) -> Langspan {
+        remote(self.chat().model_at(MODEL))
+    }
+
+    fn proxy(&self) -> Proxy {
+        let (model, langfuse) = (self.model.url(), self.langfuse.url());
+        let (model, langfuse) = (host(model).to_owned(), host(langfuse).to_owned());
+        Proxy::routing(move |authority| match authority {
+            "model.example" => Ok(model.clone()),
+            "langfuse.example" => Ok(langfuse.clone()),
+            _ => Err(502),
+        })
     }
 }
 
@@ -154,14 +179,16 @@ fn secure_chat() -> (Langspan, Scripted, Scripted) {
 
 #[test]
 fn plain_requests_go_through_the_proxy() {
-    for variable in ["HTTP_PROXY", "http_proxy"] {
-        let (servers, proxy) = (Servers::start(), Proxy::start());
-        let ended = servers.chat().env(variable, &proxy.url).run();
+    for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+        let servers = Servers::start();
+        let proxy = servers.proxy();
+        // A proxy without a scheme speaks HTTP.
+        let ended = servers.remote_chat().env(variable, host(&proxy.url)).run();
         ended.code(0).stdout("hi\n");
         let asked = proxy.asked();
         for url in [
-            format!("POST {}/chat/completions", servers.model.url()),
-            format!("POST {}{TRACES}", servers.langfuse.url()),
+            format!("POST {MODEL}/chat/completions"),
+            format!("POST {LANGFUSE}{TRACES}"),
         ] {
             assert!(
                 asked.contains(&url),
@@ -203,20 +230,29 @@ fn secure_requests_are_tunnelled_and_the_proxy_sees_no_key() {
 
 #[test]
 fn a_resend_uses_the_proxy() {
-    let (servers, proxy) = (Servers::start(), Proxy::start());
+    let servers = Servers::start();
+    let proxy = servers.proxy();
     let refusing = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "No."})));
     let earlier = servers.chat().langfuse_at(refusing.url()).run();
     earlier.code(5);
-    let resent = Langspan::new(&["resend"])
-        .langfuse_at(servers.langfuse.url())
+    let resent = remote(Langspan::new(&["resend"]))
         .after(&earlier)
         .env("HTTP_PROXY", &proxy.url)
         .run();
     resent.code(0);
-    assert_eq!(
-        proxy.asked(),
-        [format!("POST {}{TRACES}", servers.langfuse.url())]
-    );
+    assert_eq!(proxy.asked(), [format!("POST {LANGFUSE}{TRACES}")]);
+}
+
+#[test]
+fn plain_requests_to_this_machine_use_no_proxy() {
+    for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+        let (servers, proxy) = (Servers::start(), Untouched::start());
+        let call = servers.chat().arg("--verify").arg("--wait").arg("0.1");
+        // Its rows are bare ids, so that the read-back fails: only the connections matter.
+        call.env(variable, proxy.url()).run().stdout("hi\n");
+        assert_eq!(servers.langfuse.exports().len(), 1, "{variable}");
+        proxy.assert_untouched();
+    }
 }
 
 #[test]
@@ -242,20 +278,23 @@ fn hosts_that_need_no_proxy_are_reached_without_it() {
 
 #[test]
 fn proxy_credentials_are_sent() {
-    let (servers, proxy) = (Servers::start(), Proxy::start());
+    let servers = Servers::start();
+    let (plain, tunnel) = (servers.proxy(), Proxy::start());
     let (secure, _model, langfuse) = secure_chat();
-    let with_password = proxy.url.replace("://", "://anna:pass-word-1@");
-    for call in [servers.chat(), secure] {
+    let with_password = |proxy: &Proxy| proxy.url.replace("://", "://anna:pass-word-1@");
+    for call in [servers.remote_chat(), secure] {
         let call = call
-            .env("HTTP_PROXY", &with_password)
-            .env("HTTPS_PROXY", &with_password);
+            .env("HTTP_PROXY", &with_password(&plain))
+            .env("HTTPS_PROXY", &with_password(&tunnel));
         let ended = call.arg("-vvv").run();
         ended.code(0).stderr_lacks("pass-word-1");
         let basic = STANDARD.encode("anna:pass-word-1");
         ended.stderr_lacks(&basic);
     }
     let expected = format!("Basic {}", STANDARD.encode("anna:pass-word-1"));
-    for request in proxy.seen() {
+    let seen = [plain.seen(), tunnel.seen()];
+    assert!(seen.iter().all(|seen| !seen.is_empty()));
+    for request in seen.concat() {
         assert_eq!(
             request.header("proxy-authorization"),
             expected,
@@ -276,9 +315,15 @@ fn a_proxy_that_refuses_is_named_and_the_spans_wait() {
         let number = status.to_string();
         let plain = servers.chat().langfuse_at("http://langfuse.example:3000");
         for (call, words) in [
-            (plain, [("error:", number.as_str()), ("hint:", "")]),
+            (
+                plain,
+                [("error:", number.as_str()), ("hint:", "HTTP_PROXY")],
+            ),
             // Of a tunnel it is the proxy that has answered.
-            (secure, [("error:", "proxy"), ("hint:", "HTTPS_PROXY")]),
+            (
+                secure,
+                [("error:", "HTTPS_PROXY"), ("hint:", "HTTPS_PROXY")],
+            ),
         ] {
             let ended = call
                 .env("HTTP_PROXY", &proxy.url)
@@ -301,6 +346,98 @@ fn a_proxy_that_refuses_is_named_and_the_spans_wait() {
         }
         assert!(langfuse.requests().is_empty());
     }
+}
+
+#[test]
+fn a_proxy_that_answers_in_place_of_the_model_is_named() {
+    for status in [407, 502] {
+        let (servers, proxy) = (Servers::start(), Proxy::refusing(status));
+        let call = servers.chat().model_at(MODEL).arg("--retries").arg("0");
+        let ended = call.env("HTTP_PROXY", &proxy.url).run();
+        ended
+            .code(4)
+            .stderr_has(&status.to_string())
+            .stderr_has(&proxy.url)
+            .stderr_has("HTTP_PROXY");
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_be_reached_is_the_cause() {
+    let dead = dead_url();
+    for variable in ["HTTPS_PROXY", "ALL_PROXY"] {
+        let (call, _model, langfuse) = secure_chat();
+        let call = call.env(variable, &dead.replace("://", "://anna:pass-word-1@"));
+        let ended = call.arg("--export-timeout").arg("1").run();
+        ended.code(5).stdout("hi\n").stderr_lacks("pass-word-1");
+        ended
+            .stderr_has(&format!("the proxy {dead} ({variable}) failed"))
+            .stderr_has(&format!("hint: check {variable}"));
+        assert!(langfuse.requests().is_empty());
+    }
+    let servers = Servers::start();
+    let call = servers.chat().model_at(MODEL).env("HTTP_PROXY", &dead);
+    let ended = call.arg("--retries").arg("0").run();
+    ended
+        .code(4)
+        .stderr_has(&format!("the proxy {dead} (HTTP_PROXY) failed"));
+}
+
+#[test]
+fn a_variable_that_names_no_usable_proxy_is_an_error() {
+    for (variable, value, words) in [
+        ("HTTP_PROXY", "socks5://proxy.example:1080", "socks5"),
+        ("https_proxy", "ftp://proxy.example", "ftp"),
+        ("ALL_PROXY", "http://", "not the URL of a proxy"),
+        ("HTTPS_PROXY", "anna:pass-word-1@", "not the URL of a proxy"),
+    ] {
+        let servers = Servers::start();
+        let id = "2de564082ca19a9b24fd35f84866aae6";
+        for command in [
+            &["chat", "--no-stdin", "Hello"][..],
+            &["chat", "--no-stdin", "--dry-run", "Hello"],
+            &["check"],
+            &["show", id],
+        ] {
+            let call = Langspan::new(command)
+                .model_at(servers.model.url())
+                .langfuse_at(servers.langfuse.url())
+                .env(variable, value);
+            let ended = call.run();
+            ended.code(3).stderr_lacks("pass-word-1");
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(said.contains(&format!("{variable}: ")), "{ended:#?}");
+            assert!(said.contains(words), "{ended:#?}");
+        }
+        assert_eq!(servers.model.count() + servers.langfuse.count(), 0);
+        // Where no proxy is used, it does not matter.
+        let call = servers.chat().env(variable, value);
+        call.env("NO_PROXY", "*").run().code(0);
+    }
+}
+
+#[test]
+fn the_proxy_in_force_is_listed() {
+    let proxy = Proxy::refusing(502);
+    let with_password = proxy.url.replace("://", "://anna:pass-word-1@");
+    let listed = format!("{}  (HTTP_PROXY)", proxy.url);
+    let call = Servers::start().remote_chat().arg("--dry-run");
+    let ended = call.env("HTTP_PROXY", &with_password).run();
+    ended.code(0).stderr_lacks("pass-word-1");
+    for name in ["  model proxy ", "  proxy "] {
+        let line = ended.stdout.lines().find(|line| line.starts_with(name));
+        assert!(line.unwrap().ends_with(&listed), "{ended:#?}");
+    }
+    assert!(!ended.stdout.contains("pass-word-1"), "{ended:#?}");
+    let check = Langspan::new(&["check"]).langfuse_at(LANGFUSE);
+    let ended = check.env("HTTP_PROXY", &with_password).run();
+    let through = format!("through {} (HTTP_PROXY)", proxy.url);
+    assert!(ended.stdout.contains(&through), "{ended:#?}");
+    assert!(!ended.stdout.contains("pass-word-1"), "{ended:#?}");
+    // What no proxy is used for is not listed.
+    let call = Servers::start().chat().arg("--dry-run");
+    let ended = call.env("HTTP_PROXY", &with_password).run();
+    assert!(!ended.stdout.contains("HTTP_PROXY"), "{ended:#?}");
 }
 
 #[test]

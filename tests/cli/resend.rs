@@ -129,7 +129,7 @@ fn nothing_to_do_is_success() {
     let ended = resend(&["--older-than", "1h"], &earlier, &url).run();
     ended
         .code(0)
-        .stderr_has("nothing to do")
+        .stderr_has("passed over 1 entry")
         .stderr_lacks("is empty");
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use crate::support::certificates::{Authority, Flaw};
 use crate::support::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, dead_url, wait_until,
 };
+use crate::support::readers::changing;
 use crate::support::stand_in::Sandbox;
 use crate::support::untouched::Untouched;
 
@@ -143,6 +145,36 @@ fn a_trace_that_chat_printed_is_shown() {
         for wanted in ["greeting", "chat gpt-4o-mini"] {
             assert!(ended.stdout.contains(wanted), "{ended:#?}");
         }
+    }
+}
+
+#[test]
+fn a_parent_that_is_not_there_yet_is_waited_for() {
+    for version in VERSIONS {
+        let sandbox = Arc::new(sandbox(version));
+        let reads = AtomicUsize::new(0);
+        let server = changing(&sandbox, move |answer| {
+            if reads.fetch_add(1, Ordering::SeqCst) < 2 {
+                for rows in ["data", "observations"] {
+                    if let Some(Value::Array(rows)) = answer.get_mut(rows) {
+                        rows.retain(|row| row["id"] != "00000000000000a1");
+                    }
+                }
+            }
+        });
+        let ended = show(server.url(), &[ID]).run();
+        ended.code(0).stderr_lacks("warning");
+        assert!(ended.stdout.contains("a question"), "{ended:#?}");
+    }
+}
+
+#[test]
+fn a_trace_without_its_parent_is_shown_after_the_wait() {
+    for version in VERSIONS {
+        let sandbox = holding(version, &spans("ada", "a question")[1..]);
+        let ended = show(sandbox.url(), &[ID, "--wait", "1"]).run();
+        ended.code(0).stderr_has("warning: ");
+        assert!(ended.stdout.contains("look-up"), "{ended:#?}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use serde_json::json;
 
-use crate::support::certificates::{Authority, Flaw};
+use crate::support::certificates::{Authority, Flaw, self_signed};
 use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion};
 use crate::support::memory::Memory;
 
@@ -154,6 +154,66 @@ fn a_flawed_certificate_of_the_model_endpoint_is_named() {
         }
         // The authority is not what is wrong.
         ended.stderr_lacks("--ca-file");
+    }
+}
+
+#[test]
+fn a_self_signed_certificate_that_is_trusted_itself_is_accepted() {
+    for way in WAYS {
+        let identity = self_signed(Flaw::None);
+        let pem = identity.certificate_pem.clone();
+        let langfuse = langfuse(identity.serving());
+        let (call, _model) = chat(&langfuse);
+        let ended = trusting(call, way, &pem).run();
+        assert_eq!(ended.code, Some(0), "{way}: {ended:#?}");
+        assert_delivered(&ended, &langfuse);
+    }
+}
+
+#[test]
+fn a_trusted_self_signed_certificate_is_still_checked() {
+    let other = self_signed(Flaw::None).certificate_pem;
+    for (flaw, pem, words) in [
+        (Flaw::Expired, None, "expired on 2021-01-01"),
+        (Flaw::OtherHost, None, "localhost"),
+        // Another one of the same name.
+        (Flaw::None, Some(other), "certificate"),
+    ] {
+        for way in ["--ca-file", "SSL_CERT_FILE"] {
+            let identity = self_signed(flaw);
+            let pem = pem.as_ref().unwrap_or(&identity.certificate_pem).clone();
+            let langfuse = langfuse(identity.serving());
+            let (call, _model) = chat(&langfuse);
+            let call = call.arg("--export-timeout").arg("1");
+            let ended = trusting(call, way, &pem).run();
+            ended.code(5).stderr_has(words);
+            assert!(langfuse.requests().is_empty(), "{flaw:?} {way}");
+        }
+    }
+}
+
+#[test]
+fn an_expired_certificate_is_named_with_its_date() {
+    let authority = Authority::new();
+    let langfuse = langfuse(authority.server(Flaw::Expired).serving());
+    let (call, _model) = chat(&langfuse);
+    let call = call.arg("--export-timeout").arg("1");
+    let ended = trusting(call, "--ca-file", &authority.pem).run();
+    ended
+        .code(5)
+        .stderr_has("the server's certificate expired on 2021-01-01T00:00:00Z")
+        .stderr_lacks("--ca-file");
+}
+
+#[test]
+fn an_unusable_certificate_store_is_named_when_trust_fails() {
+    let authority = Authority::new();
+    for path in ["/no/such/file", "/dev/null"] {
+        let langfuse = langfuse(authority.server(Flaw::None).serving());
+        let (call, _model) = chat(&langfuse);
+        let call = call.arg("--export-timeout").arg("1");
+        let ended = call.env("SSL_CERT_FILE", path).run();
+        ended.code(5).stderr_has(&format!("SSL_CERT_FILE: {path}"));
     }
 }
 

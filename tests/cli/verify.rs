@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::harness::{Langspan, OBSERVATIONS, Reply, Scripted};
-use crate::support::readers::{changing, put, stumbling};
+use crate::support::readers::{changing, put, stumbling, without_a_worker};
 use crate::support::stand_in::Sandbox;
 
 const VERSIONS: [&str; 2] = ["v3", "v4"];
@@ -97,6 +97,7 @@ fn a_changed_field_is_not_readable() {
             ("sessionId", json!("")),
             ("tags", json!([])),
             ("environment", json!("elsewhere")),
+            ("release", json!("another-release")),
             ("input", json!("masked")),
             ("output", Value::Null),
             ("model", json!("another-model")),
@@ -167,6 +168,52 @@ fn a_stripped_environment_is_no_difference() {
         "Hello",
     ];
     Langspan::new(&arguments).at(&sandbox).run().code(0);
+}
+
+#[test]
+fn the_environment_and_the_release_of_the_resource_are_expected() {
+    for version in VERSIONS {
+        let sandbox = sandbox(version);
+        for attributes in [
+            "deployment.environment.name=staging",
+            "deployment.environment=Staging,langfuse.release=r7",
+            "deployment.environment.name=Prod%20EU",
+            "langfuse.environment=langfuse-x,deployment.environment=y",
+        ] {
+            let call = Langspan::new(&["chat", "--verify", "Hello"]).at(&sandbox);
+            let ended = call.env("OTEL_RESOURCE_ATTRIBUTES", attributes).run();
+            assert_eq!(ended.code, Some(0), "{version} {attributes}: {ended:#?}");
+        }
+        let call = Langspan::new(&["chat", "--verify", "--release", "r7", "Hello"]);
+        let call = call.at(&sandbox).arg("--environment").arg("ci");
+        let call = call.env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=staging");
+        call.run().code(0);
+    }
+}
+
+#[test]
+fn the_wait_lasts_as_long_as_it_says() {
+    let sandbox = sandbox("v4");
+    let server = without_a_worker(&sandbox);
+    let call = Langspan::new(&["chat", "--verify", "--wait", "5", "Hello"]).at(&sandbox);
+    let start = Instant::now();
+    let ended = call.langfuse_at(server.url()).run();
+    assert!(start.elapsed() > Duration::from_millis(4700));
+    ended.code(7).stderr_has("within 5 s");
+}
+
+#[test]
+fn a_look_that_the_deadline_cuts_off_is_no_failure_of_the_server() {
+    let sandbox = sandbox("v4");
+    let empty = Reply::json(200, &json!({"data": [], "meta": {}}));
+    let replies = [vec![empty], vec![Reply::Hang; 10]].concat();
+    let server = stumbling(&sandbox, replies);
+    let call = Langspan::new(&["chat", "--verify", "--wait", "1", "Hello"]).at(&sandbox);
+    call.langfuse_at(server.url())
+        .run()
+        .code(7)
+        .stderr_has("only 0 of its 2 spans could be read within 1 s")
+        .stderr_lacks("no answer");
 }
 
 #[test]

@@ -48,6 +48,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
@@ -121,8 +122,8 @@ pub struct Pool<'a> {
     has_more_input: bool,
     /// Lines of the input that were started or skipped, those of other shards included.
     begun: u64,
-    /// Whether a call was started.
-    has_called: bool,
+    /// When the first call started.
+    first_call: Option<Timestamp>,
     calls: FuturesUnordered<CallFuture<'a>>,
     /// Calls that have ended, with an answer that is not processed yet.
     unprocessed: usize,
@@ -168,7 +169,7 @@ impl<'a> Pool<'a> {
             channels,
             traces,
             stats: stats.unwrap_or_else(Stats::begin),
-            has_called: false,
+            first_call: None,
             lines: VecDeque::new(),
             has_more_input: plan.limit != Some(0),
             begun: 0,

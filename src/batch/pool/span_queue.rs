@@ -25,8 +25,8 @@ use crate::delivery::{
 
 /// The longest time that a trace waits for others.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
-/// The longest time that it waits to be stored, while no further export may start.
-const LONGEST_UNSTORED: Duration = Duration::from_millis(600);
+/// How much longer it waits to be stored, while no further export may start.
+const FURTHER_WAIT: Duration = Duration::from_millis(350);
 /// The most export requests at once.
 const MOST_EXPORTS: usize = 4;
 /// The time for an export while the server is down: one attempt, so that the run continues.
@@ -256,7 +256,7 @@ impl<'a> SpanQueue<'a> {
         if self.may_export() {
             Some(due)
         } else {
-            (self.stores_first()).then(|| due + (LONGEST_UNSTORED - LONGEST_WAIT))
+            self.stores_first().then(|| due + FURTHER_WAIT)
         }
     }
 

@@ -91,13 +91,19 @@ impl Pool<'_> {
                     parsed,
                     redo,
                 });
-                if !self.has_called {
-                    self.has_called = true;
-                    self.ack(&Ack::Started(Timestamp::now()));
-                }
+                self.note_first_call();
                 self.calls.push(Box::pin(call));
             }
             Err(why) => self.refuse_line(number, &why),
+        }
+    }
+
+    /// Notes when this stretch of the run begins.
+    fn note_first_call(&mut self) {
+        if self.first_call.is_none() {
+            let now = Timestamp::now();
+            self.first_call = Some(now);
+            self.ack(&Ack::Started(now));
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::app::clients::Clients;
+use crate::app::clients::{self, Clients};
 use crate::app::model_call::{self, Caller};
 use crate::app::signals::SignalListener;
 use crate::app::span_maker::SpanMaker;
@@ -22,6 +22,7 @@ use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
+use crate::http::url::shown;
 use crate::langfuse::{Api, readback};
 use crate::model::{NullSink, Progress};
 use crate::output::{DeliveryState, Printer, TraceReport};
@@ -233,7 +234,7 @@ impl Check<'_> {
             id,
             spans: spans.len(),
             redactions: filtered.redactions,
-            endpoint: Some(destination.target.url.to_string()),
+            endpoint: Some(shown(&destination.target.url)),
             delivery: DeliveryState::Failed,
             status: None,
             verified: None,
@@ -254,7 +255,7 @@ impl Check<'_> {
         let read = self.within(async {
             let wanted = verify::wanted(&spans, exchange);
             let found = readback::wait(api, &wanted, Instant::now() + wait).await;
-            verify::verdict(found, &spans, settings.trace.environment.as_deref(), wait)?;
+            verify::verdict(found, &spans, &clients::resource(&settings.trace), wait)?;
             Ok(((), report.url.clone().unwrap_or_default()))
         });
         let read = read.await.map_err(|failure| Failure {
@@ -331,8 +332,8 @@ impl Check<'_> {
     }
 }
 
-/// What the settings say, and from where: the Langfuse or other server, the collector that the spans go to instead,
-/// and the public key.
+/// What the settings say, and from where: the Langfuse or other server, the collector that the spans go to instead, the
+/// proxy, and the public key.
 fn describe(settings: &Settings) -> String {
     let shown = settings.notes.shown.iter();
     let parts = shown.filter_map(|shown| {
@@ -341,6 +342,7 @@ fn describe(settings: &Settings) -> String {
             "collector" => Some(format!("spans to {said}")),
             // The collector is all that there is.
             "destination" if shown.origin == Origin::Flag("--otlp-endpoint") => None,
+            "proxy" => Some(format!("through {said}")),
             "destination" | "public key" => Some(said),
             _ => None,
         }

@@ -11,7 +11,8 @@ use crate::app::hints;
 use crate::console::Console;
 use crate::delivery::OutboxPolicy;
 use crate::failure::{Failure, Kind};
-use crate::http::{self, CONNECT_TIMEOUT, FailedPhase, TransportError};
+use crate::http::url::{self, shown};
+use crate::http::{CONNECT_TIMEOUT, FailedPhase, TransportError, proxy};
 use crate::langfuse::base::REGIONS;
 use crate::langfuse::{Api, Base};
 use crate::output::{DeliveryState, TraceReport};
@@ -32,7 +33,7 @@ pub struct Target<'a> {
 /// Whether a connection opens where the spans will be sent.
 pub async fn connect(target: &Target<'_>) -> StageOutcome<()> {
     let url = &target.destination.target.url;
-    let opened = if url.scheme() == "https" || http::uses_proxy() {
+    let opened = if url.scheme() == "https" || proxy::of(url).is_some() {
         // TLS and proxies are the client's business: any answer, and none after the connection, will do.
         let langfuse = target
             .destination
@@ -40,7 +41,7 @@ pub async fn connect(target: &Target<'_>) -> StageOutcome<()> {
             .as_ref()
             .filter(|_| !target.destination.is_collector);
         let asked = langfuse.map_or_else(
-            || http::url::origin(url),
+            || url::origin(url),
             |langfuse| langfuse.base.below("/api/public/health"),
         );
         let answer = target.clients.http.get(asked).send().await;
@@ -186,7 +187,7 @@ pub async fn export(
     if !outcome.is_accepted() {
         return Err(Failure::new(
             Kind::Delivery,
-            format!("{}: {}", destination.target.url, outcome.describe()),
+            format!("{}: {}", shown(&destination.target.url), outcome.describe()),
         )
         .status(outcome.status())
         .hints([hints::of_outcome(&outcome, destination)]));
@@ -205,15 +206,12 @@ fn place(url: &Url) -> String {
 }
 
 fn unreachable(target: &Target<'_>, error: &TransportError) -> Failure {
-    let hint = error.hint().map_or_else(
-        || {
-            format!(
-                "check {}: is it right, and reachable from here?",
-                chosen_by(target)
-            )
-        },
-        str::to_owned,
-    );
+    let hint = error.hint().unwrap_or_else(|| {
+        format!(
+            "check {}: is it right, and reachable from here?",
+            chosen_by(target)
+        )
+    });
     Failure::new(
         Kind::Delivery,
         format!(

@@ -130,6 +130,7 @@ impl Stages {
             let report = CheckReport {
                 schema_version: SCHEMA_VERSION,
                 ok: self.verdict.kind().is_none(),
+                command: "check",
                 stages: &self.ended,
                 trace,
             };

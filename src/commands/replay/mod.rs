@@ -2,10 +2,11 @@
 
 mod input;
 
-use crate::app::run::Run;
+use crate::app::run::{Copies, Run};
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
+use crate::http::url::shown;
 use crate::settings::trace::refuse_keys;
 use crate::settings::{Settings, Sources, Tracing};
 use input::Document;
@@ -20,9 +21,13 @@ pub async fn run(
     let documents = input::read(&options.file)?;
     let mut run = Run::open(&options.run, "replay", sources, console).await?;
     check(&documents, options.send, run.settings())?;
+    if options.cost {
+        run.show_costs(sources);
+    }
     if documents.len() > 1 {
         run.command_start = None;
     }
+    let copies = copies(&documents, options, run.settings(), console);
     for document in documents {
         match document {
             Document::Request(mut request) => {
@@ -36,13 +41,40 @@ pub async fn run(
                 let trace = run.settings().trace.of_recording(&recording);
                 run.ask(request, trace).await?;
             }
-            Document::Recording(recording) => run.emit(&recording).await?,
+            Document::Recording(recording) => run.emit(&recording, copies).await?,
         }
         if run.is_interrupted() {
             break;
         }
     }
     Ok(run.finish())
+}
+
+/// What becomes of recordings that were emitted before. Only a Langfuse that gets the spans itself can be asked for them.
+fn copies(
+    documents: &[Document],
+    options: &cli::ReplayArgs,
+    settings: &Settings,
+    console: &Console,
+) -> Copies {
+    let destination = settings.tracing.destination();
+    match destination {
+        _ if options.again => Copies::Sent,
+        Some(destination) if destination.langfuse.is_none() || destination.is_collector => {
+            let mut recordings = documents.iter();
+            if !options.send
+                && !options.run.dry_run
+                && recordings.any(|document| matches!(document, Document::Recording(_)))
+            {
+                console.warn(&format!(
+                    "{} cannot be asked for earlier copies: a recording that was emitted before counts twice",
+                    shown(&destination.target.url)
+                ));
+            }
+            Copies::Sent
+        }
+        _ => Copies::LeftOut,
+    }
 }
 
 /// Checks everything that can be known before the first document is used.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::console::Console;
 use crate::delivery::outbox::Entry;
+use crate::http::url::shown_reference;
 use crate::output::ErrorReport;
 
 /// One entry of the outbox.
@@ -57,7 +58,7 @@ impl EntryLine {
             state,
             spans: is_known.then_some(meta.spans),
             trace_ids: meta.trace_ids.into_iter().map(clean).collect(),
-            endpoint: Some(meta.endpoint)
+            endpoint: Some(shown_reference(&meta.endpoint))
                 .filter(|endpoint| !endpoint.is_empty())
                 .map(clean),
             public_key: meta.public_key.map(clean),

@@ -3,6 +3,7 @@
 //! Ordinary text costs three table look-ups per byte, which rule out that a shape begins there. Passwords, and keys that
 //! look like an ordinary word, are not recognised.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::secret::Secret;
@@ -70,12 +71,16 @@ const SHAPES: [(&str, Tail); 39] = [
 
 /// A shorter own value is not a key but a word that local servers accept, such as `lm-studio`.
 const SHORTEST_OWN: usize = 12;
+/// An own value of this length is a key even if it has no digit.
+const LONGEST_WORD: usize = 24;
 
 /// Finds keys of the usual shapes, and the run's own keys of any shape.
 #[derive(Debug)]
 pub struct KeyFinder {
-    own: Vec<Secret>,
-    /// For each of the first three bytes, the shapes that have it at that position, one bit each.
+    /// The keys that the run itself sends, in all forms.
+    own: Vec<String>,
+    /// For each of the first three bytes, the shapes that have it at that position, one bit each. Own keys share the bits
+    /// behind those of the shapes.
     starts: Box<[[u64; 256]; 3]>,
 }
 
@@ -84,13 +89,16 @@ impl KeyFinder {
     pub fn new(own: &[Secret]) -> Self {
         let is_key = |secret: &&Secret| {
             let value = secret.expose();
-            value.len() >= SHORTEST_OWN && value.bytes().any(|byte| byte.is_ascii_digit())
+            let has_digit = value.bytes().any(|byte| byte.is_ascii_digit());
+            value.len() >= SHORTEST_OWN && (has_digit || value.len() >= LONGEST_WORD)
         };
-        let places = u64::BITS as usize - SHAPES.len();
-        let own: Vec<Secret> = own.iter().filter(is_key).take(places).cloned().collect();
+        let own: BTreeSet<String> = own.iter().filter(is_key).flat_map(Secret::forms).collect();
+        let own: Vec<String> = own.into_iter().collect();
         let mut starts = Box::new([[0; 256]; 3]);
-        let shapes = SHAPES.iter().map(|(start, _)| *start);
-        for (bit, start) in shapes.chain(own.iter().map(Secret::expose)).enumerate() {
+        let shapes = SHAPES.iter().map(|(start, _)| *start).enumerate();
+        let keys = own.iter().enumerate();
+        let keys = keys.map(|(index, key)| (own_bit(index), key.as_str()));
+        for (bit, start) in shapes.chain(keys) {
             for (table, byte) in starts.iter_mut().zip(start.bytes()) {
                 table[usize::from(byte)] |= 1 << bit;
             }
@@ -131,11 +139,13 @@ impl KeyFinder {
     fn key_at(&self, text: &str, at: usize, bits: u64) -> Option<Range<usize>> {
         let here = &text.as_bytes()[at..];
         let is_possible = |bit: usize| bits & (1 << bit) != 0;
-        let is_own = |(index, secret): &(usize, &Secret)| {
-            is_possible(SHAPES.len() + index) && here.starts_with(secret.expose().as_bytes())
-        };
-        if let Some((_, secret)) = self.own.iter().enumerate().find(is_own) {
-            return Some(at..at + secret.expose().len());
+        let own = self.own.iter().enumerate();
+        let own = own.filter(|(index, key)| {
+            is_possible(own_bit(*index)) && here.starts_with(key.as_bytes())
+        });
+        // A key may begin with another one.
+        if let Some(length) = own.map(|(_, key)| key.len()).max() {
+            return Some(at..at + length);
         }
         if !is_boundary(&text.as_bytes()[..at]) {
             return None;
@@ -145,6 +155,12 @@ impl KeyFinder {
             is_here.then(|| tail.range(text, at, at + start.len()))?
         })
     }
+}
+
+/// The bit of the own key with this index.
+fn own_bit(index: usize) -> usize {
+    let first = SHAPES.len();
+    first + index % (u64::BITS as usize - first)
 }
 
 /// Whether a word may begin after `before`. A letter before it may end an escape such as `\n`.
@@ -296,5 +312,28 @@ mod tests {
         keys.find("x0123456789abcdefy lm-studio no-key-is-needed", &mut places);
         assert_eq!(places.len(), 1);
         assert_eq!(places[0], 1..17);
+    }
+
+    #[test]
+    fn every_own_key_is_found_however_many_there_are() {
+        let own: Vec<Secret> = (0..200)
+            .map(|number| Secret::new(format!("own-key-{number}-of-200")))
+            .collect();
+        let keys = KeyFinder::new(&own);
+        for secret in &own {
+            for form in secret.forms() {
+                let mut places = Vec::new();
+                keys.find(&format!("({form})"), &mut places);
+                assert_eq!(places.len(), 1, "{form}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_own_key_is_found() {
+        let own = ["0123456789abcdef", "0123456789abcdef-and-more"].map(Secret::new);
+        let mut places = Vec::new();
+        KeyFinder::new(&own).find("0123456789abcdef-and-more", &mut places);
+        assert_eq!((places.len(), &places[0]), (1, &(0..25)));
     }
 }

@@ -103,6 +103,15 @@ impl Privacy {
         self.capture == Capture::Full
     }
 
+    /// A text with all keys and matches redacted.
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut filter = Filter {
+            privacy: self,
+            redactions: 0,
+        };
+        filter.text(text).map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+
     /// Filters an exchange and its trace. Unchanged values are borrowed.
     pub fn filter<'a>(&self, exchange: &'a Exchange, trace: &'a Trace) -> Filtered<'a> {
         let mut filter = Filter {

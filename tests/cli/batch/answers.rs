@@ -437,10 +437,5 @@ fn every_input_line_gives_one_output_line_whatever_the_model_does() {
     ));
     let counts = memory.all_counts();
     assert_eq!(counts.len() as u64, LINES);
-    for line in found.values() {
-        assert_eq!(
-            counts[line["langspan"]["trace_id"].as_str().unwrap()],
-            [1, 1]
-        );
-    }
+    assert!(counts.values().all(|spans| *spans == [1, 1]));
 }

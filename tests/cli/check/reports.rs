@@ -51,10 +51,11 @@ fn json_has_its_fields_at_every_exit_code() {
         let document = ended.json();
         assert_eq!(
             keys(&document),
-            BTreeSet::from(["schema_version", "ok", "stages", "trace"])
+            BTreeSet::from(["schema_version", "ok", "command", "stages", "trace"])
         );
         assert_eq!(document["schema_version"], 1);
         assert_eq!(document["ok"], code == 0);
+        assert_eq!(document["command"], "check");
         let stages = document["stages"].as_array().unwrap();
         let names: Vec<&str> = stages
             .iter()
@@ -236,7 +237,8 @@ fn junit_has_a_case_for_each_stage_at_every_exit_code() {
 }
 
 /// What would end an element, an attribute, a table's cell, a command, or a line; and what XML has no place for.
-const HOSTILE: &str = "<b>no</b> & \"so\" 'it' ]]> | 100%\n::error::forged\u{1b}[31m\u{7}\u{1} end";
+const HOSTILE: &str =
+    "<b>no</b> & \"so\" 'it' ]]> | 100%\n::error::forged\u{1b}[31m\u{7}\u{1}\u{fffe}\u{ffff} end";
 
 /// A Langfuse that refuses with those words.
 fn hostile(sandbox: &Arc<Sandbox>) -> Scripted {

@@ -61,6 +61,8 @@ pub(super) enum Again {
     InTime,
     /// Langfuse is asked first; absence proves nothing before 3 s have passed.
     AfterAsking,
+    /// The same, and Langfuse does not have it.
+    IfAbsent,
     /// As often as its time allows, to a server that sees nothing of it.
     Unseen,
     InPieces,
@@ -71,7 +73,7 @@ impl Again {
     pub(super) fn exports(self) -> RangeInclusive<usize> {
         match self {
             Self::No | Self::AfterAsking => 1..=1,
-            Self::InTime => 2..=2,
+            Self::InTime | Self::IfAbsent => 2..=2,
             Self::Unseen => 0..=0,
             // The trace, then each of its spans, then each of them with less and less content.
             Self::InPieces => 3..=30,
@@ -82,7 +84,7 @@ impl Again {
         match self {
             Self::No => "no",
             Self::InTime | Self::Unseen => "yes",
-            Self::AfterAsking => "if Langfuse does not have it",
+            Self::AfterAsking | Self::IfAbsent => "if Langfuse does not have it",
             Self::InPieces => "in pieces",
         }
     }
@@ -193,6 +195,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         when: "the server waited too long for the request",
         does: |count| heals_too_late(408, count),
+        again: Again::IfAbsent,
         says: "408 Request Timeout",
         ..BUSY
     },
@@ -223,12 +226,14 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         when: "the server is broken",
         does: |count| heals_too_late(500, count),
+        again: Again::IfAbsent,
         says: "500 Internal Server Error",
         ..BUSY
     },
     Fault {
         when: "the proxy before the server does not reach it",
         does: |count| heals_too_late(502, count),
+        again: Again::IfAbsent,
         says: "502 Bad Gateway",
         ..BUSY
     },
@@ -241,7 +246,15 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         when: "the proxy before the server waits in vain",
         does: |count| heals_too_late(504, count),
+        again: Again::IfAbsent,
         says: "504 Gateway Timeout",
+        ..BUSY
+    },
+    Fault {
+        when: "the proxy gives up after the server took the spans",
+        does: |_| TakeBut(html(504)),
+        again: Again::AfterAsking,
+        exit: 0,
         ..BUSY
     },
     Fault {
@@ -250,6 +263,7 @@ pub(super) const FAULTS: &[Fault] = &[
             0 => Not(html(502)),
             _ => Take,
         },
+        again: Again::IfAbsent,
         exit: 0,
         ..BUSY
     },
@@ -301,8 +315,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         when: "the server's certificate has expired",
         place: Place::Flawed(Flaw::Expired),
-        says: "certificate expired",
-        remedy: "renew it, or set this machine's clock right",
+        says: "certificate expired on 2021-01-01",
+        remedy: "renew the server's certificate, or correct this machine's clock",
         ..UNTRUSTED
     },
     Fault {

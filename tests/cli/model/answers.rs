@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{DONE, STOP, assert_failed, good, piece};
 use crate::support::harness::{Ended, Reply, Scripted, completion, dead_url};
-use crate::support::otlp::{Servers, attribute, traces_at};
+use crate::support::otlp::{Servers, attribute, attribute_json, traces_at};
 
 /// At least a cause and a remedy, at most 8 lines.
 #[track_caller]
@@ -171,4 +171,131 @@ fn a_redirect_is_not_followed() {
         .run()
         .code(4);
     assert!(elsewhere.requests().is_empty());
+}
+
+#[test]
+fn numbers_that_json_does_not_have_are_read_as_null() {
+    for number in ["NaN", "Infinity", "-Infinity"] {
+        let mut answer = completion("hi NaN");
+        answer["choices"][0]["logprobs"] = json!("number");
+        answer["usage"]["cost"] = json!("number");
+        let body = answer.to_string().replace("\"number\"", number);
+        for content_type in ["application/json", "text/event-stream"] {
+            let servers = Servers::replying(Reply::Answer(200, content_type, body.clone()));
+            let ended = servers
+                .call(&["chat", "--record", "r.jsonl", "Hello"])
+                .run();
+            ended.code(0).stdout("hi NaN\n");
+            let generation = servers.trace().generation;
+            let output = attribute_json(&generation, "langfuse.observation.output");
+            assert_eq!(output["content"], "hi NaN");
+            let usage = attribute_json(&generation, "langfuse.observation.usage_details");
+            assert_eq!(usage["total"], 58);
+            let again = servers
+                .call(&["replay", "r.jsonl", "-o", "json"])
+                .after(&ended);
+            assert_eq!(again.run().code(0).json()["response"]["text"], "hi NaN");
+        }
+    }
+}
+
+#[test]
+fn an_answer_without_a_message_is_a_failure() {
+    let usage = json!({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7});
+    for choices in [
+        json!([]),
+        json!([null]),
+        json!([{"index": 0, "message": null, "finish_reason": "stop"}]),
+        json!([{"index": 0, "finish_reason": "stop"}]),
+    ] {
+        let body = json!({"id": "c", "model": "m", "choices": choices, "usage": usage});
+        let stream = format!("data: {body}\n\ndata: [DONE]\n\n");
+        for reply in [
+            Reply::json(200, &body),
+            Reply::Answer(200, "text/event-stream", stream),
+        ] {
+            let servers = Servers::replying(reply.clone());
+            let ended = servers.call(&["chat", "--stream", "Hello"]).run();
+            assert_eq!(ended.code, Some(4), "{reply:?}: {ended:#?}");
+            ended.stdout("").stderr_has("no choice has a message");
+            assert_said_in_short(&ended);
+            assert_eq!(servers.asked().len(), 1);
+            // The tokens were paid for.
+            let generation = servers.trace().generation;
+            let usage = attribute_json(&generation, "langfuse.observation.usage_details");
+            assert_eq!(usage["total"], 7);
+        }
+    }
+    let servers = Servers::replying(Reply::events(&[DONE]));
+    let ended = servers.call(&["chat", "--stream", "Hello"]).run();
+    ended
+        .code(4)
+        .stdout("")
+        .stderr_has("no choice has a message");
+}
+
+#[test]
+fn an_answer_that_is_no_full_one_gives_one_warning() {
+    let answer = |message: Value, reason: &str| {
+        let mut body = completion("");
+        body["choices"][0]["message"] = message;
+        body["choices"][0]["finish_reason"] = reason.into();
+        body
+    };
+    for (body, warning) in [
+        (
+            answer(json!({"role": "assistant", "content": ""}), "stop"),
+            "the answer is empty",
+        ),
+        (
+            answer(json!({"role": "assistant", "content": null}), "stop"),
+            "the answer is empty",
+        ),
+        (
+            answer(json!({"role": "assistant", "content": "a"}), "length"),
+            "token limit",
+        ),
+        (
+            answer(json!({"role": "assistant", "content": ""}), "length"),
+            "token limit",
+        ),
+        (
+            answer(
+                json!({"role": "assistant", "content": ""}),
+                "content_filter",
+            ),
+            "content filter",
+        ),
+        (
+            answer(
+                json!({"role": "assistant", "content": null, "refusal": "I cannot"}),
+                "stop",
+            ),
+            "refused",
+        ),
+    ] {
+        let servers = Servers::replying(Reply::json(200, &body));
+        let ended = servers.call(&["chat", "Hello"]).run();
+        ended.code(0).stderr_has(warning);
+        assert_eq!(ended.stderr.matches("warning:").count(), 1, "{ended:#?}");
+        let quiet = servers.call(&["chat", "-q", "Hello"]).run();
+        assert_eq!(quiet.code(0).stderr, "");
+    }
+    let servers = Servers::answering("hi");
+    servers
+        .call(&["chat", "Hello"])
+        .run()
+        .code(0)
+        .stderr_lacks("warning:");
+}
+
+#[test]
+fn an_empty_text_is_not_null() {
+    for (content, text) in [(json!(""), json!("")), (Value::Null, Value::Null)] {
+        let mut body = completion("");
+        body["choices"][0]["message"]["content"] = content;
+        let servers = Servers::replying(Reply::json(200, &body));
+        let ended = servers.call(&["chat", "--json", "Hello"]).run();
+        assert_eq!(ended.code(0).json()["response"]["text"], text);
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{DONE, STOP, again, assert_failed, assert_partial, attempts, good, piece};
-use crate::support::harness::Reply;
+use crate::support::harness::{Ended, Reply, Scripted};
 use crate::support::otlp::{Servers, attribute};
 
 #[test]
@@ -119,13 +120,7 @@ fn the_trace_holds_the_outcome_of_each_attempt() {
     call.run().code(0);
     let (statuses, waits) = attempts(&servers);
     assert_eq!(statuses, Some(json!([503, 429, null, 200])));
-    let waits = waits.unwrap();
-    assert_eq!(waits[..2], [1, 20]);
-    // Where nobody asked for a wait it is half a second, less up to a quarter.
-    assert!(
-        waits.len() == 3 && (1500..=2000).contains(&waits[2]),
-        "{waits:?}"
-    );
+    assert_backed_off(&waits.unwrap(), 3);
 }
 
 #[test]
@@ -134,7 +129,79 @@ fn the_trace_of_a_failed_call_holds_its_attempts() {
     servers.call(&["chat", "Hello"]).run().code(4);
     let (statuses, waits) = attempts(&servers);
     assert_eq!(statuses, Some(json!([503, 503, 503])));
-    assert_eq!(waits, Some(vec![1, 1]));
+    assert_backed_off(&waits.unwrap(), 2);
+}
+
+/// Asserts that there were `count` waits: half a second at first, then twice as long each time, each less up to a quarter.
+#[track_caller]
+fn assert_backed_off(waits: &[u64], count: usize) {
+    assert_eq!(waits.len(), count, "{waits:?}");
+    for (wait, full) in waits.iter().zip([500, 1000, 2000]) {
+        assert!((full * 3 / 4..=full).contains(wait), "{waits:?}");
+    }
+}
+
+/// What servers say that want to be asked again at once.
+const AT_ONCE: [&[(&str, &str)]; 5] = [
+    &[("retry-after", "0")],
+    &[("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT")],
+    &[("retry-after-ms", "1")],
+    &[
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-requests", "1ms"),
+    ],
+    &[("x-should-retry", "true"), ("retry-after", "0.001")],
+];
+
+fn at_once(headers: &[(&'static str, &str)]) -> Reply {
+    let headers = headers.iter();
+    let headers = headers.map(|(name, value)| (*name, (*value).to_owned()));
+    Reply::With(429, headers.collect(), String::new())
+}
+
+#[test]
+fn no_wait_is_shorter_than_the_back_off() {
+    for headers in AT_ONCE {
+        let servers = Servers::replying(at_once(headers));
+        servers.call(&["chat", "Hello"]).run().code(4);
+        assert_backed_off(&attempts(&servers).1.unwrap(), 2);
+    }
+}
+
+/// A batch of `count` lines.
+fn batch(servers: &Servers, count: usize, options: &[&str]) -> Ended {
+    let call = servers.call(&[&["batch", "in.jsonl", "--out", "out.jsonl"], options].concat());
+    let line = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+    call.file("in.jsonl", [line, "\n"].concat().repeat(count));
+    call.run()
+}
+
+#[test]
+fn a_pool_is_not_paused_for_less_than_the_back_off() {
+    for headers in AT_ONCE {
+        let servers = Servers::replying(at_once(headers));
+        batch(&servers, 4, &["--timeout", "3"]).code(8);
+        // At first, then after 0.4 to 0.5, 1.1 to 1.5 and 2.6 to 3.5 s.
+        assert!(servers.asked().len() <= 16, "{headers:?}");
+    }
+}
+
+#[test]
+fn lines_outlast_a_short_outage() {
+    const OUTAGE: Duration = Duration::from_secs(1);
+    for headers in AT_ONCE {
+        let begin = OnceLock::new();
+        let model = Scripted::start(move |_, _| {
+            let begin = begin.get_or_init(Instant::now);
+            if begin.elapsed() < OUTAGE {
+                at_once(headers)
+            } else {
+                good()
+            }
+        });
+        let servers = Servers::with(model);
+        batch(&servers, 50, &[]).code(0);
+    }
 }
 
 #[test]
@@ -198,6 +265,49 @@ fn stalling_stream(event: &str) -> String {
             head.take_while(|line| !line.is_empty()).for_each(drop);
             let _ = stream.write_all(begun.as_bytes());
             open.push(stream);
+        }
+    });
+    url
+}
+
+#[test]
+fn the_timeout_holds_while_bytes_trickle() {
+    const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    const JSON: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{";
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nx-long: ";
+    const ERROR: &str = "HTTP/1.1 500 Oh\r\n\r\n";
+    for (start, piece) in [
+        (EVENTS, ": \n"),
+        (EVENTS, "x"),
+        (JSON, " "),
+        (ERROR, "x"),
+        (HEAD, "x"),
+    ] {
+        let servers = Servers::answering("not asked");
+        let call = servers.call(&["chat", "--stream", "--timeout", "1", "Hello"]);
+        let begin = Instant::now();
+        let ended = call.model_at(&endless(start, piece.to_owned(), 1)).run();
+        ended.code(4).stderr_has("within 1 s");
+        // The margin is for the start and the export on a busy machine.
+        assert!(begin.elapsed() < Duration::from_secs(10), "{start:?}");
+    }
+}
+
+/// The URL of a model that answers with `start`, then `piece` again and again, `count` in a write.
+pub fn endless(start: &'static str, piece: String, count: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let head = BufReader::new(&stream).lines().map_while(Result::ok);
+            head.take_while(|line| !line.is_empty()).for_each(drop);
+            let _ = stream.write_all(start.as_bytes());
+            let pieces = piece.repeat(count);
+            while stream.write_all(pieces.as_bytes()).is_ok() {
+                if count == 1 {
+                    thread::sleep(Duration::from_millis(20));
+                }
+            }
         }
     });
     url

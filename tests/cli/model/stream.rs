@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::attempts::endless;
 use super::{DONE, STOP, assert_failed, assert_partial, piece};
-use crate::support::harness::Reply;
+use crate::support::harness::{Reply, completion};
 use crate::support::otlp::{Servers, attribute};
 
 #[test]
@@ -170,4 +171,120 @@ fn a_stream_with_a_finish_reason_needs_no_done() {
         .run()
         .code(0)
         .stdout("hi\n");
+}
+
+#[test]
+fn a_stream_needs_no_content_type() {
+    let body = format!("data: {}\n\ndata: {STOP}\n\ndata: [DONE]\n\n", piece("hi"));
+    for content_type in ["text/plain", "application/json", "application/octet-stream"] {
+        for start in ["", ": PROCESSING\n\n", "event: x\n", "\u{feff}"] {
+            let reply = Reply::Answer(200, content_type, format!("{start}{body}"));
+            let servers = Servers::replying(reply);
+            servers
+                .call(&["chat", "--stream", "Hello"])
+                .run()
+                .code(0)
+                .stdout("hi\n");
+            let output = attribute(&servers.trace().parent, "output.value");
+            assert_eq!(output.unwrap(), "hi");
+        }
+    }
+}
+
+#[test]
+fn json_is_an_answer_whatever_its_content_type() {
+    for content_type in ["text/event-stream", "text/plain", "text/html"] {
+        for start in ["", "\n ", "\u{feff}"] {
+            let body = format!("{start}{}", completion("hi"));
+            let servers = Servers::replying(Reply::Answer(200, content_type, body));
+            servers
+                .call(&["chat", "--stream", "Hello"])
+                .run()
+                .code(0)
+                .stdout("hi\n");
+            assert_eq!(servers.asked().len(), 1);
+            let output = attribute(&servers.trace().parent, "output.value");
+            assert_eq!(output.unwrap(), "hi");
+        }
+    }
+}
+
+#[test]
+fn an_error_event_in_plain_text_fails_the_call() {
+    let begun = format!("data: {}\n\n", piece("partial"));
+    for (events, is_partial) in [
+        (
+            "event: error\ndata: out of memory\n\ndata: [DONE]\n\n",
+            false,
+        ),
+        ("event: error\ndata: \"out of memory\"\n\n", true),
+        (
+            "event: error\ndata: {\"type\":\"out of memory\"}\n\ndata: [DONE]\n\n",
+            true,
+        ),
+    ] {
+        let start = if is_partial { begun.as_str() } else { "" };
+        let body = format!("{start}{events}");
+        let servers = Servers::replying(Reply::Answer(200, "text/event-stream", body));
+        let ended = servers.call(&["chat", "--stream", "Hello"]).run();
+        ended.code(4).stderr_has("out of memory");
+        let trace = assert_failed(&servers, "out of memory");
+        if is_partial {
+            assert_partial(&trace);
+        }
+    }
+}
+
+#[test]
+fn many_tool_calls_are_read_in_time() {
+    const CALLS: usize = 60_000;
+    let piece = |at: usize, part: &str| {
+        format!(
+            r#"{{"index":{},"function":{{"arguments":"{part}"}}}}"#,
+            at * 7
+        )
+    };
+    let chunk = |part: &str| {
+        let pieces: Vec<String> = (0..CALLS).map(|at| piece(at, part)).collect();
+        let chunks = pieces.chunks(100).map(|pieces| {
+            let pieces = pieces.join(",");
+            format!(r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{pieces}]}}}}]}}"#)
+        });
+        chunks.collect::<Vec<String>>()
+    };
+    let chunks = [chunk("{"), chunk("}")].concat();
+    let mut events: Vec<&str> = chunks.iter().map(String::as_str).collect();
+    events.extend([STOP, DONE]);
+    let servers = Servers::replying(Reply::events(&events));
+    let arguments = [
+        "chat",
+        "--stream",
+        "--json",
+        "--capture",
+        "none",
+        "--timeout",
+        "40",
+        "Hello",
+    ];
+    let ended = servers.call(&arguments).run();
+    ended.code(0);
+    let calls = ended.json()["response"]["tool_calls"].take();
+    let calls = calls.as_array().unwrap();
+    assert_eq!(calls.len(), CALLS);
+    assert!(
+        calls
+            .iter()
+            .all(|call| call["function"]["arguments"] == "{}")
+    );
+}
+
+#[test]
+fn an_endless_stream_is_cut_at_a_size_that_is_stated() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+    let servers = Servers::answering("not asked");
+    let line = format!(": {}\n", "x".repeat(1021));
+    let call = servers.call(&["chat", "--stream", "Hello"]);
+    let ended = call.model_at(&endless(HEAD, line, 1024)).run();
+    ended.code(4).stderr_has("256 MiB");
+    assert_failed(&servers, "256 MiB");
 }

@@ -2,14 +2,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::{piece, stop, streamed};
-use crate::support::harness::Reply;
+use crate::support::harness::{Langspan, Reply};
 use crate::support::otlp::{Servers, attribute};
 
 #[test]
@@ -156,4 +156,44 @@ fn nothing_is_left_behind_by_a_good_run() {
         .filter(|name| name != ".local")
         .collect();
     assert!(home.is_empty(), "{home:?}");
+}
+
+#[test]
+fn too_few_file_descriptors_are_an_error_with_that_cause() {
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["chat", "Hello"]);
+    for limit in 5..16 {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "sh"])
+            .arg(env!("CARGO_BIN_EXE_langspan"))
+            .args(["chat", "Hello"])
+            .env_clear()
+            .envs(
+                call.command()
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdin(Stdio::null());
+        let ended = call.ended(&command.output().unwrap());
+        ended
+            .code(6)
+            .stderr_has("file descriptors")
+            .stderr_has("ulimit -n")
+            .stderr_lacks("panicked")
+            .stderr_lacks("bug");
+    }
+}
+
+#[test]
+fn quiet_prints_an_error_without_its_hint() {
+    let servers = Servers::replying(Reply::json(
+        404,
+        &json!({"error": {"message": "no such model"}}),
+    ));
+    let ended = servers.call(&["chat", "-q", "Hello"]).run();
+    ended.code(4).stderr_has("no such model");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:#?}");
+    let unset = Langspan::new(&["chat", "-q", "Hello"]).run();
+    unset.code(3).stderr_has("error:").stderr_lacks("hint:");
 }

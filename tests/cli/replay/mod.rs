@@ -4,6 +4,8 @@
 mod requests;
 // Recordings that are replayed.
 mod recordings;
+// Recordings that were emitted before.
+mod copies;
 // What `--record` writes.
 mod record;
 

@@ -82,6 +82,33 @@ fn record_appends_one_line_that_only_its_owner_reads() {
 }
 
 #[test]
+fn a_record_that_others_can_open_is_made_private() {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for (before, is_open) in [(0o644, true), (0o620, true), (0o600, false)] {
+        let servers = Servers::answering("hi");
+        let call = servers.call(&["chat", "--record", "record.jsonl", "Hello"]);
+        let path = call.file("record.jsonl", "");
+        fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
+        let ended = call.run();
+        ended.code(0).stdout("hi\n");
+        assert_eq!(mode(&path), 0o600);
+        let warning = format!("record.jsonl could be opened by others (mode {before:04o})");
+        assert_eq!(ended.stderr.contains(&warning), is_open, "{ended:#?}");
+        assert_eq!(recorded(call.home()).len(), 1);
+        call.run().code(0).stderr_lacks("others");
+    }
+}
+
+#[test]
+fn a_record_that_is_no_file_keeps_its_mode() {
+    let servers = Servers::answering("hi");
+    let call = servers.call(&["chat", "--record", "/dev/null", "Hello"]);
+    call.run().code(0).stderr_lacks("others");
+    let mode = fs::metadata("/dev/null").unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o666);
+}
+
+#[test]
 fn a_failed_call_is_recorded_with_its_error() {
     let servers = Servers::replying(Reply::json(
         400,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -37,6 +37,35 @@ pub enum Flaw {
     OtherHost,
 }
 
+/// A certificate of an authority that signed itself, and that a server named `localhost` presents, as
+/// `openssl req -x509` makes it.
+pub fn self_signed(flaw: Flaw) -> Identity {
+    let mut params = server_params(flaw);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    Identity::new(&certificate, &key)
+}
+
+/// A certificate for a server that clients call `localhost`, with a flaw.
+fn server_params(flaw: Flaw) -> CertificateParams {
+    let name = if flaw == Flaw::OtherHost {
+        "langfuse.example"
+    } else {
+        "localhost"
+    };
+    params_named(name, flaw)
+}
+
+fn params_named(name: &str, flaw: Flaw) -> CertificateParams {
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    if flaw == Flaw::Expired {
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+    }
+    params
+}
+
 impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
@@ -55,43 +84,39 @@ impl Authority {
 
     /// A certificate for a server that clients call `localhost`, with a flaw.
     pub fn server(&self, flaw: Flaw) -> Identity {
-        let name = if flaw == Flaw::OtherHost {
-            "langfuse.example"
-        } else {
-            "localhost"
-        };
-        self.sign(name, flaw, ExtendedKeyUsagePurpose::ServerAuth)
+        self.sign(server_params(flaw), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// A certificate for a server of another name.
     pub fn server_named(&self, name: &str) -> Identity {
-        self.sign(name, Flaw::None, ExtendedKeyUsagePurpose::ServerAuth)
+        let params = params_named(name, Flaw::None);
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// A certificate by which a client proves who it is.
     pub fn client(&self) -> Identity {
-        self.sign("client", Flaw::None, ExtendedKeyUsagePurpose::ClientAuth)
+        let params = params_named("client", Flaw::None);
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
-    fn sign(&self, name: &str, flaw: Flaw, usage: ExtendedKeyUsagePurpose) -> Identity {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    fn sign(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Identity {
         params.extended_key_usages = vec![usage];
-        if flaw == Flaw::Expired {
-            params.not_before = date_time_ymd(2020, 1, 1);
-            params.not_after = date_time_ymd(2021, 1, 1);
-        }
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity {
+        Identity::new(&certificate, &key)
+    }
+}
+
+impl Identity {
+    fn new(certificate: &Certificate, key: &KeyPair) -> Self {
+        Self {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
             certificate: certificate.der().clone(),
             key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         }
     }
-}
 
-impl Identity {
     /// A server that shows this certificate to everyone.
     pub fn serving(self) -> Arc<ServerConfig> {
         self.config(None)

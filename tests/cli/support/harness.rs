@@ -188,8 +188,10 @@ impl Langspan {
                     "{place} shows the secret {secret}: {text}"
                 );
             }
-            // Another call may have removed a file since it was listed.
-            for file in files_below(&self.home.path().join(".local")) {
+            // Another call may have removed a file since it was listed. A FIFO would be waited for.
+            let mut files = files_below(&self.home.path().join(".local"));
+            files.retain(|file| file.is_file());
+            for file in files {
                 let text =
                     String::from_utf8_lossy(&fs::read(&file).unwrap_or_default()).into_owned();
                 assert!(
@@ -362,6 +364,8 @@ pub enum Reply {
     Close,
     /// The connection is reset without an answer.
     Reset,
+    /// Over TLS, a fatal alert in place of an answer.
+    Alert,
 }
 
 impl Reply {
@@ -567,6 +571,9 @@ pub fn dead_url() -> String {
 /// A connection that a scripted server answers on, with or without TLS.
 trait Connection: Read + Write + 'static {
     fn socket(&self) -> &TcpStream;
+
+    /// Sends a fatal alert. Without TLS there is none.
+    fn alert(&mut self) {}
 }
 
 impl Connection for TcpStream {
@@ -578,6 +585,16 @@ impl Connection for TcpStream {
 impl Connection for StreamOwned<ServerConnection, TcpStream> {
     fn socket(&self) -> &TcpStream {
         &self.sock
+    }
+
+    fn alert(&mut self) {
+        // A record that cannot be decrypted makes the server send one.
+        let mut record: &[u8] = &[[23, 3, 3, 0, 32].as_slice(), &[0; 32]].concat();
+        self.conn.read_tls(&mut record).unwrap();
+        assert!(self.conn.process_new_packets().is_err());
+        while self.conn.wants_write() {
+            self.conn.write_tls(&mut self.sock).unwrap();
+        }
     }
 }
 
@@ -606,6 +623,10 @@ fn serve(stream: impl Connection, seen: &Mutex<Seen>, reply: &impl Fn(&Request, 
                 return;
             }
             Reply::Close => return,
+            Reply::Alert => {
+                reader.get_mut().alert();
+                return;
+            }
             Reply::Reset => {
                 // Closing with nothing left to linger for resets the connection.
                 let _ = SockRef::from(reader.get_ref().socket()).set_linger(Some(Duration::ZERO));

@@ -8,11 +8,11 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::support::harness::{Langspan, Reply, Request, Scripted};
+use crate::support::harness::{Langspan, OBSERVATIONS, Reply, Request, Scripted, TRACES};
 
 const ASK: &str = "/v1/chat/completions";
 
-/// A model and a Langfuse that takes everything.
+/// A model and a Langfuse that takes everything, and knows no earlier trace.
 #[derive(Debug)]
 pub struct Servers {
     pub model: Scripted,
@@ -38,7 +38,15 @@ impl Servers {
     }
 
     pub fn with(model: Scripted) -> Self {
-        let langfuse = Scripted::langfuse(|_, _| Reply::json(200, &json!({})));
+        let project = json!({"data": [{"id": "p1", "name": "P"}]});
+        let langfuse = Scripted::start(move |request, _| {
+            match request.path.split('?').next().unwrap_or_default() {
+                "/api/public/projects" => Reply::json(200, &project),
+                OBSERVATIONS => Reply::json(200, &json!({"data": [], "meta": {}})),
+                TRACES => Reply::json(200, &json!({})),
+                _ => Reply::Answer(404, "text/html", "<html></html>".to_owned()),
+            }
+        });
         Self { model, langfuse }
     }
 

@@ -1,0 +1,104 @@
+//! The costs of a run (`--cost`): the price table is looked up beside the first model call.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Map;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::app::price_cache;
+use crate::app::project_lookup::ProjectAnswer;
+use crate::langfuse::Api;
+use crate::prices::{Call, PriceTable};
+use crate::trace::{Exchange, Trace, spans};
+
+/// The look-up of a run.
+#[derive(Debug, Default)]
+pub enum PriceLookup {
+    /// Costs were not asked for.
+    #[default]
+    Off,
+    /// Not begun. With the folder in which the table is kept, if it is.
+    Wanted(Option<PathBuf>),
+    Asked(JoinHandle<Result<PriceTable, String>>),
+    /// The table, or why there is none.
+    Answered(Result<PriceTable, String>),
+}
+
+impl PriceLookup {
+    /// Whether costs were asked for, and the look-up has not begun.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Wanted(_))
+    }
+
+    /// Begins the look-up, once the project is known.
+    pub fn start(&mut self, api: &Api, project: ProjectAnswer) {
+        if let Self::Wanted(folder) = self {
+            let (api, folder) = (api.clone(), folder.take());
+            *self = Self::Asked(tokio::spawn(async move {
+                let project = project.await.map_err(|error| error.message)?;
+                let table = price_cache::load(&api, folder.as_deref(), &project.id).await;
+                table.map_err(|error| error.message)
+            }));
+        }
+    }
+
+    /// The cost of an exchange in US dollars, or why it is not known; `None` if costs were not asked for. What the
+    /// provider states is the cost, else the price table is waited for at most `grace` from now.
+    pub async fn cost(
+        &mut self,
+        exchange: &Exchange,
+        trace: &Trace,
+        grace: Duration,
+    ) -> Option<Result<f64, String>> {
+        if matches!(self, Self::Off) {
+            return None;
+        }
+        if let Some(stated) = exchange.completion.cost.or(exchange.cost) {
+            return Some(Ok(stated));
+        }
+        Some(match self.table(grace).await {
+            Ok(table) => computed(table, exchange, trace),
+            Err(why) => Err(why),
+        })
+    }
+
+    async fn table(&mut self, grace: Duration) -> Result<&PriceTable, String> {
+        const NO_SERVER: &str = "there is no Langfuse to ask for prices";
+        let answer = match std::mem::take(self) {
+            Self::Asked(asked) => match timeout(grace, asked).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err("the look-up of prices ended unexpectedly".to_owned()),
+                Err(_) => Err("the look-up of prices took too long".to_owned()),
+            },
+            Self::Answered(answer) => answer,
+            Self::Off | Self::Wanted(_) => Err(NO_SERVER.to_owned()),
+        };
+        *self = Self::Answered(answer);
+        match self {
+            Self::Answered(answer) => answer.as_ref().map_err(String::clone),
+            _ => Err(NO_SERVER.to_owned()),
+        }
+    }
+}
+
+/// The cost by a price table, as Langfuse computes it from the span.
+///
+/// # Errors
+/// Why it is not known, in a few words.
+pub fn computed(table: &PriceTable, exchange: &Exchange, trace: &Trace) -> Result<f64, String> {
+    let usage = exchange.completion.usage.as_ref();
+    let usage = usage.and_then(|_| spans::usage_details(exchange));
+    let usage = usage.ok_or("the answer states no usage")?;
+    let parameters = spans::model_parameters(exchange);
+    let parameters: Map<_, _> = parameters
+        .and_then(|parameters| serde_json::from_str(&parameters).ok())
+        .unwrap_or_default();
+    table.cost(&Call {
+        model: &exchange.model(),
+        usage: &usage,
+        parameters: &parameters,
+        metadata: &trace.metadata,
+    })
+}
