@@ -78,9 +78,9 @@ fn system(request: &Request) -> String {
 fn the_command_that_continues_is_the_one_that_was_typed() {
     let long = "x".repeat(1000);
     for told in ["one  two\n\tthree\\ it's", &long] {
-        for quiet in [&[][..], &["-q"]] {
+        for further in [&[][..], &["-v"]] {
             let (model, langfuse) = (failing_once(3), langfuse(&Memory::default()));
-            let arguments = [&["-O", OUT, "-s", told], quiet].concat();
+            let arguments = [&["-O", OUT, "-s", told], further].concat();
             let call = batch(&prompts(3), &model, &langfuse, &arguments);
             let ended = call.run();
             ended.code(8);
