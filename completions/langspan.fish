@@ -32,47 +32,55 @@ complete -c langspan -n "__fish_langspan_needs_command" -f -a "batch" -d 'Run ev
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "check" -d 'Test settings, keys, export and read-back, stage by stage'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "show" -d 'Read a trace back and draw it'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "resend" -d 'Deliver the spans that wait in the outbox'
+complete -c langspan -n "__fish_langspan_needs_command" -f -a "models" -d 'List the models of the model endpoint'
+complete -c langspan -n "__fish_langspan_needs_command" -f -a "config" -d 'Show the settings in force, or write a settings file'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "sandbox" -d 'Serve a stand-in for model and Langfuse on this machine'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "help" -d 'Show a help topic, or the help of a command'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l messages -d 'Messages that precede the prompt: a JSON array in FILE' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l thread -d 'Continue the conversation in FILE; prompt and answer are added to it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''
 raw\t''
 url\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -s S -l session -d 'Session that groups traces [env: LANGSPAN_SESSION]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -s n -l name -d 'Name of the trace [default: chat-completion]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l metadata -d 'Metadata of the trace (repeatable)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l environment -d 'Environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l release -d 'Release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-version -d 'Version of the traced application (langfuse.version)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-seed -d 'Derive the trace id from SEED; the same seed gives the same trace' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l traceparent -d 'Continue the trace of a W3C traceparent' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -s s -l system -d 'System message' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l temperature -d 'Sampling temperature' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-tokens -d 'Maximum number of tokens in the answer' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -s p -l param -d 'Field of the request body: KEY=TEXT, or KEY:=JSON (repeatable)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -s S -l session -d 'Session that groups traces [env: LANGSPAN_SESSION]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -s n -l name -d 'Name of the trace [default: chat-completion]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l metadata -d 'Metadata of the trace (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l environment -d 'Environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l release -d 'Release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-version -d 'Version of the traced application (langfuse.version)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-seed -d 'Derive the trace id from SEED; the same seed gives the same trace' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -s s -l system -d 'System message' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l system-file -d 'System message, from a file' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l temperature -d 'Sampling temperature' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-tokens -d 'Maximum number of tokens in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -s p -l param -d 'Field of the request body: KEY=TEXT or KEY:=JSON; @FILE as the value reads a file (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l schema -d 'Require an answer that fits the JSON Schema in FILE' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l image -d 'Attach an image, from a file or a URL (repeatable)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l image -d 'Attach an image, from a file or a URL (repeatable)' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l file -d 'Attach a file: text, PDF, audio … (repeatable)' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l retries -d 'Further attempts after a failed one [default: 2]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l timeout -d 'Time for all attempts and the whole answer, in seconds' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l retries -d 'Further attempts after a failed one [default: 2]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l timeout -d 'Time for all attempts and the whole answer, in seconds [default: 600]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l env-file -d 'Read settings from FILE; environment variables take precedence' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l wait -d 'Time to wait until the trace can be read, in seconds' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 10]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l sample -d 'Fraction of calls to trace, from 0 to 1; failed calls are always traced [env: LANGFUSE_SAMPLE_RATE]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l capture -d 'Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none`' -r
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l wait -d 'Time to wait until the trace can be read, in seconds [default: 60]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 10]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l sample -d 'Fraction of calls to trace, from 0 to 1; failed calls are always traced [env: LANGFUSE_SAMPLE_RATE]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l capture -d 'Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none` [default: full]' -r -f -a "full\t''
+none\t''
+truncate=\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-stdin -d 'Ignore stdin'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l cost -d 'Print the cost, by the price table of the project'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
@@ -95,39 +103,43 @@ json\t''
 raw\t''
 url\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -s S -l session -d 'Session that groups traces [env: LANGSPAN_SESSION]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -s n -l name -d 'Name of the trace [default: chat-completion]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l metadata -d 'Metadata of the trace (repeatable)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l environment -d 'Environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l release -d 'Release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-version -d 'Version of the traced application (langfuse.version)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-seed -d 'Derive the trace id from SEED; the same seed gives the same trace' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l traceparent -d 'Continue the trace of a W3C traceparent' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -s s -l system -d 'System message' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l temperature -d 'Sampling temperature' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l max-tokens -d 'Maximum number of tokens in the answer' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -s p -l param -d 'Field of the request body: KEY=TEXT, or KEY:=JSON (repeatable)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -s S -l session -d 'Session that groups traces [env: LANGSPAN_SESSION]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -s n -l name -d 'Name of the trace [default: chat-completion]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l metadata -d 'Metadata of the trace (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l environment -d 'Environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l release -d 'Release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-version -d 'Version of the traced application (langfuse.version)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-seed -d 'Derive the trace id from SEED; the same seed gives the same trace' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -s s -l system -d 'System message' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l system-file -d 'System message, from a file' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l temperature -d 'Sampling temperature' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l max-tokens -d 'Maximum number of tokens in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -s p -l param -d 'Field of the request body: KEY=TEXT or KEY:=JSON; @FILE as the value reads a file (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l schema -d 'Require an answer that fits the JSON Schema in FILE' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l image -d 'Attach an image, from a file or a URL (repeatable)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l image -d 'Attach an image, from a file or a URL (repeatable)' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l file -d 'Attach a file: text, PDF, audio … (repeatable)' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l retries -d 'Further attempts after a failed one [default: 2]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l timeout -d 'Time for all attempts and the whole answer, in seconds' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l retries -d 'Further attempts after a failed one [default: 2]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l timeout -d 'Time for all attempts and the whole answer, in seconds [default: 600]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l env-file -d 'Read settings from FILE; environment variables take precedence' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l wait -d 'Time to wait until the trace can be read, in seconds' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 10]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l sample -d 'Fraction of calls to trace, from 0 to 1; failed calls are always traced [env: LANGFUSE_SAMPLE_RATE]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l capture -d 'Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none`' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l wait -d 'Time to wait until the trace can be read, in seconds [default: 60]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 10]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l sample -d 'Fraction of calls to trace, from 0 to 1; failed calls are always traced [env: LANGFUSE_SAMPLE_RATE]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l capture -d 'Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none` [default: full]' -r -f -a "full\t''
+none\t''
+truncate=\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l send -d 'Call the model for recordings too'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l again -d 'Emit recordings even if Langfuse has their traces already'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l cost -d 'Print the cost, by the price table of the project'
@@ -147,50 +159,55 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l no-outbox -
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s O -l out -d 'Write the answers to FILE instead of stdout' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -s j -l concurrency -d 'Maximum number of calls at once' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l rpm -d 'Maximum number of requests per minute' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l limit -d 'Process only the first N lines of the input, counted before --shard' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l shard -d 'Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-errors -d 'Stop early after N failed lines or traces' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-errors -d 'Exit 0 if no more than N lines (or P%) failed' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -s j -l concurrency -d 'Maximum number of calls at once' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l rpm -d 'Maximum number of requests per minute' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l limit -d 'Process only the first N lines of the input, counted before --shard' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l shard -d 'Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K' -r -f -a "auto\t''
+auto/\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-errors -d 'Stop early after N failed lines or traces' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-errors -d 'Exit 0 if no more than N lines (or P%) failed' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l summary -d 'Write the summary to FILE as JSON' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -s n -l name -d 'Name of the trace [default: chat-completion]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l metadata -d 'Metadata of the trace (repeatable)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l environment -d 'Environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l release -d 'Release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-version -d 'Version of the traced application (langfuse.version)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-seed -d 'Derive the trace id from SEED; the same seed gives the same trace' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l traceparent -d 'Continue the trace of a W3C traceparent' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -s s -l system -d 'System message' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l temperature -d 'Sampling temperature' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-tokens -d 'Maximum number of tokens in the answer' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -s p -l param -d 'Field of the request body: KEY=TEXT, or KEY:=JSON (repeatable)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -s n -l name -d 'Name of the trace [default: chat-completion]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l metadata -d 'Metadata of the trace (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l environment -d 'Environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l release -d 'Release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-version -d 'Version of the traced application (langfuse.version)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-seed -d 'Derive the trace id from SEED; the same seed gives the same trace' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -s s -l system -d 'System message' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l system-file -d 'System message, from a file' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l temperature -d 'Sampling temperature' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-tokens -d 'Maximum number of tokens in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -s p -l param -d 'Field of the request body: KEY=TEXT or KEY:=JSON; @FILE as the value reads a file (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l schema -d 'Require an answer that fits the JSON Schema in FILE' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l image -d 'Attach an image, from a file or a URL (repeatable)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l image -d 'Attach an image, from a file or a URL (repeatable)' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l file -d 'Attach a file: text, PDF, audio … (repeatable)' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l timeout -d 'Time for all attempts and the whole answer, in seconds' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l timeout -d 'Time for all attempts and the whole answer, in seconds [default: 600]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l env-file -d 'Read settings from FILE; environment variables take precedence' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l wait -d 'Time to wait until the trace can be read, in seconds' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l sample -d 'Fraction of calls to trace, from 0 to 1; failed calls are always traced [env: LANGFUSE_SAMPLE_RATE]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l capture -d 'Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none`' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l wait -d 'Time to wait until the trace can be read, in seconds [default: 60]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l sample -d 'Fraction of calls to trace, from 0 to 1; failed calls are always traced [env: LANGFUSE_SAMPLE_RATE]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l capture -d 'Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none` [default: full]' -r -f -a "full\t''
+none\t''
+truncate=\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''"
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l retries -d 'Further attempts after a failed one [default: 5]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 30]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -s S -l session -d 'Session that groups traces [env: LANGSPAN_SESSION]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l retries -d 'Further attempts after a failed one [default: 5]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 30]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -s S -l session -d 'Session that groups traces [env: LANGSPAN_SESSION]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l overwrite -d 'Overwrite a non-empty output file'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l resume -d 'Continue an earlier run: only ask for what --out lacks'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l retry-errors -d 'Ask again for the lines that failed'
@@ -212,30 +229,31 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-outbox -d
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l junit -d 'Write the stages to FILE as JUnit XML' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l timeout -d 'Time for the whole check, in seconds' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l wait-for-server -d 'Wait up to SECS for a server that is starting' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l wait -d 'Time to wait until the trace can be read, in seconds' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l metadata -d 'Metadata of the trace (repeatable)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l release -d 'Release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-version -d 'Version of the traced application (langfuse.version)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-seed -d 'Derive the trace id from SEED; the same seed gives the same trace' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l traceparent -d 'Continue the trace of a W3C traceparent' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l timeout -d 'Time for the whole check, in seconds' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l wait-for-server -d 'Wait up to SECS for a server that is starting' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l wait -d 'Time to wait until the trace can be read, in seconds [default: 60]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l metadata -d 'Metadata of the trace (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l release -d 'Release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-version -d 'Version of the traced application (langfuse.version)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-seed -d 'Derive the trace id from SEED; the same seed gives the same trace' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l env-file -d 'Read settings from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''"
-complete -c langspan -n "__fish_langspan_using_subcommand check" -s u -l user -d 'User of the trace [default: langspan-check]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -s S -l session -d 'Session of the trace [default: langspan-check]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -s t -l tag -d 'Tag (repeatable) [default: langspan-check]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -s n -l name -d 'Name of the trace [default: langspan-check]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l environment -d 'Environment, of [a-z0-9-_] [default: langspan-check]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s u -l user -d 'User of the trace [default: langspan-check]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s S -l session -d 'Session of the trace [default: langspan-check]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s t -l tag -d 'Tag (repeatable) [default: langspan-check]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -s n -l name -d 'Name of the trace [default: langspan-check]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l environment -d 'Environment, of [a-z0-9-_] [default: langspan-check]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
@@ -247,25 +265,27 @@ complete -c langspan -n "__fish_langspan_using_subcommand check" -l public -d 'L
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l join -d 'Continue the trace of the variable TRACEPARENT'
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l ci -d 'Always on: add commit, branch, job URL and actor of the CI job'
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c langspan -n "__fish_langspan_using_subcommand show" -l wait -d 'Time to wait until the trace can be read, in seconds' -r
-complete -c langspan -n "__fish_langspan_using_subcommand show" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand show" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r
-complete -c langspan -n "__fish_langspan_using_subcommand show" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l wait -d 'Time to wait until the trace can be read, in seconds [default: 60]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand show" -l env-file -d 'Read settings from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c langspan -n "__fish_langspan_using_subcommand resend" -l older-than -d 'Only entries that have waited longer, as in 90s, 15m, 12h or 7d' -r
-complete -c langspan -n "__fish_langspan_using_subcommand resend" -l export-timeout -d 'Time for one export request with its retries, in seconds' -r
-complete -c langspan -n "__fish_langspan_using_subcommand resend" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r
-complete -c langspan -n "__fish_langspan_using_subcommand resend" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r
-complete -c langspan -n "__fish_langspan_using_subcommand resend" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r
+complete -c langspan -n "__fish_langspan_using_subcommand resend" -l older-than -d 'Only entries that have waited longer, as in 90s, 15m, 12h or 7d' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand resend" -l export-timeout -d 'Time for one export request with its retries, in seconds' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand resend" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand resend" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand resend" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand resend" -l env-file -d 'Read settings from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand resend" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand resend" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l list -d 'List what waits; send nothing'
@@ -276,11 +296,84 @@ complete -c langspan -n "__fish_langspan_using_subcommand resend" -l json -d 'Sh
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l port -d 'Port to listen on; 0 takes any free one' -r
-complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l delay -d 'Delay of the model\'s answer, in milliseconds' -r
+complete -c langspan -n "__fish_langspan_using_subcommand models" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand models" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand models" -l timeout -d 'Time for the answer, in seconds' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand models" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand models" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand models" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
+complete -c langspan -n "__fish_langspan_using_subcommand models" -s o -l output -d 'Output format' -r -f -a "text\t''
+json\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand models" -l json -d 'Short for -o json'
+complete -c langspan -n "__fish_langspan_using_subcommand models" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
+complete -c langspan -n "__fish_langspan_using_subcommand models" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
+complete -c langspan -n "__fish_langspan_using_subcommand models" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s S -l session -d 'Session that groups traces [env: LANGSPAN_SESSION]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s n -l name -d 'Name of the trace [default: chat-completion]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l metadata -d 'Metadata of the trace (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l environment -d 'Environment, of [a-z0-9-_] [env: LANGFUSE_TRACING_ENVIRONMENT]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l release -d 'Release [env: LANGFUSE_RELEASE, then the commit variable of the CI]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l trace-version -d 'Version of the traced application (langfuse.version)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l trace-seed -d 'Derive the trace id from SEED; the same seed gives the same trace' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s s -l system -d 'System message' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l system-file -d 'System message, from a file' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l temperature -d 'Sampling temperature' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l max-tokens -d 'Maximum number of tokens in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s p -l param -d 'Field of the request body: KEY=TEXT or KEY:=JSON; @FILE as the value reads a file (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l schema -d 'Require an answer that fits the JSON Schema in FILE' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l image -d 'Attach an image, from a file or a URL (repeatable)' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l file -d 'Attach a file: text, PDF, audio … (repeatable)' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l retries -d 'Further attempts after a failed one [default: 2]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l timeout -d 'Time for all attempts and the whole answer, in seconds [default: 600]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l wait -d 'Time to wait until the trace can be read, in seconds [default: 60]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l export-timeout -d 'Time for one export request with its retries, in seconds [default: 10]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l sample -d 'Fraction of calls to trace, from 0 to 1; failed calls are always traced [env: LANGFUSE_SAMPLE_RATE]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l capture -d 'Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none` [default: full]' -r -f -a "full\t''
+none\t''
+truncate=\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s o -l output -d 'Output format' -r -f -a "text\t''
+json\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l json -d 'Short for -o json'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l dry-run -d 'Show request, spans and destination; send nothing'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l public -d 'Let anyone who has the link read the trace'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l join -d 'Continue the trace of the variable TRACEPARENT'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l ci -d 'Add commit, branch, job URL and actor of the CI job as metadata'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l stream -d 'Stream the answer [default: if stdout is a terminal]'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l no-stream -d 'Wait for the whole answer'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l verify -d 'Wait until the trace can be read [env: LANGSPAN_VERIFY]'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l best-effort -d 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l no-outbox -d 'Do not keep spans that cannot be delivered'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -f -a "path" -d 'Print the path of the settings file'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -f -a "profiles" -d 'Print the names of the profiles'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -f -a "init" -d 'Ask for URLs, keys and model, test them, and write the settings file'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and __fish_seen_subcommand_from path" -s h -l help -d 'Print help'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and __fish_seen_subcommand_from profiles" -s h -l help -d 'Print help'
+complete -c langspan -n "__fish_langspan_using_subcommand config; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help'
+complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l port -d 'Port to listen on; 0 takes any free one' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l delay -d 'Delay of the model\'s answer, in milliseconds' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l langfuse -d 'Langfuse version to imitate' -r -f -a "v3\t''
 v4\t''"
-complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l visible-after -d 'Time until an accepted trace can be read, in milliseconds' -r
+complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l visible-after -d 'Time until an accepted trace can be read, in milliseconds' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l clear -d 'Delete all stored traces and media, then exit'
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -l yes -d 'Do not ask before deleting'
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s q -l quiet -d 'Print nothing but errors'

@@ -10,11 +10,12 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use crate::app::text_files;
 use crate::cli;
 use crate::content_type;
 use crate::failure::Failure;
 use crate::http::url::parse_http_url;
-use crate::settings::RequestFiles;
+use crate::settings::{RequestFiles, Sources};
 
 /// The most that all attachments of a call may hold together, in bytes: OpenAI's limit.
 const MOST_BYTES: u64 = 50_000_000;
@@ -22,9 +23,12 @@ const MOST_BYTES: u64 = 50_000_000;
 /// Reads the files that the options of a call name.
 ///
 /// # Errors
-/// When a file cannot be read, cannot be attached or is not a JSON Schema, or all attachments together are too large.
-pub fn read(options: &cli::ModelArgs) -> Result<RequestFiles, Failure> {
+/// If a file cannot be read, cannot be attached or is not a JSON Schema, or all attachments together are too large.
+pub fn read(options: &cli::ModelArgs, sources: &Sources) -> Result<RequestFiles, Failure> {
     Ok(RequestFiles {
+        system: text_files::system(options, sources)?,
+        params: text_files::params(options)?,
+        default_params: text_files::default_params(sources)?,
         attachments: parts(&options.images, &options.files)?,
         response_format: options.schema.as_deref().map(response_format).transpose()?,
     })

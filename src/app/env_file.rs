@@ -1,24 +1,45 @@
-//! Reads the file of `--env-file`. A `.env` that was not named is never read: one in a stranger's folder must not
-//! redirect keys.
+//! Reads the files that settings come from: the settings file, and the one of `--env-file`. A `.env` that was not named
+//! is never read: one in a stranger's folder must not redirect keys.
 
 use std::fs;
 use std::path::Path;
 
+use crate::app::{secrets, settings_file};
+use crate::cli;
 use crate::failure::{Failure, Kind};
-use crate::settings::Sources;
+use crate::settings::{Origin, Sourced, Sources};
 
-/// The environment, and the variables of the env file where one was named.
+/// The environment, the settings file, and the variables of the env file where one is named.
 ///
 /// # Errors
-/// When a variable is not UTF-8, or the file cannot be read or has a malformed entry.
-pub fn sources(env_file: Option<&Path>) -> Result<Sources, Failure> {
-    let Some(path) = env_file else {
-        return Sources::of_environment();
+/// If a variable is not UTF-8, a file cannot be read or is malformed, or there is no profile of the given name.
+pub fn sources(options: &cli::SourceArgs) -> Result<Sources, Failure> {
+    let mut sources = Sources::of_environment()?;
+    if let Some(path) = &options.env_file {
+        sources = with_env_file(sources, path, &Origin::Flag("--env-file"))?;
+    }
+    let profile = options.profile.as_deref();
+    let Some(file) = settings_file::read()? else {
+        let variable = sources.get("LANGSPAN_PROFILE").map(|found| found.value);
+        return match profile.map(str::to_owned).or(variable) {
+            Some(profile) => Err(settings_file::missing(&profile)),
+            None => Ok(sources),
+        };
     };
+    sources = sources.with_settings_file(file, profile, secrets::read)?;
+    match sources.setting("env_file", &[]) {
+        Some(Sourced { value, origin }) if options.env_file.is_none() => {
+            with_env_file(sources, Path::new(&value), &origin)
+        }
+        _ => Ok(sources),
+    }
+}
+
+fn with_env_file(sources: Sources, path: &Path, origin: &Origin) -> Result<Sources, Failure> {
     let content = fs::read(path).map_err(|error| {
-        Failure::unreadable(path.display(), &error).hint("check the path of --env-file")
+        Failure::unreadable(path.display(), &error).hint(format!("check the path of {origin}"))
     })?;
-    Sources::with_env_file(path, &content)
+    sources.with_env_file(path, &content)
 }
 
 /// Adds to a failure of the settings that a `.env` in this folder was not read, which may hold what is missing.

@@ -142,10 +142,9 @@ pub fn of_api_error(error: &ApiError, setting: &str) -> String {
 pub fn setting(notes: &Notes, base: &Base) -> String {
     let mut shown = notes.shown.iter();
     match shown.find(|shown| shown.name == "destination") {
-        Some(Shown {
-            origin: origin @ (Origin::Flag(_) | Origin::Environment(_) | Origin::EnvFile { .. }),
-            ..
-        }) => format!("{origin} ({base})"),
+        Some(Shown { origin, .. }) if !matches!(origin, Origin::Default | Origin::Sandbox) => {
+            format!("{origin} ({base})")
+        }
         _ => format!("LANGFUSE_BASE_URL ({base})"),
     }
 }

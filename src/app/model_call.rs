@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal};
+use crate::model::models;
 use crate::model::{Client, Completion, Progress, RateLimiter, Request, Sink};
 use crate::settings::ModelSettings;
 use crate::trace::exchange::Server;
@@ -73,7 +74,7 @@ pub async fn complete(
             exchange.cost = response.cost;
             return Ok(());
         }
-        Ok(Err(error)) => Failure::from(error),
+        Ok(Err(error)) => with_proposal(Failure::from(error), caller).await,
         Err(signal) => Failure::new(Kind::Interrupted(signal), "interrupted")
             .hint("the part received is in the trace"),
     };
@@ -86,4 +87,16 @@ pub async fn complete(
         status: failure.status,
     });
     Err(failure)
+}
+
+/// Adds the base URL that may have been meant to the remedy of a 404. A pool has too many calls to ask for each.
+async fn with_proposal(mut failure: Failure, caller: &Caller<'_>) -> Failure {
+    const NOT_FOUND: u16 = 404;
+    if failure.status == Some(NOT_FOUND) && caller.rate_limiter.is_none() {
+        let endpoint = &caller.model.endpoint;
+        let hint = failure.hint.take().unwrap_or_default();
+        failure.hint =
+            Some(models::with_proposal(hint, caller.http, endpoint, caller.console).await);
+    }
+    failure
 }

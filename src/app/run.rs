@@ -20,6 +20,7 @@ use crate::app::project_lookup::ProjectLookup;
 use crate::app::setup::Setup;
 use crate::app::signals::Signals;
 use crate::app::span_maker::SpanMaker;
+use crate::app::thread::Thread;
 use crate::app::uploads::{self, Upload};
 use crate::app::verify;
 use crate::cli;
@@ -52,6 +53,8 @@ pub struct Run {
     /// When the command began, for the parent span. `None` with several exchanges: each then has a parent that starts
     /// 1 ms before its generation.
     pub command_start: Option<Timestamp>,
+    /// The conversation that the next exchange is part of.
+    pub thread: Option<Thread>,
     verdict: Verdict,
 }
 
@@ -102,6 +105,7 @@ impl Run {
             lookup: ProjectLookup::default(),
             prices: PriceLookup::default(),
             command_start,
+            thread: None,
             verdict: Verdict::default(),
             setup,
         })
@@ -109,6 +113,15 @@ impl Run {
 
     pub fn settings(&self) -> &Settings {
         &self.setup.settings
+    }
+
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.setup.settings
+    }
+
+    /// Whether nothing is sent.
+    pub fn is_dry(&self) -> bool {
+        self.setup.is_dry
     }
 
     /// Makes the run print what each exchange costs.
@@ -264,7 +277,12 @@ impl Run {
             self.signals.wait(),
         )
         .await;
-        Ok(ended.err())
+        Ok(match (self.thread.take(), ended) {
+            (Some(mut thread), Ok(())) => {
+                thread.extend(&exchange.request, &exchange.completion).err()
+            }
+            (_, ended) => ended.err(),
+        })
     }
 
     /// Stores, prints, records, delivers and reports an exchange, in this order: once the last byte of an answer is on

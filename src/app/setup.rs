@@ -38,7 +38,7 @@ impl Setup {
             (true, true) => Some(sandbox::PORT),
             (true, false) => Some(embedded_sandbox::start(sources).await?),
         };
-        let files = attachments::read(&options.model)?;
+        let files = attachments::read(&options.model, sources)?;
         let mut settings = settings::resolve(options, files, defaults, sources, port)?;
         announce(&mut settings.notes, console);
         let record = match &settings.record {

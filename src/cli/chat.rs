@@ -1,5 +1,7 @@
 //! The options of `langspan chat`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::cli::RunArgs;
@@ -18,6 +20,23 @@ pub struct ChatArgs {
     /// Ignore stdin
     #[arg(long, hide_short_help = true)]
     pub no_stdin: bool,
+    /// Messages that precede the prompt: a JSON array in FILE
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Model",
+        hide_short_help = true
+    )]
+    pub messages: Option<PathBuf>,
+    /// Continue the conversation in FILE; prompt and answer are added to it
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Model",
+        conflicts_with = "messages",
+        hide_short_help = true
+    )]
+    pub thread: Option<PathBuf>,
     /// Print the cost, by the price table of the project
     #[arg(long, hide_short_help = true)]
     pub cost: bool,

@@ -28,7 +28,7 @@ pub struct DeliveryArgs {
 
 #[derive(Debug, Args)]
 pub struct WaitArgs {
-    /// Time to wait until the trace can be read, in seconds
-    #[arg(long = "wait", value_name = "SECS", value_parser = seconds, allow_negative_numbers = true, default_value = "60", hide_short_help = true)]
-    pub seconds: f64,
+    /// Time to wait until the trace can be read, in seconds [default: 60]
+    #[arg(long = "wait", value_name = "SECS", value_parser = seconds, allow_negative_numbers = true, hide_short_help = true)]
+    pub seconds: Option<f64>,
 }

@@ -19,9 +19,18 @@ pub struct DestinationArgs {
     /// Also trust the certificate authorities in FILE
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub ca_file: Option<PathBuf>,
-    /// Read settings from FILE; environment variables take precedence
+    #[command(flatten)]
+    pub sources: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// Read variables from FILE; environment variables take precedence
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub env_file: Option<PathBuf>,
+    /// Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub profile: Option<String>,
 }
 
 #[derive(Debug, Args)]

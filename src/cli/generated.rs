@@ -5,7 +5,8 @@
 use std::path::Path;
 use std::{env, fs};
 
-use clap::{Command, CommandFactory};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
@@ -16,9 +17,13 @@ use crate::cli::{Cli, topics};
 const RUNS: &[&str] = &[
     "langspan", "chat", "replay", "batch", "check", "show", "resend",
 ];
+/// Commands that use the settings file.
+const CONFIGURED: &[&str] = &[
+    "langspan", "chat", "replay", "batch", "check", "show", "resend", "models", "config",
+];
 
 /// Files, the commands that use them, and their purpose.
-const FILES: [(&str, &[&str], &str); 5] = [
+const FILES: [(&str, &[&str], &str); 6] = [
     (
         "~/.local/state/langspan/outbox",
         &["langspan", "chat", "replay", "batch", "resend"],
@@ -33,6 +38,11 @@ const FILES: [(&str, &[&str], &str); 5] = [
         "FILE.acks",
         &["batch"],
         "Beside the file of --out: which traces were accepted, for --resume.",
+    ),
+    (
+        "~/.config/langspan/config.toml",
+        CONFIGURED,
+        "Settings and profiles; see langspan help config.",
     ),
     (
         ".env",
@@ -75,6 +85,56 @@ fn is_up_to_date(name: &str, generated: &[u8]) {
     );
 }
 
+/// Stands for the names of profiles in a script, until the command replaces it that prints them.
+const PROFILE_NAMES: &str = "PROFILE_NAMES";
+/// Prints the names of profiles.
+const LIST_PROFILES: &str = "langspan config profiles 2>/dev/null";
+
+/// The command tree as the scripts complete it: files only where a file is meant, and every fixed value.
+fn completing() -> Command {
+    let mut command = Cli::command();
+    command.build();
+    command.mut_subcommands(|verb| {
+        let verb = verb.mut_subcommands(|action| action.mut_args(completed));
+        verb.mut_args(completed)
+    })
+}
+
+fn completed(option: Arg) -> Arg {
+    let fixed: &[&str] = match option.get_id().as_str() {
+        "capture" => &["full", "none", "truncate="],
+        "shard" => &["auto", "auto/"],
+        "profile" => &[PROFILE_NAMES],
+        _ => &[],
+    };
+    match option.get_value_hint() {
+        _ if !fixed.is_empty() => option.value_parser(PossibleValuesParser::new(fixed)),
+        _ if option.get_id() == "images" => option.value_hint(ValueHint::FilePath),
+        ValueHint::Unknown if option.get_action().takes_values() => {
+            option.value_hint(ValueHint::Other)
+        }
+        _ => option,
+    }
+}
+
+/// The script of a shell, with the names of profiles looked up when they are completed.
+fn script(shell: Shell) -> String {
+    let mut generated = Vec::new();
+    clap_complete::generate(shell, &mut completing(), "langspan", &mut generated);
+    let script = String::from_utf8(generated).unwrap();
+    match shell {
+        Shell::Fish => script.replace(
+            &format!("{PROFILE_NAMES}\\t''"),
+            &format!("({LIST_PROFILES})"),
+        ),
+        Shell::Zsh => script.replace(
+            &format!("({PROFILE_NAMES})"),
+            &format!("{{compadd -- $({LIST_PROFILES})}}"),
+        ),
+        _ => script.replace(PROFILE_NAMES, &format!("$({LIST_PROFILES})")),
+    }
+}
+
 #[test]
 fn completion_scripts_are_up_to_date() {
     for (target, name) in [
@@ -84,9 +144,9 @@ fn completion_scripts_are_up_to_date() {
         (Shell::PowerShell, "_langspan.ps1"),
         (Shell::Elvish, "langspan.elv"),
     ] {
-        let mut generated = Vec::new();
-        clap_complete::generate(target, &mut Cli::command(), "langspan", &mut generated);
-        is_up_to_date(name, &generated);
+        let script = script(target);
+        assert!(!script.contains(PROFILE_NAMES), "{name}");
+        is_up_to_date(name, script.as_bytes());
     }
 }
 
@@ -122,6 +182,7 @@ fn page(command: &Command) -> Vec<u8> {
             .unwrap();
     }
     let sections = [
+        list("COMMANDS", actions(command)),
         list("EXIT STATUS", exit_codes(command.get_name())),
         list("ENVIRONMENT", variables(command.get_name())),
         list("FILES", files(command.get_name())),
@@ -198,6 +259,19 @@ fn listed_topics() -> Vec<(String, String)> {
     let pairs = lines.filter_map(|line| line.trim().split_once(' '));
     pairs
         .map(|(name, text)| (name.to_owned(), text.trim().to_owned()))
+        .collect()
+}
+
+/// The subcommands of a command, except of `langspan` itself, where they have pages of their own.
+fn actions(command: &Command) -> Vec<(String, String)> {
+    let actions = command.get_subcommands();
+    let actions = actions.filter(|action| action.get_name() != "help");
+    let actions = actions.filter(|_| command.get_name() != "langspan");
+    actions
+        .map(|action| {
+            let about = action.get_about().map(ToString::to_string);
+            (action.get_name().to_owned(), about.unwrap_or_default())
+        })
         .collect()
 }
 

@@ -12,6 +12,7 @@ mod batch;
 mod chat;
 mod check;
 mod completions;
+mod config;
 mod deferred;
 mod delivery;
 mod destination;
@@ -19,6 +20,7 @@ mod destination;
 mod generated;
 mod help;
 mod model;
+mod models;
 mod output;
 mod privacy;
 mod replay;
@@ -28,6 +30,7 @@ mod sandbox;
 mod show;
 pub mod topics;
 mod trace;
+mod typed;
 mod values;
 
 use clap::{Parser, Subcommand};
@@ -36,11 +39,13 @@ pub use batch::BatchArgs;
 pub use chat::ChatArgs;
 pub use check::CheckArgs;
 pub use completions::{CompletionsArgs, Shell};
+pub use config::{ConfigAction, ConfigArgs, ConfigRunArgs};
 use deferred::Deferred;
 pub use delivery::{DeliveryArgs, WaitArgs};
-pub use destination::{DestinationArgs, StandInArgs};
+pub use destination::{DestinationArgs, SourceArgs, StandInArgs};
 pub use help::HelpArgs;
 pub use model::{EndpointArgs, ModelArgs};
+pub use models::ModelsArgs;
 pub use output::OutputArgs;
 pub use privacy::PrivacyArgs;
 pub use replay::ReplayArgs;
@@ -49,7 +54,10 @@ pub use run::RunArgs;
 pub use sandbox::{LangfuseVersionArg, SandboxArgs};
 pub use show::ShowArgs;
 pub use trace::TraceArgs;
-pub use values::{Allowance, ShardArg, form, rate};
+pub use values::{
+    Allowance, Parameter, ParameterValue, ShardArg, capture, form, pair, parameter, rate, seconds,
+    temperature,
+};
 
 /// Run or replay a chat completion inside a Langfuse trace, with proof of delivery
 ///
@@ -100,6 +108,15 @@ pub enum Command {
     ///
     /// Sends them to the destination of the current settings. Entries of another public key are left alone and named.
     Resend(Deferred<ResendArgs>),
+    /// List the models of the model endpoint
+    ///
+    /// Prints their ids, sorted. It needs no Langfuse.
+    Models(Deferred<ModelsArgs>),
+    /// Show the settings in force, or write a settings file
+    ///
+    /// Lists every setting with its value and its origin: an option, a variable, a line of the settings file, or the
+    /// default. Options of `chat` may be given as well. Keys are shown in part.
+    Config(Deferred<ConfigArgs>),
     /// Serve a stand-in for model and Langfuse on this machine
     ///
     /// For trials and tests: the model's answers are canned, and the traces are kept in a folder. It listens on 127.0.0.1

@@ -15,13 +15,21 @@ pub struct ModelArgs {
     /// System message
     #[arg(short, long, value_name = "TEXT", hide_short_help = true)]
     pub system: Option<String>,
+    /// System message, from a file
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "system",
+        hide_short_help = true
+    )]
+    pub system_file: Option<PathBuf>,
     /// Sampling temperature
     #[arg(long, value_name = "F", value_parser = temperature, allow_negative_numbers = true, hide_short_help = true)]
     pub temperature: Option<Number>,
     /// Maximum number of tokens in the answer
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true, hide_short_help = true)]
     pub max_tokens: Option<u64>,
-    /// Field of the request body: KEY=TEXT, or KEY:=JSON (repeatable)
+    /// Field of the request body: KEY=TEXT or KEY:=JSON; @FILE as the value reads a file (repeatable)
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = parameter, hide_short_help = true)]
     pub param: Vec<Parameter>,
     /// Require an answer that fits the JSON Schema in FILE
@@ -42,9 +50,9 @@ pub struct ModelArgs {
     /// Further attempts after a failed one [default: 2]
     #[arg(long, value_name = "N", value_parser = attempts, allow_negative_numbers = true, hide_short_help = true)]
     pub retries: Option<u32>,
-    /// Time for all attempts and the whole answer, in seconds
-    #[arg(long, value_name = "SECS", value_parser = seconds, allow_negative_numbers = true, default_value = "600", hide_short_help = true)]
-    pub timeout: f64,
+    /// Time for all attempts and the whole answer, in seconds [default: 600]
+    #[arg(long, value_name = "SECS", value_parser = seconds, allow_negative_numbers = true, hide_short_help = true)]
+    pub timeout: Option<f64>,
 }
 
 #[derive(Debug, Args)]

@@ -8,9 +8,9 @@ use crate::trace::privacy::Capture;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Privacy")]
 pub struct PrivacyArgs {
-    /// Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none`
-    #[arg(long, value_name = "MODE", value_parser = capture, default_value = "full", hide_short_help = true)]
-    pub capture: Capture,
+    /// Content to trace and record: `full`, `truncate=N` (the first N characters of each text) or `none` [default: full]
+    #[arg(long, value_name = "MODE", value_parser = capture, hide_short_help = true)]
+    pub capture: Option<Capture>,
     /// Redact text matching REGEX from traces and recordings (repeatable)
     #[arg(long, value_name = "REGEX", hide_short_help = true)]
     pub redact: Vec<String>,

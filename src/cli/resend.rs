@@ -12,7 +12,6 @@ const EXAMPLES: &str = "\
 Examples:
   langspan resend
   langspan resend --list -o json
-  langspan resend --again
   langspan resend --discard --yes --older-than 30d";
 
 #[expect(

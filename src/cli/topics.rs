@@ -12,7 +12,7 @@ pub struct Topic {
 }
 
 /// All topics, by name.
-pub const TOPICS: [Topic; 9] = [
+pub const TOPICS: [Topic; 11] = [
     Topic {
         name: "batch",
         text: include_str!("help/batch.md"),
@@ -20,6 +20,14 @@ pub const TOPICS: [Topic; 9] = [
     Topic {
         name: "ci",
         text: include_str!("help/ci.md"),
+    },
+    Topic {
+        name: "config",
+        text: include_str!("help/config.md"),
+    },
+    Topic {
+        name: "conversations",
+        text: include_str!("help/conversations.md"),
     },
     Topic {
         name: "destinations",
@@ -52,13 +60,15 @@ pub const TOPICS: [Topic; 9] = [
 ];
 
 /// The commands, in the order of `langspan --help`.
-pub const COMMANDS: [&str; 9] = [
+pub const COMMANDS: [&str; 11] = [
     "chat",
     "replay",
     "batch",
     "check",
     "show",
     "resend",
+    "models",
+    "config",
     "sandbox",
     "completions",
     "help",
@@ -66,23 +76,23 @@ pub const COMMANDS: [&str; 9] = [
 
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
-Topics (langspan help TOPIC): batch, ci, destinations, environment, exit-codes, failures, mapping, \
-privacy, sandbox
-
-Try it without a key: langspan chat --sandbox \"Why trace LLM calls?\"";
+Topics (langspan help TOPIC): batch, ci, config, conversations, destinations, environment, \
+exit-codes, failures, mapping, privacy, sandbox";
 
 /// The last lines of `langspan --help` and of `langspan help`.
 pub const LISTED: &str = "\
 Topics (langspan help TOPIC):
-  batch         Many requests from a file: lines, answers, pace, resuming, many machines
-  ci            The smoke test, and langspan in scripts, CI jobs and images
-  destinations  Which server gets the spans, and with which keys
-  environment   Every environment variable
-  exit-codes    Every exit code, and which one wins
-  failures      What happens when a server, a network or a certificate fails
-  mapping       Which part of a call becomes which attribute; the known endpoints
-  privacy       What is redacted, captured and uploaded
-  sandbox       The stand-in for model and Langfuse
+  batch          Many requests from a file: lines, answers, pace, resuming, many machines
+  ci             The smoke test, and langspan in scripts, CI jobs and images
+  config         The settings file: keys, profiles, secrets, and which value wins
+  conversations  Continue a conversation; messages and values from files
+  destinations   Which server gets the spans, and with which keys
+  environment    Every environment variable
+  exit-codes     Every exit code, and which one wins
+  failures       What happens when a server, a network or a certificate fails
+  mapping        Which part of a call becomes which attribute; the known endpoints
+  privacy        What is redacted, captured and uploaded
+  sandbox        The stand-in for model and Langfuse
 
 Try it without a key: langspan chat --sandbox \"Why trace LLM calls?\"";
 
@@ -123,7 +133,6 @@ mod tests {
         let names: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
         assert_eq!(listed, names);
         let (_, brief) = BRIEFLY.split_once(": ").unwrap_or_default();
-        let (brief, _) = brief.split_once("\n\n").unwrap_or_default();
         assert_eq!(brief, names.join(", "));
     }
 

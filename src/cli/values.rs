@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,8 +13,16 @@ use crate::trace::privacy::Capture;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
     pub name: String,
-    /// The JSON text of the value.
-    pub json: String,
+    pub value: ParameterValue,
+}
+
+/// The value of a field, or the file that holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParameterValue {
+    /// A JSON text.
+    Json(String),
+    JsonFile(PathBuf),
+    TextFile(PathBuf),
 }
 
 /// Parses the name of an output format.
@@ -54,24 +63,39 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Parses `KEY=TEXT` or `KEY:=JSON`.
+/// Reads `KEY=VALUE` or `KEY:=JSON`, where `@FILE` is the content of a file and `@@` begins a text with `@`.
+///
+/// # Errors
+/// If the text is neither.
 pub fn parameter(text: &str) -> Result<Parameter, String> {
-    let wrong = || "expected KEY=TEXT or KEY:=JSON".to_owned();
+    let wrong = || "expected KEY=VALUE or KEY:=JSON".to_owned();
     let (name, value) = text.split_once('=').ok_or_else(wrong)?;
-    let (name, json) = match name.strip_suffix(':') {
-        Some(name) => {
+    let file = value
+        .strip_prefix('@')
+        .filter(|file| !file.starts_with('@'));
+    if file.is_some_and(str::is_empty) {
+        return Err("expected the name of a file after @; a literal @ is @@".to_owned());
+    }
+    let (name, value) = match (name.strip_suffix(':'), file) {
+        (Some(name), Some(file)) => (name, ParameterValue::JsonFile(file.into())),
+        (None, Some(file)) => (name, ParameterValue::TextFile(file.into())),
+        (Some(name), None) => {
             let value: Box<serde_json::value::RawValue> =
                 serde_json::from_str(value).map_err(|error| format!("invalid JSON: {error}"))?;
-            (name, value.get().to_owned())
+            (name, ParameterValue::Json(value.get().to_owned()))
         }
-        None => (name, serde_json::Value::from(value).to_string()),
+        (None, None) => {
+            let value = value.strip_prefix('@').unwrap_or(value);
+            let json = serde_json::Value::from(value).to_string();
+            (name, ParameterValue::Json(json))
+        }
     };
     if name.trim().is_empty() {
         return Err(wrong());
     }
     Ok(Parameter {
         name: name.trim().to_owned(),
-        json,
+        value,
     })
 }
 
@@ -224,16 +248,19 @@ mod tests {
 
     #[test]
     fn parameters_are_strings_or_json() {
-        assert_eq!(parameter("user=7").unwrap().json, "\"7\"");
-        assert_eq!(
-            parameter("seed:=7").unwrap(),
-            Parameter {
-                name: "seed".to_owned(),
-                json: "7".to_owned()
-            }
-        );
-        assert_eq!(parameter("stop=a=b").unwrap().json, "\"a=b\"");
-        for wrong in ["x", "=1", ":=1", "x:={"] {
+        let json = |text: &str| ParameterValue::Json(text.to_owned());
+        for (text, value) in [
+            ("k=7", json("\"7\"")),
+            ("k:=7", json("7")),
+            ("k=a=b", json("\"a=b\"")),
+            ("k=@@a", json("\"@a\"")),
+            ("k=@a", ParameterValue::TextFile("a".into())),
+            ("k:=@a", ParameterValue::JsonFile("a".into())),
+        ] {
+            let name = "k".to_owned();
+            assert_eq!(parameter(text).unwrap(), Parameter { name, value });
+        }
+        for wrong in ["x", "=1", ":=1", "x:={", "x=@", "x:=@@a"] {
             assert!(parameter(wrong).is_err(), "{wrong}");
         }
     }

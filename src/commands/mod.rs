@@ -4,7 +4,9 @@ mod batch;
 mod chat;
 mod check;
 mod completions;
+mod config;
 mod help;
+mod models;
 mod replay;
 mod resend;
 mod sandbox;
@@ -17,8 +19,10 @@ use std::fs::File;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 
+use clap::Parser as _;
+
 use crate::app::env_file;
-use crate::cli::{Cli, Command, DestinationArgs, OutputArgs};
+use crate::cli::{Cli, Command, ConfigAction, ConfigArgs, OutputArgs, SourceArgs};
 use crate::console::Console;
 use crate::console::OutputFormat;
 use crate::failure::{Failure, Kind, Verdict};
@@ -40,32 +44,47 @@ fn dispatch(cli: Cli) -> Verdict {
     match cli.command {
         Command::Chat(args) => {
             let run = async |sources: &_, console: &_| chat::run(&args, sources, console).await;
-            verb("chat", &args.run.destination, &args.run.output, run)
+            verb("chat", &args.run.destination.sources, &args.run.output, run)
         }
         Command::Replay(args) => {
             let run = async |sources: &_, console: &_| replay::run(&args, sources, console).await;
-            verb("replay", &args.run.destination, &args.run.output, run)
+            verb(
+                "replay",
+                &args.run.destination.sources,
+                &args.run.output,
+                run,
+            )
         }
         Command::Batch(args) => {
             let run = async |sources: &_, console: &_| {
                 Box::pin(batch::run(&args, sources, console)).await
             };
-            verb("batch", &args.run.destination, &args.run.output, run)
+            verb(
+                "batch",
+                &args.run.destination.sources,
+                &args.run.output,
+                run,
+            )
         }
         Command::Show(args) => {
             let run = async |sources: &_, console: &_| show::run(&args, sources, console).await;
-            verb("show", &args.destination, &args.output, run)
+            verb("show", &args.destination.sources, &args.output, run)
         }
         Command::Resend(args) => {
             let run = async |sources: &_, console: &_| resend::run(&args, sources, console).await;
-            verb("resend", &args.destination, &args.output, run)
+            verb("resend", &args.destination.sources, &args.output, run)
         }
         // Its document holds a failure of the settings as a failed stage.
         Command::Check(args) => {
-            let console = Console::new(args.output.quiet, args.output.verbose);
-            let sources = env_file::sources(args.destination.env_file.as_deref());
+            let sources = env_file::sources(&args.destination.sources);
+            let console = console(&args.output, sources.as_ref().ok());
             report(block_on(check::run(&args, sources, &console)), &console)
         }
+        Command::Models(args) => {
+            let run = async |sources: &_, console: &_| models::run(&args, sources, console).await;
+            verb("models", &args.sources, &args.output, run)
+        }
+        Command::Config(args) => configure(&args),
         Command::Sandbox(args) => {
             let sources = Sources::default();
             let console = Console::new(args.quiet, 0);
@@ -77,17 +96,49 @@ fn dispatch(cli: Cli) -> Verdict {
     }
 }
 
+/// What `config` does without a settings file being read, and the list of the settings in force.
+fn configure(args: &ConfigArgs) -> Verdict {
+    let run = &args.run.options;
+    let console = Console::new(run.output.quiet, run.output.verbose);
+    match &args.action {
+        None => {
+            let show = async |sources: &_, console: &_| config::show(&args.run, sources, console);
+            verb("config", &run.destination.sources, &run.output, show)
+        }
+        Some(ConfigAction::Path) => report(config::path(&console), &console),
+        Some(ConfigAction::Profiles) => report(config::profiles(), &console),
+        Some(ConfigAction::Init) => report(block_on(initialise(&console)), &console),
+    }
+}
+
+/// Asks for settings, checks them, and writes them if they work.
+async fn initialise(console: &Console) -> Result<Verdict, Failure> {
+    let answers = config::init::ask(console).await?;
+    let sources = answers.sources()?;
+    let check = Cli::try_parse_from(["langspan", "check", "--no-write"]);
+    let Ok(Command::Check(options)) = check.map(|cli| cli.command) else {
+        return Err(anyhow::anyhow!("the check of the settings cannot be started").into());
+    };
+    let verdict = check::run(&options, Ok(sources), console).await?;
+    if verdict.kind().is_some() {
+        console.note("nothing was written");
+        return Ok(verdict);
+    }
+    answers.write(console)?;
+    Ok(verdict)
+}
+
 /// Runs a verb, and reports why it could not begin: as a document too where one is asked for. A wrong command line is
 /// reported as text alone, since the output format is part of it.
 fn verb(
     name: &'static str,
-    destination: &DestinationArgs,
+    options: &SourceArgs,
     output: &OutputArgs,
     run: impl AsyncFnOnce(&Sources, &Console) -> Result<Verdict, Failure>,
 ) -> Verdict {
-    let console = Console::new(output.quiet, output.verbose);
-    let env_file = destination.env_file.as_deref();
-    let sources = env_file::sources(env_file);
+    let env_file = options.env_file.as_deref();
+    let sources = env_file::sources(options);
+    let console = console(output, sources.as_ref().ok());
     let known = sources.as_ref().cloned().unwrap_or_default();
     let ended = sources
         .and_then(|sources| block_on(run(&sources, &console)))
@@ -102,6 +153,22 @@ fn verb(
         }
     }
     report(ended, &console)
+}
+
+/// The console that options and settings ask for. Says which variables a profile overrides.
+fn console(output: &OutputArgs, sources: Option<&Sources>) -> Console {
+    let (quiet, verbosity) = sources.map_or((output.quiet, output.verbose), |sources| {
+        settings::loudness(output, sources)
+    });
+    let console = Console::new(quiet, verbosity);
+    let overridden = sources.map(Sources::overridden).unwrap_or_default();
+    if let Some(profile) = sources.and_then(Sources::profile)
+        && !overridden.is_empty()
+    {
+        let names = overridden.join(", ");
+        console.note(&format!("--profile {} overrides {names}", profile.value));
+    }
+    console
 }
 
 /// On one thread: a chat waits for the network, and starting threads would cost more than they save.

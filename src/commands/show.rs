@@ -29,13 +29,14 @@ const PARENT_WAIT: Duration = Duration::from_secs(15);
 const INCOMPLETE: &str = "a span names a parent that is not there: the trace may be incomplete";
 
 /// # Errors
-/// When the trace cannot be read.
+/// If the trace cannot be read.
 pub async fn run(
     options: &cli::ShowArgs,
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
     let form = settings::text_or_json(&options.output, sources)?;
+    let wait = settings::wait(&options.wait, sources)?;
     let mut notes = Notes::default();
     let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
     setup::announce(&mut notes, console);
@@ -48,7 +49,7 @@ pub async fn run(
     })?;
     let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
     let read = tokio::select! {
-        read = read(&api, &notes, &trace_id, Duration::from_secs_f64(options.wait.seconds), console) => read,
+        read = read(&api, &notes, &trace_id, wait, console) => read,
         signal = interrupt.wait() => Err(interrupted(signal)),
     };
     Ok(tell(&trace_id, read, Printer::new(form), console))

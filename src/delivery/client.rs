@@ -27,7 +27,7 @@ use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
 use crate::http::url::shown;
 use crate::http::{Backoff, FailedPhase, TransportError, read_body};
-use crate::langfuse::{Api, ApiError, readback};
+use crate::langfuse::{Api, readback};
 
 /// The encoding of a request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,12 +68,9 @@ pub enum Arrival {
     Complete,
     /// All but these.
     Missing(Payload),
-    /// Of these it is not known: there was no answer in time, or this error, or there is no Langfuse to ask, or absence
-    /// proves nothing.
-    Unknown {
-        rest: Payload,
-        error: Option<ApiError>,
-    },
+    /// Of these it is not known: there was no answer in time, there is no Langfuse to ask, or their absence proves
+    /// nothing.
+    Unknown(Payload),
 }
 
 /// An attempt with less time than this would be cut off, and only make the outcome ambiguous.
@@ -148,9 +145,7 @@ impl OtlpClient {
                 match self.find_missing(&payload, deadline, ambiguity).await {
                     Arrival::Missing(missing) => payload = missing,
                     Arrival::Complete => return Sent::new(Outcome::Confirmed, payload, None),
-                    Arrival::Unknown { rest, .. } => {
-                        return Sent::new(outcome, rest, Some(ambiguity));
-                    }
+                    Arrival::Unknown(rest) => return Sent::new(outcome, rest, Some(ambiguity)),
                 }
             }
             let wait = outcome.wait().unwrap_or_default().max(backoff.next_wait());
@@ -204,39 +199,30 @@ impl OtlpClient {
         deadline: Instant,
         ambiguity: Ambiguity,
     ) -> Arrival {
-        let unknown = |error| Arrival::Unknown {
-            rest: payload.clone(),
-            error,
-        };
+        let unknown = || Arrival::Unknown(payload.clone());
         let Some(api) = &self.api else {
-            return unknown(None);
+            return unknown();
         };
         if self.is_direct() {
             let asked_at = Instant::now() + ambiguity.remaining();
             if asked_at >= deadline {
-                return unknown(None);
+                return unknown();
             }
             tokio::time::sleep_until(asked_at).await;
         }
-        let known = match timeout_at(deadline, self.readable_spans(api, payload)).await {
-            Ok(Ok(known)) => known,
-            Ok(Err(error)) => return unknown(Some(error)),
-            Err(_) => return unknown(None),
+        let Ok(Some(known)) = timeout_at(deadline, self.readable_spans(api, payload)).await else {
+            return unknown();
         };
         match payload.without(&known) {
             None => Arrival::Complete,
             Some(missing) if self.is_direct() => Arrival::Missing(missing),
             // A collector may pass them on at any later time.
-            Some(rest) => Arrival::Unknown { rest, error: None },
+            Some(missing) => Arrival::Unknown(missing),
         }
     }
 
-    /// The ids of the spans of `payload` that Langfuse can read now.
-    async fn readable_spans(
-        &self,
-        api: &Api,
-        payload: &Payload,
-    ) -> Result<HashSet<String>, ApiError> {
+    /// The ids of the spans of `payload` that Langfuse can read now; `None` if it does not answer.
+    async fn readable_spans(&self, api: &Api, payload: &Payload) -> Option<HashSet<String>> {
         let mut known = HashSet::new();
         for wanted in payload.traces() {
             match readback::known(api, &wanted).await {
@@ -245,11 +231,11 @@ impl OtlpClient {
                     self.console.detail(1, || {
                         format!("asking for the trace failed: {}", error.message)
                     });
-                    return Err(error);
+                    return None;
                 }
             }
         }
-        Ok(known)
+        Some(known)
     }
 
     async fn attempt(&self, body: &Bytes, deadline: Instant) -> Outcome {

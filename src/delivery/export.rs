@@ -9,18 +9,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::delivery::ambiguity::Ambiguity;
-use crate::delivery::client::{Arrival, OtlpClient};
+use crate::delivery::client::OtlpClient;
 use crate::delivery::encode::{EncodeError, Encoder};
 use crate::delivery::outbox::{EntryMeta, Outbox, OutboxError, PendingEntry};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
+use crate::delivery::presence::deliver_missing;
 use crate::delivery::result::DeliveryResult;
-use crate::http::Backoff;
 use crate::http::url::shown;
-use crate::langfuse::ApiError;
 
 /// What became of spans.
 #[derive(Clone, Debug)]
@@ -219,7 +218,7 @@ impl Exporter {
         match &self.client {
             // Boxed: the future of an HTTP request is large, and callers hold several of them.
             Ok(client) => tokio::select! {
-                result = Box::pin(deliver(client, payload, sent_before, deadline)) => result,
+                result = Box::pin(deliver_missing(client, payload, sent_before, deadline)) => result,
                 () = cancel.notified() => ended(Outcome::Interrupted),
             },
             Err(outcome) => ended(outcome.clone()),
@@ -237,34 +236,6 @@ impl Exporter {
         let kept =
             pending.and_then(|pending| pending.keep(&result.remaining, &cause, result.ambiguity));
         kept.map_or_else(Stored::Lost, |(entry, path)| Stored::Kept { entry, path })
-    }
-}
-
-/// Delivers a request until `deadline`. If an earlier run may have sent its spans, those that Langfuse has are left out.
-async fn deliver(
-    client: &OtlpClient,
-    payload: &Payload,
-    sent_before: Option<Timestamp>,
-    deadline: Instant,
-) -> DeliveryResult {
-    let Some(sent) = sent_before.filter(|_| client.is_direct()) else {
-        return client.deliver(payload, deadline).await;
-    };
-    let earlier = Ambiguity::at(sent);
-    let ended = |outcome| DeliveryResult::with(outcome, payload.clone(), Some(earlier));
-    let mut backoff = Backoff::default();
-    loop {
-        let error = match client.find_missing(payload, deadline, earlier).await {
-            Arrival::Complete => return ended(Outcome::Present),
-            Arrival::Missing(missing) => return client.deliver(&missing, deadline).await,
-            Arrival::Unknown { error, .. } => error
-                .unwrap_or_else(|| ApiError::unanswered("there was no answer in time".to_owned())),
-        };
-        let wait = error.wait.unwrap_or_default().max(backoff.next_wait());
-        if !error.is_passing() || Instant::now() + wait >= deadline {
-            return ended(Outcome::Unasked(error));
-        }
-        sleep(wait).await;
     }
 }
 

@@ -9,7 +9,8 @@
 //! 4. **judge** (`outcome`, `result`): what the answer means, and which spans remain.
 //! 5. **keep or release** (`outbox`): accepted spans leave the outbox, all others stay there for `langspan resend`.
 //!
-//! `redelivery` does the same for an entry of the outbox, and asks before it sends.
+//! `presence` comes before the third step if a recording is emitted that an earlier run may have sent. `redelivery`
+//! delivers an entry of the outbox, and asks before it sends.
 //!
 //! # Why it is built this way
 //!
@@ -47,6 +48,7 @@ pub mod outbox;
 pub mod outcome;
 pub mod partial_success;
 pub mod payload;
+pub mod presence;
 pub mod redelivery;
 pub mod result;
 

@@ -97,10 +97,10 @@ async fn deliver_request(
         Arrival::Complete => {
             return Ok(DeliveryResult::with(Outcome::Confirmed, payload, None));
         }
-        Arrival::Unknown { rest, .. } if !again => {
+        Arrival::Unknown(rest) if !again => {
             return Ok(DeliveryResult::with(Outcome::Unproven, rest, earlier));
         }
-        Arrival::Unknown { rest, .. } => {
+        Arrival::Unknown(rest) => {
             client.console.warn(&format!(
                 "{} is sent again, and a copy of it may exist: its cost is then counted twice",
                 entry.id

@@ -7,7 +7,7 @@ use std::io;
 
 use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use crate::http::{proxy, tls};
 
@@ -37,6 +37,8 @@ enum Party {
     Server,
     /// The proxy that this variable names.
     Proxy(&'static str),
+    /// The server, which does not speak TLS.
+    PlainServer,
     /// The server, which has a certificate that is not valid.
     Certificate(Flaw),
     /// This program, which has no certificate that the server accepts.
@@ -168,6 +170,7 @@ impl Party {
             rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
                 Self::ClientCertificate
             }
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::PlainServer,
             _ => Self::Server,
         }
     }
@@ -188,6 +191,9 @@ impl TransportError {
     pub fn hint(&self) -> Option<String> {
         let hint = match &self.party {
             Party::Server => return None,
+            Party::PlainServer => {
+                "the server at that port does not speak https: write http:// in the URL".to_owned()
+            }
             Party::Proxy(variable) => format!(
                 "check {variable}, with the proxy's user and password, or add the host to NO_PROXY"
             ),

@@ -36,6 +36,45 @@ pub fn parse_http_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// Reads a URL as people type it: where the scheme is missing, it is https, or http on this machine.
+///
+/// # Errors
+/// One line that says what is wrong with it; a key in it is not shown.
+pub fn complete_http_url(text: &str) -> Result<Url, String> {
+    let text = text.trim();
+    if text.contains("://") || !begins_with_host(text) {
+        return parse_http_url(text);
+    }
+    let url = parse_http_url(&format!("https://{text}"))?;
+    if is_loopback(&url) {
+        return parse_http_url(&format!("http://{text}"));
+    }
+    Ok(url)
+}
+
+/// Whether a text without a scheme begins with what is clearly a host: a name with a dot, `localhost`, an address, or
+/// any of them with a port. A key that was pasted by mistake is not one, and must not be looked up.
+fn begins_with_host(text: &str) -> bool {
+    const LONGEST_LABEL: usize = 63;
+    let authority = text.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.starts_with('[') {
+        return authority.contains(']');
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    let is_label = |label: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        !label.is_empty() && label.len() <= LONGEST_LABEL && label.chars().all(fits)
+    };
+    let labels: Vec<&str> = host.split('.').collect();
+    labels.iter().all(|label| is_label(label))
+        && port.is_none_or(is_port)
+        && (labels.len() > 1 || host == "localhost" || port.is_some())
+}
+
 /// A URL as it may be shown: without user info and fragment, and with the names of its query only.
 pub fn shown(url: &Url) -> String {
     let mut plain = url.clone();
@@ -113,6 +152,39 @@ pub fn is_loopback(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_scheme_is_completed() {
+        for (typed, completed) in [
+            ("cloud.langfuse.com", "https://cloud.langfuse.com/"),
+            ("langfuse.example:8443/x", "https://langfuse.example:8443/x"),
+            ("langfuse:3000", "https://langfuse:3000/"),
+            ("127.0.0.1:3000", "http://127.0.0.1:3000/"),
+            ("localhost:11434/v1", "http://localhost:11434/v1"),
+            ("localhost", "http://localhost/"),
+            ("[::1]:3000", "http://[::1]:3000/"),
+            ("http://a.example", "http://a.example/"),
+        ] {
+            assert_eq!(complete_http_url(typed).unwrap().as_str(), completed);
+        }
+    }
+
+    #[test]
+    fn a_key_is_not_taken_for_a_host() {
+        let token = format!("{}.{}.x", "e".repeat(36), "a".repeat(80));
+        for wrong in [
+            "",
+            "sk-lf-0123456789",
+            "pk-lf-1:sk-lf-1",
+            "pk-lf-1:sk-lf-1@langfuse.example",
+            "a b.example",
+            "/path.example",
+            &token,
+        ] {
+            let error = complete_http_url(wrong).unwrap_err();
+            assert!(!error.contains("lf-"), "{error}");
+        }
+    }
 
     #[test]
     fn a_url_is_shown_without_its_secrets() {

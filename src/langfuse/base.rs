@@ -5,7 +5,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
-use crate::http::url::{is_loopback, parse_http_url};
+use crate::http::url::{complete_http_url, is_loopback};
 
 /// The path of the OTLP endpoint, below the base.
 const TRACES_PATH: &str = "/api/public/otel/v1/traces";
@@ -39,7 +39,7 @@ impl Base {
     /// # Errors
     /// Why it is not a base URL, in one line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut url = parse_http_url(text)?;
+        let mut url = complete_http_url(text)?;
         let path = url.path().trim_end_matches('/');
         // The first of these begins Langfuse's own path. Before it is the path of the deployment.
         let own = ["/api/public", "/project/", "/trace/", "/public/traces"]
@@ -58,6 +58,11 @@ impl Base {
     /// Whether the path of an OTLP endpoint is Langfuse's.
     pub fn is_langfuse_path(url: &Url) -> bool {
         url.path().contains("/api/public/otel")
+    }
+
+    /// Whether requests to both go to the same scheme, host and port.
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        self.0.origin() == other.0.origin()
     }
 
     pub fn host(&self) -> &str {
@@ -133,6 +138,9 @@ mod tests {
             ("https://h/project/p1/traces/0af7?peek=1#x", "https://h"),
             ("https://h/lf/project/p1/traces/0af7", "https://h/lf"),
             ("https://h/trace/0af7", "https://h"),
+            ("cloud.langfuse.com", "https://cloud.langfuse.com"),
+            ("127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("localhost:3000/base/", "http://localhost:3000/base"),
         ] {
             let parsed = Base::parse(form).unwrap();
             assert_eq!(parsed.to_string(), base, "{form}");
@@ -147,8 +155,8 @@ mod tests {
     fn other_texts_are_refused() {
         for wrong in [
             "",
-            "cloud.langfuse.com",
-            "localhost:3000",
+            "sk-lf-0123456789",
+            "langfuse",
             "ftp://h",
             "https://",
             "https://pk-lf-1:sk-lf-1@h",

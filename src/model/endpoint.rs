@@ -65,6 +65,31 @@ impl Endpoint {
         url
     }
 
+    /// The URL of the list of models.
+    pub fn models_url(&self) -> Url {
+        let mut url = self.url("");
+        // Of a deployment, the path is `openai/deployments/MODEL/chat/completions`.
+        let surplus = match self.surface {
+            Surface::AzureDeployment { .. } => 4,
+            _ => 2,
+        };
+        if let Ok(mut path) = url.path_segments_mut() {
+            for _ in 0..surplus {
+                path.pop();
+            }
+            path.push("models");
+        }
+        url
+    }
+
+    /// The base URL that may have been meant, where the present one looks wrong.
+    pub fn proposed_base(&self) -> Option<Url> {
+        match self.surface {
+            Surface::OpenAi => proposed_base(&self.base),
+            Surface::AzureV1 | Surface::AzureDeployment { .. } => None,
+        }
+    }
+
     /// How many trailing path segments to drop from an Azure URL. The portal shows request URLs; everything from
     /// `openai` on is added again.
     fn surplus_segments(&self) -> usize {
@@ -133,6 +158,25 @@ impl Endpoint {
     }
 }
 
+/// The base URL that may have been meant: without the path of a request, and with a version. None if the given one is
+/// like that.
+pub fn proposed_base(base: &Url) -> Option<Url> {
+    let is_version = |segment: &str| {
+        let digits = segment.strip_prefix('v').unwrap_or_default();
+        digits.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let path = base.path().trim_end_matches('/');
+    let short = path.strip_suffix("/chat/completions").unwrap_or(path);
+    let version = if short.split('/').any(is_version) {
+        ""
+    } else {
+        "/v1"
+    };
+    let mut proposed = base.clone();
+    proposed.set_path(&format!("{short}{version}"));
+    (proposed.path().trim_end_matches('/') != path).then_some(proposed)
+}
+
 /// Checks that a key can be sent in a header.
 ///
 /// # Errors
@@ -148,17 +192,53 @@ mod tests {
     use super::*;
 
     fn url(base: &str, surface: Surface) -> String {
+        endpoint(base, surface).url("gpt 4/o").to_string()
+    }
+
+    fn endpoint(base: &str, surface: Surface) -> Endpoint {
         let base = Url::parse(base).unwrap();
-        let provider = Provider::of(&base);
         Endpoint {
+            provider: Provider::of(&base),
             base,
             surface,
             key: None,
             headers: HeaderMap::new(),
-            provider,
         }
-        .url("gpt 4/o")
-        .to_string()
+    }
+
+    #[test]
+    fn models_are_listed_beside_completions() {
+        let deployment = Surface::AzureDeployment {
+            api_version: "1".to_owned(),
+        };
+        for (base, surface, url) in [
+            ("http://h/v1/", Surface::OpenAi, "http://h/v1/models"),
+            ("http://h", Surface::AzureV1, "http://h/openai/v1/models"),
+            (
+                "http://h",
+                deployment,
+                "http://h/openai/models?api-version=1",
+            ),
+        ] {
+            assert_eq!(endpoint(base, surface).models_url().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn a_base_url_that_is_probably_wrong_is_corrected() {
+        for (base, proposed) in [
+            ("http://h", Some("http://h/v1")),
+            ("http://h/", Some("http://h/v1")),
+            ("http://h/api", Some("http://h/api/v1")),
+            ("http://h/v1/chat/completions", Some("http://h/v1")),
+            ("http://h/chat/completions", Some("http://h/v1")),
+            ("http://h/v1", None),
+            ("http://h/v1beta/openai/", None),
+        ] {
+            let found = endpoint(base, Surface::OpenAi).proposed_base();
+            assert_eq!(found.as_ref().map(Url::as_str), proposed, "{base}");
+        }
+        assert_eq!(endpoint("http://h", Surface::AzureV1).proposed_base(), None);
     }
 
     #[test]

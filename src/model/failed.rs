@@ -182,7 +182,14 @@ impl FailedAttempt {
         let error = ModelError {
             kind,
             message: format!("the model endpoint answered {status}{colon}{detail}"),
-            hint: hint(endpoint, status, is_quota, headers),
+            hint: if error.as_ref().is_some_and(ServerError::is_unknown_model) {
+                format!(
+                    "check the model name: langspan models lists those of {}",
+                    endpoint.place()
+                )
+            } else {
+                hint(endpoint, status, is_quota, headers)
+            },
             status: Some(status.as_u16()),
             retryable,
         };
@@ -311,7 +318,9 @@ fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &Heade
         }
         401 | 403 if endpoint.key.is_none() => format!("set {key} to a key for {place}"),
         401 | 403 => format!("check that {key} is a valid key for {place}"),
-        404 => format!("check the model name and the base URL {base}"),
+        404 => {
+            format!("check the model name (langspan models lists them) and the base URL {base}")
+        }
         405 => {
             format!("check the base URL {base}: /chat/completions is added to its path")
         }
@@ -337,6 +346,22 @@ pub struct ServerError {
 }
 
 impl ServerError {
+    /// Whether the model is unknown, in the words of the known servers.
+    fn is_unknown_model(&self) -> bool {
+        const WORDS: [&str; 6] = [
+            "not found",
+            "does not exist",
+            "not a valid model",
+            "invalid model",
+            "unknown model",
+            "no such model",
+        ];
+        let message = self.message.to_lowercase();
+        let is_said =
+            message.contains("model") && WORDS.iter().any(|words| message.contains(words));
+        is_said || self.codes.iter().any(|code| code == "model_not_found")
+    }
+
     /// Reads the error from a body, in any of the shapes that compatible servers use.
     pub fn of(body: &Value) -> Option<Self> {
         let text = |value: &Value| match value {

@@ -8,6 +8,7 @@ pub mod completion;
 pub mod endpoint;
 pub mod failed;
 pub mod merge;
+pub mod models;
 pub mod provider;
 pub mod rate_limiter;
 pub mod refusals;

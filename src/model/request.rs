@@ -94,11 +94,7 @@ impl Request {
     /// Replaces the system message with `text`, or inserts it before all messages.
     pub fn set_system(&mut self, text: &str) {
         let mut messages: Vec<Box<RawValue>> = self.get("messages").unwrap_or_default();
-        let has_system = messages.first().is_some_and(|message| {
-            serde_json::from_str::<Value>(message.get()).is_ok_and(|message| {
-                matches!(message["role"].as_str(), Some("system" | "developer"))
-            })
-        });
+        let has_system = messages.first().is_some_and(|message| is_system(message));
         if let Ok(system) = to_raw_value(&json!({"role": "system", "content": text})) {
             if has_system {
                 messages[0] = system;
@@ -106,6 +102,26 @@ impl Request {
                 messages.insert(0, system);
             }
         }
+        self.set("messages", &messages);
+    }
+
+    /// Whether one of the messages is a system message.
+    pub fn has_system(&self) -> bool {
+        let messages: Vec<Box<RawValue>> = self.get("messages").unwrap_or_default();
+        messages.iter().any(|message| is_system(message))
+    }
+
+    /// Puts earlier messages before all others, as they were written.
+    pub fn precede(&mut self, earlier: &[Box<RawValue>]) {
+        if earlier.is_empty() {
+            return;
+        }
+        let own: Vec<Box<RawValue>> = self.get("messages").unwrap_or_default();
+        let messages: Vec<&RawValue> = earlier
+            .iter()
+            .chain(&own)
+            .map(|message| &**message)
+            .collect();
         self.set("messages", &messages);
     }
 
@@ -215,6 +231,12 @@ impl Request {
         // Raw JSON always serialises.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// Whether the JSON text of a message is that of a system message.
+pub fn is_system(message: &RawValue) -> bool {
+    let message: Option<Value> = serde_json::from_str(message.get()).ok();
+    message.is_some_and(|message| matches!(message["role"].as_str(), Some("system" | "developer")))
 }
 
 /// The text of a message's `content`: a string, or the text parts of an array joined by newlines.

@@ -30,6 +30,10 @@ pub fn postgres_regex(pattern: &str) -> Result<Regex, String> {
 
 /// What may stand before a pattern: a director such as `***=`, and options such as `(?i)`.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of PostgreSQL"
+)]
 struct Options<'a> {
     rest: &'a str,
     ignores_case: bool,

@@ -9,13 +9,13 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::Url;
 
 use super::shown::{Notes, Shown};
-use super::sources::{Origin, Sourced, Sources};
+use super::sources::{Origin, Rank, Sourced, Sources, empty_flag};
 use super::{keys, otel};
 use crate::cli;
 use crate::delivery::{OtlpEndpoint, Protocol};
 use crate::failure::Failure;
 use crate::http::TlsFiles;
-use crate::http::url::{is_loopback, parse_http_url, secrets, shown};
+use crate::http::url::{complete_http_url, is_loopback, secrets, shown};
 use crate::langfuse::base;
 use crate::langfuse::keys::sensitive;
 use crate::langfuse::{Base, Keys};
@@ -69,7 +69,7 @@ impl From<Unresolved> for Failure {
 /// Resolves the destination; `sandbox` is the port of the embedded one, in place of every other source.
 ///
 /// # Errors
-/// When a setting is malformed or a Langfuse lacks a key.
+/// If a setting is malformed or a Langfuse lacks a key.
 pub fn resolve(
     options: &cli::DestinationArgs,
     sources: &Sources,
@@ -80,13 +80,14 @@ pub fn resolve(
         return Ok(embedded(options, port, notes)?);
     }
     let chosen = choose(options, sources)?;
+    let collector = collector_setting(options, sources)?;
     notes.shown.push(Shown::new(
         "destination",
         shown(&chosen.url()),
         chosen.origin().clone(),
     ));
     notes.secrets.extend(secrets(&chosen.url()));
-    let headers = if chosen.is_otlp_variable() || options.otlp_endpoint.is_some() {
+    let headers = if chosen.is_otlp_variable() || collector.is_some() {
         otel::headers(sources, &mut notes.warnings)
     } else {
         Sourced::new(HeaderMap::new(), Origin::Default)
@@ -97,18 +98,20 @@ pub fn resolve(
     } = headers;
     let given = headers.values().filter_map(|value| value.to_str().ok());
     notes.secrets.extend(given.flat_map(Secret::of_header));
-    let wire = WireSettings::read(options, sources, &chosen, notes)?;
+    let wire = WireSettings::read(collector, sources, &chosen, notes)?;
     let langfuse = match &chosen {
         Chosen::Plain(_) => None,
         Chosen::Langfuse {
-            base, from_otlp, ..
+            base,
+            from_otlp,
+            origin,
         } => {
             let header = if *from_otlp {
                 otel::authorization(&headers)
             } else {
                 None
             };
-            let keys = keys::resolve(sources, header, &header_origin, base, notes)?;
+            let keys = keys::resolve(sources, header, &header_origin, (base, origin), notes)?;
             Some(Langfuse {
                 ui: ui(options, sources, base, notes)?,
                 base: base.clone(),
@@ -117,7 +120,7 @@ pub fn resolve(
         }
     };
     match (langfuse, wire.collector.clone()) {
-        (langfuse, Some(url)) => Ok(collector(url, langfuse, headers, &wire, notes)),
+        (langfuse, Some(url)) => Ok(through_collector(url, langfuse, headers, &wire, notes)),
         (Some(langfuse), None) => Ok(direct(langfuse, headers, &wire)),
         (None, None) => Ok(plain(chosen.url(), headers, &wire)),
     }
@@ -156,46 +159,60 @@ impl Chosen {
     }
 }
 
-/// The first setting that applies.
+/// The first setting that applies: the option, then each source in its turn.
 fn choose(options: &cli::DestinationArgs, sources: &Sources) -> Result<Chosen, Failure> {
-    let names = ["LANGFUSE_BASE_URL", "LANGFUSE_HOST"];
-    if let Some(found) = sources.flag_or(
-        "--langfuse-base-url",
-        options.langfuse_base_url.as_deref(),
-        &names,
-    )? {
-        let base = Base::parse(&found.value).map_err(|error| {
-            Failure::config(format!("{}: {error}", found.origin)).hint(format!(
-                "set it to the URL of your Langfuse, as in {}",
-                base::CLOUD
-            ))
-        })?;
-        return Ok(Chosen::Langfuse {
-            base,
-            origin: found.origin,
-            from_otlp: false,
-        });
+    const FLAG: &str = "--langfuse-base-url";
+    match options.langfuse_base_url.as_deref() {
+        Some("") => return Err(empty_flag(FLAG)),
+        Some(url) => return langfuse_at(Sourced::new(url.to_owned(), Origin::Flag(FLAG))),
+        None => {}
     }
-    let has_keys = sources.get("LANGFUSE_PUBLIC_KEY").is_some()
-        && sources.get("LANGFUSE_SECRET_KEY").is_some();
-    let endpoint = match otel::endpoint(sources) {
-        // Keys alone choose Langfuse Cloud, whatever a variable meant for another exporter holds.
-        Err(_) if has_keys => None,
-        endpoint => endpoint?,
-    };
-    match endpoint {
-        Some(found) if Base::is_langfuse_path(&found.value) => {
-            let base = Base::parse(found.value.as_str()).map_err(Failure::config)?;
-            Ok(Chosen::Langfuse {
-                base,
-                origin: found.origin,
-                from_otlp: true,
-            })
+    let has_keys = keys::are_set(sources);
+    for rank in Rank::ALL {
+        if let Some(url) = sources.text(rank, "langfuse_base_url") {
+            return langfuse_at(url);
         }
-        Some(found) if !has_keys => Ok(Chosen::Plain(found)),
-        _ if options.otlp_endpoint.is_some() && !has_keys => plain_collector(options),
+        if let Some(url) = sources.first_at(rank, &["LANGFUSE_BASE_URL", "LANGFUSE_HOST"]) {
+            return langfuse_at(url);
+        }
+        let endpoint = match otel::endpoint_at(rank, sources) {
+            // Keys alone choose Langfuse Cloud, whatever a variable meant for another exporter holds.
+            Err(_) if has_keys => None,
+            endpoint => endpoint?,
+        };
+        match endpoint {
+            Some(found) if Base::is_langfuse_path(&found.value) => {
+                let base = Base::parse(found.value.as_str()).map_err(Failure::config)?;
+                return Ok(Chosen::Langfuse {
+                    base,
+                    origin: found.origin,
+                    from_otlp: true,
+                });
+            }
+            Some(found) if !has_keys => return Ok(Chosen::Plain(found)),
+            Some(found) => keys::check_backend(sources, &found)?,
+            None => {}
+        }
+    }
+    match collector_setting(options, sources)? {
+        Some(collector) if !has_keys => Ok(Chosen::Plain(collector)),
         _ => cloud(),
     }
+}
+
+/// A Langfuse that a setting names.
+fn langfuse_at(found: Sourced<String>) -> Result<Chosen, Failure> {
+    let base = Base::parse(&found.value).map_err(|error| {
+        Failure::config(format!("{}: {error}", found.origin)).hint(format!(
+            "set it to the URL of your Langfuse, as in {}",
+            base::CLOUD
+        ))
+    })?;
+    Ok(Chosen::Langfuse {
+        base,
+        origin: found.origin,
+        from_otlp: false,
+    })
 }
 
 fn cloud() -> Result<Chosen, Failure> {
@@ -207,24 +224,22 @@ fn cloud() -> Result<Chosen, Failure> {
     })
 }
 
-/// A collector on the command line without any Langfuse: a plain OTLP backend.
-fn plain_collector(options: &cli::DestinationArgs) -> Result<Chosen, Failure> {
-    let url = options.otlp_endpoint.as_deref().unwrap_or_default();
-    Ok(Chosen::Plain(Sourced::new(
-        collector_url(url)?,
-        Origin::Flag("--otlp-endpoint"),
-    )))
-}
-
-/// `/v1/traces` is added only to an empty path.
-fn collector_url(text: &str) -> Result<Url, Failure> {
-    let mut url = parse_http_url(text).map_err(|error| {
-        Failure::config(format!("--otlp-endpoint: {error}")).hint("as in http://localhost:4318")
+/// The collector that the spans go to, where one is named. `/v1/traces` is added only to an empty path.
+fn collector_setting(
+    options: &cli::DestinationArgs,
+    sources: &Sources,
+) -> Result<Option<Sourced<Url>>, Failure> {
+    let found = sources.flag_or("--otlp-endpoint", options.otlp_endpoint.as_deref(), &[])?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    let mut url = complete_http_url(&found.value).map_err(|error| {
+        Failure::config(format!("{}: {error}", found.origin)).hint("as in http://localhost:4318")
     })?;
     if url.path() == "/" {
         url.set_path("/v1/traces");
     }
-    Ok(url)
+    Ok(Some(Sourced::new(url, found.origin)))
 }
 
 /// How requests are made, whoever receives them.
@@ -237,24 +252,17 @@ struct WireSettings {
 
 impl WireSettings {
     fn read(
-        options: &cli::DestinationArgs,
+        collector: Option<Sourced<Url>>,
         sources: &Sources,
         chosen: &Chosen,
         notes: &mut Notes,
     ) -> Result<Self, Failure> {
-        let collector = options
-            .otlp_endpoint
-            .as_deref()
-            .map(collector_url)
-            .transpose()?;
-        if let Some(url) = &collector {
-            notes.shown.push(Shown::new(
-                "collector",
-                shown(url),
-                Origin::Flag("--otlp-endpoint"),
-            ));
-            notes.secrets.extend(secrets(url));
+        if let Some(Sourced { value, origin }) = &collector {
+            let row = Shown::new("collector", shown(value), origin.clone());
+            notes.shown.push(row);
+            notes.secrets.extend(secrets(value));
         }
+        let collector = collector.map(|collector| collector.value);
         let protocol = match otel::protocol(sources) {
             Ok(protocol) => protocol,
             Err(found) if chosen.is_otlp_variable() && collector.is_none() => {
@@ -311,7 +319,7 @@ fn direct(langfuse: Langfuse, mut headers: HeaderMap, wire: &WireSettings) -> De
     }
 }
 
-fn collector(
+fn through_collector(
     url: Url,
     langfuse: Option<Langfuse>,
     mut headers: HeaderMap,
@@ -411,7 +419,12 @@ fn ui_base(url: &str, origin: &Origin) -> Result<Base, Failure> {
 
 /// The files that take part in TLS.
 pub fn tls_files(options: &cli::DestinationArgs, sources: &Sources) -> TlsFiles {
-    let mut ca_files: Vec<_> = options.ca_file.iter().cloned().collect();
+    let own = || sources.setting("ca_file", &[]);
+    let own = options
+        .ca_file
+        .clone()
+        .or_else(|| Some(own()?.value.into()));
+    let mut ca_files: Vec<_> = own.into_iter().collect();
     ca_files.extend(otel::certificate(sources, "CERTIFICATE"));
     TlsFiles {
         ca_files,

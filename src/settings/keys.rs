@@ -1,58 +1,93 @@
 //! Where the key pair of a Langfuse comes from, and whether it can be one.
+//!
+//! A pair of the settings file is used only for the Langfuse of the same table: a variable or an option that names
+//! another server must not redirect it.
+
+use reqwest::Url;
 
 use super::destination::Unresolved;
+use super::file::SecretPlace;
 use super::shown::{Notes, Shown};
-use super::sources::{Origin, Sources};
+use super::sources::{Origin, Rank, Sourced, Sources};
 use crate::failure::Failure;
-use crate::langfuse::{Base, Keys};
+use crate::langfuse::{Base, Keys, base};
 use crate::secret::Secret;
 
-/// The key pair of the `LANGFUSE_` variables, else that of the OTLP header that came with the destination.
+/// Keys of the settings file.
+const SECRET: &str = "secret_key";
+const URL: &str = "langfuse_base_url";
+
+/// The key pair of a profile named by `--profile`, of the `LANGFUSE_` variables, of the OTLP header that came with the
+/// destination, or of the settings file.
 pub fn resolve(
     sources: &Sources,
     header: Option<&str>,
     header_origin: &Origin,
-    base: &Base,
+    (base, base_origin): (&Base, &Origin),
     notes: &mut Notes,
 ) -> Result<Keys, Unresolved> {
-    let public = sources.get("LANGFUSE_PUBLIC_KEY");
-    let secret = sources.get("LANGFUSE_SECRET_KEY");
-    let keys = match (public, secret, header.and_then(Keys::from_basic)) {
-        (Some(public), Some(secret), _) => {
-            notes
-                .shown
-                .push(Shown::new("public key", public.value.trim(), public.origin));
-            notes
-                .shown
-                .push(Shown::new("secret key", "(set)", secret.origin));
-            Keys {
-                public: public.value.trim().to_owned(),
-                secret: Secret::new(secret.value.trim()),
+    let header_keys = header.and_then(Keys::from_basic);
+    let keys = match chosen_table(sources, header_keys.is_some()) {
+        Some(rank) => of_file(sources, rank, base, base_origin, notes)?,
+        None => match (of_variables(sources, notes), header_keys) {
+            (Some(keys), _) => keys,
+            (None, Some(keys)) => {
+                note(
+                    &keys.public,
+                    [header_origin.clone(), header_origin.clone()],
+                    notes,
+                );
+                keys
             }
-        }
-        (_, _, Some(keys)) => {
-            let origin = header_origin.clone();
-            notes
-                .shown
-                .push(Shown::new("public key", &keys.public, origin.clone()));
-            notes.shown.push(Shown::new("secret key", "(set)", origin));
-            keys
-        }
-        (public, secret, None) => {
-            return Err(Unresolved::NoKeys(match header {
-                Some(_) if public.is_none() && secret.is_none() => garbled(header_origin, base),
-                _ => missing(public.is_some(), secret.is_some(), base),
-            }));
-        }
+            (None, None) => return Err(none(sources, header, header_origin, base)),
+        },
     };
     notes.secrets.push(keys.secret.clone());
     notes.secrets.push(Secret::new(
         keys.authorization().expose().trim_start_matches("Basic "),
     ));
+    check(&keys, base, notes)?;
+    Ok(keys)
+}
+
+/// The table of the settings file that the pair is taken from; none where another source has one that is stronger.
+fn chosen_table(sources: &Sources, has_header: bool) -> Option<Rank> {
+    if has_pair(sources, Rank::NamedProfile) {
+        return Some(Rank::NamedProfile);
+    }
+    let variables = ["LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"];
+    let in_variables = variables.iter().all(|name| sources.get(name).is_some());
+    let tables = [Rank::Profile, Rank::TopLevel].into_iter();
+    let mut tables = tables.filter(|rank| has_pair(sources, *rank));
+    tables.next().filter(|_| !in_variables && !has_header)
+}
+
+/// The pair of the `LANGFUSE_` variables.
+fn of_variables(sources: &Sources, notes: &mut Notes) -> Option<Keys> {
+    let public = sources.get("LANGFUSE_PUBLIC_KEY")?;
+    let secret = sources.get("LANGFUSE_SECRET_KEY")?;
+    let keys = Keys {
+        public: public.value.trim().to_owned(),
+        secret: Secret::new(secret.value.trim()),
+    };
+    note(&keys.public, [public.origin, secret.origin], notes);
+    Some(keys)
+}
+
+/// Shows where the public and the secret key came from.
+fn note(public_key: &str, [public, secret]: [Origin; 2], notes: &mut Notes) {
+    let rows = [
+        Shown::new("public key", public_key, public),
+        Shown::new("secret key", "(set)", secret),
+    ];
+    notes.shown.extend(rows);
+}
+
+/// Refuses a pair that cannot be one, and warns of what is unusual.
+fn check(keys: &Keys, base: &Base, notes: &mut Notes) -> Result<(), Failure> {
     if keys.are_swapped() {
         return Err(Failure::config("the Langfuse keys are swapped: the public key begins with sk-lf- or the secret key with pk-lf-")
-            .hint("LANGFUSE_PUBLIC_KEY takes the pk-lf-… key, LANGFUSE_SECRET_KEY the sk-lf-… key")
-            .into());
+            .hint("LANGFUSE_PUBLIC_KEY takes the pk-lf-… key, LANGFUSE_SECRET_KEY the sk-lf-… key"));
     }
     if !keys.look_right() {
         notes.warnings.push(
@@ -65,7 +100,150 @@ pub fn resolve(
             base.host()
         ));
     }
+    Ok(())
+}
+
+/// The failure when no source has a pair.
+fn none(
+    sources: &Sources,
+    header: Option<&str>,
+    header_origin: &Origin,
+    base: &Base,
+) -> Unresolved {
+    let is_set = |name| sources.get(name).is_some();
+    let (public, secret) = (is_set("LANGFUSE_PUBLIC_KEY"), is_set("LANGFUSE_SECRET_KEY"));
+    Unresolved::NoKeys(match header {
+        Some(_) if !public && !secret => garbled(header_origin, base),
+        _ => missing(public, secret, base),
+    })
+}
+
+/// Whether the settings file has a key of a Langfuse at this rank: one of a pair is enough to mean that pair.
+fn has_pair(sources: &Sources, rank: Rank) -> bool {
+    sources.entry(rank, "public_key").is_some() || sources.secret_place(rank, SECRET).is_some()
+}
+
+/// Whether the settings in force name a key pair, in variables or in the settings file.
+pub fn are_set(sources: &Sources) -> bool {
+    let variables = ["LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"];
+    let in_variables = variables.iter().all(|name| sources.get(name).is_some());
+    in_variables || in_file(sources).is_some()
+}
+
+/// The line of the settings file in force that names a key of a Langfuse.
+pub fn in_file(sources: &Sources) -> Option<Origin> {
+    Rank::ALL.into_iter().find_map(|rank| {
+        let public = sources.entry(rank, "public_key");
+        let secret = || Some(sources.secret_place(rank, SECRET)?.origin);
+        public.map(|public| public.origin).or_else(secret)
+    })
+}
+
+/// Whether the keys in force leave a plain OTLP backend aside that a variable names. Keys of variables and of a named
+/// profile do, as the stronger setting; others of the settings file would be for another server than the variable.
+///
+/// # Errors
+/// If they do not.
+pub fn check_backend(sources: &Sources, backend: &Sourced<Url>) -> Result<(), Failure> {
+    let variables = ["LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"];
+    if has_pair(sources, Rank::NamedProfile)
+        || variables.iter().all(|name| sources.get(name).is_some())
+    {
+        return Ok(());
+    }
+    let Some(keys) = in_file(sources) else {
+        return Ok(());
+    };
+    let Sourced { value, origin } = backend;
+    Err(Failure::config(format!(
+        "{origin} names {value}, which is not the Langfuse of the keys at {keys}; they are not used"
+    ))
+    .hint(format!(
+        "unset {origin}, name the Langfuse in LANGFUSE_BASE_URL too, or choose a profile with --profile"
+    )))
+}
+
+/// The pair of one table of the settings file, when the Langfuse is the one of that table.
+fn of_file(
+    sources: &Sources,
+    rank: Rank,
+    base: &Base,
+    base_origin: &Origin,
+    notes: &mut Notes,
+) -> Result<Keys, Unresolved> {
+    let public = sources.text(rank, "public_key");
+    let secret = sources.secret_place(rank, SECRET);
+    let (Some(public), Some(secret)) = (&public, &secret) else {
+        return Err(Unresolved::NoKeys(half(public, secret, base)));
+    };
+    let own = own_base(sources, rank);
+    if own.as_ref().is_none_or(|own| !own.is_same_server(base)) {
+        let failure = of_another(&public.origin, own.as_ref(), base, base_origin);
+        return Err(Unresolved::NoKeys(failure));
+    }
+    let keys = Keys {
+        public: public.value.trim().to_owned(),
+        secret: sources.read_secret(secret)?,
+    };
+    note(
+        &keys.public,
+        [public.origin.clone(), secret.origin.clone()],
+        notes,
+    );
     Ok(keys)
+}
+
+/// The Langfuse that the keys of a table are for: of its own URL, or Langfuse Cloud where no table names one.
+fn own_base(sources: &Sources, rank: Rank) -> Option<Base> {
+    let url = match sources.text(rank, URL) {
+        Some(url) => url.value,
+        None if in_force(sources, URL) => return None,
+        None => base::CLOUD.to_owned(),
+    };
+    Base::parse(&url).ok()
+}
+
+/// Whether a table in force has the key.
+fn in_force(sources: &Sources, key: &str) -> bool {
+    let mut ranks = Rank::ALL.into_iter();
+    ranks.any(|rank| sources.entry(rank, key).is_some())
+}
+
+/// The failure when the keys of the settings file are for another server than the one that was chosen.
+fn of_another(keys: &Origin, own: Option<&Base>, base: &Base, base_origin: &Origin) -> Failure {
+    let Some(own) = own else {
+        return Failure::config(format!(
+            "no keys for {base}: those at {keys} have no langfuse_base_url in the same table, so they are not sent there"
+        ))
+        .hint("add langfuse_base_url to the table of the keys, or keys to the table of the URL");
+    };
+    Failure::config(format!(
+        "no keys for {base} ({base_origin}): those at {keys} are for {own} and are not sent to another server"
+    ))
+    .hint(if base_origin.is_named() {
+        format!(
+            "omit {base_origin}, export LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY of {base}, or name its profile with --profile"
+        )
+    } else {
+        "add keys to the table of the URL".to_owned()
+    })
+}
+
+/// The failure when a table has one key of a pair.
+fn half(
+    public: Option<Sourced<String>>,
+    secret: Option<Sourced<&SecretPlace>>,
+    base: &Base,
+) -> Failure {
+    let (missing, origin) = match (public, secret) {
+        (Some(public), _) => ("secret_key_file or secret_key_command", public.origin),
+        (_, Some(secret)) => ("public_key", secret.origin),
+        (None, None) => ("public_key", Origin::Default),
+    };
+    Failure::config(format!(
+        "no keys for {base}: the table of {origin} lacks {missing}"
+    ))
+    .hint(format!("add {missing} beside it"))
 }
 
 /// The failure when the OTLP header that came with the destination does not hold a key pair.
@@ -83,5 +261,5 @@ fn missing(has_public: bool, has_secret: bool, base: &Base) -> Failure {
         _ => "LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are not set",
     };
     Failure::config(format!("no keys for {base}: {what}"))
-        .hint("export the keys of the project's settings page; chat --sandbox needs no keys")
+        .hint("export the keys of the project's settings page, or run langspan config init; chat --sandbox needs no keys")
 }

@@ -1,11 +1,14 @@
-//! Options and environment, resolved to plain values, each with its origin.
+//! Options, environment and settings file, resolved to plain values, each with its origin.
 //!
-//! An option overrides the environment, the environment the file of `--env-file`, and that a default. Nothing is read,
-//! sent or printed here: warnings and secrets travel in [`Notes`].
+//! [`sources`] has the order in which they override each other. Nothing is read, sent or printed here: warnings and
+//! secrets travel in [`Notes`].
 
+mod bound;
 pub mod ci;
 pub mod destination;
+pub mod file;
 pub mod keys;
+pub mod listing;
 pub mod model;
 pub mod otel;
 pub mod shard;
@@ -29,7 +32,7 @@ pub use destination::{Destination, Unresolved};
 pub use model::{ModelSettings, RequestFiles};
 pub use shard::Shard;
 pub use shown::{Notes, Shown};
-pub use sources::{Origin, Sourced, Sources};
+pub use sources::{Origin, Rank, Sourced, Sources};
 pub use trace::TraceSettings;
 
 /// The settings of a run of `chat` or `replay`.
@@ -115,13 +118,15 @@ impl CommandDefaults {
     };
 }
 
+/// How long `--verify` waits.
+const DEFAULT_WAIT: Duration = Duration::from_mins(1);
 /// Time for the export of the canary, with its retries.
 const CHECK_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Resolves the settings of a run; `sandbox` is the port of the embedded one.
 ///
 /// # Errors
-/// When a setting is missing or malformed.
+/// If a setting is missing or malformed.
 pub fn resolve(
     options: &cli::RunArgs,
     files: RequestFiles,
@@ -138,8 +143,10 @@ pub fn resolve(
         output: &options.output,
     };
     let mut settings = groups.resolve(delivery, notes, sources, sandbox)?;
-    settings.model = settings.model.with(&options.model, files, defaults);
-    settings.privacy = privacy(&options.privacy, &mut settings.notes)?;
+    settings.model = settings
+        .model
+        .with(&options.model, files, defaults, sources)?;
+    settings.privacy = privacy(&options.privacy, sources, &mut settings.notes)?;
     settings.uploads_media = uploads_media(&options.privacy, sources, &mut settings.notes)?;
     settings.record.clone_from(&options.record);
     Ok(settings)
@@ -148,7 +155,7 @@ pub fn resolve(
 /// Resolves the settings of `check`: those of a run, with the canary's own identity where no option gives another.
 ///
 /// # Errors
-/// When a setting is missing or malformed, or tracing is turned off.
+/// If a setting is missing or malformed, or tracing is turned off.
 pub fn check(
     options: &cli::CheckArgs,
     sources: &Sources,
@@ -201,7 +208,8 @@ impl Groups<'_> {
             notes.shown.extend(proxies(&model, &tracing));
         }
         Ok(Settings {
-            privacy: Privacy::new(Capture::Full, &[], &notes.secrets).map_err(unusable_pattern)?,
+            privacy: Privacy::new(Capture::Full, &[], &notes.secrets)
+                .map_err(|(message, hint)| Failure::config(message).hint(hint))?,
             uploads_media: false,
             tls: tls_files(self.destination, sources, sandbox),
             record: None,
@@ -234,24 +242,49 @@ fn proxies(model: &ModelSettings, tracing: &Tracing) -> Vec<Shown> {
 }
 
 /// What traces and recordings leave out. The known keys are part of it, so this comes after all secrets are found.
-fn privacy(options: &cli::PrivacyArgs, notes: &mut Notes) -> Result<Privacy, Failure> {
-    if options.capture != Capture::Full {
-        let origin = Origin::Flag("--capture");
-        let shown = match options.capture {
-            Capture::Truncate(most) => format!("truncate={most}"),
-            _ => "none".to_owned(),
-        };
-        notes.shown.push(Shown::new("capture", shown, origin));
+fn privacy(
+    options: &cli::PrivacyArgs,
+    sources: &Sources,
+    notes: &mut Notes,
+) -> Result<Privacy, Failure> {
+    let capture = sources
+        .parsed("--capture", options.capture, &[], cli::capture)?
+        .unwrap_or_else(|| Sourced::new(Capture::Full, Origin::Default));
+    let shown = match capture.value {
+        Capture::Full => None,
+        Capture::Truncate(most) => Some(format!("truncate={most}")),
+        Capture::None => Some("none".to_owned()),
+    };
+    let shown = shown.map(|shown| Shown::new("capture", shown, capture.origin));
+    notes.shown.extend(shown);
+    let patterns = patterns(options, sources);
+    for (pattern, origin) in &patterns {
+        let shown = Shown::new("redact", pattern, origin.clone());
+        notes.shown.push(shown);
     }
-    for pattern in &options.redact {
-        let origin = Origin::Flag("--redact");
-        notes.shown.push(Shown::new("redact", pattern, origin));
-    }
-    Privacy::new(options.capture, &options.redact, &notes.secrets).map_err(unusable_pattern)
+    let (patterns, origins): (Vec<String>, Vec<Origin>) = patterns.into_iter().unzip();
+    Privacy::new(capture.value, &patterns, &notes.secrets).map_err(|(message, hint)| {
+        let is_file = |origin: &&Origin| matches!(origin, Origin::SettingsFile { .. });
+        match origins.iter().find(is_file) {
+            Some(origin) => Failure::config(format!("redact ({origin}): {message}")),
+            None => Failure::usage(format!("--redact: {message}")),
+        }
+        .hint(hint)
+    })
 }
 
-fn unusable_pattern((message, hint): (String, &str)) -> Failure {
-    Failure::usage(format!("--redact: {message}")).hint(hint)
+/// The patterns of all ranks: one that is added never shows more.
+fn patterns(options: &cli::PrivacyArgs, sources: &Sources) -> Vec<(String, Origin)> {
+    let typed = options.redact.iter().cloned();
+    let typed = typed.map(|pattern| (pattern, Origin::Flag("--redact")));
+    let found = Rank::ALL
+        .into_iter()
+        .filter_map(|rank| sources.entry(rank, "redact"));
+    let found = found.flat_map(|entry| {
+        let texts = entry.value.texts.iter().cloned();
+        texts.map(move |text| (text, entry.origin.clone()))
+    });
+    typed.chain(found).collect()
 }
 
 /// Whether media is uploaded: unless the option or the variable of the Langfuse SDKs forbids it.
@@ -261,13 +294,13 @@ fn uploads_media(
     notes: &mut Notes,
 ) -> Result<bool, Failure> {
     const VARIABLE: &str = "LANGFUSE_MEDIA_UPLOAD_ENABLED";
-    let forbidden = if options.no_media {
-        Some(Origin::Flag("--no-media"))
-    } else {
-        match sources.get(VARIABLE) {
+    let switch = sources.switch("--no-media", options.no_media, &[])?;
+    let forbidden = match switch.filter(|switch| switch.value) {
+        Some(switch) => Some(switch.origin),
+        None => match sources.get(VARIABLE) {
             Some(found) if !sources.is_on(VARIABLE)? => Some(found.origin),
             _ => None,
-        }
+        },
     };
     let is_forbidden = forbidden.is_some();
     notes
@@ -285,6 +318,19 @@ fn tls_files(options: &cli::DestinationArgs, sources: &Sources, sandbox: Option<
     }
 }
 
+/// Whether notes are suppressed, and how many `-v` count.
+pub fn loudness(options: &cli::OutputArgs, sources: &Sources) -> (bool, u8) {
+    // The settings file was checked when it was read.
+    let quiet = sources.switch("--quiet", options.quiet, &[]);
+    let quiet = quiet.is_ok_and(|quiet| quiet.is_some_and(|quiet| quiet.value));
+    let verbosity = match options.verbose {
+        0 => sources.setting("verbose", &[]),
+        _ => None,
+    };
+    let verbosity = verbosity.and_then(|found| found.value.parse().ok());
+    (quiet, verbosity.unwrap_or(options.verbose))
+}
+
 /// The format of a command that prints no model answer. `LANGSPAN_OUTPUT` may name a format for the other commands of a
 /// script; text then takes its place.
 ///
@@ -300,7 +346,7 @@ pub fn text_or_json(options: &cli::OutputArgs, sources: &Sources) -> Result<Outp
 /// The output format: the option, else the variable, else text.
 ///
 /// # Errors
-/// When the variable does not name a format.
+/// If the variable does not name a format.
 pub fn form(options: &cli::OutputArgs, sources: &Sources) -> Result<OutputFormat, Failure> {
     if options.json {
         return Ok(OutputFormat::Json);
@@ -309,7 +355,7 @@ pub fn form(options: &cli::OutputArgs, sources: &Sources) -> Result<OutputFormat
         return Ok(form);
     }
     sources
-        .get("LANGSPAN_OUTPUT")
+        .setting("output", &["LANGSPAN_OUTPUT"])
         .map_or(Ok(OutputFormat::default()), |found| {
             cli::form(found.value.trim()).map_err(|error| {
                 Failure::config(format!(
@@ -324,7 +370,7 @@ pub fn form(options: &cli::OutputArgs, sources: &Sources) -> Result<OutputFormat
 /// The place of the outbox.
 ///
 /// # Errors
-/// When the limit is not a number.
+/// If the limit is not a number.
 pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
     let max_bytes = match sources.get("LANGSPAN_OUTBOX_MAX") {
         None => outbox::DEFAULT_MAX_BYTES,
@@ -346,7 +392,7 @@ pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
 /// The folder of langspan's state, by the XDG base directory specification.
 ///
 /// # Errors
-/// When neither `XDG_STATE_HOME` nor `HOME` is set.
+/// If neither `XDG_STATE_HOME` nor `HOME` is set.
 pub fn state_dir(sources: &Sources) -> Result<PathBuf, String> {
     let home = || sources.path("HOME").map(|home| home.join(".local/state"));
     let state = sources
@@ -407,13 +453,25 @@ pub fn off_switch(sources: &Sources) -> Option<Origin> {
     is("LANGFUSE_TRACING_ENABLED", "false").or_else(|| is("OTEL_SDK_DISABLED", "true"))
 }
 
+/// How long a trace is waited for until it can be read.
+///
+/// # Errors
+/// If the settings file holds no number of seconds.
+pub fn wait(options: &cli::WaitArgs, sources: &Sources) -> Result<Duration, Failure> {
+    let found = sources.parsed("--wait", options.seconds, &[], cli::seconds)?;
+    Ok(found.map_or(DEFAULT_WAIT, |found| Duration::from_secs_f64(found.value)))
+}
+
 fn delivery(
     options: &cli::DeliveryArgs,
     defaults: &CommandDefaults,
     sources: &Sources,
     notes: &mut Notes,
 ) -> Result<DeliverySettings, Failure> {
-    let sample = match (options.sample, sources.get("LANGFUSE_SAMPLE_RATE")) {
+    let sample = match (
+        options.sample,
+        sources.setting("sample", &["LANGFUSE_SAMPLE_RATE"]),
+    ) {
         (Some(rate), _) => Some(Sourced::new(rate, Origin::Flag("--sample"))),
         (None, Some(found)) => Some(Sourced::new(
             cli::rate(found.value.trim()).map_err(|error| {
@@ -429,14 +487,25 @@ fn delivery(
             .as_ref()
             .map(|found| Shown::new("sample", found.value, found.origin.clone())),
     );
-    let verify = options.verify || sources.is_on("LANGSPAN_VERIFY")?;
+    let is_on = |flag, given, names: &[&str]| -> Result<bool, Failure> {
+        let found = sources.switch(flag, given, names)?;
+        Ok(found.is_some_and(|found| found.value))
+    };
+    let seconds = |flag, given| -> Result<Option<Duration>, Failure> {
+        let found = sources.parsed(flag, given, &[], cli::seconds)?;
+        Ok(found.map(|found| Duration::from_secs_f64(found.value)))
+    };
+    let wait = wait(&options.wait, sources)?;
     Ok(DeliverySettings {
-        verify: verify.then(|| Duration::from_secs_f64(options.wait.seconds)),
-        best_effort: options.best_effort || sources.is_on("LANGSPAN_BEST_EFFORT")?,
-        export_timeout: options
-            .export_timeout
-            .map_or(defaults.export_timeout, Duration::from_secs_f64),
-        outbox: if options.no_outbox {
+        verify: is_on("--verify", options.verify, &["LANGSPAN_VERIFY"])?.then_some(wait),
+        best_effort: is_on(
+            "--best-effort",
+            options.best_effort,
+            &["LANGSPAN_BEST_EFFORT"],
+        )?,
+        export_timeout: seconds("--export-timeout", options.export_timeout)?
+            .unwrap_or(defaults.export_timeout),
+        outbox: if is_on("--no-outbox", options.no_outbox, &[])? {
             None
         } else {
             Some(outbox_place(sources)?)

@@ -1,5 +1,7 @@
 //! Which model is asked, where, and with which changes to a request.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -8,23 +10,32 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::CommandDefaults;
+use super::bound::BoundSecrets;
+use super::file::is_secret_header;
 use super::shown::{Notes, Shown};
-use super::sources::{Origin, Sourced, Sources};
+use super::sources::{Origin, Rank, Sourced, Sources, empty_flag};
 use crate::cli;
 use crate::failure::Failure;
-use crate::http::url::{is_loopback, parse_http_url, shown};
+use crate::http::url::{complete_http_url, is_loopback, parse_http_url, shown};
 use crate::model::endpoint::{Surface, check_key};
 use crate::model::{Endpoint, Provider, Request};
-use crate::secret::Secret;
 
-const OPENAI: &str = "https://api.openai.com/v1";
+pub(super) const OPENAI: &str = "https://api.openai.com/v1";
 const DEFAULT_MODEL: &str = "gpt-4o-mini";
+/// Time for all attempts and the whole answer.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 /// Time for the completion of `check --with-model`.
 const CHECK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What the files that a call names add to its request.
 #[derive(Debug, Default)]
 pub struct RequestFiles {
+    /// The text of `--system-file` or of the key `system_file`.
+    pub system: Option<Sourced<String>>,
+    /// The fields of `--param`, with the content of the files that they name.
+    pub params: Vec<(String, Box<RawValue>)>,
+    /// The same of the settings file.
+    pub default_params: Vec<(String, Box<RawValue>)>,
     /// Content parts that go with the last user message.
     pub attachments: Vec<Box<RawValue>>,
     /// The field of that name, made of a JSON Schema.
@@ -36,24 +47,36 @@ pub struct RequestFiles {
 pub struct ModelSettings {
     pub endpoint: Endpoint,
     /// Why the endpoint cannot be asked: its key is missing. Only counts when it is asked.
-    pub missing_key: Option<String>,
+    pub missing_key: Option<MissingKey>,
     pub name: Sourced<String>,
-    pub system: Option<String>,
-    /// Fields of the body that options set, with their JSON texts, in the order they are set.
+    /// The system message.
+    pub system: Option<Sourced<String>>,
+    /// Fields that the settings file sets in a body that is made here, with their JSON texts.
+    pub default_fields: Vec<(String, Box<RawValue>)>,
+    /// Fields of every body that options set, with their JSON texts, in the order they are set.
     pub fields: Vec<(String, Box<RawValue>)>,
     /// Content parts that go with the last user message.
     pub attachments: Vec<Box<RawValue>>,
-    /// Whether an option asks for a stream or forbids it.
-    pub stream: Option<bool>,
+    /// Whether a setting asks for a stream or forbids it.
+    pub stream: Option<Sourced<bool>>,
     pub retries: u32,
     pub timeout: Duration,
+}
+
+/// Why there is no key for the model endpoint.
+#[derive(Clone, Debug)]
+pub enum MissingKey {
+    /// This variable is not set.
+    Unset(&'static str),
+    /// The key of the settings file is for another endpoint.
+    OfAnother { message: String, hint: String },
 }
 
 impl ModelSettings {
     /// Resolves which model is asked and where; `sandbox` is the port of the embedded one.
     ///
     /// # Errors
-    /// When a URL is malformed.
+    /// If a URL is malformed.
     pub fn resolve(
         options: &cli::EndpointArgs,
         sources: &Sources,
@@ -71,7 +94,7 @@ impl ModelSettings {
             .shown
             .insert(0, Shown::new("model", &name.value, name.origin.clone()));
         for header in &options.headers {
-            let (name, value) = header_of(header)?;
+            let (name, value) = header_of(header, "--header")?;
             endpoint.headers.append(name, value);
         }
         let has_header = endpoint.headers.contains_key(AUTHORIZATION)
@@ -81,6 +104,7 @@ impl ModelSettings {
             missing_key: missing_key.filter(|_| !has_header),
             name,
             system: None,
+            default_fields: Vec::new(),
             fields: Vec::new(),
             attachments: Vec::new(),
             stream: None,
@@ -90,51 +114,120 @@ impl ModelSettings {
         })
     }
 
-    /// Adds the changes to requests that the options and their files ask for.
-    #[must_use]
+    /// Adds the changes to requests that the options, their files and the settings file ask for.
+    ///
+    /// # Errors
+    /// If a value of the settings file is malformed.
     pub fn with(
         self,
         options: &cli::ModelArgs,
         files: RequestFiles,
         defaults: &CommandDefaults,
-    ) -> Self {
-        Self {
-            system: options.system.clone(),
-            fields: fields(options, files.response_format.as_ref(), &self.endpoint),
+        sources: &Sources,
+    ) -> Result<Self, Failure> {
+        let stream = match options.stream || options.no_stream {
+            true if options.stream => Some(Sourced::new(true, Origin::Flag("--stream"))),
+            true => Some(Sourced::new(false, Origin::Flag("--no-stream"))),
+            false => sources.switch("--stream", false, &[])?,
+        };
+        let retries = sources.parsed("--retries", options.retries, &[], whole)?;
+        let timeout = sources.parsed("--timeout", options.timeout, &[], cli::seconds)?;
+        let timeout = timeout.map(|found| Duration::from_secs_f64(found.value));
+        let mut fields = Fields::of(&self.endpoint);
+        fields.push_options(options, &files);
+        let mut defaults_of_file = Fields::of(&self.endpoint);
+        defaults_of_file.push_defaults(sources, files.default_params)?;
+        Ok(Self {
+            system: files.system,
+            default_fields: defaults_of_file.fields,
+            fields: fields.fields,
             attachments: files.attachments,
-            stream: (options.stream || options.no_stream).then_some(options.stream),
-            retries: options.retries.unwrap_or(defaults.retries),
-            timeout: Duration::from_secs_f64(options.timeout),
+            stream,
+            retries: retries.map_or(defaults.retries, |found| found.value),
+            timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
             ..self
-        }
+        })
     }
 
     /// A chat completion of `prompt`.
     pub fn chat(&self, prompt: &str, stream: bool) -> Request {
-        let mut request = Request::chat(&self.name.value, self.system.as_deref(), prompt);
-        request.attach(&self.attachments);
-        for (name, value) in &self.fields {
-            request.set_raw(name, value.clone());
-        }
+        self.continued(&[], prompt, stream)
+    }
+
+    /// A chat completion of `prompt` after earlier messages and those that a field sets.
+    pub fn continued(&self, earlier: &[Box<RawValue>], prompt: &str, stream: bool) -> Request {
+        let mut request = self.with_defaults(earlier, prompt);
+        self.apply_options(&mut request, true);
         if stream || request.is_streamed() {
             request.set_stream(true);
         }
         request
     }
 
-    /// Applies the options to a body; a missing model is filled in, last.
-    pub fn amend(&self, request: &mut Request) {
-        if let Some(system) = &self.system {
-            request.set_system(system);
+    /// A body of `prompt` with what the settings file sets; [`amend_prompted`](Self::amend_prompted) adds the options.
+    pub fn prompted(&self, prompt: &str) -> Request {
+        self.with_defaults(&[], prompt)
+    }
+
+    fn with_defaults(&self, earlier: &[Box<RawValue>], prompt: &str) -> Request {
+        let mut request = Request::chat(&self.name.value, None, prompt);
+        request.precede(&self.field_messages());
+        request.precede(earlier);
+        let system = self.system.as_ref().filter(|system| !system.is_flag());
+        if let Some(system) = system.filter(|_| !request.has_system()) {
+            request.set_system(&system.value);
         }
-        request.attach(&self.attachments);
-        for (name, value) in &self.fields {
+        for (name, value) in fields_without_messages(&self.default_fields) {
             request.set_raw(name, value.clone());
         }
-        if let Some(stream) = self.stream
-            && stream != request.is_streamed()
+        request
+    }
+
+    /// The changes that options make to any body; of one made of a prompt they do not replace the messages.
+    fn apply_options(&self, request: &mut Request, is_prompt: bool) {
+        if let Some(system) = self.system.as_ref().filter(|system| system.is_flag()) {
+            request.set_system(&system.value);
+        }
+        request.attach(&self.attachments);
+        let is_kept = |name: &str| is_prompt && name == "messages";
+        for (name, value) in self.fields.iter().filter(|(name, _)| !is_kept(name)) {
+            request.set_raw(name, value.clone());
+        }
+    }
+
+    /// The messages that a field sets: a prompt follows them, and must not be replaced by them.
+    pub fn field_messages(&self) -> Vec<Box<RawValue>> {
+        let mut fields = self
+            .fields
+            .iter()
+            .rev()
+            .chain(self.default_fields.iter().rev());
+        let found = fields.find(|(name, _)| name == "messages");
+        // That they are an array was checked when the options were read.
+        found
+            .and_then(|(_, messages)| serde_json::from_str(messages.get()).ok())
+            .unwrap_or_default()
+    }
+
+    /// Applies the options to a body that was given; a missing model is filled in, last. The settings file does not
+    /// change it.
+    pub fn amend(&self, request: &mut Request) {
+        self.apply_options(request, false);
+        self.complete(request);
+    }
+
+    /// The same for a body that was made of a prompt.
+    pub fn amend_prompted(&self, request: &mut Request) {
+        self.apply_options(request, true);
+        self.complete(request);
+    }
+
+    /// Sets stream and model as options ask for them.
+    fn complete(&self, request: &mut Request) {
+        if let Some(stream) = self.stream.as_ref().filter(|stream| stream.is_flag())
+            && stream.value != request.is_streamed()
         {
-            request.set_stream(stream);
+            request.set_stream(stream.value);
         }
         if self.name.is_flag() || request.raw("model").is_none() {
             request.set("model", &self.name.value);
@@ -144,11 +237,14 @@ impl ModelSettings {
     /// Whether the endpoint can be asked at all.
     ///
     /// # Errors
-    /// When its key is missing.
+    /// If its key is missing.
     pub fn check_key(&self) -> Result<(), Failure> {
         match &self.missing_key {
             None => Ok(()),
-            Some(name) => {
+            Some(MissingKey::OfAnother { message, hint }) => {
+                Err(Failure::config(message).hint(hint))
+            }
+            Some(MissingKey::Unset(name)) => {
                 let host = self.endpoint.base.host_str().unwrap_or_default();
                 Err(Failure::config(format!(
                     "no key for the model endpoint {host}: {name} is not set"
@@ -172,45 +268,34 @@ fn embedded(port: u16) -> Result<Endpoint, Failure> {
     })
 }
 
-/// The endpoint, and the variable of a required key that is not set.
+/// The endpoint, and why its key is missing.
 fn endpoint(
     options: &cli::EndpointArgs,
     sources: &Sources,
     notes: &mut Notes,
-) -> Result<(Endpoint, Option<String>), Failure> {
-    let openai = sources.flag_or(
-        "--openai-base-url",
-        options.openai_base_url.as_deref(),
-        &["OPENAI_BASE_URL"],
-    )?;
-    let azure = sources.get("AZURE_OPENAI_ENDPOINT");
-    let (found, surface, key_name) = match (openai, azure) {
-        (Some(found), _) => (found, Surface::OpenAi, "OPENAI_API_KEY"),
-        (None, Some(found)) => {
-            let version = sources.get("OPENAI_API_VERSION").map(|found| found.value);
-            let surface = version.map_or(Surface::AzureV1, |api_version| {
-                Surface::AzureDeployment { api_version }
-            });
-            (found, surface, "AZURE_OPENAI_API_KEY")
-        }
-        (None, None) => (
-            Sourced::new(OPENAI.to_owned(), Origin::Default),
-            Surface::OpenAi,
-            "OPENAI_API_KEY",
-        ),
-    };
-    let base = parse_http_url(&found.value).map_err(|error| {
+) -> Result<(Endpoint, Option<MissingKey>), Failure> {
+    let (found, surface) = chosen(options, sources)?;
+    let base = complete_http_url(&found.value).map_err(|error| {
         Failure::config(format!("{}: {error}", found.origin))
             .hint("as in https://api.openai.com/v1 or http://localhost:11434/v1")
     })?;
-    notes
-        .shown
-        .insert(0, Shown::new("model endpoint", shown(&base), found.origin));
-    let key = sources.get(key_name).map(|found| {
+    let chosen = Sourced::new(base.clone(), found.origin);
+    let row = Shown::new("model endpoint", shown(&base), chosen.origin.clone());
+    notes.shown.insert(0, row);
+    let key_name = match surface {
+        Surface::OpenAi => "OPENAI_API_KEY",
+        _ => "AZURE_OPENAI_API_KEY",
+    };
+    let bound = BoundSecrets::new(sources, &chosen);
+    let (key, of_another) = match surface {
+        Surface::OpenAi => bound.key()?,
+        _ => (bound.variable(key_name), None),
+    };
+    let key = key.map(|key| {
         notes
             .shown
-            .push(Shown::new("model key", "(set)", found.origin));
-        Secret::new(found.value.trim())
+            .push(Shown::new("model key", "(set)", key.origin));
+        key.value
     });
     if let Some(key) = &key {
         check_key(key).map_err(|error| {
@@ -225,8 +310,11 @@ fn endpoint(
         }
     }
     let is_required = surface != Surface::OpenAi || is_openai(&base);
-    let missing_key = (is_required && key.is_none()).then(|| key_name.to_owned());
-    let headers = account_headers(sources, &surface);
+    let (mut headers, header_of_another) = bound.headers(options)?;
+    let missing_key = of_another
+        .or(header_of_another)
+        .or_else(|| (is_required && key.is_none()).then_some(MissingKey::Unset(key_name)));
+    headers.extend(account_headers(sources, &surface));
     Ok((
         Endpoint {
             provider: provider(&base, &surface),
@@ -237,6 +325,37 @@ fn endpoint(
         },
         missing_key,
     ))
+}
+
+/// The URL that is asked: of the option, then of each source in its turn, else OpenAI's.
+fn chosen(
+    options: &cli::EndpointArgs,
+    sources: &Sources,
+) -> Result<(Sourced<String>, Surface), Failure> {
+    const FLAG: &str = "--openai-base-url";
+    match options.openai_base_url.as_deref() {
+        Some("") => return Err(empty_flag(FLAG)),
+        Some(url) => {
+            let url = Sourced::new(url.to_owned(), Origin::Flag(FLAG));
+            return Ok((url, Surface::OpenAi));
+        }
+        None => {}
+    }
+    for rank in Rank::ALL {
+        let url = sources.text(rank, "openai_base_url");
+        if let Some(url) = url.or_else(|| sources.variable(rank, "OPENAI_BASE_URL")) {
+            return Ok((url, Surface::OpenAi));
+        }
+        if let Some(url) = sources.variable(rank, "AZURE_OPENAI_ENDPOINT") {
+            let version = sources.get("OPENAI_API_VERSION").map(|found| found.value);
+            let surface = version.map_or(Surface::AzureV1, |api_version| {
+                Surface::AzureDeployment { api_version }
+            });
+            return Ok((url, surface));
+        }
+    }
+    let url = Sourced::new(OPENAI.to_owned(), Origin::Default);
+    Ok((url, Surface::OpenAi))
 }
 
 fn is_openai(base: &Url) -> bool {
@@ -252,16 +371,18 @@ fn provider(base: &Url, surface: &Surface) -> Provider {
 }
 
 /// Reads `NAME:VALUE`. The value is not repeated in messages, since it may be a key.
-fn header_of(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
+pub(super) fn header_of(
+    text: &str,
+    origin: impl Display,
+) -> Result<(HeaderName, HeaderValue), Failure> {
     const OURS: [&str; 4] = [
         "content-length",
         "content-type",
         "host",
         "transfer-encoding",
     ];
-    const SECRET: [&str; 5] = ["auth", "cookie", "key", "secret", "token"];
     let wrong = |what: String| {
-        Err(Failure::usage(format!("--header: {what}")).hint("as in -H 'X-Title: my script'"))
+        Err(Failure::usage(format!("{origin}: {what}")).hint("as in -H 'X-Title: my script'"))
     };
     let Some((name, value)) = text.split_once(':') else {
         return wrong("expected NAME:VALUE".to_owned());
@@ -275,7 +396,7 @@ fn header_of(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
     let Ok(mut value) = value.trim().parse::<HeaderValue>() else {
         return wrong(format!("the value of {name} is not a valid header value"));
     };
-    value.set_sensitive(SECRET.iter().any(|word| name.as_str().contains(word)));
+    value.set_sensitive(is_secret_header(name.as_str()));
     Ok((name, value))
 }
 
@@ -299,32 +420,71 @@ fn account_headers(sources: &Sources, surface: &Surface) -> HeaderMap {
     headers
 }
 
-/// The fields that options ask for, `--param` last so that it has the last word.
-fn fields(
-    options: &cli::ModelArgs,
-    response_format: Option<&Value>,
-    endpoint: &Endpoint,
-) -> Vec<(String, Box<RawValue>)> {
-    let mut fields = Vec::new();
-    let mut push = |name: &str, json: String| {
-        if let Ok(value) = RawValue::from_string(json) {
-            fields.push((name.to_owned(), value));
+/// Fields of a body, collected: those of `--param` last, so that it has the last word.
+struct Fields<'a> {
+    endpoint: &'a Endpoint,
+    fields: Vec<(String, Box<RawValue>)>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(endpoint: &'a Endpoint) -> Self {
+        Self {
+            endpoint,
+            fields: Vec::new(),
         }
-    };
-    if let Some(temperature) = &options.temperature {
-        push("temperature", temperature.to_string());
     }
-    if let Some(limit) = options.max_tokens {
-        push(
-            endpoint.provider.max_tokens_field(&endpoint.base),
+
+    fn push_options(&mut self, options: &cli::ModelArgs, files: &RequestFiles) {
+        if let Some(temperature) = &options.temperature {
+            self.push("temperature", temperature.to_string());
+        }
+        if let Some(limit) = options.max_tokens {
+            self.push_limit(limit);
+        }
+        if let Some(format) = &files.response_format {
+            self.push("response_format", format.to_string());
+        }
+        self.fields.extend(files.params.iter().cloned());
+    }
+
+    fn push_defaults(
+        &mut self,
+        sources: &Sources,
+        params: Vec<(String, Box<RawValue>)>,
+    ) -> Result<(), Failure> {
+        if let Some(found) = sources.parsed("--temperature", None, &[], cli::temperature)? {
+            self.push("temperature", found.value.to_string());
+        }
+        if let Some(found) = sources.parsed("--max-tokens", None, &[], whole)? {
+            self.push_limit(found.value);
+        }
+        self.fields.extend(params);
+        Ok(())
+    }
+
+    fn push_limit(&mut self, limit: u64) {
+        let provider = &self.endpoint.provider;
+        self.push(
+            provider.max_tokens_field(&self.endpoint.base),
             limit.to_string(),
         );
     }
-    if let Some(format) = response_format {
-        push("response_format", format.to_string());
+
+    fn push(&mut self, name: &str, json: String) {
+        if let Ok(value) = RawValue::from_string(json) {
+            self.fields.push((name.to_owned(), value));
+        }
     }
-    for parameter in &options.param {
-        push(&parameter.name, parameter.json.clone());
-    }
-    fields
+}
+
+fn fields_without_messages(
+    fields: &[(String, Box<RawValue>)],
+) -> impl Iterator<Item = &(String, Box<RawValue>)> {
+    fields.iter().filter(|(name, _)| name != "messages")
+}
+
+/// Reads a whole number.
+fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number".to_owned())
 }

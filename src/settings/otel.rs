@@ -8,10 +8,10 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
-use super::sources::{Origin, Sourced, Sources};
+use super::sources::{Origin, Rank, Sourced, Sources};
 use crate::delivery::Protocol;
 use crate::failure::Failure;
-use crate::http::url::parse_http_url;
+use crate::http::url::complete_http_url;
 
 /// The variables that name the protocol, the stronger one first.
 pub const PROTOCOL: [&str; 2] = [
@@ -21,17 +21,18 @@ pub const PROTOCOL: [&str; 2] = [
 /// Time for one export attempt where no variable sets it (the specification's default).
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The endpoint of traces: the variable for traces unchanged, the general one with `/v1/traces` added.
+/// The endpoint of traces at a rank: the variable for traces unchanged, the general one with `/v1/traces` added.
 ///
 /// # Errors
-/// When the variable is not a URL.
-pub fn endpoint(sources: &Sources) -> Result<Option<Sourced<Url>>, Failure> {
-    let own = sources.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+/// If the variable is not a URL.
+pub fn endpoint_at(rank: Rank, sources: &Sources) -> Result<Option<Sourced<Url>>, Failure> {
+    let own = sources.variable(rank, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
     let is_own = own.is_some();
-    let Some(found) = own.or_else(|| sources.get("OTEL_EXPORTER_OTLP_ENDPOINT")) else {
+    let general = || sources.variable(rank, "OTEL_EXPORTER_OTLP_ENDPOINT");
+    let Some(found) = own.or_else(general) else {
         return Ok(None);
     };
-    let mut url = parse_http_url(&found.value).map_err(|error| {
+    let mut url = complete_http_url(&found.value).map_err(|error| {
         Failure::config(format!("{}: {error}", found.origin))
             .hint("set it to the URL of an OTLP/HTTP endpoint")
     })?;
@@ -121,7 +122,7 @@ pub fn gzip(sources: &Sources, to_loopback: bool, warnings: &mut Vec<String>) ->
 /// What one attempt may take.
 ///
 /// # Errors
-/// When the variable is not a number of milliseconds.
+/// If the variable is not a number of milliseconds.
 pub fn attempt_timeout(sources: &Sources) -> Result<Duration, Failure> {
     let Some(found) = sources.first(&[
         "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",

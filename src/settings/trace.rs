@@ -3,7 +3,7 @@
 use super::ci;
 use super::otel;
 use super::shown::{Notes, Shown};
-use super::sources::{Origin, Sourced, Sources, empty_flag};
+use super::sources::{Origin, Rank, Sourced, Sources, empty_flag, parse_found};
 use crate::cli;
 use crate::failure::Failure;
 use crate::langfuse::keys::{PUBLIC_PREFIX, SECRET_PREFIX};
@@ -37,7 +37,7 @@ pub struct TraceSettings {
 
 impl TraceSettings {
     /// # Errors
-    /// When a value is malformed, or is a key.
+    /// If a value is malformed, or is a key.
     pub fn resolve(
         options: &cli::TraceArgs,
         sources: &Sources,
@@ -72,19 +72,27 @@ impl TraceSettings {
             ],
             &tags,
         ));
-        if options.public {
-            notes
-                .warnings
-                .push("--public: anyone with the link can read this trace".to_owned());
+        let public = sources.switch("--public", options.public, &[])?;
+        let public = public.filter(|public| public.value);
+        if let Some(public) = &public {
+            let warning = format!(
+                "{}: anyone with the link can read this trace",
+                public.origin
+            );
+            notes.warnings.push(warning);
         }
+        let text = |given: &Option<String>, key| {
+            let found = || sources.setting(key, &[]).map(|found| found.value);
+            given.clone().or_else(found)
+        };
         let trace = Self {
             user,
             session,
             tags,
-            name: options.name.clone(),
-            metadata: metadata(options, sources, notes),
-            version: options.trace_version.clone(),
-            public: options.public,
+            name: text(&options.name, "name"),
+            metadata: metadata(options, sources, notes)?,
+            version: text(&options.trace_version, "trace_version"),
+            public: public.is_some(),
             named: named(options, sources)?,
             has_environment_flag: options.environment.is_some(),
             environment: environment.map(|found| found.value),
@@ -141,6 +149,17 @@ impl TraceSettings {
                 self.metadata.push((key, value));
             }
         }
+    }
+
+    /// The session that an option names.
+    pub fn given_session(&self) -> Option<&str> {
+        let session = self.session.as_ref()?;
+        session.is_flag().then_some(session.value.as_str())
+    }
+
+    /// Puts calls into the session of a conversation.
+    pub fn join_session(&mut self, session: &str) {
+        self.session = Some(Sourced::new(session.to_owned(), Origin::Flag("--thread")));
     }
 
     /// What a call belongs to.
@@ -209,7 +228,7 @@ impl TraceSettings {
 /// Refuses a key among the values of a trace: everyone who sees the trace would see it.
 ///
 /// # Errors
-/// When a value looks like one.
+/// If a value looks like one.
 pub fn refuse_keys(trace: &trace::Trace) -> Result<(), Failure> {
     values(trace).try_for_each(|(what, value)| refuse_key(what, value))
 }
@@ -272,20 +291,23 @@ fn tags(options: &cli::TraceArgs, sources: &Sources) -> Result<Sourced<Vec<Strin
             .map(str::to_owned)
             .collect()
     };
-    Ok(match sources.get("LANGSPAN_TAGS") {
-        Some(found) => found.map(split),
-        None => Sourced::new(Vec::new(), Origin::Default),
-    })
+    let found = Rank::ALL.into_iter().find_map(|rank| {
+        let listed = sources.entry(rank, "tag");
+        let listed = listed.map(|entry| entry.map(|entry| entry.texts.clone()));
+        listed.or_else(|| Some(sources.variable(rank, "LANGSPAN_TAGS")?.map(split)))
+    });
+    Ok(found.unwrap_or_else(|| Sourced::new(Vec::new(), Origin::Default)))
 }
 
-/// The metadata of the options, and the CI's where no option gives another value.
+/// The metadata of the CI, the settings file and the options; of one key the strongest value.
 fn metadata(
     options: &cli::TraceArgs,
     sources: &Sources,
     notes: &mut Notes,
-) -> Vec<(String, String)> {
+) -> Result<Vec<(String, String)>, Failure> {
     let mut metadata: Vec<(String, String)> = Vec::new();
-    if options.ci {
+    let ci = sources.switch("--ci", options.ci, &[])?;
+    if ci.is_some_and(|ci| ci.value) {
         metadata = ci::metadata(sources);
         if metadata.is_empty() {
             notes.warnings.push(
@@ -294,11 +316,19 @@ fn metadata(
             );
         }
     }
-    for (key, value) in &options.metadata {
+    let weakest_first = Rank::ALL.into_iter().rev();
+    let mut found = Vec::new();
+    for entry in weakest_first.filter_map(|rank| sources.entry(rank, "metadata")) {
+        for text in &entry.value.texts {
+            let text = Sourced::new(text.clone(), entry.origin.clone());
+            found.push(parse_found(&text, cli::pair)?);
+        }
+    }
+    for (key, value) in found.iter().chain(&options.metadata) {
         metadata.retain(|(known, _)| known != key);
         metadata.push((key.clone(), value.clone()));
     }
-    metadata
+    Ok(metadata)
 }
 
 fn named(

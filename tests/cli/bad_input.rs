@@ -280,7 +280,7 @@ fn several_documents_cannot_be_one_trace() {
 fn an_invalid_model_url_is_refused() {
     let langfuse = Untouched::start();
     for name in ["OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT"] {
-        for wrong in ["not a url", "api.example/v1", "ftp://api.example"] {
+        for wrong in ["not a url", "api/v1", "ftp://api.example"] {
             let call = chat(&[])
                 .langfuse_at(langfuse.url())
                 .env("AZURE_OPENAI_API_KEY", "key-of-azure");
@@ -332,14 +332,11 @@ fn missing_settings_are_reported_in_json() {
 
 #[test]
 fn quiet_does_not_silence_an_error() {
-    let ended = chat(&["-q"]).run();
-    ended.code(3).stdout("").stderr_has("error: no keys");
-    assert_eq!(
-        ended.stderr.lines().count(),
-        1,
-        "without a hint: {ended:#?}"
-    );
-    assert_refused(&chat(&["-q", "--trace-id", "x"]), 2);
+    for (arguments, code) in [(&["-q"][..], 3), (&["-q", "--trace-id", "x"], 2)] {
+        let ended = chat(arguments).run();
+        ended.code(code).stdout("").stderr_has("error: ");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:#?}");
+    }
 }
 
 #[test]

@@ -9,20 +9,24 @@ use nix::pty::{Winsize, openpty};
 
 use crate::support::harness::{Ended, Langspan, files_below};
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 11] = [
     "chat",
     "replay",
     "batch",
     "check",
     "show",
     "resend",
+    "models",
+    "config",
     "sandbox",
     "completions",
     "help",
 ];
-const TOPICS: [&str; 9] = [
+const TOPICS: [&str; 11] = [
     "batch",
     "ci",
+    "config",
+    "conversations",
     "destinations",
     "environment",
     "exit-codes",
@@ -217,14 +221,14 @@ fn help_shows_the_values_that_an_option_takes() {
 /// Wrong command lines, with the cause and the remedy that are reported.
 const WRONG: [(&[&str], &str, &str); 12] = [
     (
-        &["models"],
-        "unknown command 'models'",
+        &["answers"],
+        "unknown command 'answers'",
         "see langspan --help",
     ),
     (&["btach"], "unknown command 'btach'", "did you mean batch?"),
     (
-        &["chat", "--messages", "x"],
-        "unexpected argument '--messages' found",
+        &["chat", "--answers", "x"],
+        "unexpected argument '--answers' found",
         "see langspan chat --help",
     ),
     (

@@ -80,5 +80,15 @@ mod stdin;
 mod destination;
 // The source and effect of each setting.
 mod settings;
+// The settings file and `langspan config`.
+mod config;
+// `langspan models`.
+mod models;
+// Conversations in a file.
+mod thread;
+// Messages and fields from files.
+mod message_files;
+// Completion scripts in real shells.
+mod completions;
 // Input that is refused before anything is sent.
 mod bad_input;

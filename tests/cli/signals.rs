@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::harness::{Langspan, Reply, Scripted, completion, wait_until};
+use crate::support::harness::{Langspan, OBSERVATIONS, Reply, Scripted, completion, wait_until};
 use crate::support::stand_in::Sandbox;
 
 const SIGNALS: [(&str, i32); 3] = [("HUP", 129), ("INT", 130), ("TERM", 143)];
@@ -178,9 +178,7 @@ fn a_signal_while_waiting_for_readability_ends_the_wait() {
         .model_at(model.url());
     let child = call.spawn();
     wait_until("the trace is looked for", || {
-        !langfuse
-            .requests_to(crate::support::harness::OBSERVATIONS)
-            .is_empty()
+        !langfuse.requests_to(OBSERVATIONS).is_empty()
     });
     send("INT", &child);
     let ended = call.ended(&child.wait_with_output().unwrap());
@@ -240,6 +238,32 @@ fn an_interrupted_resend_loses_nothing() {
         ended.code(code);
         assert_eq!(ended.kept().len(), 1);
     }
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_traces_that_langfuse_has() {
+    let langfuse = Scripted::always(Reply::Hang);
+    let recording = json!({
+        "request": {"model": "m", "messages": [{"role": "user", "content": "Hello"}]},
+        "response": completion("hi"), "trace": {"id": TRACE_ID},
+        "start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:00:01Z",
+    });
+    for (signal, code) in SIGNALS {
+        let before = langfuse.requests_to(OBSERVATIONS).len();
+        let call = Langspan::new(&["replay", "recording.json"]).langfuse_at(langfuse.url());
+        call.file("recording.json", recording.to_string());
+        let child = call.spawn();
+        wait_until("it has asked", || {
+            langfuse.requests_to(OBSERVATIONS).len() > before
+        });
+        // The first leaves a few seconds for the delivery.
+        send(signal, &child);
+        send(signal, &child);
+        let ended = call.ended(&child.wait_with_output().unwrap());
+        ended.code(code).stdout("hi\n");
+        assert_eq!(ended.kept().len(), 1, "{signal}");
+    }
+    assert!(langfuse.exports().is_empty());
 }
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";

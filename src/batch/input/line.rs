@@ -95,7 +95,11 @@ impl ParsedLine {
             }
         }
         request.validate()?;
-        defaults.model.amend(&mut request);
+        if is_prompt {
+            defaults.model.amend_prompted(&mut request);
+        } else {
+            defaults.model.amend(&mut request);
+        }
         let custom_id = match (shape.custom_id, shape.id) {
             (Some(Value::String(id)), _) => Some(id),
             (None | Some(Value::Null), Some(id)) if is_prompt => id_of_prompt(id)?,
@@ -170,12 +174,12 @@ fn prompted(
     let Value::String(prompt) = prompt else {
         return Err("`prompt` must be a string".to_owned());
     };
-    let system = match system {
-        None | Some(Value::Null) => None,
-        Some(Value::String(system)) => Some(system.as_str()),
+    let mut request = model.prompted(prompt);
+    match system {
+        None | Some(Value::Null) => {}
+        Some(Value::String(system)) => request.set_system(system),
         Some(_) => return Err("`system` must be a string".to_owned()),
-    };
-    let mut request = Request::chat(&model.name.value, system, prompt);
+    }
     let given = read(text)?;
     for (name, value) in given.fields().filter(|(name, _)| !OURS.contains(name)) {
         request.set_raw(name, value.to_owned());

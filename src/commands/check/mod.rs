@@ -35,7 +35,7 @@ use stages::Stages;
 const STARTING_WAIT: Duration = Duration::from_millis(500);
 
 /// # Errors
-/// When the command line is wrong.
+/// If the command line is wrong.
 pub async fn run(
     options: &cli::CheckArgs,
     sources: Result<Sources, Failure>,
@@ -59,6 +59,7 @@ pub async fn run(
             ended: Vec::new(),
             verdict: Verdict::default(),
         },
+        wait: settings::wait(&options.wait, &sources)?,
         trace: None,
     };
     let junit = options.junit.as_ref().map(File::create);
@@ -80,6 +81,8 @@ struct Check<'a> {
     /// When the time for everything is up.
     deadline: Instant,
     stages: Stages,
+    /// How long the trace is waited for.
+    wait: Duration,
     trace: Option<TraceReport>,
 }
 
@@ -94,7 +97,7 @@ impl Check<'_> {
         junit: Option<&io::Result<File>>,
     ) -> Result<Stopped, Failure> {
         let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
-        let env_file = self.options.destination.env_file.as_deref();
+        let env_file = self.options.destination.sources.env_file.as_deref();
         let prepared = match unread {
             Some(failure) => Err(failure),
             None => self.prepare(junit).await,
@@ -251,7 +254,7 @@ impl Check<'_> {
             return "export failed".to_owned();
         }
         self.stages.begin("readable");
-        let wait = Duration::from_secs_f64(self.options.wait.seconds);
+        let wait = self.wait;
         let read = self.within(async {
             let wanted = verify::wanted(&spans, exchange);
             let found = readback::wait(api, &wanted, Instant::now() + wait).await;

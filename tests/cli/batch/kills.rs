@@ -2,6 +2,7 @@
 //! duplicated, and every trace arrives once, with the id that it has in an uninterrupted run.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,6 +15,7 @@ use crate::support::batch::{batch, id_of_line, prompt, prompts};
 use crate::support::dice::Dice;
 use crate::support::harness::{Langspan, Reply, Request, Scripted, files_below};
 use crate::support::memory::Memory;
+use crate::support::tally::Tally;
 
 const LINES: usize = 40;
 const KILLS: usize = 50;
@@ -84,7 +86,7 @@ fn slow(
 }
 
 /// One kill, and what follows.
-fn a_kill_is_survived(kill: usize, seed: u64) {
+fn a_kill_is_survived(kill: usize, seed: u64) -> Tally {
     let dice = Dice::new(seed);
     let servers = Servers::start(&dice);
     let (name, further) = SHAPES[kill % SHAPES.len()];
@@ -102,7 +104,7 @@ fn a_kill_is_survived(kill: usize, seed: u64) {
     servers.due.recv().unwrap();
     thread::sleep(Duration::from_micros(dice.roll(3000)));
     child.kill().unwrap();
-    child.wait_with_output().unwrap();
+    let is_killed = child.wait_with_output().unwrap().status.signal() == Some(9);
     let out = call.home().join(name);
     let kept = answered(&out);
 
@@ -128,6 +130,7 @@ fn a_kill_is_survived(kill: usize, seed: u64) {
         extension == "jsonl" || extension == "pending"
     };
     assert!(!waiting.iter().any(is_entry), "{waiting:?}");
+    Tally::of(is_killed, ids.len(), &servers.memory.all_counts())
 }
 
 /// Asserts that every line is in an output, with its own answer and its fixed trace id.
@@ -167,18 +170,22 @@ fn a_kill_at_any_time_repeats_only_calls_in_flight() {
     let dice = Dice::new(11);
     let seeds: Vec<u64> = (0..KILLS).map(|_| dice.roll(u64::MAX)).collect();
     let seeds: Vec<(usize, u64)> = seeds.into_iter().enumerate().collect();
-    let mut failed = Vec::new();
+    let (mut failed, mut tallies) = (Vec::new(), Vec::new());
     for some in seeds.chunks(AT_ONCE) {
         let kills = some.iter().map(|&(kill, seed)| {
             let thread = thread::spawn(move || a_kill_is_survived(kill, seed));
             (kill, thread)
         });
         let kills: Vec<_> = kills.collect();
-        failed.extend(
-            kills
-                .into_iter()
-                .filter_map(|(kill, thread)| thread.join().err().map(|_| kill)),
-        );
+        for (kill, thread) in kills {
+            match thread.join() {
+                Ok(tally) => tallies.push(tally),
+                Err(_) => failed.push(kill),
+            }
+        }
     }
+    let tally: Tally = tallies.into_iter().sum();
+    tally.print("batch");
+    assert_eq!((tally.lost, tally.doubled), (0, 0));
     assert!(failed.is_empty(), "of {KILLS} kills: {failed:?}");
 }

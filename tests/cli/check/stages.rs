@@ -125,7 +125,7 @@ fn the_variable_that_turns_tracing_off_is_named() {
 #[test]
 fn an_invalid_url_is_named_with_its_variable() {
     let ended = assert_settings_fail(
-        |call| call.env("LANGFUSE_BASE_URL", "cloud.langfuse.com"),
+        |call| call.env("LANGFUSE_BASE_URL", "cloud langfuse"),
         &["LANGFUSE_BASE_URL", "cloud.langfuse.com"],
     );
     assert!(ended.json()["trace"].is_null());

@@ -177,7 +177,7 @@ fn an_invalid_url_is_refused_before_anything_is_sent() {
     let model = Untouched::start();
     for wrong in [
         "not a url",
-        "langfuse.example",
+        "langfuse",
         "ftp://langfuse.example",
         "https://",
         "http://",

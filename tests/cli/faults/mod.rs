@@ -410,8 +410,7 @@ with the same ids and times.
 An error message continues with the address of the server and its own words.
 
 A standard output that is closed when the run starts (`>&-`) cannot be told from
-`/dev/null`: the answer is discarded, and the exit code is that of the rest. A pipe
-with a reader that has left, or a full disk, can be told from it.
+`/dev/null`: the answer is discarded without an error.
 
 Langfuse is asked once absence proves something: after 3 seconds, or after five
 times as long as the attempt had waited. Behind a collector (`--otlp-endpoint`)

@@ -114,12 +114,13 @@ fn the_trace_holds_the_outcome_of_each_attempt() {
         vec![("retry-after-ms", "20".to_owned())],
         "{}".to_owned(),
     );
-    let replies = vec![again(503), limited, Reply::Close, good()];
+    // The first connection is a fresh one: on a used one, a call whose connection is closed is repeated at once.
+    let replies = vec![Reply::Close, again(503), limited, good()];
     let servers = Servers::replying_in_turn(replies);
     let call = servers.call(&["chat", "--retries", "3", "Hello"]);
     call.run().code(0);
     let (statuses, waits) = attempts(&servers);
-    assert_eq!(statuses, Some(json!([503, 429, null, 200])));
+    assert_eq!(statuses, Some(json!([null, 503, 429, 200])));
     assert_backed_off(&waits.unwrap(), 3);
 }
 

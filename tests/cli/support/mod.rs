@@ -18,5 +18,7 @@ pub mod otlp;
 pub mod readers;
 // The sandbox as a stand-in for the model and Langfuse.
 pub mod stand_in;
+// What a series of kills came to.
+pub mod tally;
 // A server that must not be contacted.
 pub mod untouched;

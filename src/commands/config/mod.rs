@@ -1,0 +1,112 @@
+//! `langspan config`: the settings in force, where the settings file is, and how it is written the first time.
+
+pub mod init;
+
+use serde::Serialize;
+
+use crate::app::{attachments, settings_file};
+use crate::cli::{ConfigRunArgs, RunArgs};
+use crate::console::{Console, OutputFormat};
+use crate::failure::{Failure, Verdict};
+use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
+use crate::settings::listing::{self, Listed};
+use crate::settings::{self, CommandDefaults, Settings, Sources};
+
+/// The document of `-o json`.
+#[derive(Serialize)]
+struct ConfigDocument<'a> {
+    schema_version: u32,
+    ok: bool,
+    command: &'static str,
+    settings: &'a [Listed],
+    error: Option<ErrorReport>,
+}
+
+/// Lists the settings in force. Of settings that a call would refuse, it lists what is there, and says what is wrong.
+///
+/// # Errors
+/// If the output format is malformed, or stdout cannot be written.
+pub fn show(run: &ConfigRunArgs, sources: &Sources, console: &Console) -> Result<Verdict, Failure> {
+    let form = settings::text_or_json(&run.options.output, sources)?;
+    let resolved = resolve(&run.options, sources);
+    let listed = listing::of(&run.texts, sources, resolved.as_ref().ok());
+    let failure = resolved.err();
+    let mut printer = Printer::new(form);
+    if form == OutputFormat::Json {
+        printer.document(&ConfigDocument {
+            schema_version: SCHEMA_VERSION,
+            ok: failure.is_none(),
+            command: "config",
+            settings: &listed,
+            error: failure
+                .as_ref()
+                .map(|failure| ErrorReport::new(failure, console)),
+        });
+    } else {
+        printer.text(&table(&listed));
+    }
+    let mut verdict = Verdict::default();
+    for failure in [failure, printer.take_failure()].into_iter().flatten() {
+        console.error(&failure);
+        verdict.add(failure.kind);
+    }
+    Ok(verdict)
+}
+
+/// What a call would make of the settings.
+fn resolve(options: &RunArgs, sources: &Sources) -> Result<Settings, Failure> {
+    let files = attachments::read(&options.model, sources)?;
+    let settings = settings::resolve(options, files, &CommandDefaults::CALL, sources, None)?;
+    settings.model.check_key()?;
+    Ok(settings)
+}
+
+/// Name, value and origin in columns.
+fn table(listed: &[Listed]) -> String {
+    let width = |of: fn(&Listed) -> &str| {
+        let widths = listed.iter().map(|row| of(row).chars().count());
+        // A long value must not push every origin to the right.
+        widths.filter(|width| *width <= 48).max().unwrap_or(0)
+    };
+    let (names, values) = (width(|row| row.name), width(|row| &row.value));
+    let lines = listed.iter().map(|row| {
+        let Listed {
+            name,
+            value,
+            origin,
+        } = row;
+        format!("{name:names$}  {value:values$}  {origin}\n")
+    });
+    lines.collect()
+}
+
+/// Prints the path of the settings file.
+///
+/// # Errors
+/// If there is no home, or stdout cannot be written.
+pub fn path(console: &Console) -> Result<Verdict, Failure> {
+    let path = settings_file::path().ok_or_else(settings_file::homeless)?;
+    if !path.exists() {
+        console.note("the settings file does not exist; langspan config init writes one");
+    }
+    print(&format!("{}\n", path.display()))
+}
+
+/// Prints the names of the profiles.
+///
+/// # Errors
+/// If the settings file cannot be used, or stdout cannot be written.
+pub fn profiles() -> Result<Verdict, Failure> {
+    let file = settings_file::read()?;
+    let names = file.iter().flat_map(|file| file.profiles.keys());
+    let lines: Vec<String> = names.map(|name| format!("{name}\n")).collect();
+    print(&lines.concat())
+}
+
+fn print(text: &str) -> Result<Verdict, Failure> {
+    let mut printer = Printer::new(OutputFormat::Text);
+    printer.text(text);
+    printer
+        .take_failure()
+        .map_or_else(|| Ok(Verdict::default()), Err)
+}
