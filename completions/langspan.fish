@@ -161,12 +161,12 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -s h -l help -
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s O -l out -d 'Write the answers to FILE instead of stdout' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s j -l concurrency -d 'Maximum number of calls at once' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l rpm -d 'Maximum number of requests per minute' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l limit -d 'Process only the first N lines' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l limit -d 'Process only the first N lines of the input, counted before --shard' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l shard -d 'Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K' -r -f -a "auto\t''
 auto/\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-errors -d 'Stop early after N failed lines or traces' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-errors -d 'Exit 0 if no more than N lines (or P%) failed' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file and start time]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l summary -d 'Write the summary to FILE as JSON' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s n -l name -d 'Name of the trace [default: chat-completion]' -r -f
