@@ -186,11 +186,11 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('-j', '-j', [CompletionResultType]::ParameterName, 'Maximum number of calls at once')
             [CompletionResult]::new('--concurrency', '--concurrency', [CompletionResultType]::ParameterName, 'Maximum number of calls at once')
             [CompletionResult]::new('--rpm', '--rpm', [CompletionResultType]::ParameterName, 'Maximum number of requests per minute')
-            [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Process only the first N lines')
+            [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Process only the first N lines of the input, counted before --shard')
             [CompletionResult]::new('--shard', '--shard', [CompletionResultType]::ParameterName, 'Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K')
             [CompletionResult]::new('--max-errors', '--max-errors', [CompletionResultType]::ParameterName, 'Stop early after N failed lines or traces')
             [CompletionResult]::new('--allow-errors', '--allow-errors', [CompletionResultType]::ParameterName, 'Exit 0 if no more than N lines (or P%) failed')
-            [CompletionResult]::new('--run', '--run', [CompletionResultType]::ParameterName, 'Name of the run: its session, and the seed of its trace ids [default: from file and start time]')
+            [CompletionResult]::new('--run', '--run', [CompletionResultType]::ParameterName, 'Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]')
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'Write the summary to FILE as JSON')
             [CompletionResult]::new('--record', '--record', [CompletionResultType]::ParameterName, 'Append the exchange to FILE; `replay` reads it')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Name of the trace [default: chat-completion]')
@@ -362,7 +362,6 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             break
         }
         'langspan;show' {
-            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Time to wait until the trace can be read, in seconds [default: 60]')
             [CompletionResult]::new('--langfuse-base-url', '--langfuse-base-url', [CompletionResultType]::ParameterName, 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]')
             [CompletionResult]::new('--otlp-endpoint', '--otlp-endpoint', [CompletionResultType]::ParameterName, 'Send the spans to an OpenTelemetry collector instead')
             [CompletionResult]::new('--ui-url', '--ui-url', [CompletionResultType]::ParameterName, 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]')
@@ -371,6 +370,8 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Output format')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Output format')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Time to wait until the trace can be read, in seconds [default: 15]')
+            [CompletionResult]::new('--full', '--full', [CompletionResultType]::ParameterName, 'Show the texts of generations in full')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Short for -o json')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Suppress notes, hints and warnings; errors are still printed')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Suppress notes, hints and warnings; errors are still printed')

@@ -2111,19 +2111,12 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__show)
-            opts="-q -v -o -h --wait --json --quiet --verbose --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --output --help"
+            opts="-q -v -o -h --full --json --quiet --verbose --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --output --wait --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --wait)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
                 --langfuse-base-url)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -2166,6 +2159,13 @@ _langspan() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi

@@ -162,12 +162,12 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -s h -l help -
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s O -l out -d 'Write the answers to FILE instead of stdout' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s j -l concurrency -d 'Maximum number of calls at once' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l rpm -d 'Maximum number of requests per minute' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l limit -d 'Process only the first N lines' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l limit -d 'Process only the first N lines of the input, counted before --shard' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l shard -d 'Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K' -r -f -a "auto\t''
 auto/\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-errors -d 'Stop early after N failed lines or traces' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-errors -d 'Exit 0 if no more than N lines (or P%) failed' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file and start time]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l summary -d 'Write the summary to FILE as JSON' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s n -l name -d 'Name of the trace [default: chat-completion]' -r -f
@@ -307,7 +307,6 @@ complete -c langspan -n "__fish_langspan_using_subcommand check" -l public -d 'L
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l join -d 'Continue the trace of the variable TRACEPARENT'
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l ci -d 'Always on: add commit, branch, job URL and actor of the CI job'
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c langspan -n "__fish_langspan_using_subcommand show" -l wait -d 'Time to wait until the trace can be read, in seconds [default: 60]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
@@ -316,6 +315,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand show" -l env-file -d '
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l wait -d 'Time to wait until the trace can be read, in seconds [default: 15]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand show" -l full -d 'Show the texts of generations in full'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'

@@ -94,6 +94,11 @@ impl Console {
         (!parts.is_empty()).then(|| parts.join(": "))
     }
 
+    /// Whether `-v` was given.
+    pub fn is_verbose(&self) -> bool {
+        self.verbosity > 0
+    }
+
     /// Wire detail for `-v` (level 1) and more.
     pub fn detail(&self, level: u8, line: impl FnOnce() -> String) {
         if self.verbosity >= level {

@@ -9,6 +9,9 @@ use crate::langfuse::{ApiError, Base};
 use crate::settings::{Destination, Notes, Origin, Shown, Tracing};
 
 const SERVER_WORDS: &str = "see the server's message; -vv shows the whole answer";
+/// For a 403: the keys are known, but not a project's.
+pub const PROJECT_KEYS: &str =
+    "use a project's own key pair, not a bearer token or an organization's key";
 const BUSY: &str = "the server is busy or broken: try again later";
 const UNPROVEN: &str = "nothing can prove that the spans did not arrive: langspan resend --again sends them, and a copy may then exist";
 

@@ -31,7 +31,7 @@ use crate::http::url::shown;
 use crate::langfuse::Row;
 use crate::model::{Progress, Request};
 use crate::output::dry_run::DryRun;
-use crate::output::tree::{self, Canvas};
+use crate::output::tree::{self, Canvas, Texts};
 use crate::output::{DeliveryState, Printer, Report, TraceReport, dollars};
 use crate::settings::{self, CommandDefaults, Settings, Sources, Tracing};
 use crate::trace::privacy::Filtered;
@@ -381,7 +381,10 @@ impl Run {
         let cost = cost.await?;
         match &cost {
             Ok(cost) => self.console.note(&format!("cost: {}", dollars(*cost))),
-            Err(why) => self.console.note(&format!("cost: unknown ({why})")),
+            Err(why) => {
+                let why = self.console.clean(why);
+                self.console.note(&format!("cost: unknown ({why})"));
+            }
         }
         Some(cost.map_or(Value::Null, Value::from))
     }
@@ -646,6 +649,7 @@ fn draw(trace_id: &str, spans: &[SpanData]) -> String {
     let canvas = Canvas {
         width: console::columns(),
         colour: console::wants_colour(&io::stderr()),
+        texts: Texts::None,
     };
     tree::draw(trace_id, &rows, canvas)
 }

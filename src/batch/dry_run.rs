@@ -6,9 +6,10 @@ use serde::Serialize;
 use crate::app::model_call;
 use crate::app::setup::Setup;
 use crate::app::span_maker::SpanMaker;
-use crate::batch::input::Input;
 use crate::batch::input::line::ParsedLine;
 use crate::batch::input::validate::for_each_line;
+use crate::batch::input::{Input, RawLine};
+use crate::batch::output::line;
 use crate::batch::plan::Plan;
 use crate::console::{OutputFormat, counted};
 use crate::failure::{Failure, Verdict};
@@ -47,12 +48,12 @@ pub fn show(input: &Input, plan: &Plan, setup: &Setup) -> Result<Verdict, Failur
     let settings = &setup.settings;
     let mut totals = LineTotals::default();
     let mut first = None;
-    for_each_line(input, plan, settings, |number, line| match line {
+    for_each_line(input, plan, settings, |raw, line| match line {
         Ok(line) => {
             totals.requests += 1;
-            first.get_or_insert((number, line));
+            first.get_or_insert_with(|| (raw.clone(), line));
         }
-        Err(why) => totals.add_invalid(number, why),
+        Err(why) => totals.add_invalid(raw.number, why),
     })?;
     let Some(first) = first else {
         let text = totals.to_text();
@@ -67,9 +68,10 @@ pub fn show(input: &Input, plan: &Plan, setup: &Setup) -> Result<Verdict, Failur
     Ok(Verdict::default())
 }
 
-fn show_first((number, line): (u64, ParsedLine), totals: LineTotals, plan: &Plan, setup: &Setup) {
+fn show_first((raw, line): (RawLine, ParsedLine), totals: LineTotals, plan: &Plan, setup: &Setup) {
     let settings = &setup.settings;
-    let trace_id = plan.trace_id(number, line.custom_id.as_deref(), 0);
+    let (number, digest) = (raw.number, line::digest(&raw));
+    let trace_id = plan.trace_id(number, line.custom_id.as_deref(), &digest, 0);
     let exchange = model_call::begin(&settings.model, line.request, Timestamp::now());
     let maker = SpanMaker::new(settings);
     let planned = setup.clients.uploads.planned(&exchange);

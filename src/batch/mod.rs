@@ -1,10 +1,11 @@
 //! The engine of `langspan batch`: opens a run, catches up with an earlier one, works through the lines, reports.
 //!
-//! Bottom up: `compression`, `stats`, `progress`, `summary`, `verify`, `links`, `resume_command`; then `input`, `output`,
+//! Bottom up: `delayed_note`, `compression`, `stats`, `progress`, `summary`, `verify`, `links`, `resume_command`; then `input`, `output`,
 //! `plan`, `dry_run`, `resume`; then `pool`, `redeliver_failed`, `catch_up`, `report`; then this file.
 
 mod catch_up;
 pub mod compression;
+mod delayed_note;
 pub mod dry_run;
 pub mod input;
 pub mod links;
@@ -28,10 +29,11 @@ use crate::app::record_file::RecordFile;
 use crate::app::setup::Setup;
 use crate::app::signals::SignalListener;
 use crate::batch::catch_up::CatchUp;
+use crate::batch::delayed_note::DelayedNote;
 use crate::batch::input::{Input, validate};
 use crate::batch::links::Links;
 use crate::batch::output::writer::Writer;
-use crate::batch::plan::Plan;
+use crate::batch::plan::{Plan, Start};
 use crate::batch::pool::trace_sender::TraceSender;
 use crate::batch::pool::{Channels, Pool, PoolContext};
 use crate::batch::report::RunReport;
@@ -79,13 +81,18 @@ impl<'a> Batch<'a> {
         }
         let summary = plan.summary.as_deref().map(report::open_summary);
         let summary = summary.transpose()?;
-        let checkpoint = Checkpoint::open(plan, &settings.model.name.value)?;
+        let is_resumed = matches!(plan.start, Start::Resume { .. });
+        let note = is_resumed
+            .then(|| DelayedNote::new(console, "reading the output of the earlier run …"));
+        let checkpoint =
+            Checkpoint::open(plan, &settings.model.name.value, settings.delivery.sample)?;
         let plan = &*plan;
         let mut state = ResumeState::new(checkpoint);
         let comparison = Comparison::new(&input, plan, &state, settings)?;
+        drop(note);
         state.begin_acks()?;
         let exporter = setup.clients.exporter.as_ref();
-        let traces = TraceSender::new(settings, exporter, plan.out.outbox_policy(), state);
+        let traces = TraceSender::new(settings, exporter, plan.out.outbox_policy(), state)?;
         Ok(Self {
             plan,
             setup,
@@ -111,6 +118,10 @@ impl<'a> Batch<'a> {
             comparison: &self.comparison,
             traces: &mut self.traces,
         };
+        let _note = DelayedNote::new(
+            self.console,
+            "looking for the traces of the earlier run, to deliver those that are missing …",
+        );
         tokio::select! {
             result = catch_up.run() => result,
             signal = signals.wait() => Err(interrupted(signal)),
@@ -139,8 +150,9 @@ impl<'a> Batch<'a> {
             writer: Writer::start(self.plan.out.open()?).map_err(anyhow::Error::from)?,
             record: self.record,
         };
+        let total = self.input.count(self.plan.shard, self.plan.limit);
         let pool = Pool::new(context, channels, self.traces);
-        let result = pool.run(signals, || self.input.share_read()).await;
+        let result = pool.run(signals, &total).await;
         Ok(RunReport {
             plan: self.plan,
             settings,

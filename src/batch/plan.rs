@@ -21,12 +21,18 @@ use crate::trace::{Trace, ids};
 
 /// What a run does.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct Plan {
     /// The run's name: trace ids derive from it, and it is the session unless one is given.
     pub name: String,
+    /// Whether the name was given, or is that of the run that is continued.
+    pub is_named: bool,
     pub start: Start,
     pub shard: Option<Shard>,
-    /// The most lines to process.
+    /// The most lines of the input to process, those of other shards included.
     pub limit: Option<u64>,
     pub out: OutputTarget,
     /// The file of `--summary`.
@@ -82,6 +88,7 @@ impl Plan {
         let name = run_name(args, input)?;
         let mut plan = Self {
             name: String::new(),
+            is_named: args.run_name.is_some() || args.resume,
             start: Start::of(args),
             shard: shard.transpose()?,
             limit: args.limit,
@@ -101,12 +108,17 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The warning about a run name that is too long for a session.
-    pub fn warning(&self) -> Option<String> {
+    /// The warnings about a run name that is too long for a session, and about shards that do not share a name.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
         let session = self.trace.session.as_ref();
-        session
+        let length = session
             .filter(|session| **session == self.name)
-            .and_then(|session| warning_of_length("run's name", session))
+            .and_then(|session| warning_of_length("run's name", session));
+        let shard = self.shard.filter(|_| !self.is_named).map(|_| {
+            "without --run, each shard is a run of its own: give all of them the same --run NAME"
+                .to_owned()
+        });
+        length.into_iter().chain(shard)
     }
 
     /// Sets the name of the run, and the session where none was given.
@@ -146,19 +158,29 @@ impl Plan {
         self.shard.is_none_or(|shard| shard.holds(line))
     }
 
-    /// The trace id of a line: the same each time that the run is resumed. `redo` counts the retries of a failed line.
-    pub fn trace_id(&self, line: u64, custom_id: Option<&str>, redo: u32) -> TraceId {
+    /// The trace id of a line: the same each time that the run is resumed. Without a `custom_id`, the `digest` of the line
+    /// keeps another file under the same name from getting the same ids. `redo` counts the retries of a failed line.
+    pub fn trace_id(&self, line: u64, custom_id: Option<&str>, digest: &str, redo: u32) -> TraceId {
         let name = &self.name;
         let call = match custom_id {
             Some(id) => format!("{name}/{id}"),
-            None => format!("{name}/line-{line}"),
+            None => format!("{name}/line-{line}/{digest}"),
         };
-        let seed = match redo {
-            0 => call,
-            redo => format!("{call}/retry-{redo}"),
-        };
-        ids::from_seed(&seed)
+        id_of_call(call, redo)
     }
+}
+
+/// The trace id that version 0.1 gave to a line without `custom_id` in the run `name`.
+pub fn old_trace_id(name: &str, line: u64, redo: u32) -> TraceId {
+    id_of_call(format!("{name}/line-{line}"), redo)
+}
+
+fn id_of_call(call: String, redo: u32) -> TraceId {
+    let seed = match redo {
+        0 => call,
+        redo => format!("{call}/retry-{redo}"),
+    };
+    ids::from_seed(&seed)
 }
 
 impl Start {
@@ -176,7 +198,8 @@ impl Start {
     }
 }
 
-/// The name that was given, else one of the input and the time.
+/// The name that was given, else one of the input and the time. Its random part keeps two runs that start in the same
+/// second from sharing trace ids.
 fn run_name(args: &cli::BatchArgs, input: &Input) -> Result<String, Failure> {
     match &args.run_name {
         Some(name) if name.trim().is_empty() => {
@@ -185,7 +208,7 @@ fn run_name(args: &cli::BatchArgs, input: &Input) -> Result<String, Failure> {
         Some(name) => Ok(name.clone()),
         None => {
             let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-            Ok(format!("{}-{time}", input.stem))
+            Ok(format!("{}-{time}-{:08x}", input.stem, fastrand::u32(..)))
         }
     }
 }

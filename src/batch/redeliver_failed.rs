@@ -37,7 +37,12 @@ pub async fn redeliver_failed(
             && let Some(pending) = traces.rebuild(&parsed, &unconfirmed)?
         {
             // The calls should not wait for uploads: images and files become type and size.
-            let ack = traces.push(line.number, &pending.outlined())?;
+            let pending = pending.outlined();
+            let ack = if traces.is_unproven(&unconfirmed) {
+                traces.push_unproven(line.number, &pending)?
+            } else {
+                traces.push(line.number, &pending)?
+            };
             apply(ack, traces);
         }
         while !traces.has_room() {

@@ -15,7 +15,7 @@ use crate::batch::verify::CountResult;
 use crate::cli::Allowance;
 use crate::console::{self, Console, OutputFormat, counted};
 use crate::failure::{Failure, Kind, Verdict};
-use crate::langfuse::Api;
+use crate::langfuse::{Api, SessionCount};
 use crate::output::{ErrorReport, Printer};
 use crate::settings::Settings;
 
@@ -54,7 +54,7 @@ impl RunReport<'_> {
         let mut failures = self.failures();
         let mut verified = None;
         if is_complete && let Some(readable) = self.verify(signals).await {
-            verified = readable.as_ref().ok().copied();
+            verified = readable.as_ref().ok().map(|readable| readable.traces);
             failures.extend(readable.err());
         }
         let mut verdict = Verdict::default();
@@ -149,7 +149,7 @@ impl RunReport<'_> {
                     "see the failed lines in {}; to retry them",
                     path.display()
                 ))
-                .command(self.resume_command(&["--retry-errors"])),
+                .command(self.resume_command()),
             None => {
                 failure.hint("see the failed lines in the output; --allow-errors N permits up to N")
             }
@@ -168,7 +168,7 @@ impl RunReport<'_> {
         };
         // Only an output file tells a later run which traces are missing.
         let is_resumable = self.plan.out.resumable().is_some();
-        let rerun = is_resumable.then(|| self.resume_command(&[]));
+        let rerun = is_resumable.then(|| self.resume_command());
         let subject = Subject::Traces(count);
         let tracing = &self.settings.tracing;
         Some(delivery_report::failure(subject, delivery, tracing, rerun))
@@ -185,7 +185,7 @@ impl RunReport<'_> {
         let message = format!("{count} of the earlier run {are} still in the outbox{place}");
         Failure::new(Kind::Delivery, message)
             .hint("to send them: langspan resend; or resume the run")
-            .command(self.resume_command(&[]))
+            .command(self.resume_command())
     }
 
     /// Traces of an earlier run, if Langfuse could not be asked whether they arrived.
@@ -198,7 +198,7 @@ impl RunReport<'_> {
         let count = counted(undecided, "trace");
         let message = format!("{count} of the earlier run {are} not known to have arrived");
         let failure = Failure::new(Kind::Delivery, message).hint("to try again");
-        Some(failure.command(self.resume_command(&[])))
+        Some(failure.command(self.resume_command()))
     }
 
     fn stopped(&mut self) -> Option<Failure> {
@@ -219,15 +219,18 @@ impl RunReport<'_> {
         };
         let failure = Failure::new(kind, message);
         Some(match self.plan.out.resumable() {
-            Some(_) => failure
-                .hint("continue with")
-                .command(self.resume_command(&[])),
+            Some(_) => failure.hint("continue with").command(self.resume_command()),
             None => failure.hint("with --out FILE a run can be resumed"),
         })
     }
 
-    /// The command that resumes this run, with `further` options.
-    fn resume_command(&self, further: &[&str]) -> String {
+    /// The command that resumes this run, and sends the lines again that failed.
+    fn resume_command(&self) -> String {
+        let stats = &self.result.stats;
+        let further: &[&str] = match stats.failed + stats.failed_before {
+            0 => &[],
+            _ => &["--retry-errors"],
+        };
         // With --no-outbox, every further run would leave the spooled traces there.
         let without: &[&str] = match (&self.settings.delivery.outbox, self.result.traces.spooled) {
             (None, 1..) => &["--no-outbox"],
@@ -237,8 +240,11 @@ impl RunReport<'_> {
         resume_command::command(given, further, without, |word| self.console.scrub(word))
     }
 
-    /// With `--verify`: waits until all traces are readable, and counts them; `None` without `--verify`.
-    async fn verify(&mut self, signals: &mut SignalListener) -> Option<Result<u64, Failure>> {
+    /// With `--verify`: waits until all spans are readable, and counts them; `None` without `--verify`.
+    async fn verify(
+        &mut self,
+        signals: &mut SignalListener,
+    ) -> Option<Result<SessionCount, Failure>> {
         let (wait, api) = (self.settings.delivery.verify?, self.api?);
         let expected = std::mem::take(&mut self.result.expected);
         let CountResult {
@@ -255,12 +261,15 @@ impl RunReport<'_> {
                 return Some(Err(failure.hint("they were accepted")));
             }
         };
-        if readable >= sent {
+        if readable == sent {
             return Some(Ok(readable));
         }
         let message = match &error {
             Some(error) => format!("the traces could not be counted: {}", error.message),
-            None => format!("{readable} of {sent} traces can be read"),
+            None => format!(
+                "{} of {} traces can be read, and {} of {} spans",
+                readable.traces, sent.traces, readable.spans, sent.spans
+            ),
         };
         let status = error.and_then(|error| error.status);
         let hint = match status {

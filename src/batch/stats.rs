@@ -1,18 +1,22 @@
 //! The counts of a batch: lines, causes of failure, tokens, times; and those of its traces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::delivery::Stored;
+use crate::model::Completion;
 use crate::trace::Exchange;
 
 /// The counts of the calls of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stats {
     pub began: Instant,
+    /// The time that earlier stretches of the run took, without the pauses between them.
+    pub before: Duration,
     /// Lines that this run completed, failed ones included.
     pub done: u64,
     pub failed: u64,
@@ -26,8 +30,20 @@ pub struct Stats {
     pub output_tokens: u64,
     /// In US dollars, the sum over the answers that report it.
     pub cost: Option<f64>,
+    pub answers: AnswerStats,
     pub latency: TimeHistogram,
     pub first_token: TimeHistogram,
+}
+
+/// The counts of answers that may need a second look.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AnswerStats {
+    /// Lines by each finish reason of their answers.
+    pub finish_reasons: BTreeMap<String, u64>,
+    /// Lines with neither text nor tool calls.
+    pub empty: u64,
+    /// Lines with a refusal of the model.
+    pub refused: u64,
 }
 
 /// The counts of the traces of a run, by where they are.
@@ -54,6 +70,7 @@ impl Stats {
     pub fn begin() -> Self {
         Self {
             began: Instant::now(),
+            before: Duration::ZERO,
             done: 0,
             failed: 0,
             causes: BTreeMap::new(),
@@ -62,6 +79,7 @@ impl Stats {
             input_tokens: 0,
             output_tokens: 0,
             cost: None,
+            answers: AnswerStats::default(),
             latency: TimeHistogram::new(),
             first_token: TimeHistogram::new(),
         }
@@ -70,6 +88,14 @@ impl Stats {
     /// Counts a line with a call; `cause` is the cause of a failed one.
     pub fn add(&mut self, exchange: &Exchange, cause: Option<String>) {
         self.done += 1;
+        self.add_call(exchange);
+        if let Some(cause) = cause {
+            self.fail(cause);
+        }
+    }
+
+    /// Counts what a call took and gave, not the line.
+    pub fn add_call(&mut self, exchange: &Exchange) {
         self.latency.add(exchange.latency_ms());
         if let Some(wait) = exchange.time_to_first_token_ms() {
             self.first_token.add(wait);
@@ -81,8 +107,17 @@ impl Stats {
         if let Some(cost) = exchange.completion.cost.or(exchange.cost) {
             *self.cost.get_or_insert(0.0) += cost;
         }
+        if exchange.error.is_none() {
+            self.answers.add(&exchange.completion);
+        }
+    }
+
+    /// Counts a line that an earlier run completed; `cause` is the cause of a failed one.
+    pub fn skip(&mut self, cause: Option<&str>) {
+        self.skipped += 1;
         if let Some(cause) = cause {
-            self.fail(cause);
+            self.failed_before += 1;
+            *self.causes.entry(cause.to_owned()).or_default() += 1;
         }
     }
 
@@ -97,8 +132,25 @@ impl Stats {
         *self.causes.entry(cause).or_default() += 1;
     }
 
+    /// The time of all stretches of the run.
     pub fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+        self.before + self.began.elapsed()
+    }
+}
+
+impl AnswerStats {
+    fn add(&mut self, completion: &Completion) {
+        let reasons: BTreeSet<&String> = completion.finish_reasons.iter().flatten().collect();
+        for reason in reasons {
+            *self.finish_reasons.entry(reason.clone()).or_default() += 1;
+        }
+        let is_refused = |message: &Value| {
+            message["refusal"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+        };
+        self.refused += u64::from(completion.messages.iter().any(is_refused));
+        self.empty += u64::from(completion.answer().trim().is_empty());
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use crate::batch::stats::{Stats, TimeHistogram, TraceStats};
+use crate::batch::stats::{AnswerStats, Stats, TimeHistogram, TraceStats};
 use crate::console::counted;
 use crate::output::report::{ErrorReport, SCHEMA_VERSION};
 
@@ -19,8 +19,11 @@ pub struct RunSummary {
     run: String,
     session_url: Option<String>,
     lines: LineCounts,
+    answers: AnswerStats,
+    /// Of all stretches of the run, without the pauses between them.
     seconds: f64,
-    requests_per_second: f64,
+    /// `None` when there was no call.
+    requests_per_second: Option<f64>,
     latency_ms: Option<Percentiles>,
     time_to_first_token_ms: Option<Percentiles>,
     tokens: Tokens,
@@ -36,10 +39,10 @@ pub struct RunSummary {
 
 #[derive(Debug, Serialize)]
 struct LineCounts {
-    /// Completed by this run, failed ones included.
+    /// Completed by the whole run, failed ones included.
     done: u64,
     failed: u64,
-    /// Completed by an earlier run.
+    /// Those among them that an earlier stretch of the run completed.
     skipped: u64,
     causes: BTreeMap<String, u64>,
 }
@@ -81,22 +84,25 @@ pub struct RunOutcome {
 impl RunSummary {
     pub fn new(stats: &Stats, outcome: RunOutcome) -> Self {
         let seconds = outcome.duration.as_secs_f64();
+        let calls = stats.latency.count();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let requests_per_second = stats.done as f64 / seconds.max(0.001);
+        let requests_per_second = calls as f64 / seconds.max(0.001);
+        let is_any_accepted = outcome.traces.accepted > 0;
         Self {
             schema_version: SCHEMA_VERSION,
             ok: outcome.error.is_none(),
             command: "batch",
             run: outcome.run,
-            session_url: outcome.session_url,
+            session_url: outcome.session_url.filter(|_| is_any_accepted),
             lines: LineCounts {
-                done: stats.done,
-                failed: stats.failed,
+                done: stats.done + stats.skipped,
+                failed: stats.failed + stats.failed_before,
                 skipped: stats.skipped,
                 causes: stats.causes.clone(),
             },
             seconds: (seconds * 1000.0).round() / 1000.0,
-            requests_per_second: (requests_per_second * 10.0).round() / 10.0,
+            requests_per_second: (calls > 0).then(|| (requests_per_second * 10.0).round() / 10.0),
+            answers: stats.answers.clone(),
             latency_ms: Percentiles::of(&stats.latency),
             time_to_first_token_ms: Percentiles::of(&stats.first_token),
             tokens: Tokens {
@@ -117,6 +123,11 @@ impl RunSummary {
     /// The summary for people, in lines of at most `width` columns where words allow.
     pub fn to_text(&self, width: usize) -> String {
         let mut text = wrapped(&self.lines_text(), width);
+        text.extend(
+            self.answers_text()
+                .iter()
+                .flat_map(|line| wrapped(line, width)),
+        );
         if let Some(times) = &self.latency_ms {
             text.extend(wrapped(&format!("latency: {}", times.to_text()), width));
             text.extend(histogram(&self.latency, width));
@@ -130,10 +141,9 @@ impl RunSummary {
         let Tokens { input, output } = self.tokens;
         let tokens = format!("tokens: {input} in, {output} out{cost}");
         text.extend(wrapped(&tokens, width));
-        text.push(format!(
-            "{} requests/s over {:.1} s",
-            self.requests_per_second, self.seconds
-        ));
+        if let Some(rate) = self.requests_per_second {
+            text.push(format!("{rate} requests/s over {:.1} s", self.seconds));
+        }
         text.extend(wrapped(&self.traces.to_text(), width));
         if self.redactions > 0 {
             text.push(format!("redacted: {}", counted(self.redactions, "passage")));
@@ -144,6 +154,27 @@ impl RunSummary {
                 .map(|url| format!("session: {url}")),
         );
         text.join("\n")
+    }
+
+    /// The answers that may need a second look; `None` if there are none.
+    fn answers_text(&self) -> Option<String> {
+        let AnswerStats {
+            finish_reasons,
+            empty,
+            refused,
+        } = &self.answers;
+        let reason = |name: &str| finish_reasons.get(name).copied().unwrap_or_default();
+        let counts = [
+            (reason("length"), "cut off (length)"),
+            (reason("content_filter"), "filtered (content_filter)"),
+            (*empty, "empty"),
+            (*refused, "refused by the model"),
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<String> = counts
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        (!counts.is_empty()).then(|| format!("answers: {}", counts.join(", ")))
     }
 
     fn lines_text(&self) -> String {
@@ -163,7 +194,7 @@ impl RunSummary {
         };
         let before = match skipped {
             0 => String::new(),
-            _ => format!("; {skipped} skipped, completed by an earlier run"),
+            _ => format!("; {skipped} of them completed earlier"),
         };
         let answered = done - failed;
         let lines = counted(*done, "line");
@@ -249,8 +280,9 @@ fn time(milliseconds: u64) -> String {
 fn histogram(times: &TimeHistogram, width: usize) -> Vec<String> {
     const ROWS: i32 = 8;
     const LONGEST_BAR: usize = 40;
+    const FEWEST_TIMES: u64 = 20;
     let (low, high) = (times.min(), times.max());
-    if times.count() < 2 || low == high {
+    if times.count() < FEWEST_TIMES || low == high {
         return Vec::new();
     }
     #[expect(clippy::cast_precision_loss, reason = "the edges are rounded anyway")]
@@ -315,8 +347,8 @@ mod tests {
     fn the_bars_add_up_to_the_calls() {
         // Zeros, and times closer than the resolution of the histogram.
         for all in [
-            vec![0, 0, 5],
-            vec![0, 1],
+            [0, 0, 5].repeat(10),
+            [0, 1].repeat(10),
             (0..2000).collect(),
             (300..330).collect(),
         ] {

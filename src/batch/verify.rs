@@ -1,28 +1,32 @@
-//! `--verify` of a batch: waits until every accepted trace can be read from Langfuse.
+//! `--verify` of a batch: waits until every span of every accepted trace can be read from Langfuse.
 //!
 //! A session that belongs to this run alone is counted by the server. Any other is listed and compared trace by trace.
+//! Spans are counted as well as traces: a server that has only some of a trace's spans knows the trace.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use opentelemetry::trace::TraceId;
+use opentelemetry::trace::{SpanId, TraceId};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::console::counted;
-use crate::langfuse::{Api, ApiError};
+use crate::langfuse::{Api, ApiError, SessionCount};
 
 /// The waits between two requests; the last one repeats.
 const WAITS_MS: [u64; 5] = [500, 1000, 2000, 3000, 5000];
 /// The least time for listing a session whose count stayed too low.
 const LAST_COUNT: Duration = Duration::from_secs(5);
 
+/// Each call has this many spans: the parent and the generation.
+const SPANS_OF_CALL: u64 = 2;
+
 /// The traces that must be readable, by session.
 #[derive(Debug, Default)]
 pub struct ExpectedTraces {
     /// The session that holds only these traces, if there is one.
     pub own_session: Option<String>,
-    /// The first 8 bytes of each trace id.
+    /// The first 8 bytes of the trace id of each call.
     sessions: HashMap<String, Vec<u64>>,
     window: Option<(Timestamp, Timestamp)>,
 }
@@ -30,16 +34,16 @@ pub struct ExpectedTraces {
 /// The result of counting.
 #[derive(Clone, Debug)]
 pub struct CountResult {
-    /// Distinct traces that were sent.
-    pub sent: u64,
+    /// Distinct traces and spans that were sent.
+    pub sent: SessionCount,
     /// The readable ones.
-    pub readable: u64,
+    pub readable: SessionCount,
     /// The error of the last request, if it failed.
     pub error: Option<ApiError>,
 }
 
 impl ExpectedTraces {
-    /// Adds a trace whose call began between the two `starts`.
+    /// Adds a call that began between the two `starts`, and its trace.
     pub fn add(&mut self, session: &str, trace_id: TraceId, starts: (Timestamp, Timestamp)) {
         let traces = match self.sessions.get_mut(session) {
             Some(traces) => traces,
@@ -50,18 +54,19 @@ impl ExpectedTraces {
         self.window = Some((from.min(starts.0), to.max(starts.1)));
     }
 
-    /// Asks until every trace is readable, or `wait` has passed.
+    /// Asks until everything is readable, or `wait` has passed.
     pub async fn count(mut self, api: &Api, wait: Duration) -> CountResult {
         let deadline = Instant::now() + wait;
         let mut result = CountResult {
-            sent: 0,
-            readable: 0,
+            sent: SessionCount::default(),
+            readable: SessionCount::default(),
             error: None,
         };
         let Some(window) = self.window else {
             return result;
         };
         for (session, mut traces) in std::mem::take(&mut self.sessions) {
+            let spans = SPANS_OF_CALL * traces.len() as u64;
             // Lines with the same custom_id share a trace.
             traces.sort_unstable();
             traces.dedup();
@@ -70,11 +75,17 @@ impl ExpectedTraces {
                 is_own: self.own_session.as_ref() == Some(&session),
                 name: session,
                 traces,
+                spans,
                 window,
             };
-            result.sent += session.sent();
+            let sent = session.sent();
+            result.sent.traces += sent.traces;
+            result.sent.spans += sent.spans;
             match session.wait_for_all(deadline).await {
-                Ok(readable) => result.readable += readable.min(session.sent()),
+                Ok(readable) => {
+                    result.readable.traces += readable.traces.min(sent.traces);
+                    result.readable.spans += readable.spans.min(sent.spans);
+                }
                 Err(error) => result.error = Some(error),
             }
         }
@@ -90,17 +101,22 @@ struct Session<'a> {
     is_own: bool,
     /// Sorted and without duplicates.
     traces: Vec<u64>,
+    /// The number of their spans.
+    spans: u64,
     /// When the first and the last call began.
     window: (Timestamp, Timestamp),
 }
 
 impl Session<'_> {
-    fn sent(&self) -> u64 {
-        self.traces.len() as u64
+    fn sent(&self) -> SessionCount {
+        SessionCount {
+            traces: self.traces.len() as u64,
+            spans: self.spans,
+        }
     }
 
-    /// Asks until all traces are readable or `deadline` has passed; returns how many are readable.
-    async fn wait_for_all(&self, deadline: Instant) -> Result<u64, ApiError> {
+    /// Asks until everything is readable or `deadline` has passed; returns how much is readable.
+    async fn wait_for_all(&self, deadline: Instant) -> Result<SessionCount, ApiError> {
         let mut waits = WAITS_MS.into_iter().map(Duration::from_millis);
         let mut pause = Duration::ZERO;
         loop {
@@ -111,7 +127,7 @@ impl Session<'_> {
             };
             pause = waits.next().unwrap_or(pause);
             match found {
-                Ok(readable) if readable >= self.sent() => return Ok(readable),
+                Ok(readable) if self.is_all(readable) => return Ok(readable),
                 Err(error) if error.is_refusal() => return Err(error),
                 _ if Instant::now() + pause < deadline => sleep(pause).await,
                 // A count may be an estimate, a list is not.
@@ -123,36 +139,52 @@ impl Session<'_> {
         }
     }
 
-    /// The number of readable traces, as the server counts them.
-    async fn count(&self, deadline: Instant) -> Result<u64, ApiError> {
-        let (from, to) = self.window;
-        timeout_at(deadline, self.api.trace_count(&self.name, from, to))
-            .await
-            .unwrap_or_else(|_| Err(no_answer()))
+    fn is_all(&self, readable: SessionCount) -> bool {
+        readable.traces >= self.sent().traces && readable.spans >= self.sent().spans
     }
 
-    /// The number of expected traces in the server's list.
+    /// The numbers of readable traces and spans, as the server counts them.
+    async fn count(&self, deadline: Instant) -> Result<SessionCount, ApiError> {
+        let (from, to) = self.window;
+        let count = timeout_at(deadline, self.api.session_count(&self.name, from, to))
+            .await
+            .unwrap_or_else(|_| Err(no_answer()))?;
+        if count.spans > self.spans {
+            // Some count twice, or are the server's own, so that others may be missing.
+            return self.list(deadline).await;
+        }
+        Ok(count)
+    }
+
+    /// The numbers of expected traces and of their spans in the server's list.
     ///
     /// # Errors
     /// Also when `deadline` passes before the server has listed the whole session.
-    async fn list(&self, deadline: Instant) -> Result<u64, ApiError> {
+    async fn list(&self, deadline: Instant) -> Result<SessionCount, ApiError> {
         let (from, to) = self.window;
         let mut is_found = vec![false; self.traces.len()];
-        let listed = self.api.session_spans(&self.name, from, to, |trace, _| {
+        let mut spans = Vec::new();
+        let listed = self.api.session_spans(&self.name, from, to, |trace, span| {
             let place =
                 TraceId::from_hex(trace).map(|id| self.traces.binary_search(&beginning(id)));
-            if let Ok(Ok(place)) = place {
+            if let (Ok(Ok(place)), Ok(span)) = (place, SpanId::from_hex(span)) {
                 is_found[place] = true;
+                spans.push(span.to_bytes());
             }
         });
         let listed = timeout_at(deadline, listed).await;
-        let found = is_found.into_iter().filter(|found| *found).count() as u64;
+        spans.sort_unstable();
+        spans.dedup();
+        let found = SessionCount {
+            traces: is_found.into_iter().filter(|found| *found).count() as u64,
+            spans: spans.len() as u64,
+        };
         match listed {
             Ok(listed) => listed.map(|()| found),
-            Err(_) if found == 0 => Err(no_answer()),
+            Err(_) if found.traces == 0 => Err(no_answer()),
             Err(_) => {
-                let all = counted(self.sent(), "trace");
-                let message = format!("found {found} of {all} in time");
+                let all = counted(self.sent().traces, "trace");
+                let message = format!("found {} of {all} in time", found.traces);
                 Err(ApiError::unanswered(message))
             }
         }

@@ -12,7 +12,9 @@ const EXAMPLES: &str = "\
 Examples:
   langspan batch in.jsonl -j 64 --out out.jsonl --verify
   langspan batch in.jsonl -j 64 --out out.jsonl --resume --retry-errors
-  langspan batch in.jsonl --shard 1/8 --run night-1 --out out-1.jsonl";
+  langspan batch in.jsonl --shard 1/8 --run night-1 --out out-1.jsonl
+
+An option overrides what the body of a line says.";
 
 #[derive(Debug, Args)]
 #[command(
@@ -61,7 +63,7 @@ pub struct BatchArgs {
     /// Maximum number of requests per minute
     #[arg(long, value_name = "N", value_parser = rpm, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
     pub rpm: Option<u32>,
-    /// Process only the first N lines
+    /// Process only the first N lines of the input, counted before --shard
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
     pub limit: Option<u64>,
     /// Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K
@@ -79,7 +81,7 @@ pub struct BatchArgs {
     /// Exit 0 if no more than N lines (or P%) failed
     #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance, help_heading = "Batch", hide_short_help = true)]
     pub allow_errors: Allowance,
-    /// Name of the run: its session, and the seed of its trace ids [default: from file and start time]
+    /// Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]
     #[arg(
         long = "run",
         value_name = "NAME",

@@ -113,7 +113,8 @@ pub enum Command {
     Check(Deferred<CheckArgs>),
     /// Read a trace back and draw it
     ///
-    /// Draws the tree of observations with time bars, model, tokens, cost and errors.
+    /// Draws the tree of observations with time bars, model, tokens, cost and errors, and below each generation its last
+    /// user message and its answer. Waits until the trace is there and no parent is missing.
     Show(Deferred<ShowArgs>),
     /// Deliver the spans that wait in the outbox
     ///

@@ -19,9 +19,10 @@ pub async fn run(
     console: &Console,
 ) -> Result<Verdict, Failure> {
     let input = Input::open(&args.file)?;
+    input.refuse_foreign()?;
     let mut setup = Setup::open(&args.run, &CommandDefaults::BATCH, sources, console).await?;
     let mut plan = Plan::new(args, &input, &setup.settings, sources)?;
-    if let Some(warning) = plan.warning() {
+    for warning in plan.warnings() {
         console.warn(&warning);
     }
     if args.run.dry_run {

@@ -1,12 +1,13 @@
 //! `langspan show`: reads a trace back and draws it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::Url;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::app::signals::SignalListener;
 use crate::app::{clients, hints, setup};
@@ -14,18 +15,22 @@ use crate::cli;
 use crate::console::OutputFormat;
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::http::url::{parse_http_url, shown};
+use crate::http::url::{is_loopback, parse_http_url, shown};
 use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::api::TraceQuery;
 use crate::langfuse::readback::{self, Poll};
 use crate::langfuse::{Api, ApiError, Row};
-use crate::output::tree::{self, Canvas};
+use crate::output::tree::{self, Canvas, Texts};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Destination, Notes, Sources, destination};
 use crate::trace::ids;
 
-/// How long `show` waits for a parent. One that another program did not send to Langfuse never appears.
-const PARENT_WAIT: Duration = Duration::from_secs(15);
+/// How long `show` waits by default: a person waits here, and may have mistyped the id.
+const DEFAULT_WAIT: Duration = Duration::from_secs(15);
+/// After this time, a terminal shows that the trace is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Rows that stay the same for this long are all that there are.
+const SETTLED: Duration = Duration::from_secs(1);
 const INCOMPLETE: &str = "a span names a parent that is not there: the trace may be incomplete";
 
 /// # Errors
@@ -36,7 +41,7 @@ pub async fn run(
     console: &Console,
 ) -> Result<Verdict, Failure> {
     let form = settings::text_or_json(&options.output, sources)?;
-    let wait = settings::wait(&options.wait, sources)?;
+    let wait = settings::wait(&options.wait, DEFAULT_WAIT, sources)?;
     let mut notes = Notes::default();
     let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
     setup::announce(&mut notes, console);
@@ -48,17 +53,31 @@ pub async fn run(
             .hint("set LANGFUSE_BASE_URL and the keys")
     })?;
     let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
-    let read = tokio::select! {
-        read = read(&api, &notes, &trace_id, wait, console) => read,
-        signal = interrupt.wait() => Err(interrupted(signal)),
+    let mut reading = pin!(read(&api, &notes, &trace_id, wait));
+    let mut is_noted = !console.shows_progress();
+    let read = loop {
+        tokio::select! {
+            read = &mut reading => break read,
+            signal = interrupt.wait() => break Err(interrupted(signal)),
+            () = sleep(PATIENCE), if !is_noted => {
+                is_noted = true;
+                console.note(&format!("waiting for the trace, {} s at most …", wait.as_secs_f64()));
+            }
+        }
     };
-    Ok(tell(&trace_id, read, Printer::new(form), console))
+    let texts = if options.full {
+        Texts::Full
+    } else {
+        Texts::Cut
+    };
+    Ok(tell(&trace_id, read, texts, Printer::new(form), console))
 }
 
 /// Prints the trace, or the reason why it cannot be read.
 fn tell(
     trace_id: &str,
     read: Result<Vec<Row>, Failure>,
+    texts: Texts,
     mut printer: Printer,
     console: &Console,
 ) -> Verdict {
@@ -77,8 +96,12 @@ fn tell(
         let canvas = Canvas {
             width: console::columns(),
             colour: console::wants_colour(&io::stdout()),
+            texts,
         };
         printer.text(&tree::draw(trace_id, rows, canvas));
+    }
+    if read.as_deref().is_ok_and(has_orphans) {
+        console.warn(INCOMPLETE);
     }
     let mut verdict = Verdict::default();
     for failure in [read.err(), printer.take_failure()].into_iter().flatten() {
@@ -128,25 +151,68 @@ fn is_of(url: &Url, destination: &Destination) -> bool {
     langfuse.is_some_and(|langfuse| {
         [&langfuse.base, &langfuse.ui]
             .iter()
-            .any(|base| Some(base.host()) == url.host_str())
+            .any(|base| is_same_host(&base.below("/"), url))
     })
 }
 
-/// The rows of the trace, waited for until the parent of each is there as well.
+/// Names of this machine are one host.
+fn is_same_host(one: &Url, other: &Url) -> bool {
+    one.host_str() == other.host_str() || (is_loopback(one) && is_loopback(other))
+}
+
+/// Whether a span names a parent that is not among the rows, although it is not the first span of its program.
+fn has_orphans(rows: &[Row]) -> bool {
+    let ids: HashSet<&str> = rows.iter().map(Row::id).collect();
+    rows.iter().any(|row| {
+        let parent = row.parent();
+        !row.is_root() && parent.is_some_and(|parent| !ids.contains(parent))
+    })
+}
+
+/// Whether the looks for a trace have found all of it.
+#[derive(Debug, Default)]
+struct Completeness {
+    /// The ids of the rows, and when exactly these were seen first.
+    seen: Option<(Instant, BTreeSet<String>)>,
+}
+
+impl Completeness {
+    /// Whether no parent is missing, or a second look, at least a second after the first, gave the same rows: a parent
+    /// may never come.
+    fn is_reached(&mut self, rows: &[Row]) -> bool {
+        if rows.is_empty() {
+            return false;
+        }
+        if !has_orphans(rows) {
+            return true;
+        }
+        let ids: BTreeSet<String> = rows.iter().map(|row| row.id().to_owned()).collect();
+        match &self.seen {
+            Some((since, seen)) if *seen == ids => since.elapsed() >= SETTLED,
+            _ => {
+                self.seen = Some((Instant::now(), ids));
+                false
+            }
+        }
+    }
+}
+
+/// The rows of the trace, waited for.
 async fn read(
     api: &Api,
     notes: &Notes,
     trace_id: &str,
     wait: Duration,
-    console: &Console,
 ) -> Result<Vec<Row>, Failure> {
     let query = TraceQuery {
         trace_id: trace_id.to_owned(),
         window: None,
     };
-    let deadline = Instant::now() + wait;
-    match readback::poll(api, &query, deadline, |rows| !rows.is_empty()).await {
-        Poll::Enough(rows) => Ok(with_parents(api, &query, rows, deadline, console).await),
+    let mut completeness = Completeness::default();
+    let is_enough = |rows: &[Row]| completeness.is_reached(rows);
+    match readback::poll(api, &query, Instant::now() + wait, is_enough).await {
+        Poll::Enough(rows) => Ok(rows),
+        Poll::TimeUp { rows, .. } if !rows.is_empty() => Ok(rows),
         Poll::Failed(error)
         | Poll::TimeUp {
             error: Some(error), ..
@@ -160,50 +226,22 @@ async fn read(
     }
 }
 
-/// These rows, or newer ones of the same trace if the parent of one was not there yet.
-async fn with_parents(
-    api: &Api,
-    query: &TraceQuery,
-    rows: Vec<Row>,
-    deadline: Instant,
-    console: &Console,
-) -> Vec<Row> {
-    if !has_orphans(&rows) {
-        return rows;
-    }
-    let deadline = deadline.min(Instant::now() + PARENT_WAIT);
-    let is_whole = |newer: &[Row]| !newer.is_empty() && !has_orphans(newer);
-    match readback::poll(api, query, deadline, is_whole).await {
-        Poll::Enough(newer) => newer,
-        Poll::TimeUp { rows: newer, .. } if !newer.is_empty() => {
-            console.warn(INCOMPLETE);
-            newer
-        }
-        Poll::TimeUp { .. } | Poll::Failed(_) => {
-            console.warn(INCOMPLETE);
-            rows
-        }
-    }
-}
-
-/// Whether a span names a parent that is not among the rows, although it is not the first span of its program.
-fn has_orphans(rows: &[Row]) -> bool {
-    let ids: HashSet<&str> = rows.iter().map(Row::id).collect();
-    rows.iter().any(|row| {
-        let parent = row.parent();
-        !row.is_root() && parent.is_some_and(|parent| !ids.contains(parent))
-    })
-}
-
 fn unread(error: ApiError, api: &Api, notes: &Notes) -> Failure {
-    let hint = if error.is_refusal() {
-        "check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are of this server's project"
-            .to_owned()
+    let kind = if error.is_refusal() {
+        Kind::Config
     } else {
-        hints::of_api_error(&error, &hints::setting(notes, api.base()))
+        Kind::Delivery
+    };
+    let hint = match error.status {
+        Some(401) => {
+            "check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are of this server's project"
+                .to_owned()
+        }
+        Some(403) => hints::PROJECT_KEYS.to_owned(),
+        _ => hints::of_api_error(&error, &hints::setting(notes, api.base())),
     };
     let is_passing = error.is_passing();
-    Failure::new(Kind::Delivery, error.message)
+    Failure::new(kind, error.message)
         .status(error.status)
         .retryable(is_passing)
         .hint(hint)

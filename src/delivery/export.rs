@@ -163,7 +163,6 @@ impl Exporter {
 
     /// Puts spans into the outbox that may have been sent at `since` or before: `resend` asks for them before it sends
     /// them, and where absence proves nothing, they stay there until `resend --again` is asked for.
-    #[expect(dead_code, reason = "for a batch that is resumed")]
     pub fn keep_unproven(&self, spans: Vec<SpanData>, since: Timestamp) -> Delivery {
         let export = self.store(spans);
         let stored = match (&export.payload, export.pending) {

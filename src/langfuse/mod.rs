@@ -15,4 +15,5 @@ pub use base::Base;
 pub use keys::Keys;
 pub use readback::{Readback, Wanted};
 pub use row::Row;
+pub use session::SessionCount;
 pub use stored::stored_environment;

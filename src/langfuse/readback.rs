@@ -104,7 +104,7 @@ pub async fn poll(
     api: &Api,
     query: &TraceQuery,
     deadline: Instant,
-    is_enough: impl Fn(&[Row]) -> bool,
+    mut is_enough: impl FnMut(&[Row]) -> bool,
 ) -> Poll {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! What Langfuse knows of a whole session: the number of its traces, and their spans.
+//! What Langfuse knows of a whole session: the numbers of its traces and spans, and their ids.
 //!
 //! A session may have a million traces, so nothing is collected here, and a page that fails is asked for again
 //! instead of starting over.
@@ -33,9 +33,18 @@ struct Session<'a> {
     to: &'a str,
 }
 
+/// How much Langfuse knows of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionCount {
+    /// Distinct traces.
+    pub traces: u64,
+    /// Rows of spans. A span that was sent twice may count twice, and the server may add a row of its own to a trace.
+    pub spans: u64,
+}
+
 impl Api {
-    /// The number of distinct traces of `session` with a span that starts between `from` and `to`, or up to five
-    /// minutes around.
+    /// The numbers of traces and spans of `session`, of spans that start between `from` and `to`, or up to five minutes
+    /// around.
     ///
     /// A count of many thousands may, rarely, be one too small. A count that is too large to be taken at once includes
     /// only traces with lower-case hex ids. [`session_spans`](Self::session_spans) is exact: ask it before anything is
@@ -43,12 +52,12 @@ impl Api {
     ///
     /// # Errors
     /// If the server refuses the keys, or the request still fails after the retries.
-    pub async fn trace_count(
+    pub async fn session_count(
         &self,
         session: &str,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<u64, ApiError> {
+    ) -> Result<SessionCount, ApiError> {
         let (from, to) = &widened(from, to);
         let session = Session {
             id: session,
@@ -56,7 +65,7 @@ impl Api {
             to,
         };
         self.ask_either(async |interface| match interface {
-            Interface::V2 => self.distinct_traces(session).await,
+            Interface::V2 => self.observed_count(session).await,
             Interface::Legacy => self.legacy_count(session).await,
         })
         .await
@@ -90,25 +99,26 @@ impl Api {
     }
 
     /// By v2 metrics: in one request, or, if there are too many for one, in parts by the first digits of the trace ids.
-    async fn distinct_traces(&self, session: Session<'_>) -> Result<u64, ApiError> {
+    async fn observed_count(&self, session: Session<'_>) -> Result<SessionCount, ApiError> {
         let mut parts = vec![String::new()];
-        let mut total = 0;
+        let mut total = SessionCount::default();
         while let Some(prefix) = parts.pop() {
-            let count = self.distinct_traces_below(session, &prefix).await?;
-            if count > COUNTED_AT_ONCE && prefix.len() < LONGEST_PREFIX {
+            let count = self.observed_count_below(session, &prefix).await?;
+            if count.traces > COUNTED_AT_ONCE && prefix.len() < LONGEST_PREFIX {
                 parts.extend((0..16).map(|digit| format!("{prefix}{digit:x}")));
             } else {
-                total += count;
+                total.traces += count.traces;
+                total.spans += count.spans;
             }
         }
         Ok(total)
     }
 
-    async fn distinct_traces_below(
+    async fn observed_count_below(
         &self,
         session: Session<'_>,
         prefix: &str,
-    ) -> Result<u64, ApiError> {
+    ) -> Result<SessionCount, ApiError> {
         let mut filters = vec![session.filter()];
         if !prefix.is_empty() {
             filters.push(
@@ -117,37 +127,58 @@ impl Api {
         }
         let query = json!({
             "view": "observations",
-            "metrics": [{"measure": "traceId", "aggregation": "uniq"}],
+            "metrics": [
+                {"measure": "traceId", "aggregation": "uniq"},
+                {"measure": "count", "aggregation": "count"},
+            ],
             "filters": filters,
             "fromTimestamp": session.from,
             "toTimestamp": session.to,
         });
-        self.measure("/api/public/v2/metrics", &query, "uniq_traceId")
-            .await
+        let path = "/api/public/v2/metrics";
+        let [traces, spans] = self
+            .measure(path, &query, ["uniq_traceId", "count_count"])
+            .await?;
+        Ok(SessionCount { traces, spans })
     }
 
-    async fn legacy_count(&self, session: Session<'_>) -> Result<u64, ApiError> {
-        let query = json!({
-            "view": "traces",
-            "metrics": [{"measure": "count", "aggregation": "count"}],
-            "filters": [session.filter()],
-            "fromTimestamp": session.from,
-            "toTimestamp": session.to,
-        });
-        self.measure("/api/public/metrics", &query, "count_count")
-            .await
+    async fn legacy_count(&self, session: Session<'_>) -> Result<SessionCount, ApiError> {
+        let counted = async |view: &str| {
+            let query = json!({
+                "view": view,
+                "metrics": [{"measure": "count", "aggregation": "count"}],
+                "filters": [session.filter()],
+                "fromTimestamp": session.from,
+                "toTimestamp": session.to,
+            });
+            let path = "/api/public/metrics";
+            let [count] = self.measure(path, &query, ["count_count"]).await?;
+            Ok::<u64, ApiError>(count)
+        };
+        Ok(SessionCount {
+            traces: counted("traces").await?,
+            spans: counted("observations").await?,
+        })
     }
 
-    /// The single number that a metrics query without dimensions returns.
-    async fn measure(&self, path: &str, query: &Value, name: &str) -> Result<u64, ApiError> {
+    /// The numbers that a metrics query without dimensions returns.
+    async fn measure<const N: usize>(
+        &self,
+        path: &str,
+        query: &Value,
+        names: [&str; N],
+    ) -> Result<[u64; N], ApiError> {
         let query = query.to_string();
         let body = self.get_repeatedly(path, &[("query", &query)]).await?;
-        match &body["data"] {
-            // Nothing was counted.
-            Value::Array(rows) if rows.is_empty() => Ok(0),
-            rows => count(&rows[0][name])
-                .ok_or_else(|| ApiError::foreign(format!("{path} answered without {name}"))),
+        let mut counts = [0; N];
+        if body["data"].as_array().is_some_and(Vec::is_empty) {
+            return Ok(counts);
         }
+        for (found, name) in counts.iter_mut().zip(names) {
+            *found = count(&body["data"][0][name])
+                .ok_or_else(|| ApiError::foreign(format!("{path} answered without {name}")))?;
+        }
+        Ok(counts)
     }
 
     async fn observed_spans(
@@ -334,9 +365,13 @@ mod tests {
         (at(START), at(START + 1000))
     }
 
-    async fn count(api: &Api, session: &str) -> Result<u64, ApiError> {
+    async fn count(api: &Api, session: &str) -> Result<SessionCount, ApiError> {
         let (from, to) = window();
-        api.trace_count(session, from, to).await
+        api.session_count(session, from, to).await
+    }
+
+    fn counted(traces: u64, spans: u64) -> SessionCount {
+        SessionCount { traces, spans }
     }
 
     async fn spans(api: &Api, session: &str) -> Result<Vec<(String, String)>, ApiError> {
@@ -393,8 +428,10 @@ mod tests {
             let expected: BTreeSet<_> = (0..3).flat_map(|n| ids(n, 2)).collect();
             for expected_version in ["4.16.0", "3.150.0"] {
                 let api = api(&url).for_version(expected_version);
-                assert_eq!(count(&api, "run").await.unwrap(), 3, "{version:?}");
-                assert_eq!(count(&api, "none").await.unwrap(), 0, "{version:?}");
+                let run = count(&api, "run").await.unwrap();
+                assert_eq!(run, counted(3, 6), "{version:?}");
+                let none = count(&api, "none").await.unwrap();
+                assert_eq!(none, counted(0, 0), "{version:?}");
                 let found = spans(&api, "run").await.unwrap();
                 assert_eq!(found.len(), 6, "{version:?}");
                 assert_eq!(
@@ -432,8 +469,8 @@ mod tests {
         let at = |minutes: i64| Timestamp::from_second(START + minutes * 60).unwrap();
         for (from, to, expected) in [(-10, -6, 0), (-10, -4, 1), (4, 10, 1), (6, 10, 0)] {
             let api = api(&url);
-            let count = api.trace_count("run", at(from), at(to)).await.unwrap();
-            assert_eq!(count, expected, "{from} to {to}");
+            let count = api.session_count("run", at(from), at(to)).await.unwrap();
+            assert_eq!(count, counted(expected, expected), "{from} to {to}");
             let mut found = 0;
             let spans = api.session_spans("run", at(from), at(to), |_, _| found += 1);
             spans.await.unwrap();
@@ -448,10 +485,12 @@ mod tests {
             let is_part = query[0].1.contains("starts with");
             let count = if is_part { 1250 } else { 20_117 };
             // Some versions return counts as text.
-            json_answer(200, &json!({"data": [{"uniq_traceId": count.to_string()}]}))
+            let row =
+                json!({"uniq_traceId": count.to_string(), "count_count": (2 * count).to_string()});
+            json_answer(200, &json!({"data": [row]}))
         })
         .await;
-        assert_eq!(count(&api, "run").await.unwrap(), 20_000);
+        assert_eq!(count(&api, "run").await.unwrap(), counted(20_000, 40_000));
         let asked = asked.lock().unwrap();
         let part = |query: &Query| {
             let query: Value = serde_json::from_str(&query[0].1).unwrap();
@@ -513,7 +552,7 @@ mod tests {
             ),
         })
         .await;
-        assert_eq!(count(&api, "run").await.unwrap(), 7);
+        assert_eq!(count(&api, "run").await.unwrap(), counted(7, 7));
         // The server added the second one itself.
         assert_eq!(
             spans(&api, "run").await.unwrap(),

@@ -1,9 +1,12 @@
-//! A trace drawn in a terminal: a tree with a time bar for each span, and the facts of each below it.
+//! A trace drawn in a terminal: a tree with a time bar for each span, and below it its facts and texts.
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::branches::{Branch, branches};
+use super::conversation;
+use super::report::dollars;
 use crate::langfuse::Row;
 
 /// What a drawing is fitted to.
@@ -12,12 +15,24 @@ pub struct Canvas {
     /// In columns.
     pub width: usize,
     pub colour: bool,
+    pub texts: Texts,
+}
+
+/// How much is shown of the texts of a generation: its last user message and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texts {
+    None,
+    /// One line of each.
+    Cut,
+    Full,
 }
 
 /// A bar shorter than this shows nothing.
 const SHORTEST_BAR: usize = 10;
 /// The widest column of names.
 const WIDEST_NAME: usize = 40;
+/// The columns of one level of the tree.
+const INDENT: usize = 3;
 
 /// Draws the rows of one trace.
 pub fn draw(trace_id: &str, rows: &[Row], canvas: Canvas) -> String {
@@ -31,12 +46,13 @@ pub fn draw(trace_id: &str, rows: &[Row], canvas: Canvas) -> String {
             .into_iter()
             .flat_map(|line| wrap(&line, canvas.width)),
     );
-    let branches = branches(rows);
+    let most = (canvas.width / 2).clamp(12, WIDEST_NAME);
+    // Half of the names' columns: the other half is for the names.
+    let branches = branches(rows, most / 2 / INDENT);
     let widest = branches
         .iter()
         .map(|branch| branch.prefix.width() + name(branch.row).width())
         .max();
-    let most = (canvas.width / 2).clamp(12, WIDEST_NAME);
     let names = widest.unwrap_or(0).min(most);
     for branch in &branches {
         drawing.branch(branch, names);
@@ -83,73 +99,6 @@ impl Extent {
     }
 }
 
-/// A row in its place.
-struct Branch<'a> {
-    row: &'a Row,
-    /// What is drawn before the name.
-    prefix: String,
-    /// What is drawn before the facts below it.
-    below: String,
-}
-
-/// The rows in the order of a tree, each under its parent, siblings by start.
-fn branches(rows: &[Row]) -> Vec<Branch<'_>> {
-    let is_root = |row: &Row| {
-        row.parent()
-            .is_none_or(|parent| rows.iter().all(|other| other.id() != parent))
-    };
-    let mut unique: Vec<&Row> = Vec::new();
-    for row in rows {
-        if unique.iter().all(|known| known.id() != row.id()) {
-            unique.push(row);
-        }
-    }
-    unique.sort_by_key(|row| row.time("startTime"));
-    let mut branches = Vec::new();
-    for root in unique.iter().copied().filter(|row| is_root(row)) {
-        grow(root, &unique, String::new(), "", &mut branches);
-    }
-    branches
-}
-
-fn grow<'a>(
-    row: &'a Row,
-    rows: &[&'a Row],
-    prefix: String,
-    below: &str,
-    branches: &mut Vec<Branch<'a>>,
-) {
-    let children: Vec<&Row> = rows
-        .iter()
-        .copied()
-        .filter(|child| child.parent() == Some(row.id()))
-        .collect();
-    let trunk = if children.is_empty() { "   " } else { "│  " };
-    branches.push(Branch {
-        row,
-        prefix,
-        below: format!("{below}{trunk}"),
-    });
-    for (index, child) in children.iter().enumerate() {
-        // A trace is data of others: a row that is its own ancestor must not draw for ever.
-        if branches.iter().any(|branch| branch.row.id() == child.id()) {
-            continue;
-        }
-        let (knee, below_knee) = if index + 1 == children.len() {
-            ("└─ ", "   ")
-        } else {
-            ("├─ ", "│  ")
-        };
-        grow(
-            child,
-            rows,
-            format!("{below}{knee}"),
-            &format!("{below}{below_knee}"),
-            branches,
-        );
-    }
-}
-
 struct Drawing {
     canvas: Canvas,
     extent: Extent,
@@ -183,6 +132,34 @@ impl Drawing {
                     .push(self.paint(&line, is_error && fact.starts_with("ERROR")));
             }
         }
+        if row.text("type") == Some("GENERATION") && self.canvas.texts != Texts::None {
+            self.text("user", conversation::question(row), &branch.below);
+            self.text("answer", conversation::answer(row), &branch.below);
+        }
+    }
+
+    /// A text of a generation with its label.
+    fn text(&mut self, label: &str, text: Option<String>, below: &str) {
+        let Some(text) = text else {
+            return;
+        };
+        if self.canvas.texts == Texts::Full {
+            let mut label = format!("{label}: ");
+            for line in text.lines() {
+                self.lines
+                    .push(format!("{below}{label}{}", without_controls(line)));
+                label = " ".repeat(label.len());
+            }
+            return;
+        }
+        // Enough for any width, and no more: a text may have megabytes.
+        let start = text.chars().take(4 * self.canvas.width);
+        let start: String = start
+            .map(|c| if c.is_whitespace() { ' ' } else { c })
+            .collect();
+        let room = self.canvas.width.saturating_sub(below.width()).max(20);
+        let line = without_controls(&format!("{label}: {}", start.trim()));
+        self.lines.push(format!("{below}{}", cut(&line, room)));
     }
 
     /// A bar from start to end, with a mark where the first token came.
@@ -220,7 +197,13 @@ fn name(row: &Row) -> String {
         .text("name")
         .or_else(|| row.text("type"))
         .unwrap_or("(no name)");
-    name.chars().filter(|c| !c.is_control()).collect()
+    without_controls(name)
+}
+
+/// Tabs become spaces.
+fn without_controls(text: &str) -> String {
+    let text = text.chars().map(|c| if c == '\t' { ' ' } else { c });
+    text.filter(|c| !c.is_control()).collect()
 }
 
 /// The identity of the trace, from the first row that has each value.
@@ -272,7 +255,7 @@ fn facts(row: &Row) -> Vec<String> {
     facts.extend(
         row.number("totalCost")
             .filter(|cost| *cost > 0.0)
-            .map(|cost| format!("${cost}")),
+            .map(dollars),
     );
     if let (Some(start), Some(first)) = (row.time("startTime"), row.time("completionStartTime")) {
         facts.push(format!(
@@ -386,6 +369,7 @@ mod tests {
             Canvas {
                 width: 60,
                 colour: false,
+                texts: Texts::Cut,
             },
         );
         let expected = [
@@ -417,22 +401,9 @@ mod tests {
             Canvas {
                 width: 40,
                 colour: false,
+                texts: Texts::Cut,
             },
         );
         assert!(drawing.lines().all(|line| line.width() <= 40), "{drawing}");
-    }
-
-    #[test]
-    fn rows_that_are_their_own_ancestors_end() {
-        let mut data = json!([{"id": "a", "parentObservationId": "b"}, {"id": "b", "parentObservationId": "a"}]);
-        let rows = Row::of_observations(&mut data);
-        draw(
-            "x",
-            &rows,
-            Canvas {
-                width: 60,
-                colour: false,
-            },
-        );
     }
 }

@@ -120,8 +120,8 @@ impl CommandDefaults {
     };
 }
 
-/// How long `--verify` waits.
-const DEFAULT_WAIT: Duration = Duration::from_mins(1);
+/// How long `--verify` and `check` wait by default.
+pub const DEFAULT_WAIT: Duration = Duration::from_mins(1);
 /// Time for the export of the canary, with its retries.
 const CHECK_EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -470,9 +470,13 @@ pub fn off_switch(sources: &Sources) -> Option<Origin> {
 ///
 /// # Errors
 /// If the settings file holds no number of seconds.
-pub fn wait(options: &cli::WaitArgs, sources: &Sources) -> Result<Duration, Failure> {
+pub fn wait(
+    options: &cli::WaitArgs,
+    default: Duration,
+    sources: &Sources,
+) -> Result<Duration, Failure> {
     let found = sources.parsed("--wait", options.seconds, &[], cli::seconds)?;
-    Ok(found.map_or(DEFAULT_WAIT, |found| Duration::from_secs_f64(found.value)))
+    Ok(found.map_or(default, |found| Duration::from_secs_f64(found.value)))
 }
 
 fn delivery(
@@ -508,7 +512,7 @@ fn delivery(
         let found = sources.parsed(flag, given, &[], cli::seconds)?;
         Ok(found.map(|found| Duration::from_secs_f64(found.value)))
     };
-    let wait = wait(&options.wait, sources)?;
+    let wait = wait(&options.wait, DEFAULT_WAIT, sources)?;
     Ok(DeliverySettings {
         verify: is_on("--verify", options.verify, &["LANGSPAN_VERIFY"])?.then_some(wait),
         best_effort: is_on(

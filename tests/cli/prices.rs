@@ -1,8 +1,8 @@
 //! The cost that Langfuse computes from the usage on the span, for every response in `tests/answers`.
 //!
 //! Langfuse adds up the price of each bucket, and a bucket without a price costs nothing. So every bucket must have a
-//! price, and the sum must be the cost that the provider charges. `langfuse-prices.json` is the server's
-//! price table. Costs that a provider states are a subject of `answers`.
+//! price, and the sum must be the cost that the provider charges. `langfuse-prices.json` is the server's price table.
+//! Costs that a provider states are a subject of `answers`.
 
 use std::fs;
 use std::path::Path;

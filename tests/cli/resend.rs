@@ -16,6 +16,7 @@ use crate::support::harness::{
     wait_until,
 };
 use crate::support::stand_in::Sandbox;
+use crate::support::untouched::Untouched;
 
 fn refusing() -> Scripted {
     Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "Invalid credentials."})))
@@ -586,4 +587,29 @@ fn an_outbox_with_more_entries_than_open_files_allowed_is_delivered() {
     call.ended(&output).code(0);
     assert_eq!(langfuse.exports().len(), 150);
     assert!(earlier.outbox_files().is_empty());
+}
+
+#[test]
+fn trace_ids_are_printed_only_with_v() {
+    let earlier = kept(2);
+    let ids = trace_ids(&earlier);
+    let untouched = Untouched::start();
+    let list = |options: &[&str]| {
+        let ended = resend(&[&["--list"], options].concat(), &earlier, untouched.url()).run();
+        ended.code(0);
+        ended.stdout
+    };
+    let listed = list(&[]);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 2, "{listed}");
+    for line in lines {
+        assert!(line.starts_with("waiting  "), "{listed}");
+        assert!(line.contains("  2 spans of 1 trace  "), "{listed}");
+    }
+    let verbose = list(&["-v"]);
+    for id in ids {
+        assert!(!listed.contains(&id), "{listed}");
+        assert!(verbose.lines().any(|line| line.trim() == id), "{verbose}");
+    }
+    untouched.assert_untouched();
 }

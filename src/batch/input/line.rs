@@ -28,6 +28,10 @@ struct LineShape<'a> {
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
     prompt: Option<Value>,
+    /// The `custom_id` of a line with a `prompt`.
+    id: Option<Value>,
+    /// The system message of a line with a `prompt`.
+    system: Option<Value>,
     trace: Option<TraceOverride>,
 }
 
@@ -67,7 +71,7 @@ impl ParsedLine {
         }
         let shape: LineShape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let is_batch_line = shape.messages.is_none() && shape.body.is_some();
-        let mut is_prompt = false;
+        let is_prompt = shape.messages.is_none() && shape.body.is_none() && shape.prompt.is_some();
         let mut request = match &shape {
             LineShape {
                 messages: None,
@@ -82,10 +86,7 @@ impl ParsedLine {
                 messages: None,
                 prompt: Some(prompt),
                 ..
-            } => {
-                is_prompt = true;
-                prompted(text, prompt, defaults.model)?
-            }
+            } => prompted(text, prompt, shape.system.as_ref(), defaults.model)?,
             _ => read(text)?,
         };
         if !is_batch_line {
@@ -99,10 +100,11 @@ impl ParsedLine {
         } else {
             defaults.model.amend(&mut request);
         }
-        let custom_id = match shape.custom_id {
-            None | Some(Value::Null) => None,
-            Some(Value::String(id)) => Some(id),
-            Some(_) => return Err("`custom_id` must be a string".to_owned()),
+        let custom_id = match (shape.custom_id, shape.id) {
+            (Some(Value::String(id)), _) => Some(id),
+            (None | Some(Value::Null), Some(id)) if is_prompt => id_of_prompt(id)?,
+            (None | Some(Value::Null), _) => None,
+            (Some(_), _) => return Err("`custom_id` must be a string".to_owned()),
         };
         let trace = shape.trace.unwrap_or_default().apply_to(defaults.trace);
         refuse_keys(&trace).map_err(|failure| failure.message)?;
@@ -151,18 +153,35 @@ fn read(text: &str) -> Result<Request, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
-/// A chat completion for a prompt; the other fields of the line are fields of the body.
+/// The `id` of a line with a `prompt`; numbers count as their text.
+fn id_of_prompt(id: Value) -> Result<Option<String>, String> {
+    match id {
+        Value::Null => Ok(None),
+        Value::String(id) => Ok(Some(id)),
+        Value::Number(id) => Ok(Some(id.to_string())),
+        _ => Err("`id` must be a string or a number".to_owned()),
+    }
+}
+
+/// A chat completion for a prompt; the fields of the line that are not ours are fields of the body.
 fn prompted(
     text: &str,
     prompt: &Value,
+    system: Option<&Value>,
     model: &settings::ModelSettings,
 ) -> Result<Request, String> {
+    const OURS: [&str; 3] = ["prompt", "id", "system"];
     let Value::String(prompt) = prompt else {
         return Err("`prompt` must be a string".to_owned());
     };
     let mut request = model.prompted(prompt);
+    match system {
+        None | Some(Value::Null) => {}
+        Some(Value::String(system)) => request.set_system(system),
+        Some(_) => return Err("`system` must be a string".to_owned()),
+    }
     let given = read(text)?;
-    for (name, value) in given.fields().filter(|(name, _)| *name != "prompt") {
+    for (name, value) in given.fields().filter(|(name, _)| !OURS.contains(name)) {
         request.set_raw(name, value.to_owned());
     }
     Ok(request)

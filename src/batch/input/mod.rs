@@ -1,20 +1,22 @@
 //! The input of a batch: read, decompressed and split into lines in a thread of its own, so that a slow pipe or disk
 //! blocks nothing else. The thread reads no faster than the lines are used.
 
+mod foreign;
 pub mod line;
 pub mod validate;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use tokio::sync::mpsc;
 
 use crate::batch::compression::Compression;
 use crate::failure::Failure;
+use crate::settings::Shard;
 
 /// The size of the pieces that the reader hands over, in bytes, unless a single line is longer.
 const PIECE: usize = 64 << 10;
@@ -24,7 +26,7 @@ const MOST_WAITING: usize = 2;
 const LONGEST_LINE: usize = 100_000_000;
 
 /// A line that is not blank.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawLine {
     /// Counted from 1, blank lines included.
     pub number: u64,
@@ -49,8 +51,6 @@ pub struct Input {
     compression: Compression,
     /// Bytes of a regular file; `None` for a pipe.
     pub size: Option<u64>,
-    /// How many bytes of it were read.
-    position: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -86,8 +86,34 @@ impl Input {
             source: InputSource::File(file),
             compression,
             size: metadata.is_file().then_some(metadata.len()),
-            position: Arc::default(),
         })
+    }
+
+    /// Refuses a JSON array and CSV. Of a pipe, what has arrived first is examined; it is read again as lines.
+    ///
+    /// # Errors
+    /// When it is one of them, or cannot be read.
+    pub fn refuse_foreign(&self) -> Result<(), Failure> {
+        const EXAMINED: u64 = 4096;
+        let unreadable = |error| Failure::unreadable(&self.name, &error);
+        let (beginning, name) = match &self.source {
+            InputSource::Stdin => {
+                let mut stdin = io::stdin().lock();
+                let beginning = stdin.fill_buf().map_err(unreadable)?.to_vec();
+                (beginning, None)
+            }
+            InputSource::File(file) if self.size.is_some() => {
+                let file = file.try_clone().map_err(unreadable)?;
+                let file = BufReader::new(FromStart { file, position: 0 });
+                let mut beginning = Vec::new();
+                let reader = self.compression.reader(file).take(EXAMINED);
+                // What cannot be decompressed is reported when the lines are read.
+                let _ = { reader }.read_to_end(&mut beginning);
+                (beginning, Some(self.name.as_str()))
+            }
+            InputSource::File(_) => return Ok(()),
+        };
+        foreign::refuse(&beginning, name).map_or(Ok(()), Err)
     }
 
     fn stdin() -> Result<Self, Failure> {
@@ -102,7 +128,6 @@ impl Input {
             source: InputSource::Stdin,
             compression: Compression::Plain,
             size: None,
-            position: Arc::default(),
         })
     }
 
@@ -148,14 +173,9 @@ impl Input {
                 Box::new(file)
             }
         };
-        self.position.store(0, Ordering::Relaxed);
-        let counted = CountingReader {
-            reader,
-            position: Arc::clone(&self.position),
-        };
         let decompressed: Box<dyn Read + Send> = match self.compression {
-            Compression::Plain => Box::new(counted),
-            compression => compression.reader(BufReader::new(counted)),
+            Compression::Plain => reader,
+            compression => compression.reader(BufReader::new(reader)),
         };
         Ok(LineReader {
             reader: BufReader::with_capacity(PIECE, decompressed),
@@ -183,12 +203,74 @@ impl Input {
         Ok(receiver)
     }
 
-    /// The share of the file that was read, from 0 to 1; `None` for a pipe.
-    pub fn share_read(&self) -> Option<f64> {
-        let size = self.size.filter(|size| *size > 0)?;
-        #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-        let share = self.position.load(Ordering::Relaxed) as f64 / size as f64;
-        Some(share.min(1.0))
+    /// Counts the lines of `shard` among the first `limit` in a thread of its own. The cell is empty until then, and stays
+    /// empty for a pipe and for a file that cannot be read.
+    pub fn count(&self, shard: Option<Shard>, limit: Option<u64>) -> Arc<OnceLock<u64>> {
+        let total = Arc::new(OnceLock::new());
+        let (InputSource::File(file), Some(_)) = (&self.source, self.size) else {
+            return total;
+        };
+        // The lines are read through the same file.
+        let Ok(file) = file.try_clone() else {
+            return total;
+        };
+        let (counted, compression) = (Arc::clone(&total), self.compression);
+        let count = move || {
+            let file = BufReader::new(FromStart { file, position: 0 });
+            let reader = BufReader::with_capacity(PIECE, compression.reader(file));
+            let is_included = |line| shard.is_none_or(|shard| shard.holds(line));
+            if let Ok(count) = count_lines(reader, is_included, limit) {
+                let _ = counted.set(count);
+            }
+        };
+        // Without a thread, the progress line shows no total.
+        let _ = thread::Builder::new().name("count".to_owned()).spawn(count);
+        total
+    }
+}
+
+/// Reads a file from its start, whatever the position of its other readers.
+struct FromStart {
+    file: File,
+    position: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// The number of lines that are not blank and included, among the first `limit` that are not blank.
+fn count_lines(
+    mut reader: impl BufRead,
+    is_included: impl Fn(u64) -> bool,
+    limit: Option<u64>,
+) -> io::Result<u64> {
+    let (mut number, mut seen, mut count) = (1, 0, 0);
+    let mut is_blank = true;
+    loop {
+        let bytes = reader.fill_buf()?;
+        let is_end = bytes.is_empty();
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let part = &bytes[..end.unwrap_or(bytes.len())];
+        is_blank = is_blank && part.iter().all(u8::is_ascii_whitespace);
+        let used = part.len() + usize::from(end.is_some());
+        reader.consume(used);
+        if end.is_none() && !is_end {
+            continue;
+        }
+        if !is_blank {
+            seen += 1;
+            count += u64::from(is_included(number));
+        }
+        if is_end || limit == Some(seen) {
+            return Ok(count);
+        }
+        number += 1;
+        is_blank = true;
     }
 }
 
@@ -200,20 +282,6 @@ fn stem(path: &Path, compression: Compression) -> String {
     };
     let stem = PathBuf::from(name.file_stem().unwrap_or_default());
     stem.to_string_lossy().into_owned()
-}
-
-/// Counts the bytes that are read.
-struct CountingReader {
-    reader: Box<dyn Read + Send>,
-    position: Arc<AtomicU64>,
-}
-
-impl Read for CountingReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.position.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
 }
 
 /// The lines in order. Blank lines are skipped, but counted.
@@ -311,6 +379,19 @@ mod tests {
         );
         assert!(lines("").is_empty());
         assert!(lines("\n\n").is_empty());
+    }
+
+    #[test]
+    fn lines_are_counted_as_they_are_read() {
+        let count = |text: &str, limit| {
+            let reader = BufReader::with_capacity(3, text.as_bytes());
+            count_lines(reader, |line| line % 2 == 1, limit).unwrap()
+        };
+        let text = "{1}\r\n\n  \r\n{4444} \n{5}\n{6}\n{7}";
+        assert_eq!(count(text, None), 3);
+        assert_eq!(count(text, Some(3)), 2);
+        assert_eq!(count(text, Some(9)), 3);
+        assert_eq!((count("", None), count("{1}\n", None)), (0, 1));
     }
 
     #[test]

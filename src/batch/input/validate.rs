@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::batch::input::Input;
 use crate::batch::input::line::{LineDefaults, ParsedLine};
+use crate::batch::input::{Input, RawLine};
 use crate::batch::plan::Plan;
 use crate::console::{Console, counted};
 use crate::failure::Failure;
@@ -23,31 +23,48 @@ pub fn check(
     settings: &Settings,
     console: &Console,
 ) -> Result<(), Failure> {
-    let mut invalid: u64 = 0;
+    let (mut invalid, mut repeated) = (0_u64, 0_u64);
     // 64 bits of a digest are enough to distinguish a million ids.
     let mut ids: HashSet<u64> = HashSet::new();
-    let mut problem = |line: Result<ParsedLine, String>| match line {
-        Err(why) => Some(why),
-        Ok(line) => {
-            let id = line.custom_id?;
-            let is_new = ids.insert(u64::from_be_bytes(ids::first_bytes(&id)));
-            (!is_new).then(|| format!("custom_id `{id}` is already used by an earlier line"))
-        }
-    };
-    for_each_line(input, plan, settings, |number, line| {
-        if let Some(why) = problem(line) {
-            invalid += 1;
-            if invalid <= MOST_LISTED {
-                console.note(&format!("{}, line {number}: {why}", input.name));
+    let mut is_repeated = |id: &str| !ids.insert(u64::from_be_bytes(ids::first_bytes(id)));
+    for_each_line(input, plan, settings, |line, parsed| {
+        let (count, why) = match parsed {
+            Err(why) => (&mut invalid, why),
+            Ok(ParsedLine {
+                custom_id: Some(id),
+                ..
+            }) if is_repeated(&id) => {
+                let why = format!("custom_id `{id}` is already used by an earlier line");
+                (&mut repeated, why)
             }
+            Ok(_) => return,
+        };
+        *count += 1;
+        if invalid + repeated <= MOST_LISTED {
+            console.note(&format!("{}, line {}: {why}", input.name, line.number));
         }
     })?;
-    if invalid == 0 {
-        return Ok(());
-    }
-    let lines = counted(invalid, "invalid line");
-    Err(Failure::input(format!("{} has {lines}", input.name))
-        .hint("fix them, or drop --strict to get one error line each"))
+    let (lines, hint) = match (invalid, repeated) {
+        (0, 0) => return Ok(()),
+        (_, 0) => (counted(invalid, "invalid line"), INVALID_HINT),
+        (0, _) => (repetitions(repeated), REPEATED_HINT),
+        _ => {
+            let invalid = counted(invalid, "invalid line");
+            (
+                format!("{invalid} and {}", repetitions(repeated)),
+                INVALID_HINT,
+            )
+        }
+    };
+    Err(Failure::input(format!("{} has {lines}", input.name)).hint(hint))
+}
+
+const INVALID_HINT: &str = "fix them; without --strict each invalid line gets an error line";
+const REPEATED_HINT: &str =
+    "give each line its own custom_id; without --strict, lines with the same one share a trace";
+
+fn repetitions(count: u64) -> String {
+    format!("{} with a repeated custom_id", counted(count, "line"))
 }
 
 /// Parses every line of the run's shard, up to `--limit`.
@@ -58,24 +75,21 @@ pub fn for_each_line(
     input: &Input,
     plan: &Plan,
     settings: &Settings,
-    mut visit: impl FnMut(u64, Result<ParsedLine, String>),
+    mut visit: impl FnMut(&RawLine, Result<ParsedLine, String>),
 ) -> Result<(), Failure> {
     let unreadable = |error| Failure::unreadable(&input.name, &error);
     let defaults = LineDefaults {
         model: &settings.model,
         trace: &plan.trace,
     };
-    let mut included = 0;
-    for line in input.lines().map_err(unreadable)? {
+    for (line, before) in input.lines().map_err(unreadable)?.zip(0..) {
         let line = line.map_err(unreadable)?;
-        if !plan.includes(line.number) {
-            continue;
-        }
-        included += 1;
-        if plan.limit.is_some_and(|limit| included > limit) {
+        if plan.limit.is_some_and(|limit| before >= limit) {
             break;
         }
-        visit(line.number, ParsedLine::parse(&line, &defaults));
+        if plan.includes(line.number) {
+            visit(&line, ParsedLine::parse(&line, &defaults));
+        }
     }
     Ok(())
 }

@@ -200,6 +200,29 @@ impl OutputLine<'_> {
         self.error.is_some() || !self.response.as_ref().is_some_and(is_success)
     }
 
+    /// The cause that a failed line is counted under, as [`CompletedCall::cause`] names it.
+    pub fn cause(&self) -> String {
+        match (&self.error, &self.response) {
+            (Some(error), _) => error.code.clone(),
+            (None, Some(response)) => format!("HTTP {}", response.status_code),
+            (None, None) => "error".to_owned(),
+        }
+    }
+
+    /// The times and the answer of a line that did not fail, without its request.
+    pub fn bare_exchange(&self) -> Exchange {
+        let metadata = &self.langspan;
+        let start = metadata.start_time.unwrap_or_default();
+        let end = metadata.end_time.unwrap_or(start);
+        let mut exchange = Exchange::new(Request::default(), start, end);
+        exchange.completion_start = metadata.completion_start_time;
+        exchange.cost = metadata.cost;
+        if let Some(response) = &self.response {
+            exchange.set_body(response.body.get());
+        }
+        exchange
+    }
+
     /// The exchange of the line, rebuilt for its trace; `None` for a line without a call.
     pub fn exchange(&self, request: Request, model: &ModelSettings) -> Option<Exchange> {
         let metadata = &self.langspan;

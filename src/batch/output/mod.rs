@@ -3,4 +3,5 @@
 pub mod line;
 pub mod reorder;
 pub mod target;
+pub mod temporary;
 pub mod writer;

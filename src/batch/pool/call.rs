@@ -54,7 +54,7 @@ impl<'a> PoolContext<'a> {
             trace,
         } = line.parsed;
         let id = custom_id.as_deref();
-        let trace_id = self.plan.trace_id(line.number, id, line.redo);
+        let trace_id = self.plan.trace_id(line.number, id, &line.digest, line.redo);
         let context = TraceContext::root(trace_id);
         self.rate_limiter.acquire().await?;
         let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());

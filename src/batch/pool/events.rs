@@ -11,7 +11,7 @@ use crate::app::uploads::{self, Uploads};
 use crate::batch::output::line::CompletedCall;
 use crate::batch::pool::span_queue::ExportedLines;
 use crate::batch::pool::trace_sender::{PendingTrace, owned};
-use crate::batch::pool::{CallResult, Pool, StopReason};
+use crate::batch::pool::{CallResult, Pool, StopReason, UploadingTrace};
 use crate::batch::resume::acks::Ack;
 use crate::delivery::Stored;
 use crate::trace::{Exchange, Recording, TraceContext, ids};
@@ -34,23 +34,24 @@ pub enum AfterWrite {
 
 impl Pool<'_> {
     /// Takes a call that has ended, and those that ended at the same time. New calls start in their place before any
-    /// answer is processed, so that the endpoint does not have to wait.
+    /// answer is processed, so that the endpoint does not have to wait. If any of them failed, they start afterwards:
+    /// the failure may end the run.
     pub(super) async fn completed(&mut self, first: CallResult) {
         let mut all = vec![first];
         while all.len() <= self.context.plan.concurrency {
-            let is_answer = |result: &CallResult| {
-                result
-                    .as_ref()
-                    .is_ok_and(|call| call.exchange.error.is_none())
-            };
-            self.unprocessed = all.len();
-            if all.last().is_some_and(is_answer) {
-                self.start_calls();
+            while let Some(ended) = self.ended_call() {
+                all.push(ended);
             }
-            let Some(Some(next)) = self.calls.next().now_or_never() else {
+            self.unprocessed = all.len();
+            if !all.iter().all(is_answer) {
+                break;
+            }
+            self.start_calls();
+            // The first poll of the new calls sends them.
+            let Some(ended) = self.ended_call() else {
                 break;
             };
-            all.push(next);
+            all.push(ended);
         }
         // The new requests are sent by the tasks of their connections.
         yield_now().await;
@@ -61,6 +62,11 @@ impl Pool<'_> {
                 Err(stopped) => self.call_stopped(stopped),
             }
         }
+    }
+
+    /// A call that has ended by now.
+    fn ended_call(&mut self) -> Option<CallResult> {
+        self.calls.next().now_or_never().flatten()
     }
 
     fn answered(&mut self, call: CompletedCall) {
@@ -174,8 +180,13 @@ impl Pool<'_> {
         if self.is_leaving {
             return self.push_trace(line, &pending.outlined());
         }
+        let stored = self.traces.store_outlined(&pending);
         let pending = Rc::new(pending);
-        self.uploading.insert(line, Rc::clone(&pending));
+        let upload = UploadingTrace {
+            pending: Rc::clone(&pending),
+            stored,
+        };
+        self.uploading.insert(line, upload);
         let uploads = self.context.uploads;
         let deadline = Instant::now() + self.context.settings.delivery.export_timeout;
         self.uploads.push(Box::pin(async move {
@@ -190,6 +201,15 @@ impl Pool<'_> {
             };
             (line, uploaded)
         }));
+    }
+
+    /// Sends the trace of a line with uploaded content.
+    pub(super) fn uploaded(&mut self, line: u64, pending: &PendingTrace) {
+        let upload = self.uploading.remove(&line);
+        match upload.and_then(|upload| upload.stored) {
+            Some(stored) => self.traces.push_stored(line, pending, stored),
+            None => self.push_trace(line, pending),
+        }
     }
 
     pub(super) fn push_trace(&mut self, line: u64, pending: &PendingTrace) {
@@ -221,4 +241,10 @@ impl Pool<'_> {
             self.stop(StopReason::File(failure));
         }
     }
+}
+
+fn is_answer(result: &CallResult) -> bool {
+    result
+        .as_ref()
+        .is_ok_and(|call| call.exchange.error.is_none())
 }

@@ -43,10 +43,12 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
@@ -65,7 +67,7 @@ use crate::batch::pool::trace_sender::{PendingTrace, TraceSender};
 use crate::batch::progress::ProgressLine;
 use crate::batch::stats::{Stats, TraceStats};
 use crate::batch::verify::ExpectedTraces;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, StoredExport};
 use crate::failure::Signal;
 use crate::model::Stopped;
 
@@ -102,6 +104,13 @@ type CallFuture<'a> = Pin<Box<dyn Future<Output = CallResult> + 'a>>;
 /// Returns the line, and its trace with references in place of the uploaded content.
 type UploadFuture<'a> = Pin<Box<dyn Future<Output = (u64, PendingTrace)> + 'a>>;
 
+/// A trace with running uploads.
+struct UploadingTrace {
+    pending: Rc<PendingTrace>,
+    /// The trace with type and size in place of the content, if it is stored before it is sent.
+    stored: Option<StoredExport>,
+}
+
 /// The state of the event loop.
 pub struct Pool<'a> {
     context: PoolContext<'a>,
@@ -111,8 +120,10 @@ pub struct Pool<'a> {
     /// Lines that were read, but not started.
     lines: VecDeque<RawLine>,
     has_more_input: bool,
-    /// Lines of this shard that were started or skipped.
-    started: u64,
+    /// Lines of the input that were started or skipped, those of other shards included.
+    begun: u64,
+    /// When the first call started.
+    first_call: Option<Timestamp>,
     calls: FuturesUnordered<CallFuture<'a>>,
     /// Calls that have ended, with an answer that is not processed yet.
     unprocessed: usize,
@@ -121,7 +132,7 @@ pub struct Pool<'a> {
     unwritten: VecDeque<(u64, AfterWrite)>,
     uploads: FuturesUnordered<UploadFuture<'a>>,
     /// The traces of lines with running uploads, for the case that these are abandoned.
-    uploading: HashMap<u64, Rc<PendingTrace>>,
+    uploading: HashMap<u64, UploadingTrace>,
     /// Whether nothing more is written.
     is_closed: bool,
     /// Whether uploads are abandoned.
@@ -144,16 +155,24 @@ enum PoolEvent {
 }
 
 impl<'a> Pool<'a> {
-    pub fn new(context: PoolContext<'a>, channels: Channels, traces: TraceSender<'a>) -> Self {
+    pub fn new(context: PoolContext<'a>, channels: Channels, mut traces: TraceSender<'a>) -> Self {
         let plan = context.plan;
+        let previous = traces.state.previous();
+        let stats = previous.map(|previous| Stats {
+            began: std::time::Instant::now(),
+            ..previous.stats.clone()
+        });
+        let accepted = previous.map_or(0, |previous| previous.accepted);
+        traces.stats.accepted += accepted;
         Self {
             context,
             channels,
             traces,
-            stats: Stats::begin(),
+            stats: stats.unwrap_or_else(Stats::begin),
+            first_call: None,
             lines: VecDeque::new(),
             has_more_input: plan.limit != Some(0),
-            started: 0,
+            begun: 0,
             calls: FuturesUnordered::new(),
             unprocessed: 0,
             reorder: ReorderBuffer::new(plan.is_ordered),
@@ -167,20 +186,16 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Runs until all lines are done, or as far as the reason to stop allows. `share_read` is the share of the input
-    /// that was read, if known.
-    pub async fn run(
-        mut self,
-        signals: &mut SignalListener,
-        share_read: impl Fn() -> Option<f64>,
-    ) -> RunResult {
+    /// Runs until all lines are done, or as far as the reason to stop allows. `total` is the number of lines of the run,
+    /// once they are counted.
+    pub async fn run(mut self, signals: &mut SignalListener, total: &OnceLock<u64>) -> RunResult {
         let mut progress = ProgressLine::begin(self.context.console);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.start_calls();
             if !self.calls.is_empty() {
-                progress.start_timing(|| self.share(&share_read));
+                progress.start_timing();
             }
             self.flush_at_the_end();
             self.channels.writer.start_writing();
@@ -189,10 +204,7 @@ impl<'a> Pool<'a> {
             }
             match self.next_event(signals, &mut tick).await {
                 PoolEvent::Completed(call) => self.completed(*call).await,
-                PoolEvent::Uploaded(line, pending) => {
-                    self.uploading.remove(&line);
-                    self.push_trace(line, &pending);
-                }
+                PoolEvent::Uploaded(line, pending) => self.uploaded(line, &pending),
                 PoolEvent::Read(lines) => self.read(lines),
                 PoolEvent::Written(result) => self.written(result),
                 PoolEvent::Exported(exported) => self.exported(&exported),
@@ -200,7 +212,7 @@ impl<'a> Pool<'a> {
                 PoolEvent::Deadline => self.deadline_passed(),
                 PoolEvent::Tick => {
                     let pause = self.context.rate_limiter.pause_left();
-                    progress.show(&self.stats, self.share(&share_read), pause);
+                    progress.show(&self.stats, total.get().copied(), pause);
                 }
             }
         }
@@ -224,15 +236,6 @@ impl<'a> Pool<'a> {
             stop: self.stop,
             first_failure: self.traces.first_failure,
             expected: self.traces.expected,
-        }
-    }
-
-    /// The share of the run's lines that have started: of those that `--limit` allows, else of the input.
-    fn share(&self, share_read: impl Fn() -> Option<f64>) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-        match self.context.plan.limit.filter(|limit| *limit > 0) {
-            Some(limit) => Some(self.started as f64 / limit as f64),
-            None => share_read(),
         }
     }
 

@@ -1,25 +1,32 @@
 //! Groups the spans of a batch into export requests and runs a few of them at once.
 //!
 //! It never drops a span: when Langfuse is slower than the model, [`SpanQueue::has_room`] is false and no new call
-//! starts.
+//! starts. Spans that could not be made again after a kill do not wait in memory for a slow Langfuse: they are stored
+//! within a second.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
 use opentelemetry::Value;
 use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::delivery::{Delivery, Exporter, MAX_REQUEST_BYTES, MAX_REQUEST_SPANS, OutboxPolicy};
+use crate::batch::resume::acks::{Ack, AckFile};
+use crate::delivery::{
+    Delivery, Exporter, MAX_REQUEST_BYTES, MAX_REQUEST_SPANS, OutboxPolicy, StoredExport,
+};
 
 /// The longest time that a trace waits for others.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// How much longer it waits to be stored, while no further export may start.
+const FURTHER_WAIT: Duration = Duration::from_millis(350);
 /// The most export requests at once.
 const MOST_EXPORTS: usize = 4;
 /// The time for an export while the server is down: one attempt, so that the run continues.
@@ -43,6 +50,14 @@ pub struct SpanQueue<'a> {
     budget: Duration,
     policy: OutboxPolicy,
     group: SpanGroup,
+    /// Traces that an earlier run may have sent, and that are kept in the outbox instead.
+    unproven: SpanGroup,
+    /// The groups of them that are kept.
+    kept: VecDeque<ExportedLines>,
+    /// Where the beginning of each export is noted.
+    acks: Option<AckFile>,
+    /// Stored groups that wait for a running export to end.
+    stored: VecDeque<StoredGroup>,
     exports: FuturesUnordered<ExportFuture<'a>>,
     /// Cancels the running exports.
     cancel: Vec<Arc<Notify>>,
@@ -63,13 +78,31 @@ struct SpanGroup {
     due: Option<Instant>,
 }
 
+/// A group in the outbox.
+struct StoredGroup {
+    lines: Vec<u64>,
+    ids: Vec<TraceId>,
+    export: StoredExport,
+    spans: usize,
+    bytes: usize,
+}
+
 impl<'a> SpanQueue<'a> {
-    pub fn new(exporter: &'a Exporter, budget: Duration, policy: OutboxPolicy) -> Self {
+    pub fn new(
+        exporter: &'a Exporter,
+        budget: Duration,
+        policy: OutboxPolicy,
+        acks: Option<AckFile>,
+    ) -> Self {
         Self {
             exporter,
             budget,
             policy,
             group: SpanGroup::default(),
+            unproven: SpanGroup::default(),
+            kept: VecDeque::new(),
+            acks,
+            stored: VecDeque::new(),
             exports: FuturesUnordered::new(),
             cancel: Vec::new(),
             is_down: false,
@@ -79,38 +112,88 @@ impl<'a> SpanQueue<'a> {
 
     /// Adds the trace of a line.
     pub fn push(&mut self, line: u64, spans: Vec<SpanData>) {
-        let bytes = spans.iter().map(size).sum::<usize>();
-        let is_too_large = self.group.spans.len() + spans.len() > MAX_REQUEST_SPANS
-            || self.group.bytes + bytes > MAX_REQUEST_BYTES;
-        if is_too_large && !self.group.lines.is_empty() && self.may_export() {
-            self.start_export();
+        if self.group.is_filled_by(&spans) && (self.may_export() || self.stores_first()) {
+            self.close_group();
         }
-        let group = &mut self.group;
-        group.lines.push(line);
-        let id = spans.first().map(|span| span.span_context.trace_id());
-        group.ids.push(id.unwrap_or(TraceId::INVALID));
-        group.spans.extend(spans);
-        group.bytes += bytes;
-        group
-            .due
-            .get_or_insert_with(|| Instant::now() + LONGEST_WAIT);
+        self.group.push(line, spans);
+        let due = || Instant::now() + LONGEST_WAIT;
+        self.group.due.get_or_insert_with(due);
+    }
+
+    /// Adds the trace of a line that an earlier run may have sent. It is not sent, but kept in the outbox.
+    pub fn push_unproven(&mut self, line: u64, spans: Vec<SpanData>) {
+        if self.unproven.is_filled_by(&spans) {
+            self.keep_unproven();
+        }
+        self.unproven.push(line, spans);
+    }
+
+    fn keep_unproven(&mut self) {
+        let SpanGroup {
+            lines, ids, spans, ..
+        } = std::mem::take(&mut self.unproven);
+        if lines.is_empty() {
+            return;
+        }
+        let delivery = self.exporter.keep_unproven(spans, Timestamp::now());
+        self.kept.push_back(ExportedLines {
+            unaccepted: unaccepted(&ids, &delivery),
+            lines,
+            delivery,
+        });
+    }
+
+    /// Stores the trace of a line that will be replaced by [`push_stored`](Self::push_stored); `None` where spans are
+    /// stored only when they are not accepted.
+    pub fn store(&self, spans: Vec<SpanData>) -> Option<StoredExport> {
+        self.stores_first().then(|| self.exporter.store(spans))
+    }
+
+    /// Adds the trace of a line that is stored already, as an export of its own. If there are `spans`, they replace the
+    /// stored ones.
+    pub fn push_stored(
+        &mut self,
+        line: u64,
+        trace_id: TraceId,
+        mut export: StoredExport,
+        spans: Vec<SpanData>,
+    ) {
+        let (count, bytes) = (spans.len(), spans.iter().map(size).sum());
+        if !spans.is_empty() {
+            self.exporter.replace(&mut export, spans);
+        }
+        self.stored.push_back(StoredGroup {
+            lines: vec![line],
+            ids: vec![trace_id],
+            export,
+            spans: count,
+            bytes,
+        });
     }
 
     /// Whether more traces can be added without growing.
     pub fn has_room(&self) -> bool {
-        self.may_export() || !self.group.is_full()
+        let spans = self.stored.iter().map(|group| group.spans).sum::<usize>();
+        let bytes = self.stored.iter().map(|group| group.bytes).sum::<usize>();
+        self.may_export()
+            || (self.group.spans.len() + spans < MAX_REQUEST_SPANS
+                && self.group.bytes + bytes < MAX_REQUEST_BYTES)
     }
 
     /// Whether no trace is waiting or being exported.
     pub fn is_idle(&self) -> bool {
-        self.group.lines.is_empty() && self.exports.is_empty()
+        self.group.lines.is_empty()
+            && self.unproven.lines.is_empty()
+            && self.kept.is_empty()
+            && self.stored.is_empty()
+            && self.exports.is_empty()
     }
 
     /// Exports the waiting traces without waiting for more.
     pub fn hurry(&mut self) {
-        if self.group.due.is_some() {
-            self.group.due = Some(Instant::now());
-        }
+        self.keep_unproven();
+        let now = Instant::now();
+        self.group.due = self.group.due.map(|due| due.min(now));
     }
 
     /// Gives up waiting: traces that are not delivered go to the outbox.
@@ -126,9 +209,18 @@ impl<'a> SpanQueue<'a> {
     /// to send.
     pub async fn next(&mut self) -> ExportedLines {
         loop {
-            let due = self.group.due.filter(|_| self.may_export());
+            if let Some(kept) = self.kept.pop_front() {
+                return kept;
+            }
+            if self.may_export()
+                && let Some(group) = self.stored.pop_front()
+            {
+                self.send(group);
+                continue;
+            }
+            let due = self.due();
             if due.is_some() && (self.group.is_full() || self.is_cancelled) {
-                self.start_export();
+                self.close_group();
                 continue;
             }
             let wake = due.unwrap_or_else(Instant::now);
@@ -136,7 +228,7 @@ impl<'a> SpanQueue<'a> {
                 Some(exported) = self.exports.next(), if !self.exports.is_empty() => {
                     return self.ended(exported);
                 }
-                () = sleep_until(wake), if due.is_some() => self.start_export(),
+                () = sleep_until(wake), if due.is_some() => self.close_group(),
                 else => std::future::pending().await,
             }
         }
@@ -153,24 +245,88 @@ impl<'a> SpanQueue<'a> {
         self.exports.len() < MOST_EXPORTS || self.is_cancelled
     }
 
-    /// Starts the export of the group.
-    fn start_export(&mut self) {
+    /// Whether spans are stored before they are sent.
+    fn stores_first(&self) -> bool {
+        self.policy == OutboxPolicy::BeforeSend
+    }
+
+    /// When the group has to be exported, or stored for a later export; `None` while it is empty or can only wait.
+    fn due(&self) -> Option<Instant> {
+        let due = self.group.due?;
+        if self.may_export() {
+            Some(due)
+        } else {
+            self.stores_first().then(|| due + FURTHER_WAIT)
+        }
+    }
+
+    /// Exports the group, or stores it while no export may start.
+    fn close_group(&mut self) {
         let SpanGroup {
-            lines, ids, spans, ..
+            lines,
+            ids,
+            spans,
+            bytes,
+            ..
         } = std::mem::take(&mut self.group);
-        let budget = if self.is_down {
+        if self.may_export() {
+            let (exporter, policy) = (self.exporter, self.policy);
+            let (budget, cancel) = (self.export_budget(), self.begin(&lines));
+            return self.start(lines, ids, async move {
+                exporter.export(spans, budget, policy, &cancel).await
+            });
+        }
+        self.stored.push_back(StoredGroup {
+            lines,
+            ids,
+            spans: spans.len(),
+            bytes,
+            export: self.exporter.store(spans),
+        });
+    }
+
+    /// Sends a stored group.
+    fn send(&mut self, group: StoredGroup) {
+        let StoredGroup {
+            lines, ids, export, ..
+        } = group;
+        let (exporter, cancel) = (self.exporter, self.begin(&lines));
+        let deadline = Instant::now() + self.export_budget();
+        self.start(lines, ids, async move {
+            exporter.send(export, deadline, &cancel).await
+        });
+    }
+
+    /// The time for the next export.
+    fn export_budget(&self) -> Duration {
+        if self.is_down {
             self.budget.min(SHORT_BUDGET)
         } else {
             self.budget
-        };
+        }
+    }
+
+    /// Notes that the export of `lines` begins, and returns what cancels it. An export that cannot be noted does not
+    /// begin.
+    fn begin(&mut self, lines: &[u64]) -> Arc<Notify> {
         let cancel = Arc::new(Notify::new());
-        if self.is_cancelled {
+        let ack = Ack::Begun(lines.to_vec());
+        let noted = self.acks.as_mut().map(|acks| acks.append(&ack));
+        if self.is_cancelled || matches!(noted, Some(Err(_))) {
             cancel.notify_one();
         }
         self.cancel.push(Arc::clone(&cancel));
-        let (exporter, policy) = (self.exporter, self.policy);
+        cancel
+    }
+
+    fn start(
+        &mut self,
+        lines: Vec<u64>,
+        ids: Vec<TraceId>,
+        export: impl Future<Output = Delivery> + 'a,
+    ) {
         self.exports.push(Box::pin(async move {
-            let delivery = exporter.export(spans, budget, policy, &cancel).await;
+            let delivery = export.await;
             ExportedLines {
                 unaccepted: unaccepted(&ids, &delivery),
                 lines,
@@ -193,6 +349,22 @@ fn unaccepted(ids: &[TraceId], delivery: &Delivery) -> usize {
 }
 
 impl SpanGroup {
+    fn push(&mut self, line: u64, spans: Vec<SpanData>) {
+        self.lines.push(line);
+        let id = spans.first().map(|span| span.span_context.trace_id());
+        self.ids.push(id.unwrap_or(TraceId::INVALID));
+        self.bytes += spans.iter().map(size).sum::<usize>();
+        self.spans.extend(spans);
+    }
+
+    /// Whether `spans` do not fit into the request that it makes now.
+    fn is_filled_by(&self, spans: &[SpanData]) -> bool {
+        let bytes = spans.iter().map(size).sum::<usize>();
+        !self.lines.is_empty()
+            && (self.spans.len() + spans.len() > MAX_REQUEST_SPANS
+                || self.bytes + bytes > MAX_REQUEST_BYTES)
+    }
+
     fn is_full(&self) -> bool {
         self.spans.len() >= MAX_REQUEST_SPANS || self.bytes >= MAX_REQUEST_BYTES
     }

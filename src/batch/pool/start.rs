@@ -2,6 +2,8 @@
 
 use std::io;
 
+use jiff::Timestamp;
+
 use crate::batch::input::RawLine;
 use crate::batch::input::line::ParsedLine;
 use crate::batch::output::line::{self, INVALID};
@@ -40,10 +42,11 @@ impl Pool<'_> {
         while self.may_start()
             && let Some(line) = self.lines.pop_front()
         {
+            self.begun += 1;
             self.start(&line);
             // Do not wait for input that --limit excludes.
             let limit = self.context.plan.limit;
-            if limit.is_some_and(|limit| self.started >= limit) {
+            if limit.is_some_and(|limit| self.begun >= limit) {
                 self.end_input();
             }
         }
@@ -67,11 +70,9 @@ impl Pool<'_> {
         if !self.context.plan.includes(number) {
             return;
         }
-        self.started += 1;
         let work = self.traces.state.work(number);
         if work.send.is_none() {
-            self.stats.skipped += 1;
-            self.stats.failed_before += u64::from(self.traces.state.has_failed(number));
+            self.skip(number);
         }
         if work.is_empty() {
             return;
@@ -90,10 +91,30 @@ impl Pool<'_> {
                     parsed,
                     redo,
                 });
+                self.note_first_call();
                 self.calls.push(Box::pin(call));
             }
             Err(why) => self.refuse_line(number, &why),
         }
+    }
+
+    /// Notes when this stretch of the run begins.
+    fn note_first_call(&mut self) {
+        if self.first_call.is_none() {
+            let now = Timestamp::now();
+            self.first_call = Some(now);
+            self.ack(&Ack::Started(now));
+        }
+    }
+
+    /// Counts a line that an earlier run completed.
+    fn skip(&mut self, number: u64) {
+        let previous = self.traces.state.previous();
+        self.stats
+            .skip(previous.and_then(|previous| previous.cause(number)));
+        let is_accepted =
+            previous.is_some_and(|previous| previous.accepted_failures.contains(number));
+        self.traces.stats.accepted += u64::from(is_accepted);
     }
 
     /// Writes the error line of an invalid request.
@@ -120,8 +141,10 @@ impl Pool<'_> {
             self.ack(&Ack::Accepted(vec![line]));
         } else if matches!(self.traces.state.arrived, ArrivedSpans::Unknown) {
             self.traces.stats.undecided += 1;
-        } else {
+        } else if !self.traces.is_unproven(unconfirmed) {
             self.trace(line, pending);
+        } else if let Err(failure) = self.traces.push_unproven(line, &pending.outlined()) {
+            self.stop(StopReason::File(failure));
         }
     }
 }

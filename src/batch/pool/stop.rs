@@ -99,8 +99,12 @@ impl Pool<'_> {
         self.is_leaving = true;
         // Drops the other references to the traces.
         self.uploads.clear();
-        for (line, pending) in std::mem::take(&mut self.uploading) {
-            self.push_trace(line, &Rc::unwrap_or_clone(pending).outlined());
+        for (line, upload) in std::mem::take(&mut self.uploading) {
+            let pending = Rc::unwrap_or_clone(upload.pending).outlined();
+            match upload.stored {
+                Some(stored) => self.traces.push_stored(line, &pending, stored),
+                None => self.push_trace(line, &pending),
+            }
         }
     }
 

@@ -5,6 +5,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use opentelemetry_sdk::trace::SpanData;
+
+use crate::app::hints;
 use crate::app::span_maker::SpanMaker;
 use crate::app::uploads;
 use crate::batch::input::line::ParsedLine;
@@ -15,7 +18,7 @@ use crate::batch::resume::previous_output::UnconfirmedLine;
 use crate::batch::resume::state::{ArrivedSpans, ResumeState};
 use crate::batch::stats::TraceStats;
 use crate::batch::verify::ExpectedTraces;
-use crate::delivery::{Delivery, Exporter, OutboxPolicy};
+use crate::delivery::{Delivery, Exporter, OutboxPolicy, StoredExport};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::trace::privacy::Filtered;
@@ -48,23 +51,26 @@ pub struct PendingTrace {
 }
 
 impl<'a> TraceSender<'a> {
+    /// # Errors
+    /// When the process has no file descriptor left.
     pub fn new(
         settings: &'a Settings,
         exporter: Option<&'a Exporter>,
         policy: OutboxPolicy,
         state: ResumeState,
-    ) -> Self {
+    ) -> Result<Self, Failure> {
         let budget: Duration = settings.delivery.export_timeout;
-        Self {
+        let acks = state.share_acks()?;
+        Ok(Self {
             settings,
             span_maker: SpanMaker::new(settings),
-            queue: exporter.map(|exporter| SpanQueue::new(exporter, budget, policy)),
+            queue: exporter.map(|exporter| SpanQueue::new(exporter, budget, policy, acks)),
             state,
             stats: TraceStats::default(),
             redactions: 0,
             expected: ExpectedTraces::default(),
             first_failure: None,
-        }
+        })
     }
 
     /// Whether traces are sent at all.
@@ -130,6 +136,68 @@ impl<'a> TraceSender<'a> {
     /// # Errors
     /// When the ack file cannot be written.
     pub fn push(&mut self, line: u64, pending: &PendingTrace) -> Result<Option<Ack>, Failure> {
+        let spans = self.spans(pending);
+        match &mut self.queue {
+            Some(queue) if !spans.is_empty() => {
+                queue.push(line, spans);
+                Ok(None)
+            }
+            _ => self.accept(line).map(Some),
+        }
+    }
+
+    /// Whether the earlier run may have sent spans of a line, and their absence would prove nothing: behind a collector,
+    /// and with a plain OTLP backend.
+    pub fn is_unproven(&self, unconfirmed: &UnconfirmedLine) -> bool {
+        let destination = self.settings.tracing.destination();
+        unconfirmed.may_have_begun && !destination.is_none_or(hints::can_be_asked)
+    }
+
+    /// Puts the spans of a line into the outbox without sending them. Returns the ack of a line without any.
+    ///
+    /// # Errors
+    /// When the ack file cannot be written.
+    pub fn push_unproven(
+        &mut self,
+        line: u64,
+        pending: &PendingTrace,
+    ) -> Result<Option<Ack>, Failure> {
+        let spans = self.spans(pending);
+        match &mut self.queue {
+            Some(queue) if !spans.is_empty() => {
+                queue.push_unproven(line, spans);
+                Ok(None)
+            }
+            _ => self.accept(line).map(Some),
+        }
+    }
+
+    /// Acks a line without spans to send.
+    fn accept(&mut self, line: u64) -> Result<Ack, Failure> {
+        let ack = Ack::Accepted(vec![line]);
+        self.state.append(&ack)?;
+        Ok(ack)
+    }
+
+    /// Stores the trace of a line with type and size in place of images and files, until these are uploaded; `None` if
+    /// it is not stored before it is sent.
+    pub fn store_outlined(&self, pending: &PendingTrace) -> Option<StoredExport> {
+        let outlined = pending.clone().outlined();
+        let filtered = outlined.filtered(&self.span_maker);
+        let spans = self.span_maker.spans(&filtered, &outlined.context);
+        self.queue.as_ref()?.store(spans.into())
+    }
+
+    /// Queues the spans of a line in place of those that are stored for it.
+    pub fn push_stored(&mut self, line: u64, pending: &PendingTrace, stored: StoredExport) {
+        let spans = self.spans(pending);
+        if let Some(queue) = &mut self.queue {
+            queue.push_stored(line, pending.context.trace_id, stored, spans);
+        }
+    }
+
+    /// The spans of a line that have not arrived before. They are counted.
+    fn spans(&mut self, pending: &PendingTrace) -> Vec<SpanData> {
         let filtered = pending.filtered(&self.span_maker);
         self.redactions += filtered.redactions as u64;
         if self.settings.delivery.verify.is_some() {
@@ -142,17 +210,7 @@ impl<'a> TraceSender<'a> {
         if let ArrivedSpans::Known(arrived) = &self.state.arrived {
             spans.retain(|span| !arrived.contains(&span.span_context.span_id()));
         }
-        match &mut self.queue {
-            Some(queue) if !spans.is_empty() => {
-                queue.push(line, spans);
-                Ok(None)
-            }
-            _ => {
-                let ack = Ack::Accepted(vec![line]);
-                self.state.append(&ack)?;
-                Ok(Some(ack))
-            }
-        }
+        spans
     }
 
     /// Counts and acks an export that has ended; returns the ack.

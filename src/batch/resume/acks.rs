@@ -10,6 +10,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::Stored;
@@ -25,12 +26,19 @@ pub struct RunIdentity {
     pub shard: Option<String>,
     /// The session of lines that do not set one.
     pub session: Option<String>,
+    /// Whether the file notes which exports have begun. Older files do not.
+    #[serde(default)]
+    pub notes_begun: bool,
 }
 
 /// A state change of some lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ack {
+    /// The export of their traces begins: from now on they may arrive.
+    Begun(Vec<u64>),
+    /// A stretch of the run begins: its first call starts.
+    Started(Timestamp),
     /// Their traces were accepted, or none is sent.
     Accepted(Vec<u64>),
     /// Their traces are in an entry of the outbox.
@@ -71,6 +79,12 @@ pub struct AckState {
     pub spooled: HashMap<String, Vec<u64>>,
     /// The latest redo number of each line that was sent again.
     pub redone: HashMap<u64, u32>,
+    pub begun: LineSet,
+    /// The name of the run, if version 0.1 may have begun it: then it is not known which exports have begun, and lines
+    /// may have older trace ids.
+    pub old_run: Option<String>,
+    /// When each stretch of the run began.
+    pub stretches: Vec<Timestamp>,
 }
 
 /// A set of line numbers, one bit for each.
@@ -130,6 +144,15 @@ impl LineSet {
 }
 
 impl AckFile {
+    /// A second handle of the same open file.
+    ///
+    /// # Errors
+    /// When the process has no file descriptor left.
+    pub fn share(&self) -> io::Result<Self> {
+        let file = self.file.try_clone()?;
+        Ok(Self { file })
+    }
+
     /// Opens or creates the file and locks it for this process.
     ///
     /// # Errors
@@ -175,7 +198,10 @@ impl AckFile {
             return Ok(None);
         }
         let run: RunIdentity = serde_json::from_str(&line)?;
-        let mut acked = AckState::default();
+        let mut acked = AckState {
+            old_run: (!run.notes_begun).then(|| run.name.clone()),
+            ..AckState::default()
+        };
         loop {
             line.clear();
             let read = reader.read_line(&mut line)?;
@@ -209,8 +235,19 @@ impl AckFile {
 }
 
 impl AckState {
+    /// Whether the trace of a line may have been sent.
+    pub fn may_have_begun(&self, line: u64) -> bool {
+        self.old_run.is_some() || self.begun.contains(line)
+    }
+
     pub fn apply(&mut self, ack: Ack) {
         match ack {
+            Ack::Started(at) => self.stretches.push(at),
+            Ack::Begun(lines) => {
+                for line in lines {
+                    self.begun.insert(line);
+                }
+            }
             Ack::Accepted(lines) => {
                 // An outbox entry that held them is gone.
                 self.forget(&lines);
@@ -231,6 +268,7 @@ impl AckState {
     fn forget(&mut self, lines: &[u64]) {
         for line in lines {
             self.accepted.remove(*line);
+            self.begun.remove(*line);
         }
         if self.spooled.is_empty() {
             return;
@@ -252,6 +290,7 @@ mod tests {
             model: "m".to_owned(),
             shard: None,
             session: Some("r".to_owned()),
+            notes_begun: true,
         }
     }
 

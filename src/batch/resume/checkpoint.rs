@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::batch::compression::Compression;
 use crate::batch::output::target::OutputTarget;
+use crate::batch::output::temporary;
 use crate::batch::plan::{self, Plan, Start};
 use crate::batch::resume::acks::{AckFile, AckState, RunIdentity};
 use crate::batch::resume::previous_output::PreviousOutput;
@@ -27,14 +28,15 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When a file cannot be used, exists although it must not, or belongs to another run. `model` is the default
-    /// model of the run.
-    pub fn open(plan: &mut Plan, model: &str) -> Result<Self, Failure> {
+    /// model of the run, `sample` the share of traces that are sent.
+    pub fn open(plan: &mut Plan, model: &str, sample: f64) -> Result<Self, Failure> {
         let OutputTarget::Regular(path) = plan.out.clone() else {
             return Ok(Self::default());
         };
         let has_lines = fs::metadata(&path).is_ok_and(|found| found.len() > 0);
+        temporary::remove_left_behind(&path);
         match plan.start {
-            Start::Resume { .. } => Self::resume(plan, model, &path, has_lines),
+            Start::Resume { .. } => Self::resume(plan, (model, sample), &path, has_lines),
             Start::New if has_lines => Err(Failure::file(format!(
                 "{} already exists and is not empty",
                 path.display()
@@ -63,7 +65,12 @@ impl Checkpoint {
         })
     }
 
-    fn resume(plan: &mut Plan, model: &str, path: &Path, has_lines: bool) -> Result<Self, Failure> {
+    fn resume(
+        plan: &mut Plan,
+        (model, sample): (&str, f64),
+        path: &Path,
+        has_lines: bool,
+    ) -> Result<Self, Failure> {
         let is_named = matches!(plan.start, Start::Resume { is_named: true, .. });
         let acks_path = plan::acks_path(path);
         let needs_acks = has_lines && !is_named;
@@ -84,10 +91,16 @@ impl Checkpoint {
                 (None, acked)
             }
             None if needs_acks => return Err(no_name(&acks_path)),
-            None => (Some(identity(plan, model)), AckState::default()),
+            None => {
+                let acked = AckState {
+                    old_run: has_lines.then(|| plan.name.clone()),
+                    ..AckState::default()
+                };
+                (Some(identity(plan, model)), acked)
+            }
         };
         let output = has_lines
-            .then(|| PreviousOutput::read(path, Compression::of_name(path), &acked))
+            .then(|| PreviousOutput::read(path, Compression::of_name(path), &acked, sample))
             .transpose()?;
         Ok(Self {
             acks: Some(acks),
@@ -104,6 +117,7 @@ fn identity(plan: &Plan, model: &str) -> RunIdentity {
         model: model.to_owned(),
         shard: plan.shard.map(|shard| shard.to_string()),
         session: plan.trace.session.clone(),
+        notes_begun: true,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::app::model_call;
 use crate::batch::input::line::{LineDefaults, ParsedLine};
 use crate::batch::input::{Input, RawLine};
 use crate::batch::output::line;
-use crate::batch::plan::Plan;
+use crate::batch::plan::{Plan, old_trace_id};
 use crate::batch::resume::previous_output::PreviousOutput;
 use crate::batch::resume::state::{ArrivedSpans, ResumeState};
 use crate::batch::verify::ExpectedTraces;
@@ -65,12 +65,11 @@ impl Comparison {
             },
         };
         let unreadable = |error| Failure::unreadable(&input.name, &error);
-        let (mut found, mut included) = (0, 0);
-        for line in input.lines().map_err(unreadable)? {
+        let mut found = 0;
+        for (line, count) in input.lines().map_err(unreadable)?.zip(1..) {
             let line = line.map_err(unreadable)?;
-            included += u64::from(plan.includes(line.number));
-            if plan.limit == Some(included) {
-                comparison.last.get_or_insert(line.number);
+            if plan.limit == Some(count) {
+                comparison.last = Some(line.number);
             }
             if previous.answered.contains(line.number) {
                 found += 1;
@@ -107,7 +106,12 @@ impl Comparison {
         let filtered = settings.privacy.filter(&exchange, &parsed.trace);
         let session = filtered.trace.session.clone().unwrap_or_default();
         let redo = state.redo(line.number);
-        let trace_id = plan.trace_id(line.number, parsed.custom_id.as_deref(), redo);
+        let trace_id = if previous.old_ids.contains(line.number) {
+            old_trace_id(&plan.name, line.number, redo)
+        } else {
+            let digest = line::digest(line);
+            plan.trace_id(line.number, parsed.custom_id.as_deref(), &digest, redo)
+        };
         if let Some(unconfirmed) = work.deliver {
             if unconfirmed.trace_id != trace_id.to_string() {
                 return Err(other_name(line.number, &plan.name));

@@ -9,6 +9,7 @@
 //! unanswered          nowhere: no output line
 //! answered            output line with a call; no ack (in memory: `PreviousOutput::unconfirmed`)
 //! invalid             output line without a call, code `invalid_line`; acked as accepted
+//! under way           answered, and a `begun` ack: the trace may have arrived
 //! accepted            `accepted` ack: the trace arrived, or none is sent
 //! spooled(entry)      `spooled` ack: the spans are in this entry of the outbox
 //! unknown             answered, and Langfuse cannot be asked; only in memory, as `ArrivedSpans::Unknown`
@@ -17,8 +18,12 @@
 //! from                to                by
 //! unanswered          answered          the output line is written and flushed
 //! unanswered          invalid           the same; nothing was sent
-//! answered            accepted          the export was accepted, or the sample rate excludes the trace
-//! answered            spooled(entry)    the export failed and the outbox took the spans
+//! answered            under way         the export begins
+//! under way           accepted          the export was accepted
+//! under way           spooled(entry)    the export failed and the outbox took the spans
+//! under way           spooled(entry)    resume, behind a collector or with a plain OTLP backend: nothing can prove that
+//!                                       the spans are missing, so they wait for `resend --again`, exit code 5
+//! answered            accepted          the sample rate excludes the trace
 //! answered            answered          a kill, or the spans are lost: the next resume rebuilds them
 //! answered            accepted          resume: Langfuse has all spans of the line
 //! answered            unknown           resume: Langfuse did not answer; the trace is not sent, exit code 5

@@ -1,19 +1,22 @@
 //! The output file of an earlier run: which lines it answers, which of them failed, and which have a trace that is not
 //! known to have arrived.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
-use tempfile::NamedTempFile;
 
 use crate::batch::compression::{Compression, is_system_error};
 use crate::batch::output::line::OutputLine;
+use crate::batch::output::temporary;
+use crate::batch::plan;
 use crate::batch::resume::acks::{AckState, LineSet};
+use crate::batch::stats::Stats;
 use crate::failure::Failure;
 use crate::trace::ids::{self, SpanIds};
 
@@ -28,10 +31,20 @@ pub struct PreviousOutput {
     digests: Vec<u32>,
     pub answered: LineSet,
     pub failed: LineSet,
+    /// Lines with a trace id as version 0.1 derived it.
+    pub old_ids: LineSet,
     /// The redo number of each answer that replaced a failed one.
     pub redos: HashMap<u64, u32>,
     /// Answered lines without an ack for their trace.
     pub unconfirmed: HashMap<u64, UnconfirmedLine>,
+    /// What the answered lines that did not fail took and gave, and the time of all stretches.
+    pub stats: Stats,
+    /// Failed lines by cause.
+    pub causes: BTreeMap<String, LineSet>,
+    /// The number of accepted traces of lines that did not fail.
+    pub accepted: u64,
+    /// Failed lines with accepted traces.
+    pub accepted_failures: LineSet,
     /// When the first and the last call began.
     pub starts: Option<(Timestamp, Timestamp)>,
 }
@@ -44,14 +57,21 @@ pub struct UnconfirmedLine {
     pub trace_id: String,
     pub start: Timestamp,
     pub end: Timestamp,
+    /// Whether its trace may have been sent.
+    pub may_have_begun: bool,
 }
 
 impl PreviousOutput {
-    /// Reads an output file and removes an incomplete last line.
+    /// Reads an output file and removes an incomplete last line. `sample` is the share of traces that are sent.
     ///
     /// # Errors
     /// When the file cannot be read or written, or was not written by `langspan batch`.
-    pub fn read(path: &Path, compression: Compression, acked: &AckState) -> Result<Self, Failure> {
+    pub fn read(
+        path: &Path,
+        compression: Compression,
+        acked: &AckState,
+        sample: f64,
+    ) -> Result<Self, Failure> {
         let unreadable = |error| {
             Failure::unreadable(path.display(), &error)
                 .hint("check its permissions, and that langspan batch wrote it")
@@ -63,11 +83,16 @@ impl PreviousOutput {
             digests: Vec::new(),
             answered: LineSet::default(),
             failed: LineSet::default(),
+            old_ids: LineSet::default(),
             redos: HashMap::new(),
             unconfirmed: HashMap::new(),
+            stats: Stats::begin(),
+            causes: BTreeMap::new(),
+            accepted: 0,
+            accepted_failures: LineSet::default(),
             starts: None,
         };
-        output.scan(acked).map_err(|error| match error {
+        output.scan(acked, sample).map_err(|error| match error {
             ScanError::Unreadable(error) => unreadable(error),
             ScanError::Foreign(number, why) => Failure::input(format!(
                 "line {number} of {} is not an output line: {why}",
@@ -93,7 +118,8 @@ impl PreviousOutput {
         }
     }
 
-    fn scan(&mut self, acked: &AckState) -> Result<(), ScanError> {
+    fn scan(&mut self, acked: &AckState, sample: f64) -> Result<(), ScanError> {
+        let mut stretches = Stretches::new(&acked.stretches);
         let mut spooled = LineSet::default();
         for line in acked.spooled.values().flatten() {
             spooled.insert(*line);
@@ -106,6 +132,7 @@ impl PreviousOutput {
             let length = reader.read_until(b'\n', &mut text)?;
             number += 1;
             if length == 0 {
+                self.stats.before = stretches.sum();
                 return self.check_rest(number);
             }
             let answer: OutputLine<'_> = serde_json::from_slice(&text)
@@ -120,9 +147,11 @@ impl PreviousOutput {
                 let (first, last) = self.starts.unwrap_or((start, start));
                 self.starts = Some((first.min(start), last.max(start)));
             }
-            if answer.is_failed() {
-                self.failed.insert(line);
+            if let (Some(start), Some(end)) = (answer.langspan.start_time, answer.langspan.end_time)
+            {
+                stretches.add(start, end);
             }
+            self.count(&answer, acked.accepted.contains(line), sample);
             if let Some(digest) = &answer.langspan.input_digest {
                 self.keep_digest(line, digest);
             }
@@ -130,16 +159,50 @@ impl PreviousOutput {
             if redo > 0 {
                 self.redos.insert(line, redo);
             }
+            if let (Some(run), None) = (&acked.old_run, &answer.custom_id)
+                && let Some(id) = &answer.langspan.trace_id
+                && *id == plan::old_trace_id(run, line, redo).to_string()
+            {
+                self.old_ids.insert(line);
+            }
             // A line is only marked as redone once its trace is confirmed. This one is still in the output because the
             // kill came before the output was rewritten.
             let is_replaced = acked.redone.get(&line).is_some_and(|latest| redo < *latest);
             if !is_replaced && !acked.accepted.contains(line) && !spooled.contains(line) {
-                let unconfirmed = UnconfirmedLine::of(&answer, offset, length);
+                let may_have_begun = acked.may_have_begun(line);
+                let unconfirmed = UnconfirmedLine::of(&answer, offset, length, may_have_begun);
                 self.unconfirmed
                     .extend(unconfirmed.map(|unconfirmed| (line, unconfirmed)));
             }
             offset += length as u64;
         }
+    }
+
+    /// Counts an answered line; `is_acked` says whether its trace was accepted, or none is sent.
+    fn count(&mut self, answer: &OutputLine<'_>, is_acked: bool, sample: f64) {
+        let line = answer.langspan.line;
+        let trace_id = answer.langspan.trace_id.as_deref();
+        let trace_id = trace_id.and_then(|id| ids::parse_trace_id(id).ok());
+        let is_failed = answer.is_failed();
+        let is_sampled = |id| is_failed || ids::is_sampled(id, sample);
+        let is_accepted = is_acked && trace_id.is_some_and(is_sampled);
+        if !is_failed {
+            self.stats.add_call(&answer.bare_exchange());
+            self.accepted += u64::from(is_accepted);
+            return;
+        }
+        self.failed.insert(line);
+        self.causes.entry(answer.cause()).or_default().insert(line);
+        if is_accepted {
+            self.accepted_failures.insert(line);
+        }
+    }
+
+    /// Why a line failed.
+    pub fn cause(&self, line: u64) -> Option<&str> {
+        let mut causes = self.causes.iter();
+        let cause = causes.find(|(_, lines)| lines.contains(line));
+        cause.map(|(cause, _)| cause.as_str())
     }
 
     /// A reader of the complete lines.
@@ -159,7 +222,10 @@ impl PreviousOutput {
                 .min(LONGEST_BEGINNING)
         ];
         self.file.read_exact_at(&mut begun, self.size)?;
-        if OutputLine::may_begin(&begun) {
+        // A file system that had no time to write the last blocks before the machine crashed leaves NUL bytes there.
+        let written = begun.split(|byte| *byte == 0).next().unwrap_or_default();
+        let unwritten = &begun[written.len()..];
+        if OutputLine::may_begin(written) && unwritten.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
         Err(ScanError::Foreign(
@@ -205,7 +271,7 @@ impl PreviousOutput {
     ) -> io::Result<()> {
         // Follow a link, so that the link itself stays.
         let path = &fs::canonicalize(path)?;
-        let copy = NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
+        let copy = temporary::create(path)?;
         copy.as_file()
             .set_permissions(fs::metadata(path)?.permissions())?;
         let mut writer = compression.writer(BufWriter::new(copy));
@@ -242,7 +308,12 @@ const LONGEST_BEGINNING: usize = 64;
 const PIECE: usize = 1 << 20;
 
 impl UnconfirmedLine {
-    fn of(answer: &OutputLine<'_>, offset: u64, length: usize) -> Option<Self> {
+    fn of(
+        answer: &OutputLine<'_>,
+        offset: u64,
+        length: usize,
+        may_have_begun: bool,
+    ) -> Option<Self> {
         let metadata = &answer.langspan;
         Some(Self {
             offset,
@@ -250,6 +321,7 @@ impl UnconfirmedLine {
             trace_id: metadata.trace_id.as_deref()?.to_owned(),
             start: metadata.start_time?,
             end: metadata.end_time?,
+            may_have_begun,
         })
     }
 
@@ -261,6 +333,38 @@ impl UnconfirmedLine {
             let spans = SpanIds::derive(trace_id, start);
             [spans.parent, spans.generation]
         })
+    }
+}
+
+/// The stretches of a run, each from its beginning to the end of its last call.
+struct Stretches<'a> {
+    /// Sorted.
+    begun: &'a [Timestamp],
+    /// The first start and the last end of the calls before the first stretch, then of each stretch.
+    calls: Vec<Option<(Timestamp, Timestamp)>>,
+}
+
+impl<'a> Stretches<'a> {
+    fn new(begun: &'a [Timestamp]) -> Self {
+        Self {
+            begun,
+            calls: vec![None; begun.len() + 1],
+        }
+    }
+
+    fn add(&mut self, start: Timestamp, end: Timestamp) {
+        let index = self.begun.partition_point(|begun| *begun <= start);
+        let (first, last) = self.calls[index].unwrap_or((start, end));
+        self.calls[index] = Some((first.min(start), last.max(end)));
+    }
+
+    fn sum(&self) -> Duration {
+        let begun = std::iter::once(None).chain(self.begun.iter().copied().map(Some));
+        let spans = begun.zip(&self.calls).filter_map(|(begun, calls)| {
+            let (first, last) = (*calls)?;
+            Duration::try_from(last.duration_since(begun.unwrap_or(first))).ok()
+        });
+        spans.sum()
     }
 }
 
@@ -372,7 +476,8 @@ mod tests {
             };
             fs::write(&path, bytes).unwrap();
 
-            let output = PreviousOutput::read(&path, compression, &AckState::default()).unwrap();
+            let output =
+                PreviousOutput::read(&path, compression, &AckState::default(), 1.0).unwrap();
             assert_eq!(text(&path, compression), whole, "{suffix}");
             assert!(output.answered.contains(1) && output.answered.contains(3));
             assert!(output.failed.contains(1) && !output.failed.contains(3));
@@ -403,8 +508,12 @@ mod tests {
             format!("{0}\n{0}\n", answer(1, 200)),
         ] {
             fs::write(&path, &text).unwrap();
-            assert!(PreviousOutput::read(&path, Compression::Plain, &AckState::default()).is_err());
-            assert!(PreviousOutput::read(&path, Compression::Gzip, &AckState::default()).is_err());
+            assert!(
+                PreviousOutput::read(&path, Compression::Plain, &AckState::default(), 1.0).is_err()
+            );
+            assert!(
+                PreviousOutput::read(&path, Compression::Gzip, &AckState::default(), 1.0).is_err()
+            );
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }

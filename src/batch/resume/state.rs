@@ -9,7 +9,7 @@ use opentelemetry::trace::SpanId;
 use crate::batch::compression::Compression;
 use crate::batch::input::line::ParsedLine;
 use crate::batch::output::line::OutputLine;
-use crate::batch::resume::acks::{Ack, LineSet};
+use crate::batch::resume::acks::{Ack, AckFile, LineSet};
 use crate::batch::resume::checkpoint::Checkpoint;
 use crate::batch::resume::previous_output::{PreviousOutput, UnconfirmedLine};
 use crate::delivery::Outbox;
@@ -136,6 +136,15 @@ impl ResumeState {
             acks.begin(&run).map_err(|error| unwritable(&error))?;
         }
         Ok(())
+    }
+
+    /// A second handle of the ack file; `None` for an output that cannot be resumed.
+    ///
+    /// # Errors
+    /// When there can be none.
+    pub fn share_acks(&self) -> Result<Option<AckFile>, Failure> {
+        let acks = self.checkpoint.acks.as_ref().map(AckFile::share);
+        acks.transpose().map_err(|error| unwritable(&error))
     }
 
     /// Appends an ack to the file.

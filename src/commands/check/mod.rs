@@ -26,7 +26,7 @@ use crate::http::url::shown;
 use crate::langfuse::{Api, readback};
 use crate::model::{NullSink, Progress};
 use crate::output::{DeliveryState, Printer, TraceReport};
-use crate::settings::{self, Origin, Settings, Sources, Tracing};
+use crate::settings::{self, DEFAULT_WAIT, Origin, Settings, Sources, Tracing};
 use crate::trace::{Exchange, TraceContext, ids};
 use probes::{StageOutcome, Target};
 use stages::Stages;
@@ -59,7 +59,7 @@ pub async fn run(
             ended: Vec::new(),
             verdict: Verdict::default(),
         },
-        wait: settings::wait(&options.wait, &sources)?,
+        wait: settings::wait(&options.wait, DEFAULT_WAIT, &sources)?,
         trace: None,
     };
     let junit = options.junit.as_ref().map(File::create);

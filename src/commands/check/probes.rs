@@ -108,9 +108,7 @@ pub async fn auth(target: &Target<'_>, api: &Api, probe_regions: bool) -> StageO
                 origins(target.settings)
             )
         }),
-        Some(403) => {
-            "use a project's own key pair, not a bearer token or an organization's key".to_owned()
-        }
+        Some(403) => hints::PROJECT_KEYS.to_owned(),
         Some(200..300) => format!(
             "check {setting} and the key pair ({}): is it the URL of a Langfuse, and do the keys belong to a project?",
             origins(target.settings)

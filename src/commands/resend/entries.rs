@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::console::Console;
+use crate::console::{Console, counted};
 use crate::delivery::outbox::Entry;
 use crate::http::url::shown_reference;
 use crate::output::ErrorReport;
@@ -73,21 +73,23 @@ impl EntryLine {
         }
     }
 
-    pub fn to_text(&self) -> String {
-        let spans = self
-            .spans
-            .map_or_else(|| "?".to_owned(), |spans| spans.to_string());
+    /// A line with counts; with `names_traces`, the trace ids below it, one on each line.
+    pub fn to_text(&self, names_traces: bool) -> String {
+        let count = match self.spans {
+            Some(spans) => {
+                let traces = counted(self.trace_ids.len() as u64, "trace");
+                format!("{} of {traces}", counted(spans as u64, "span"))
+            }
+            None => "? spans".to_owned(),
+        };
         let cause = self
             .cause
             .as_deref()
             .filter(|_| self.state != State::Accepted);
         let cause = cause.map_or_else(String::new, |cause| format!("  {cause}"));
-        format!(
-            "{}  {}  {spans} spans  {}{cause}\n",
-            self.state.name(),
-            self.id,
-            self.trace_ids.join(",")
-        )
+        let line = format!("{}  {}  {count}{cause}\n", self.state.name(), self.id);
+        let ids = self.trace_ids.iter().filter(|_| names_traces);
+        ids.fold(line, |text, id| text + "  " + id + "\n")
     }
 }
 

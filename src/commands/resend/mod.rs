@@ -255,7 +255,8 @@ impl Resend<'_> {
 
     fn say(&mut self, line: EntryLine) {
         if self.printer.form() == OutputFormat::Text {
-            self.printer.text(&line.to_text());
+            let names_traces = self.console.is_verbose();
+            self.printer.text(&line.to_text(names_traces));
         }
         self.lines.push(line);
     }

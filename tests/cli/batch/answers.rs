@@ -437,7 +437,5 @@ fn every_input_line_gives_one_output_line_whatever_the_model_does() {
     ));
     let counts = memory.all_counts();
     assert_eq!(counts.len() as u64, LINES);
-    for number in 1..=LINES {
-        assert_eq!(counts[&id_of(&format!("{RUN}/line-{number}"))], [1, 1]);
-    }
+    assert!(counts.values().all(|spans| *spans == [1, 1]));
 }

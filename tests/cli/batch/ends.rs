@@ -78,9 +78,9 @@ fn system(request: &Request) -> String {
 fn the_command_that_continues_is_the_one_that_was_typed() {
     let long = "x".repeat(1000);
     for told in ["one  two\n\tthree\\ it's", &long] {
-        for quiet in [&[][..], &["-q"]] {
+        for further in [&[][..], &["-v"]] {
             let (model, langfuse) = (failing_once(3), langfuse(&Memory::default()));
-            let arguments = [&["-O", OUT, "-s", told], quiet].concat();
+            let arguments = [&["-O", OUT, "-s", told], further].concat();
             let call = batch(&prompts(3), &model, &langfuse, &arguments);
             let ended = call.run();
             ended.code(8);
@@ -237,7 +237,7 @@ fn an_error_without_a_remedy_has_no_hint() {
     let ended = call.run();
     ended
         .code(5)
-        .stderr_has("the server did not say")
+        .stderr_has("it may have arrived before")
         .stderr_has("1 trace of the earlier run is still in the outbox");
     let mut lines = ended.stderr.lines();
     assert!(lines.all(|line| line.trim_end() != "hint:"), "{ended:#?}");
@@ -279,11 +279,13 @@ fn the_time_left_counts_only_the_lines_of_a_limit() {
     let mut shown = Vec::new();
     let mut terminal = child.stdout.take().unwrap();
     let mut piece = [0; 4096];
-    while !String::from_utf8_lossy(&shown).contains(" s left,") {
+    while !String::from_utf8_lossy(&shown).contains(" s left") {
         let count = terminal.read(&mut piece).unwrap();
         assert!(count > 0, "{}", String::from_utf8_lossy(&shown));
         shown.extend(&piece[..count]);
     }
+    let progress = String::from_utf8_lossy(&shown).into_owned();
+    assert!(progress.contains("2 / 4 (50%) · "), "{progress:.200}");
     gate.open();
     terminal.read_to_end(&mut shown).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));

@@ -539,3 +539,24 @@ fn every_call_is_recorded() {
     assert!(again.asked().is_empty());
     assert_eq!(again.langfuse.exports().len(), 2);
 }
+
+#[test]
+fn an_array_and_csv_are_refused_with_the_command_that_converts_them() {
+    let array = "[\n  {\"prompt\": \"a\"}\n]\n";
+    let csv = "id,prompt\n1,hello\n";
+    for (name, text, command) in [
+        ("in.json", array, "jq -c '.[]' < in.json > lines.jsonl"),
+        ("-", array, "jq -c '.[]' > lines.jsonl"),
+        ("in.csv", csv, "< in.csv > lines.jsonl"),
+        ("-", csv, "csv.DictReader(sys.stdin)]' > lines.jsonl"),
+    ] {
+        let call = Langspan::new(&["batch", name, "-O", "out.jsonl"]).stdin(text);
+        call.file("in.json", text);
+        call.file("in.csv", text);
+        let ended = unsent(&call, 2);
+        ended
+            .stderr_has(", not JSON lines\nhint: convert it")
+            .stderr_has(command);
+        assert!(!ended.home().join("out.jsonl").exists());
+    }
+}

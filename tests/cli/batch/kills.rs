@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::support::batch::output::{answered, by_number_in, trace_ids_in};
 use crate::support::batch::servers::{answer, asked, assert_once, line_of};
-use crate::support::batch::{batch, id_of, prompts};
+use crate::support::batch::{batch, id_of_line, prompt, prompts};
 use crate::support::dice::Dice;
 use crate::support::harness::{Langspan, Reply, Request, Scripted, files_below};
 use crate::support::memory::Memory;
@@ -137,7 +137,12 @@ fn a_kill_is_survived(kill: usize, seed: u64) -> Tally {
 #[track_caller]
 fn assert_whole(out: &Path) {
     let expected: BTreeMap<u64, String> = (1..=LINES as u64)
-        .map(|line| (line, id_of(&format!("kill/line-{line}"))))
+        .map(|line| {
+            (
+                line,
+                id_of_line("kill", line, &prompt(&format!("line {line}"))),
+            )
+        })
         .collect();
     assert_eq!(trace_ids_in(out), expected);
     for (line, found) in by_number_in(out) {

@@ -1,5 +1,6 @@
 //! Input lines: the request and the trace fields of each.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::batch::output::{by_number, content, lines, only};
 use crate::support::batch::servers::echo;
-use crate::support::batch::{RUN, id_of, named_batch, prompt, run_batch};
+use crate::support::batch::{RUN, id_of, id_of_line, named_batch, prompt, run_batch};
 use crate::support::harness::{Ended, Langspan};
 use crate::support::otlp::{Servers, Trace, attribute, traces_at};
 
@@ -412,13 +413,12 @@ fn a_trace_id_follows_from_the_run_and_the_line() {
     ended.code(0);
     let found = by_number(&ended.stdout);
     let rows = [
-        (1, "one", json!("a/1"), "a/1"),
-        (3, "three", Value::Null, "line-3"),
-        (4, "four", json!("ü"), "ü"),
-        (5, "five", Value::Null, "line-5"),
+        (1, "one", json!("a/1"), id_of(&format!("{RUN}/a/1"))),
+        (3, "three", Value::Null, id_of_line(RUN, 3, lines[2])),
+        (4, "four", json!("ü"), id_of(&format!("{RUN}/ü"))),
+        (5, "five", Value::Null, id_of_line(RUN, 5, lines[4])),
     ];
-    for (number, text, custom_id, name) in rows {
-        let id = id_of(&format!("{RUN}/{name}"));
+    for (number, text, custom_id, id) in rows {
         assert_eq!(found[&number]["langspan"]["trace_id"], *id, "{text}");
         assert_eq!(found[&number]["custom_id"], custom_id);
         assert_eq!(traces_by_prompt(&servers, text)[0].id(), id);
@@ -481,7 +481,7 @@ fn run_name(call: &Langspan, servers: &Servers) -> String {
     let trace = traces_at(&servers.langfuse).remove(0);
     let name = attribute(&trace.parent, "langfuse.session.id").unwrap();
     let id = lines(&ended.stdout)[0]["langspan"]["trace_id"].clone();
-    assert_eq!(id, *id_of(&format!("{name}/line-1")));
+    assert_eq!(id, *id_of_line(&name, 1, &prompt("a")));
     name
 }
 
@@ -500,10 +500,78 @@ fn a_run_is_named_after_its_file_and_its_start() {
         let name = run_name(&call.env("TZ", "Asia/Tokyo"), &servers);
         let started = name.strip_prefix(&format!("{stem}-")).unwrap();
         assert!(
-            *before <= *started && *started <= *second(Timestamp::now()),
+            *before <= *started && *started <= *format!("{}-g", second(Timestamp::now())),
             "{name}"
         );
     }
+}
+
+#[test]
+fn id_and_system_of_a_prompt_are_its_custom_id_and_system_message() {
+    let servers = echo();
+    let lines = [
+        r#"{"id":"q1","system":"be brief","prompt":"one"}"#,
+        r#"{"id":7,"prompt":"two"}"#,
+        r#"{"id":"q3","custom_id":"c3","prompt":"three"}"#,
+    ];
+    let ended = run_batch(&servers, lines.join("\n"), &["-j", "1"]);
+    ended.code(0);
+    let found = by_number(&ended.stdout);
+    let ids = [1, 2, 3].map(|number| found[&number]["custom_id"].clone());
+    assert_eq!(ids, ["q1", "7", "c3"]);
+    assert_eq!(found[&1]["langspan"]["trace_id"], *id_of("r1/q1"));
+    let asked = servers.asked();
+    assert_eq!(
+        asked[0].json()["messages"],
+        json!([{"role": "system", "content": "be brief"}, {"role": "user", "content": "one"}])
+    );
+    for request in asked {
+        let body = request.json();
+        assert!(
+            body.get("id").is_none() && body.get("system").is_none(),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn an_option_overrides_the_body_of_a_line() {
+    let servers = echo();
+    let line = r#"{"system":"be brief","prompt":"one","temperature":1,"model":"m"}"#;
+    let options = ["--system", "be kind", "--temperature", "0", "-m", "other"];
+    run_batch(&servers, line, &options).code(0);
+    let body = servers.body();
+    assert_eq!(body["messages"][0]["content"], "be kind");
+    assert_eq!(
+        (&body["temperature"], &body["model"]),
+        (&json!(0), &json!("other"))
+    );
+}
+
+#[test]
+fn runs_that_start_in_the_same_second_share_no_trace() {
+    let servers = echo();
+    let names: BTreeSet<String> = (0..3)
+        .map(|_| {
+            let call = servers.call(&["batch", "-"]).stdin(prompt("a"));
+            let ended = call.run();
+            ended.code(0);
+            let line = &lines(&ended.stdout)[0];
+            line["langspan"]["trace_id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(names.len(), 3);
+}
+
+#[test]
+fn another_file_under_the_same_name_shares_no_trace() {
+    let id = |text: &str| {
+        let servers = echo();
+        let ended = run_batch(&servers, prompt(text), &[]);
+        lines(&ended.stdout)[0]["langspan"]["trace_id"].clone()
+    };
+    assert_ne!(id("a"), id("b"));
+    assert_eq!(id("a"), id("a"));
 }
 
 #[test]

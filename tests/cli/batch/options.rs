@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::batch::output::{by_number, content, lines, only};
 use crate::support::batch::servers::echo;
-use crate::support::batch::{id_of, named_batch, prompt, run_batch};
+use crate::support::batch::{id_of, id_of_line, named_batch, prompt, run_batch};
 use crate::support::harness::{Ended, Langspan, Reply, Scripted, completion, wait_until};
 use crate::support::otlp::{Servers, traces_at};
 use crate::support::untouched::Untouched;
@@ -50,7 +50,13 @@ fn strict_names_the_wrong_lines_before_anything_is_sent() {
 fn strict_refuses_a_custom_id_that_occurs_twice() {
     let lines = "{\"custom_id\":\"a\",\"prompt\":\"one\"}\n{\"prompt\":\"x\"}\n{\"prompt\":\"x\"}\n{\"custom_id\":\"a\",\"prompt\":\"two\"}\n";
     unsent(&["batch", "in.jsonl", "--strict"], lines, 2)
-        .stderr_has("in.jsonl, line 4: custom_id `a` is already used by an earlier line\n");
+        .stderr_has("in.jsonl, line 4: custom_id `a` is already used by an earlier line\n")
+        .stderr_has(
+            "in.jsonl has 1 line with a repeated custom_id\nhint: give each line its own custom_id",
+        );
+    let lines = format!("{lines}nope\n");
+    unsent(&["batch", "in.jsonl", "--strict"], &lines, 2)
+        .stderr_has("in.jsonl has 1 invalid line and 1 line with a repeated custom_id\n");
 }
 
 #[test]
@@ -211,7 +217,7 @@ fn options_that_name_one_trace_are_refused() {
         .env("TRACEPARENT", &parent)
         .run()
         .code(0);
-    assert_eq!(servers.trace().id(), id_of("r1/line-1"));
+    assert_eq!(servers.trace().id(), id_of_line("r1", 1, &prompt("a")));
 }
 
 #[test]
@@ -313,6 +319,44 @@ fn the_summary_counts_what_happened() {
 }
 
 #[test]
+fn the_summary_counts_answers_that_need_a_second_look() {
+    let answering = |reason: &str, message: &Value| {
+        let mut body = completion("");
+        body["choices"][0]["finish_reason"] = json!(reason);
+        body["choices"][0]["message"] = message.clone();
+        Reply::json(200, &body)
+    };
+    let servers = Servers::with(Scripted::start(move |request, _| {
+        let text = |text: &str| json!({"role": "assistant", "content": text});
+        match request.json()["messages"][0]["content"].as_str().unwrap() {
+            "long" => answering("length", &text("and so")),
+            "bad" => answering("content_filter", &text("")),
+            "no" => answering(
+                "stop",
+                &json!({"role": "assistant", "refusal": "I cannot."}),
+            ),
+            "empty" => answering("stop", &text(" ")),
+            _ => answering("stop", &text("hi")),
+        }
+    }));
+    let input = ["a", "long", "long", "bad", "no", "empty"]
+        .map(prompt)
+        .concat();
+    let ended = run_batch(&servers, input, &["--summary", "s.json"]);
+    ended.code(0).stderr_has(
+        "answers: 2 cut off (length), 1 filtered (content_filter), 2 empty,\n  1 refused by the model\n",
+    );
+    let text = fs::read_to_string(ended.home().join("s.json")).unwrap();
+    assert_eq!(
+        only(&text)["answers"],
+        json!({
+            "finish_reasons": {"content_filter": 1, "length": 2, "stop": 3},
+            "empty": 2, "refused": 1,
+        })
+    );
+}
+
+#[test]
 fn the_wait_of_verify_does_not_count_as_run_time() {
     let sandbox = crate::support::stand_in::Sandbox::start_with(&["--visible-after", "3000"]);
     let call = Langspan::new(&["batch", "-", "--verify", "--summary", "s.json"]).at(&sandbox);
@@ -335,10 +379,8 @@ fn quiet_leaves_errors_and_answers() {
     assert_eq!(content(&only(&ended.code(0).stdout)), "a");
     assert_eq!(ended.stderr, "");
     let ended = run_batch(&servers, "nope\n", &["-q"]);
-    ended
-        .code(8)
-        .stderr_has("error: 1 of 1 line failed\nhint: ");
-    assert_eq!(ended.stderr.lines().count(), 2, "{}", ended.stderr);
+    ended.code(8).stderr_has("error: 1 of 1 line failed\n");
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 }
 
 #[test]

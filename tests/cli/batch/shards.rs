@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::batch::output::{by_number_in, trace_ids_in};
 use crate::support::batch::servers::{asked, langfuse, model, once};
-use crate::support::batch::{batch, id_of, prompts};
+use crate::support::batch::{batch, id_of_line, prompts};
 use crate::support::harness::{Langspan, Reply, Scripted, TRACES};
 use crate::support::memory::Memory;
 use crate::support::stand_in::Sandbox;
@@ -76,7 +76,10 @@ fn the_shards_cover_every_line_once() {
     whole.run().code(0);
     for (line, id) in trace_ids_in(&whole.home().join("out.jsonl")) {
         assert_eq!(union[&line]["langspan"]["trace_id"], id);
-        assert_eq!(id, id_of(&format!("r/line-{line}")));
+        assert_eq!(
+            id,
+            id_of_line("r", line, &format!("{{\"prompt\":\"line {line}\"}}"))
+        );
     }
 }
 
@@ -222,4 +225,42 @@ fn an_impossible_shard_is_refused() {
         run(shard, variables).code(3).stderr_has(says);
     }
     silent.assert_untouched();
+}
+
+#[test]
+fn shards_without_a_name_are_warned_about() {
+    const WARNING: &str = "without --run, each shard is a run of its own";
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let call = batch(&prompts(2), &model, &langfuse, &["--shard", "1/2"]);
+    call.run().code(0).stderr_has(WARNING);
+    call.arg("--run")
+        .arg("r")
+        .run()
+        .code(0)
+        .stderr_lacks(WARNING);
+}
+
+/// The limit belongs to the input, so that the shards of it make up its beginning.
+#[test]
+fn a_limit_counts_lines_of_the_input() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let parts = three_at_once(|index| {
+        let shard = format!("{index}/3");
+        let options = [
+            "--out",
+            "out.jsonl",
+            "--run",
+            "r",
+            "--shard",
+            &shard,
+            "--limit",
+            "5",
+        ];
+        batch(&prompts(10), &model, &langfuse, &options)
+    });
+    let lines: Vec<u64> = parts.iter().flat_map(|part| part.keys().copied()).collect();
+    assert_eq!(lines.len(), 5);
+    assert_eq!(asked(&model), once(1..=5));
 }

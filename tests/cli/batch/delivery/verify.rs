@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{accepted, at_sandbox, before, sizes};
+use super::{accepted, at_sandbox, before, remembering, sizes};
 use crate::support::batch::batch_of;
 use crate::support::batch::output::{lines, summary, trace_ids};
 use crate::support::harness::{OBSERVATIONS, Reply, Scripted, forward};
@@ -119,9 +119,10 @@ fn traces_that_cannot_be_counted_in_time_are_reported() {
         let known = memory.clone();
         // It counts one too few; the list that tells which has a second page, which never comes.
         let langfuse = Scripted::start(move |request, _| match known.answer(request) {
-            _ if request.path.starts_with("/api/public/v2/metrics") => {
-                Reply::json(200, &json!({"data": [{"uniq_traceId": 2}]}))
-            }
+            _ if request.path.starts_with("/api/public/v2/metrics") => Reply::json(
+                200,
+                &json!({"data": [{"uniq_traceId": 2, "count_count": 4}]}),
+            ),
             _ if request.path.contains("cursor=") => Reply::Hang,
             Reply::Answer(200, _, body) if request.path.starts_with(OBSERVATIONS) => {
                 let mut page: Value = serde_json::from_str(&body).unwrap();
@@ -139,5 +140,22 @@ fn traces_that_cannot_be_counted_in_time_are_reported() {
                 "error: the traces could not be counted: found 1 of 3 traces in time\nhint: ",
             )
             .stderr_has("--wait");
+    }
+}
+
+#[test]
+fn a_trace_with_a_missing_span_is_detected() {
+    for session in [&[][..], &["--session", "shared"]] {
+        let memory = Memory::default();
+        let known = memory.clone();
+        let langfuse = remembering(&memory, move |request, _| {
+            known.take_one(request);
+            Some(accepted())
+        });
+        let call = batch_of(&before(langfuse), 1, &["--verify", "--wait", "0.5"]);
+        let call = session.iter().fold(call, |call, word| call.arg(word));
+        call.run()
+            .code(7)
+            .stderr_has("error: 1 of 1 traces can be read, and 1 of 2 spans\nhint: ");
     }
 }

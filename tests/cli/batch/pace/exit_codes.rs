@@ -97,7 +97,8 @@ fn befallen(troubles: &'static [Trouble]) -> Ended {
     let langfuse = Scripted::start(move |request, _| match request.path.split('?').next() {
         Some("/api/public/projects") => Reply::json(200, &json!({"data": [{"id": "p1"}]})),
         Some("/api/public/v2/metrics") => {
-            Reply::json(200, &json!({"data": [{"uniq_traceId": "0"}]}))
+            let row = json!({"uniq_traceId": "0", "count_count": "0"});
+            Reply::json(200, &json!({"data": [row]}))
         }
         Some(path) if path.starts_with("/api/public/v2") => {
             Reply::json(200, &json!({"data": [], "meta": {}}))

@@ -222,16 +222,16 @@ fn progress_is_drawn_on_a_terminal_and_taken_away() {
     // A terminal that its last writer has left ends in an error.
     while let Ok(count) = screen.read(&mut piece) {
         shown.push_str(&String::from_utf8_lossy(&piece[..count]));
-        if shown.contains("3 done, ") {
+        if shown.contains("3 / 6 (50%) · ") {
             gate.open();
         }
     }
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let (drawn, said) = shown.rsplit_once("\u{1b}[2K").unwrap();
     assert!(
-        drawn.contains("3 done, ") && drawn.contains("tokens"),
+        drawn.contains("3 / 6 (50%) · ") && drawn.contains("/s · "),
         "{shown:?}"
     );
     assert!(said.contains("6 lines: 6 answered, 0 failed"), "{shown:?}");
-    assert!(!said.contains("6 done, "), "{shown:?}");
+    assert!(!said.contains("6 / 6"), "{shown:?}");
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ACKS, OUT, RESUME, RETRY, again, assert_answered, begun, failing_once, named, resume};
 use crate::support::batch::output::{by_number_in, trace_ids_in};
@@ -164,7 +164,7 @@ fn overwrite_starts_a_new_run() {
     call.run().code(0);
     assert_eq!(by_number_in(&call.home().join(OUT)).len(), 1);
     let acks = fs::read_to_string(call.home().join(ACKS)).unwrap();
-    assert_eq!(acks.lines().count(), 2, "{acks}");
+    assert_eq!(acks.lines().count(), 4, "{acks}");
 }
 
 #[test]
@@ -214,4 +214,42 @@ fn verify_counts_the_traces_of_every_part_of_a_run() {
     for id in trace_ids_in(&call.home().join(OUT)).values() {
         assert_eq!(sandbox.observations(id).len(), 2);
     }
+}
+
+/// A run in three stretches: a kill, and two failed lines of which one is answered at last.
+#[test]
+fn the_summary_covers_the_whole_run() {
+    let (memory, model) = (Memory::default(), failing_once(&[2, 5]));
+    let langfuse = langfuse(&memory);
+    let call = begun(6, &model, &langfuse);
+    call.clone().arg("--limit").arg("3").run().code(8);
+    let summary = |options: &[&str], code: i32| {
+        let options = [options, &["--summary", "s.json"]].concat();
+        let ended = resume(&call, &model, &langfuse, &options).run();
+        ended.code(code);
+        let text = fs::read_to_string(call.home().join("s.json")).unwrap();
+        (ended, serde_json::from_str::<Value>(&text).unwrap())
+    };
+    let (_, second) = summary(&[], 8);
+    assert_eq!(
+        second["lines"],
+        json!({"done": 6, "failed": 2, "skipped": 3, "causes": {"HTTP 400": 2}})
+    );
+    assert_eq!(second["traces"]["accepted"], 6);
+    assert_eq!(second["tokens"], json!({"input": 4 * 23, "output": 4 * 35}));
+    let (ended, third) = summary(RETRY, 0);
+    assert_eq!(
+        third["lines"],
+        json!({"done": 6, "failed": 0, "skipped": 4, "causes": {}})
+    );
+    assert_eq!(third["traces"]["accepted"], 6);
+    assert_eq!(third["answers"]["finish_reasons"]["stop"], 6);
+    ended.stderr_has("6 lines: 6 answered, 0 failed; 4 of them completed earlier\n");
+    // Nothing is left to do, and the numbers stay.
+    let (ended, fourth) = summary(&[], 0);
+    for field in ["tokens", "traces", "answers", "latency_ms"] {
+        assert_eq!(fourth[field], third[field], "{field}");
+    }
+    assert!(fourth["seconds"].as_f64() >= Some(0.001) || third["seconds"] == fourth["seconds"]);
+    ended.stderr_has("6 lines: 6 answered, 0 failed; 6 of them completed earlier\n");
 }

@@ -3,13 +3,14 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
 use super::{ACKS, OUT, again, begun, cut_to_lines, failing_once, resume};
 use crate::support::batch::output::{by_number_in, text, trace_ids_in};
 use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
-use crate::support::batch::{batch, prompts};
+use crate::support::batch::{batch, id_of, prompts};
 use crate::support::harness::{Langspan, Scripted};
 use crate::support::memory::Memory;
 use crate::support::untouched::Untouched;
@@ -49,6 +50,29 @@ fn half_a_last_line_of_the_output_is_repaired() {
     }
 }
 
+/// A machine that crashes leaves NUL bytes where the file system had no time to write.
+#[test]
+fn nul_bytes_behind_the_last_line_are_repaired() {
+    for begun_line in ["", "{\"id\":\"batch_req_1"] {
+        let (memory, model) = (Memory::default(), model());
+        let langfuse = langfuse(&memory);
+        let call = begun(3, &model, &langfuse);
+        call.run().code(0);
+        let [out, acks] = [OUT, ACKS].map(|name| call.home().join(name));
+        let whole = [&out, &acks].map(|path| fs::read(path).unwrap());
+        for (path, line) in [(&out, begun_line), (&acks, "")] {
+            let mut text = fs::read(path).unwrap();
+            text.extend_from_slice(line.as_bytes());
+            text.extend_from_slice(&[0; 5000]);
+            fs::write(path, text).unwrap();
+        }
+        call.run().code(0);
+        assert_eq!([&out, &acks].map(|path| fs::read(path).unwrap()), whole);
+        assert_eq!(asked(&model), once(1..=3));
+        assert_once(&memory, trace_ids_in(&out).values());
+    }
+}
+
 #[test]
 fn half_a_last_line_of_the_acks_is_dropped() {
     let (memory, model) = (Memory::default(), model());
@@ -66,6 +90,44 @@ fn half_a_last_line_of_the_acks_is_dropped() {
             serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {text}"));
         }
     }
+}
+
+/// Sets the last change of a file back.
+fn age(path: &Path, hours: u64) {
+    let file = File::options().write(true).open(path).unwrap();
+    let time = SystemTime::now() - Duration::from_hours(hours);
+    file.set_modified(time).unwrap();
+}
+
+#[test]
+fn only_temporary_files_of_the_same_output_that_a_kill_left_behind_are_removed() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let call = begun(1, &model, &langfuse);
+    call.file(OUT, "");
+    let file = |name: &str, hours| {
+        let path = call.file(name, "x");
+        age(&path, hours);
+        path
+    };
+    let left_behind = file(".out.jsonl.langspan-aB3x", 2);
+    let kept = [
+        file(".out.jsonl.langspan-aB3y", 0),
+        file(".out.jsonl.langspan-aB3xy", 2),
+        file(".out.jsonl.langspan-aB.x", 2),
+        file(".other.jsonl.langspan-aB3x", 2),
+        file("out.jsonl.langspan-aB3x", 2),
+        file(".tmpaB3xyz", 2),
+    ];
+    let locked = file(".out.jsonl.langspan-lock", 2);
+    let lock = File::open(&locked).unwrap();
+    lock.lock().unwrap();
+    call.run().code(0);
+    assert!(!left_behind.exists());
+    assert!(kept.iter().all(|path| path.exists()) && locked.exists());
+    drop(lock);
+    call.run().code(0);
+    assert!(!locked.exists());
 }
 
 #[test]
@@ -288,4 +350,30 @@ fn stdin_can_be_continued() {
         .run()
         .code(2)
         .stderr_has("line 1 of stdin");
+}
+
+/// Version 0.1 derived the trace id of a line without a `custom_id` from its number alone, and noted no begun exports.
+#[test]
+fn an_output_of_an_older_version_keeps_its_trace_ids() {
+    let (memory, model) = (Memory::default(), model());
+    let langfuse = langfuse(&memory);
+    let call = begun(3, &model, &langfuse)
+        .arg("--verify")
+        .arg("--wait")
+        .arg("0.5");
+    call.run().code(0);
+    let [out, acks] = [OUT, ACKS].map(|name| call.home().join(name));
+    let now = trace_ids_in(&out);
+    let mut text = fs::read_to_string(&out).unwrap();
+    for (line, id) in &now {
+        text = text.replace(id, &id_of(&format!("r/line-{line}")));
+    }
+    fs::write(&out, &text).unwrap();
+    let header = r#"{"run":"r","model":"gpt-4o-mini","shard":null,"session":"r"}"#;
+    fs::write(&acks, format!("{header}\n")).unwrap();
+    call.run().code(0);
+    assert_eq!(fs::read_to_string(&out).unwrap(), text);
+    assert_eq!(asked(&model), once(1..=3));
+    let ids = trace_ids_in(&out);
+    assert!(ids.values().all(|id| memory.counts(id) == [1, 1]));
 }

@@ -1,20 +1,24 @@
 //! Answered lines whose traces may not have arrived.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::fs::File;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::{ACKS, OUT, again, begun, cut_to_lines, resume, unacknowledged};
+use super::{ACKS, OUT, RESUME, again, begun, cut_to_lines, resume, unacknowledged};
 use crate::support::batch::output::trace_ids_in;
 use crate::support::batch::servers::{answer, asked, assert_once, langfuse, line_of, model, once};
 use crate::support::batch::{batch, prompts};
-use crate::support::harness::{OBSERVATIONS, Reply, Request, Scripted, TRACES, completion};
+use crate::support::harness::{
+    Langspan, OBSERVATIONS, Reply, Request, Scripted, TRACES, completion, wait_until,
+};
 use crate::support::memory::Memory;
 use crate::support::otlp::{attributes, hex};
 use crate::support::untouched::Untouched;
@@ -336,6 +340,86 @@ fn absence_counts_only_when_a_trace_has_had_time_to_be_seen() {
             memory.answer(request)
         }
     });
-    resume(&call, &model, &late, &[]).run().code(0);
+    resume(&call, &model, &late, &[])
+        .run()
+        .code(0)
+        .stderr_has("looking for the traces of the earlier run");
     assert_once(&memory, ids.values());
+}
+
+/// A plain OTLP backend, or a collector before a Langfuse that has no trace.
+fn behind(call: Langspan, backend: &Scripted, langfuse: Option<&Scripted>) -> Langspan {
+    match langfuse {
+        None => call.env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url()),
+        Some(langfuse) => call
+            .langfuse_at(langfuse.url())
+            .arg("--otlp-endpoint")
+            .arg(backend.url()),
+    }
+}
+
+/// Where the absence of spans proves nothing, only lines without a begun export are sent by themselves.
+#[test]
+fn without_proof_only_traces_that_were_never_under_way_are_sent() {
+    const EXPORTS: usize = 4;
+    const COUNT: usize = EXPORTS + 2;
+    let langfuse = langfuse(&Memory::default());
+    for langfuse in [None, Some(&langfuse)] {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let backend = Scripted::start({
+            let seen = Arc::clone(&seen);
+            move |_, _| {
+                seen.fetch_add(1, Ordering::SeqCst);
+                Reply::Hang
+            }
+        });
+        let model = Scripted::start(move |_, count| {
+            wait_until("the trace of the line before is under way", || {
+                seen.load(Ordering::SeqCst) >= count.min(EXPORTS)
+            });
+            answer(count as u64 + 1)
+        });
+        let arguments = |options: &[&str]| {
+            let options = [
+                &["batch", "in.jsonl", "-j", "1", "--run", "r"],
+                &RESUME[..],
+                options,
+            ];
+            Langspan::new(&options.concat()).model_at(model.url())
+        };
+        let call = behind(arguments(&["--export-timeout", "600"]), &backend, langfuse)
+            .env("OTEL_EXPORTER_OTLP_TIMEOUT", "600000");
+        call.file("in.jsonl", prompts(COUNT));
+        let mut child = call.spawn();
+        let out = call.home().join(OUT);
+        wait_until("all lines are answered", || {
+            fs::read_to_string(&out).is_ok_and(|text| text.lines().count() == COUNT)
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let memory = Memory::default();
+        let backend = Scripted::start({
+            let memory = memory.clone();
+            move |request, _| match memory.take_all(request) {
+                Some(()) => Reply::json(200, &json!({})),
+                None => Reply::json(400, &json!({})),
+            }
+        });
+        let ids = trace_ids_in(&out);
+        let (under_way, never): (Vec<_>, Vec<_>) =
+            ids.iter().partition(|(line, _)| **line <= EXPORTS as u64);
+        let again = || behind(arguments(&[]).beside(&call), &backend, langfuse);
+        for _ in 0..2 {
+            let ended = again().run();
+            ended.code(5).stderr_has("langspan resend --again");
+            assert_once(&memory, never.iter().map(|(_, id)| *id));
+            assert!(under_way.iter().all(|(_, id)| memory.counts(id).is_empty()));
+        }
+        let resend = Langspan::new(&["resend", "--again"]).beside(&call);
+        behind(resend, &backend, langfuse).run().code(0);
+        assert_once(&memory, ids.values());
+        again().run().code(0);
+        assert_once(&memory, ids.values());
+    }
 }

@@ -32,6 +32,16 @@ pub fn id_of(seed: &str) -> String {
     hex(&Sha256::digest(seed)[..16])
 }
 
+/// The trace id of a line without a `custom_id` in a run; `text` is the line without its line ending.
+pub fn id_of_line(run: &str, number: u64, text: &str) -> String {
+    id_of(&format!("{run}/line-{number}/{}", digest_of(text)))
+}
+
+/// The first 16 hexadecimal digits of the SHA-256 of a line.
+pub fn digest_of(text: &str) -> String {
+    hex(&Sha256::digest(text.trim_end())[..8])
+}
+
 /// A call of `batch` that reads `input` from `in.jsonl` of its home.
 pub fn batch(input: &str, model: &Scripted, langfuse: &Scripted, arguments: &[&str]) -> Langspan {
     let arguments = [&["batch", "in.jsonl"], arguments].concat();

@@ -1,5 +1,8 @@
 //! `langspan show`: a trace read back by id or URL, shown as rows or as a tree.
 
+mod texts;
+mod whole;
+
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -264,19 +267,32 @@ fn a_late_trace_is_waited_for() {
 
 #[test]
 fn missing_read_permission_is_reported_at_once() {
-    for (status, words) in [(401, "Invalid credentials"), (403, "Access denied")] {
+    for (status, words, hint) in [
+        (401, "Invalid credentials", "LANGFUSE_SECRET_KEY"),
+        (403, "Access denied", "an organization's key"),
+    ] {
         let server = Scripted::always(Reply::json(status, &json!({"message": words})));
         let ended = show(server.url(), &[ID]).run();
-        ended
-            .code(5)
-            .stdout("")
-            .stderr_has(words)
-            .stderr_has("LANGFUSE_SECRET_KEY");
+        ended.code(3).stdout("").stderr_has(words).stderr_has(hint);
         assert_eq!(server.requests().len(), 1);
+        let document = show(server.url(), &["-o", "json", ID]).run().json();
+        assert_eq!(document["error"]["kind"], "config");
+        assert_eq!(document["error"]["status"], status);
     }
     let sandbox = sandbox("v4");
     let call = show(sandbox.url(), &[ID]).env("LANGFUSE_SECRET_KEY", "sk-lf-another");
-    call.run().code(5).stderr_has("401");
+    call.run().code(3).stderr_has("401");
+}
+
+#[test]
+fn the_names_of_this_machine_are_one_host() {
+    let sandbox = sandbox("v4");
+    for host in ["localhost", "127.0.0.1", "[::1]"] {
+        let page = format!("http://{host}:4390/project/sandbox/traces/{ID}");
+        show(sandbox.url(), &[&page]).run().code(0);
+    }
+    let page = format!("http://localhost.example.org/project/sandbox/traces/{ID}");
+    show(sandbox.url(), &[&page]).run().code(3);
 }
 
 #[test]
