@@ -9,12 +9,12 @@ use crate::cli::values::{allowance, at_least_one, concurrency, count, rpm, shard
 use crate::cli::{Allowance, RunArgs, ShardArg};
 
 const EXAMPLES: &str = "\
+An option overrides what the body of a line says.
+
 Examples:
   langspan batch in.jsonl -j 64 --out out.jsonl --verify
   langspan batch in.jsonl -j 64 --out out.jsonl --resume --retry-errors
-  langspan batch in.jsonl --shard 1/8 --run night-1 --out out-1.jsonl
-
-An option overrides what the body of a line says.";
+  langspan batch in.jsonl --shard 1/8 --run night-1 --out out-1.jsonl";
 
 #[derive(Debug, Args)]
 #[command(
