@@ -4,5 +4,4 @@ set -euo pipefail
 if [[ $# -gt 0 ]]; then stream=true; else stream=false; fi
 curl --silent --show-error --fail --no-buffer "$OPENAI_BASE_URL/chat/completions" \
   --header "Authorization: Bearer $OPENAI_API_KEY" --header "Content-Type: application/json" \
-  --data '{"model": "gpt-4o-mini", "stream": '"$stream"', "messages": [{"role": "user", "content": "Say hi"}]}' |
-  head -c 400
+  --data '{"model": "gpt-4o-mini", "stream": '"$stream"', "messages": [{"role": "user", "content": "Say hi"}]}'
