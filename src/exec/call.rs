@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::exec::dialect::Api;
+use crate::exec::dialect::ModelApi;
 use crate::json::lenient;
 use crate::model::{Completion, Provider, Request};
 use crate::trace::exchange::Server;
@@ -17,7 +17,7 @@ use crate::trace::{Exchange, ExchangeError};
 pub struct CallRecord {
     /// Its number in the run, by which spans refer to it.
     pub number: usize,
-    pub api: Api,
+    pub api: ModelApi,
     /// The endpoint that was asked, without credentials.
     pub endpoint: String,
     pub start_time: Timestamp,
@@ -87,8 +87,8 @@ pub fn server(endpoint: &str) -> Option<Server> {
 
 /// What a call says by which a span that reports it is known: the texts of its answer and its tool calls, of embeddings
 /// the texts of its input.
-pub fn telling_texts(api: Api, request: &Request, completion: &Completion) -> Vec<String> {
-    if api == Api::Embeddings {
+pub fn telling_texts(api: ModelApi, request: &Request, completion: &Completion) -> Vec<String> {
+    if api == ModelApi::Embeddings {
         let inputs = request.messages();
         let input = inputs.first().map(|message| message["content"].clone());
         return match input {
@@ -160,10 +160,10 @@ mod tests {
 
     #[test]
     fn embeddings_are_known_by_their_input() {
-        let request = Api::Embeddings
+        let request = ModelApi::Embeddings
             .request(br#"{"model":"e","input":["a","b"]}"#)
             .unwrap();
-        let texts = telling_texts(Api::Embeddings, &request, &Completion::default());
+        let texts = telling_texts(ModelApi::Embeddings, &request, &Completion::default());
         assert_eq!(texts, ["a", "b"]);
     }
 }

@@ -16,7 +16,7 @@ use crate::delivery::{Delivery, Outcome, Stored};
 use crate::exec::assemble::Summary;
 use crate::exec::deliver::{Requests, assembled};
 use crate::exec::journal::Journal;
-use crate::exec::process::{Ended, Signals};
+use crate::exec::process::{ChildSignals, Ended};
 use crate::exec::report::{self, ExecReport, ReportFile};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::{Readback, Wanted, readback};
@@ -59,7 +59,7 @@ impl Conclusion<'_> {
     pub async fn conclude(
         mut self,
         outcomes: Outcomes,
-        signals: &mut Signals,
+        signals: &mut ChildSignals,
         report: Option<ReportFile>,
     ) -> Result<Verdict, Failure> {
         let dialect = self.settings.tracing.dialect();
@@ -104,7 +104,7 @@ impl Conclusion<'_> {
         mut requests: Requests,
         summary: &Summary,
         trace: &mut TraceReport,
-        signals: &mut Signals,
+        signals: &mut ChildSignals,
     ) -> Result<(), Failure> {
         let delivery = self.send(&mut requests, signals).await;
         let delivery = delivery.map_err(|error| {
@@ -139,7 +139,7 @@ impl Conclusion<'_> {
     async fn send(
         &self,
         requests: &mut Requests,
-        signals: &mut Signals,
+        signals: &mut ChildSignals,
     ) -> Result<Delivery, EntryError> {
         let client = match self
             .clients
@@ -213,7 +213,7 @@ impl Conclusion<'_> {
     async fn verify(
         &self,
         summary: &Summary,
-        signals: &mut Signals,
+        signals: &mut ChildSignals,
     ) -> Option<Result<(), Failure>> {
         let (api, wait) = (self.clients.api.as_ref()?, self.settings.delivery.verify?);
         let wanted = Wanted {

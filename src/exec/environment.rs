@@ -10,7 +10,7 @@ use crate::trace::attributes::langfuse;
 
 /// Where the endpoints of the child are, and who it is.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct ChildSettings {
     /// The listener with its token: `http://127.0.0.1:PORT/TOKEN`.
     pub root: String,
     pub token: String,
@@ -64,7 +64,7 @@ impl Inherited<'_> {
 }
 
 /// Plans the environment of a child.
-pub fn plan(plan: &Plan, inherited: &dyn Fn(&str) -> Option<String>) -> Changes {
+pub fn plan(plan: &ChildSettings, inherited: &dyn Fn(&str) -> Option<String>) -> Changes {
     let inherited = Inherited(inherited);
     let mut changes = Changes::default();
     if plan.receives {
@@ -83,7 +83,7 @@ pub fn plan(plan: &Plan, inherited: &dyn Fn(&str) -> Option<String>) -> Changes 
     changes
 }
 
-fn telemetry(plan: &Plan, inherited: &Inherited<'_>, changes: &mut Changes) {
+fn telemetry(plan: &ChildSettings, inherited: &Inherited<'_>, changes: &mut Changes) {
     let root = &plan.root;
     let had_endpoint = inherited.has("OTEL_EXPORTER_OTLP_ENDPOINT")
         || inherited.has("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
@@ -163,7 +163,7 @@ fn silenced(inherited: &Inherited<'_>) -> Vec<String> {
     .collect()
 }
 
-fn models(plan: &Plan, inherited: &Inherited<'_>, changes: &mut Changes) {
+fn models(plan: &ChildSettings, inherited: &Inherited<'_>, changes: &mut Changes) {
     let root = &plan.root;
     let sandbox = plan.sandbox.as_deref();
     let openai = inherited
@@ -283,8 +283,8 @@ mod tests {
         }
     }
 
-    fn planned(inherited: &[(&str, &str)], change: impl FnOnce(&mut Plan)) -> Changes {
-        let mut options = Plan {
+    fn planned(inherited: &[(&str, &str)], change: impl FnOnce(&mut ChildSettings)) -> Changes {
+        let mut options = ChildSettings {
             root: ROOT.to_owned(),
             token: "t".to_owned(),
             traceparent: "00-1-2-01".to_owned(),

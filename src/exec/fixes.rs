@@ -7,13 +7,13 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
 use crate::exec::attributes::{get, has, remove, set, set_text, text};
-use crate::exec::kind::Scope;
+use crate::exec::kind::ScopeName;
 use crate::exec::vectors;
 use crate::trace::attributes::langfuse;
 
 /// One row: the spans of one instrumentation, and what is done about them.
 struct Fix {
-    applies: fn(&Span, Scope<'_>) -> bool,
+    applies: fn(&Span, ScopeName<'_>) -> bool,
     remedy: Remedy,
 }
 
@@ -75,12 +75,12 @@ const FIXES: [Fix; 6] = [
     },
 ];
 
-fn is_litellm_call(span: &Span, scope: Scope<'_>) -> bool {
+fn is_litellm_call(span: &Span, scope: ScopeName<'_>) -> bool {
     scope == "litellm" && span.name == "litellm_request"
 }
 
 /// Puts a span right.
-pub fn apply(span: &mut Span, scope: Scope<'_>) {
+pub fn apply(span: &mut Span, scope: ScopeName<'_>) {
     for fix in &FIXES {
         if let Remedy::Span(change) = fix.remedy
             && (fix.applies)(span, scope)
@@ -91,7 +91,7 @@ pub fn apply(span: &mut Span, scope: Scope<'_>) {
 }
 
 /// Puts the resource right that a span was sent with.
-pub fn apply_to_resource(resource: &mut Resource, span: &Span, scope: Scope<'_>) {
+pub fn apply_to_resource(resource: &mut Resource, span: &Span, scope: ScopeName<'_>) {
     for fix in &FIXES {
         if let Remedy::Resource(change) = fix.remedy
             && (fix.applies)(span, scope)
@@ -102,7 +102,7 @@ pub fn apply_to_resource(resource: &mut Resource, span: &Span, scope: Scope<'_>)
 }
 
 /// Whether the content of a model call is better taken from the proxy.
-pub fn prefers_proxied_content(span: &Span, scope: Scope<'_>) -> bool {
+pub fn prefers_proxied_content(span: &Span, scope: ScopeName<'_>) -> bool {
     FIXES
         .iter()
         .any(|fix| matches!(fix.remedy, Remedy::ProxiedContent) && (fix.applies)(span, scope))

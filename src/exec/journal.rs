@@ -21,7 +21,7 @@ const MOST_IN_MEMORY: usize = 16 << 20;
 /// A line of the journal.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Record {
+pub enum JournalRecord {
     /// The first line: what the run is.
     Run(Box<RunRecord>),
     /// An export request of the child.
@@ -127,7 +127,7 @@ impl Journal {
     ///
     /// # Errors
     /// If neither the file nor the memory takes it.
-    pub fn append(&mut self, record: &Record) -> io::Result<()> {
+    pub fn append(&mut self, record: &JournalRecord) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         if self.refused.is_none() {
@@ -183,7 +183,7 @@ impl Journal {
     /// If the file cannot be read, or `visit` fails.
     pub fn for_each(
         &self,
-        mut visit: impl FnMut(u64, Record) -> anyhow::Result<()>,
+        mut visit: impl FnMut(u64, JournalRecord) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut at = 0;
         let mut line = Vec::new();
@@ -205,7 +205,7 @@ impl Journal {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn read(&self, at: u64) -> anyhow::Result<Record> {
+    pub fn read(&self, at: u64) -> anyhow::Result<JournalRecord> {
         let mut line = Vec::new();
         let mut reader = self.reader();
         reader.at = at;
@@ -256,8 +256,8 @@ impl Read for Reader<'_> {
 mod tests {
     use super::*;
 
-    fn end(code: i32) -> Record {
-        Record::End(EndRecord {
+    fn end(code: i32) -> JournalRecord {
+        JournalRecord::End(EndRecord {
             time: Timestamp::UNIX_EPOCH,
             exit_code: Some(code),
             signal: None,
@@ -267,7 +267,7 @@ mod tests {
     fn codes(journal: &Journal) -> Vec<(u64, i32)> {
         let mut codes = Vec::new();
         let visit = |at, record| {
-            if let Record::End(end) = record {
+            if let JournalRecord::End(end) = record {
                 codes.push((at, end.exit_code.unwrap()));
             }
             Ok(())
@@ -288,7 +288,7 @@ mod tests {
                 codes.iter().map(|(_, code)| *code).collect::<Vec<_>>(),
                 [0, 1, 2]
             );
-            let Record::End(third) = journal.read(codes[2].0).unwrap() else {
+            let JournalRecord::End(third) = journal.read(codes[2].0).unwrap() else {
                 panic!();
             };
             assert_eq!(third.exit_code, Some(2));
@@ -306,7 +306,7 @@ mod tests {
         let codes = codes(&journal);
         assert_eq!(codes.len(), 3);
         assert!(
-            matches!(journal.read(codes[1].0).unwrap(), Record::End(end) if end.exit_code == Some(1))
+            matches!(journal.read(codes[1].0).unwrap(), JournalRecord::End(end) if end.exit_code == Some(1))
         );
     }
 

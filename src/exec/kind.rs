@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use crate::exec::attributes::{has, number, text};
 
 /// Who made a span: the name of its instrumentation scope.
-pub type Scope<'a> = &'a str;
+pub type ScopeName<'a> = &'a str;
 
 /// The operations of the GenAI conventions that are model calls.
 const OPERATIONS: [&str; 6] = [
@@ -80,7 +80,7 @@ pub const RESPONSE_IDS: [&str; 4] = [
 ];
 
 /// Whether a span reports a call of a model. The spans around it (agents, chains, requests) do not.
-pub fn is_model_call(span: &Span, scope: Scope<'_>) -> bool {
+pub fn is_model_call(span: &Span, scope: ScopeName<'_>) -> bool {
     let attributes = span.attributes.as_slice();
     if let Some(kind) = text(attributes, "langfuse.observation.type") {
         return matches!(kind, "generation" | "embedding");

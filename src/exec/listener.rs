@@ -18,9 +18,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::exec::answer;
 use crate::exec::busy::{Busy, Underway};
-use crate::exec::dialect::Api;
+use crate::exec::dialect::ModelApi;
 use crate::exec::pass_through::PassThrough;
-use crate::exec::proxy::{Proxy, Upstream};
+use crate::exec::proxy::{ModelProxy, Upstream};
 use crate::exec::receiver;
 use crate::exec::recorder::Recorder;
 
@@ -32,7 +32,7 @@ const SETTLING: Duration = Duration::from_millis(1);
 pub struct Service {
     pub token: String,
     pub recorder: Arc<Recorder>,
-    pub proxy: Proxy,
+    pub proxy: ModelProxy,
     pub openai: Option<Upstream>,
     pub azure: Option<Upstream>,
     pub anthropic: Option<Upstream>,
@@ -148,10 +148,10 @@ impl Service {
             (
                 "/openai/v1",
                 &self.openai,
-                Api::of_openai as fn(&str) -> Option<Api>,
+                ModelApi::of_openai as fn(&str) -> Option<ModelApi>,
             ),
-            ("/azure", &self.azure, Api::of_openai),
-            ("/anthropic", &self.anthropic, Api::of_anthropic),
+            ("/azure", &self.azure, ModelApi::of_openai),
+            ("/anthropic", &self.anthropic, ModelApi::of_anthropic),
         ] {
             if let Some(rest) = below(&path, prefix) {
                 let Some(upstream) = upstream else { break };

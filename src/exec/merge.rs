@@ -10,14 +10,14 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use crate::exec::attributes::{get, has, set, set_text, text};
 use crate::exec::fixes;
-use crate::exec::kind::{self, Scope};
+use crate::exec::kind::{self, ScopeName};
 use crate::trace::Exchange;
 use crate::trace::attributes::{langfuse, otel};
 use crate::trace::spans::Dialect;
 
 /// A call, and the attributes of the generation that it would be by itself.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct SeenCall<'a> {
     pub exchange: &'a Exchange,
     pub attributes: &'a [KeyValue],
     pub attempts: usize,
@@ -40,7 +40,12 @@ const FIRST_TOKEN: [&str; 3] = [
 ];
 
 /// Fills a span in; returns what was lacking.
-pub fn fill(span: &mut Span, scope: Scope<'_>, call: &Call<'_>, dialect: Dialect) -> Vec<Filled> {
+pub fn fill(
+    span: &mut Span,
+    scope: ScopeName<'_>,
+    call: &SeenCall<'_>,
+    dialect: Dialect,
+) -> Vec<Filled> {
     let mut filled = content(span, scope, call);
     let attributes = &mut span.attributes;
     let lacks_parameters = !PARAMETERS.iter().any(|key| has(attributes, key))
@@ -86,7 +91,7 @@ pub fn fill(span: &mut Span, scope: Scope<'_>, call: &Call<'_>, dialect: Dialect
 }
 
 /// Input and output. Langfuse takes both from one family of attributes, so that both are set where one is lacking.
-fn content(span: &mut Span, scope: Scope<'_>, call: &Call<'_>) -> Vec<Filled> {
+fn content(span: &mut Span, scope: ScopeName<'_>, call: &SeenCall<'_>) -> Vec<Filled> {
     let own = if fixes::prefers_proxied_content(span, scope) {
         (None, None)
     } else {
@@ -174,7 +179,7 @@ mod tests {
         };
         let now = Timestamp::UNIX_EPOCH;
         let exchange = Exchange::new(Request::default(), now, now);
-        let call = Call {
+        let call = SeenCall {
             exchange: &exchange,
             attributes: &attributes(of_call),
             attempts: 2,

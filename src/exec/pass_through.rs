@@ -35,12 +35,12 @@ const PUBLIC_KEY: &str = "x-langfuse-public-key";
 pub struct PassThrough {
     pub http: reqwest::Client,
     /// `None` for a plain OTLP backend, and without keys.
-    pub langfuse: Option<Langfuse>,
+    pub langfuse: Option<ApiTarget>,
 }
 
 /// A Langfuse, and the keys of the run.
 #[derive(Debug)]
-pub struct Langfuse {
+pub struct ApiTarget {
     pub base: Base,
     pub keys: Keys,
     /// The base of links for people.
@@ -94,7 +94,7 @@ impl PassThrough {
     }
 }
 
-impl Langfuse {
+impl ApiTarget {
     /// The URL of a path of the API, which stays below it.
     fn url(&self, path: &str, query: Option<&str>) -> Option<reqwest::Url> {
         let mut url: reqwest::Url = format!("{}{path}", self.base).parse().ok()?;

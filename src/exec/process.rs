@@ -59,12 +59,12 @@ impl From<ExitStatus> for Ended {
 
 /// Signals: those that end a run, and the one that only the child heeds.
 #[derive(Debug)]
-pub struct Signals {
+pub struct ChildSignals {
     pub listener: SignalListener,
     _quit: Stream,
 }
 
-impl Signals {
+impl ChildSignals {
     /// Begins to listen.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::exec::answer;
 use crate::exec::busy::Underway;
 use crate::exec::call::{CallRecord, http_error};
-use crate::exec::dialect::{Api, Reader};
+use crate::exec::dialect::{ModelApi, Reader};
 use crate::exec::recorder::Recorder;
 use crate::http::TransportError;
 use crate::json::lenient;
@@ -42,7 +42,7 @@ const RETRY_COUNT: &str = "x-stainless-retry-count";
 
 /// Passes requests on.
 #[derive(Debug)]
-pub struct Proxy {
+pub struct ModelProxy {
     pub http: reqwest::Client,
     pub recorder: Arc<Recorder>,
 }
@@ -95,13 +95,13 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-impl Proxy {
+impl ModelProxy {
     /// Passes a request on, and its answer back. A call of `api` is recorded.
     pub async fn forward(
         &self,
         upstream: &Upstream,
         rest: &str,
-        api: Option<Api>,
+        api: Option<ModelApi>,
         request: Request<Incoming>,
         underway: Underway,
     ) -> Response<Body> {
@@ -309,7 +309,7 @@ struct Call {
 impl Call {
     fn begin(
         recorder: &Arc<Recorder>,
-        api: Api,
+        api: ModelApi,
         upstream: &Upstream,
         path: &str,
         headers: &HeaderMap,
@@ -502,7 +502,7 @@ impl Drop for Call {
 }
 
 /// A stream that was compressed, or not declared as one.
-fn read_events(api: Api, bytes: &[u8]) -> Value {
+fn read_events(api: ModelApi, bytes: &[u8]) -> Value {
     let mut reader = api.reader();
     // What came before an error is the answer.
     let _ = reader.push(bytes);

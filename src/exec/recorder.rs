@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
 use crate::console::Console;
 use crate::exec::call::{CallRecord, telling_texts};
-use crate::exec::journal::{Journal, Record, SpansRecord};
+use crate::exec::journal::{Journal, JournalRecord, SpansRecord};
 use crate::exec::received::{Fingerprints, KnownCalls, Preparation};
 use crate::trace::{Exchange, Privacy, Trace};
 
@@ -118,7 +118,7 @@ impl Recorder {
         if count == 0 {
             return Ok(());
         }
-        let record = Record::Spans(SpansRecord {
+        let record = JournalRecord::Spans(SpansRecord {
             request,
             model_calls,
         });
@@ -152,7 +152,7 @@ impl Recorder {
         call.user_agent = call.user_agent.map(|agent| self.console.clean(&agent));
         let state = &mut *self.state();
         state.known.add(call.number, id, &call.text_prints);
-        Self::append(state, &Record::Call(Box::new(call)))?;
+        Self::append(state, &JournalRecord::Call(Box::new(call)))?;
         state.counts.calls += 1;
         state.counts.redactions += redactions;
         Ok(())
@@ -166,7 +166,7 @@ impl Recorder {
         (filtered.exchange.into_owned(), filtered.redactions)
     }
 
-    fn append(state: &mut State, record: &Record) -> io::Result<()> {
+    fn append(state: &mut State, record: &JournalRecord) -> io::Result<()> {
         state.journal.append(record)?;
         if let Some(error) = state.journal.refused()
             && !state.is_refusal_said
@@ -183,7 +183,7 @@ impl Recorder {
     ///
     /// # Errors
     /// If neither disk nor memory takes it.
-    pub fn keep(&self, record: &Record) -> io::Result<()> {
+    pub fn keep(&self, record: &JournalRecord) -> io::Result<()> {
         Self::append(&mut self.state(), record)
     }
 

@@ -16,13 +16,13 @@ use crate::console::Console;
 use crate::delivery::outbox::{Entry, EntryMeta};
 use crate::exec::busy::Busy;
 use crate::exec::conclude::{Conclusion, Outcomes};
-use crate::exec::environment::{self, Changes, Plan};
+use crate::exec::environment::{self, Changes, ChildSettings};
 use crate::exec::identity::Identity;
-use crate::exec::journal::{EndRecord, Journal, Record, RunRecord};
+use crate::exec::journal::{EndRecord, Journal, JournalRecord, RunRecord};
 use crate::exec::listener::{self, Service, Serving};
-use crate::exec::pass_through::{Langfuse, PassThrough};
-use crate::exec::process::{self, Ended, Signals};
-use crate::exec::proxy::{Proxy, Upstream};
+use crate::exec::pass_through::{ApiTarget, PassThrough};
+use crate::exec::process::{self, ChildSignals, Ended};
+use crate::exec::proxy::{ModelProxy, Upstream};
 use crate::exec::recorder::{Recorder, hex};
 use crate::exec::report::ReportFile;
 use crate::failure::{Failure, Kind, Verdict};
@@ -34,7 +34,7 @@ use crate::trace::{TraceContext, ids};
 
 /// A run that is ready to begin.
 #[derive(Debug)]
-pub struct Run<'a> {
+pub struct ExecRun<'a> {
     options: &'a ExecArgs,
     console: &'a Console,
     settings: Settings,
@@ -55,7 +55,7 @@ pub async fn run(
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
-    let mut run = Run::open(options, sources, console).await?;
+    let mut run = ExecRun::open(options, sources, console).await?;
     if options.dry_run {
         return run.show();
     }
@@ -71,7 +71,7 @@ pub async fn run(
         )
         .hint("another program may hold all ports")
     })?;
-    let mut signals = Signals::listen()?;
+    let mut signals = ChildSignals::listen()?;
     let outcomes = run.execute(listener, &mut signals).await?;
     let conclusion = Conclusion {
         options: run.options,
@@ -85,7 +85,7 @@ pub async fn run(
     conclusion.conclude(outcomes, &mut signals, report).await
 }
 
-impl<'a> Run<'a> {
+impl<'a> ExecRun<'a> {
     async fn open(
         options: &'a ExecArgs,
         sources: &Sources,
@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
     fn changes(&self, root: &str, token: &str) -> Result<Changes, Failure> {
         let trace = self.record.trace_id.as_deref();
         let trace = trace.unwrap_or(&self.record.own_trace_id);
-        let plan = Plan {
+        let plan = ChildSettings {
             root: root.to_owned(),
             token: token.to_owned(),
             traceparent: format!("00-{trace}-{}-01", self.record.span_id),
@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
     async fn execute(
         &mut self,
         listener: TcpListener,
-        signals: &mut Signals,
+        signals: &mut ChildSignals,
     ) -> Result<Outcomes, Failure> {
         let port = listener.local_addr().map_err(anyhow::Error::from)?.port();
         let token = token()?;
@@ -170,7 +170,10 @@ impl<'a> Run<'a> {
         let changes = self.changes(&root, &token)?;
         let (journal, entry) = self.journal();
         let recorder = Arc::new(self.recorder(journal, &changes, &root));
-        keep(&recorder, &Record::Run(Box::new(self.record.clone())));
+        keep(
+            &recorder,
+            &JournalRecord::Run(Box::new(self.record.clone())),
+        );
         let serving = self.serve(listener, &recorder, &changes, token);
         let started = process::start(&self.options.command, &changes);
         if let Some(api) = &self.clients.api {
@@ -187,7 +190,7 @@ impl<'a> Run<'a> {
         };
         let grace = Duration::from_secs_f64(self.options.grace);
         self.finish(serving, grace, signals).await;
-        keep(&recorder, &Record::End(end));
+        keep(&recorder, &JournalRecord::End(end));
         self.warn(&recorder, &changes);
         Ok(Outcomes {
             ended,
@@ -197,14 +200,14 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn wait(&self, mut child: Child, signals: &mut Signals) -> Result<Ended, Failure> {
+    async fn wait(&self, mut child: Child, signals: &mut ChildSignals) -> Result<Ended, Failure> {
         let ended = process::wait(&mut child, &mut signals.listener).await;
         Ok(ended
             .map_err(|error| anyhow::Error::new(error).context("cannot wait for the command"))?)
     }
 
     /// Serves what is under way; a signal ends the grace.
-    async fn finish(&self, serving: Serving, grace: Duration, signals: &mut Signals) {
+    async fn finish(&self, serving: Serving, grace: Duration, signals: &mut ChildSignals) {
         let cut = serving.cutter();
         let mut finish = std::pin::pin!(serving.finish(grace));
         tokio::select! {
@@ -291,7 +294,7 @@ impl<'a> Run<'a> {
         let service = Service {
             token,
             recorder: Arc::clone(recorder),
-            proxy: Proxy {
+            proxy: ModelProxy {
                 http: self.clients.http.clone(),
                 recorder: Arc::clone(recorder),
             },
@@ -301,7 +304,7 @@ impl<'a> Run<'a> {
             receives: !self.options.no_receiver,
             pass_through: PassThrough {
                 http: self.clients.http.clone(),
-                langfuse: langfuse.map(|langfuse| Langfuse {
+                langfuse: langfuse.map(|langfuse| ApiTarget {
                     base: langfuse.base.clone(),
                     keys: langfuse.keys.clone(),
                     ui: langfuse.ui.clone(),
@@ -327,7 +330,7 @@ impl<'a> Run<'a> {
 }
 
 /// Keeps a record of the run itself, as far as that is possible.
-fn keep(recorder: &Recorder, record: &Record) {
+fn keep(recorder: &Recorder, record: &JournalRecord) {
     if let Err(error) = recorder.keep(record) {
         recorder.warn_later(format!("the run cannot be recorded: {error}"));
     }

@@ -12,7 +12,7 @@ pub type SpanNumber = u64;
 
 /// A span of the child.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct TreeNode {
     trace: u32,
     parent_id: SpanNumber,
     /// The id that it is delivered with: its own, unless another trace of the run has a span of the same id.
@@ -34,14 +34,14 @@ pub struct Node {
 pub struct Tree {
     traces: HashMap<Vec<u8>, u32>,
     trace_ids: Vec<Vec<u8>>,
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<TreeNode>,
     places: HashMap<(u32, SpanNumber), usize>,
     by_id: HashMap<SpanNumber, usize>,
 }
 
 /// What a span says of its place.
 #[derive(Clone, Copy, Debug)]
-pub struct Position<'a> {
+pub struct TreePosition<'a> {
     pub trace_id: &'a [u8],
     pub span_id: &'a [u8],
     pub parent_id: &'a [u8],
@@ -52,10 +52,10 @@ pub struct Position<'a> {
 impl Tree {
     /// Adds a span, which is the `copy`-th that was read. Of one that came before, the copy that ends later stays.
     /// Returns its place, if this copy is the one that stays.
-    pub fn add(&mut self, position: Position<'_>, copy: u64) -> Option<usize> {
+    pub fn add(&mut self, position: TreePosition<'_>, copy: u64) -> Option<usize> {
         let trace = self.trace(position.trace_id);
         let id = number(position.span_id);
-        let node = Node {
+        let node = TreeNode {
             trace,
             parent_id: number(position.parent_id),
             new_id: id,
@@ -72,7 +72,7 @@ impl Tree {
             }
             // What it reports is the same call, with the same number.
             let model_call = known.model_call;
-            *known = Node {
+            *known = TreeNode {
                 new_id: known.new_id,
                 model_call,
                 ..node
@@ -185,7 +185,7 @@ mod tests {
             }
         };
         let copy = tree.nodes.len() as u64;
-        let position = Position {
+        let position = TreePosition {
             trace_id: &[trace; 16],
             span_id: &wide(id),
             parent_id: &wide(parent),

@@ -4,7 +4,7 @@
 use http::HeaderMap;
 use reqwest::Url;
 
-use super::file::{Entry, is_secret_header};
+use super::file::{FileEntry, is_secret_header};
 use super::model::{MissingKey, OPENAI, header_of};
 use super::sources::{Origin, Rank, Sourced, Sources};
 use crate::cli;
@@ -70,7 +70,7 @@ impl<'a> BoundSecrets<'a> {
                 continue;
             };
             let Sourced {
-                value: Entry { texts, .. },
+                value: FileEntry { texts, .. },
                 origin,
             } = &entry;
             let new = texts.iter().filter(|text| !known.contains(&name_of(text)));

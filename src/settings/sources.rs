@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::key::nearest;
-use super::file::{Entry, SecretPlace, SettingsFile, Table, key};
+use super::file::{FileEntry, SecretPlace, SettingsFile, Table, key};
 use super::{ci, shard};
 use crate::failure::Failure;
 use crate::secret::Secret;
@@ -286,7 +286,7 @@ impl Sources {
     }
 
     /// What the settings file says about a key at a rank.
-    pub fn entry(&self, rank: Rank, key: &str) -> Option<Sourced<&Entry>> {
+    pub fn entry(&self, rank: Rank, key: &str) -> Option<Sourced<&FileEntry>> {
         let entry = self.table(rank)?.get(key)?;
         let origin = self.settings_file()?.origin(entry.line);
         Some(Sourced::new(entry, origin))

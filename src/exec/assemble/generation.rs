@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 
 use crate::exec::attributes::{has, remove, set_text, text};
 use crate::exec::call::CallRecord;
-use crate::exec::dialect::Api;
+use crate::exec::dialect::ModelApi;
 use crate::trace::attributes::langfuse;
 use crate::trace::spans::{self, Dialect};
 use crate::trace::{Exchange, Trace, TraceContext};
@@ -19,7 +19,7 @@ pub fn generation(
     let [_, data] = spans::spans(exchange, &Trace::default(), context, dialect);
     let mut span = Span::from(data);
     let attributes = &mut span.attributes;
-    if record.api == Api::Embeddings {
+    if record.api == ModelApi::Embeddings {
         set_text(attributes, langfuse::OBSERVATION_TYPE, "embedding");
         let input = exchange.request.messages();
         let input = input.first().map(|message| message["content"].clone());

@@ -9,10 +9,10 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use crate::exec::call::CallRecord;
 use crate::exec::identity::{Identities, Identity, Occurring};
-use crate::exec::journal::{EndRecord, Journal, Record, Reported, RunRecord, SpansRecord};
+use crate::exec::journal::{EndRecord, Journal, JournalRecord, Reported, RunRecord, SpansRecord};
 use crate::exec::kind;
 use crate::exec::matching::{CallKey, Chain, SpanKey, chains};
-use crate::exec::tree::{Position, Tree};
+use crate::exec::tree::{Tree, TreePosition};
 use crate::trace::TraceContext;
 
 /// A few numbers of each record.
@@ -48,10 +48,10 @@ impl Index {
         let mut index = Self::default();
         journal.for_each(|at, record| {
             match record {
-                Record::Run(run) => index.run = Some(*run),
-                Record::Call(call) => index.add_call(at, &call),
-                Record::Spans(spans) => index.add_spans(&spans),
-                Record::End(end) => index.end = Some(end),
+                JournalRecord::Run(run) => index.run = Some(*run),
+                JournalRecord::Call(call) => index.add_call(at, &call),
+                JournalRecord::Spans(spans) => index.add_spans(&spans),
+                JournalRecord::End(end) => index.end = Some(end),
             }
             Ok(())
         })?;
@@ -84,7 +84,7 @@ impl Index {
         for (place, (span, scope)) in spans_of(&record.request).enumerate() {
             let copy = self.received_spans;
             self.received_spans += 1;
-            let position = Position {
+            let position = TreePosition {
                 trace_id: &span.trace_id,
                 span_id: &span.span_id,
                 parent_id: &span.parent_span_id,

@@ -28,10 +28,10 @@ use crate::exec::assemble::pieces::Pieces;
 use crate::exec::attributes::{has, remove, set, set_text, texts};
 use crate::exec::call::CallRecord;
 use crate::exec::identity::Identity;
-use crate::exec::journal::{Journal, Record, RunRecord};
-use crate::exec::kind::{self, Scope};
+use crate::exec::journal::{Journal, JournalRecord, RunRecord};
+use crate::exec::kind::{self, ScopeName};
 use crate::exec::matching::Chain;
-use crate::exec::merge::{self, Call};
+use crate::exec::merge::{self, SeenCall};
 use crate::exec::tree;
 use crate::trace::attributes::{langfuse, openinference};
 use crate::trace::spans::Dialect;
@@ -171,7 +171,7 @@ impl Assembly {
         journal: &Journal,
         chain: &Chain,
     ) -> anyhow::Result<(CallRecord, Exchange)> {
-        let Record::Call(record) = journal.read(self.index.calls[chain.last()].at)? else {
+        let JournalRecord::Call(record) = journal.read(self.index.calls[chain.last()].at)? else {
             anyhow::bail!("the journal has changed");
         };
         let mut exchange = record.exchange();
@@ -186,7 +186,7 @@ impl Assembly {
     fn write_spans(&mut self, journal: &Journal, pieces: &mut Pieces<'_>) -> anyhow::Result<()> {
         let mut copy = 0;
         journal.for_each(|_, record| {
-            let Record::Spans(spans) = record else {
+            let JournalRecord::Spans(spans) = record else {
                 return Ok(());
             };
             for mut resource_spans in spans.request.resource_spans {
@@ -216,7 +216,7 @@ impl Assembly {
     fn rewrite(
         &mut self,
         mut span: Span,
-        scope: Scope<'_>,
+        scope: ScopeName<'_>,
         place: usize,
         journal: &Journal,
     ) -> anyhow::Result<Span> {
@@ -238,7 +238,7 @@ impl Assembly {
             let chain = self.chains[chain].clone();
             let (record, exchange) = self.read_chain(journal, &chain)?;
             let own = generation(&record, &exchange, &self.context, self.dialect);
-            let call = Call {
+            let call = SeenCall {
                 exchange: &exchange,
                 attributes: &own.attributes,
                 attempts: chain.attempts.len(),

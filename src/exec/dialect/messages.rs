@@ -7,12 +7,12 @@ use crate::model::Request;
 
 /// An answer that is streamed as events.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct MessagesAnswer {
     message: Value,
     is_done: bool,
 }
 
-impl Answer {
+impl MessagesAnswer {
     pub fn is_done(&self) -> bool {
         self.is_done
     }
@@ -53,7 +53,7 @@ impl Answer {
     }
 }
 
-impl Fold for Answer {
+impl Fold for MessagesAnswer {
     fn push(&mut self, mut event: Value) -> Result<(), String> {
         match event["type"].as_str().unwrap_or_default() {
             "message_start" => {
@@ -176,13 +176,13 @@ fn usage(usage: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exec::dialect::Api;
+    use crate::exec::dialect::ModelApi;
     use crate::model::Completion;
 
     #[test]
     fn the_system_prompt_is_the_first_message() {
         let body = br#"{"model":"m","system":"be brief","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
-        let request = Api::Messages.request(body).unwrap();
+        let request = ModelApi::Messages.request(body).unwrap();
         assert_eq!(
             Value::from(request.messages()),
             json!([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}])
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_whole_answer_and_a_streamed_one_are_the_same() {
-        let whole = Api::Messages.response(json!({
+        let whole = ModelApi::Messages.response(json!({
             "id": "msg_1", "model": "claude", "stop_reason": "tool_use",
             "content": [{"type": "text", "text": "Hello"}, {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}],
             "usage": {"input_tokens": 10, "cache_read_input_tokens": 2, "output_tokens": 17},
@@ -210,7 +210,7 @@ mod tests {
             json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 17}}),
             json!({"type": "message_stop"}),
         ];
-        let mut reader = Api::Messages.reader();
+        let mut reader = ModelApi::Messages.reader();
         for event in events {
             let kind = event["type"].as_str().unwrap();
             reader
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_error_in_the_stream_is_told() {
-        let mut reader = Api::Messages.reader();
+        let mut reader = ModelApi::Messages.reader();
         let error =
             reader.push(b"data: {\"type\":\"error\",\"error\":{\"message\":\"Overloaded\"}}\n\n");
         assert_eq!(error, Err("Overloaded".to_owned()));

@@ -19,7 +19,7 @@ use crate::model::stream::{StreamError, StreamReader};
 /// The APIs whose calls are traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Api {
+pub enum ModelApi {
     /// `/chat/completions`
     Chat,
     /// `/completions`, the older API.
@@ -32,7 +32,7 @@ pub enum Api {
     Messages,
 }
 
-impl Api {
+impl ModelApi {
     /// The API of a path of an OpenAI-compatible endpoint.
     pub fn of_openai(path: &str) -> Option<Self> {
         let path = path.trim_end_matches('/');
@@ -105,8 +105,8 @@ impl Api {
 pub enum Reader {
     Chat(Box<StreamReader>),
     Completions(Box<(Decoder, StreamReader)>),
-    Responses(Box<Events<responses::Answer>>),
-    Messages(Box<Events<messages::Answer>>),
+    Responses(Box<Events<responses::ResponsesAnswer>>),
+    Messages(Box<Events<messages::MessagesAnswer>>),
 }
 
 /// A decoder of events, and what they made so far.
@@ -200,24 +200,30 @@ mod tests {
     #[test]
     fn apis_are_known_by_the_ends_of_their_paths() {
         for (path, api) in [
-            ("/openai/v1/chat/completions", Some(Api::Chat)),
-            ("/openai/deployments/m/chat/completions", Some(Api::Chat)),
-            ("/openai/v1/completions", Some(Api::Completions)),
-            ("/openai/v1/responses", Some(Api::Responses)),
+            ("/openai/v1/chat/completions", Some(ModelApi::Chat)),
+            (
+                "/openai/deployments/m/chat/completions",
+                Some(ModelApi::Chat),
+            ),
+            ("/openai/v1/completions", Some(ModelApi::Completions)),
+            ("/openai/v1/responses", Some(ModelApi::Responses)),
             ("/openai/v1/responses/resp_1", None),
-            ("/openai/v1/embeddings", Some(Api::Embeddings)),
+            ("/openai/v1/embeddings", Some(ModelApi::Embeddings)),
             ("/openai/v1/models", None),
             ("/openai/v1/threads/1/messages", None),
         ] {
-            assert_eq!(Api::of_openai(path), api, "{path}");
+            assert_eq!(ModelApi::of_openai(path), api, "{path}");
         }
-        assert_eq!(Api::of_anthropic("/v1/messages"), Some(Api::Messages));
-        assert_eq!(Api::of_anthropic("/v1/messages/count_tokens"), None);
+        assert_eq!(
+            ModelApi::of_anthropic("/v1/messages"),
+            Some(ModelApi::Messages)
+        );
+        assert_eq!(ModelApi::of_anthropic("/v1/messages/count_tokens"), None);
     }
 
     #[test]
     fn a_stream_of_the_older_api_is_read() {
-        let mut reader = Api::Completions.reader();
+        let mut reader = ModelApi::Completions.reader();
         let stream = "data: {\"id\":\"cmpl-1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\ndata: {\"choices\":[{\"index\":0,\"text\":\"b\",\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
         for byte in stream.as_bytes() {
             reader.push(&[*byte]).unwrap();

@@ -7,7 +7,7 @@ use crate::model::Request;
 
 /// An answer that is streamed as events.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct ResponsesAnswer {
     /// The response as the latest event has it.
     response: Value,
     /// The text so far, for a stream that breaks off.
@@ -15,7 +15,7 @@ pub struct Answer {
     is_done: bool,
 }
 
-impl Answer {
+impl ResponsesAnswer {
     pub fn is_done(&self) -> bool {
         self.is_done
     }
@@ -32,7 +32,7 @@ impl Answer {
     }
 }
 
-impl Fold for Answer {
+impl Fold for ResponsesAnswer {
     fn push(&mut self, mut event: Value) -> Result<(), String> {
         let kind = event["type"].as_str().unwrap_or_default().to_owned();
         if kind == "response.output_text.delta" {
@@ -166,7 +166,7 @@ fn usage(usage: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exec::dialect::Api;
+    use crate::exec::dialect::ModelApi;
     use crate::model::Completion;
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         let body = br#"{"model":"m","instructions":"be brief","input":[{"role":"user","content":[{"type":"input_text","text":"hi"}]},
             {"type":"function_call","call_id":"c","name":"f","arguments":"{}"},
             {"type":"function_call_output","call_id":"c","output":"1"}],"temperature":0.5}"#;
-        let request = Api::Responses.request(body).unwrap();
+        let request = ModelApi::Responses.request(body).unwrap();
         assert_eq!(
             Value::from(request.messages()),
             json!([
@@ -198,8 +198,8 @@ mod tests {
             ],
             "usage": {"input_tokens": 12, "output_tokens": 17, "total_tokens": 29, "input_tokens_details": {"cached_tokens": 2}},
         });
-        let whole = Api::Responses.response(response.clone());
-        let mut reader = Api::Responses.reader();
+        let whole = ModelApi::Responses.response(response.clone());
+        let mut reader = ModelApi::Responses.reader();
         let done = json!({"type": "response.completed", "response": response});
         let delta = json!({"type": "response.output_text.delta", "delta": "Hello"});
         reader
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_breaks_off_keeps_its_text() {
-        let mut reader = Api::Responses.reader();
+        let mut reader = ModelApi::Responses.reader();
         let created = json!({"type": "response.created", "response": {"id": "resp_1", "model": "m", "output": []}});
         let delta = json!({"type": "response.output_text.delta", "delta": "Hel"});
         reader

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::InvalidExport;
-use super::span::{self, Attributes, Event, Scope, Span};
+use super::span::{self, Attributes, Span, SpanEvent, SpanScope};
 use crate::sandbox::hex::hex;
 use crate::sandbox::time::Millis;
 
@@ -137,7 +137,7 @@ fn array_fault(holder: &Value, key: &str) -> Option<String> {
     (!value.is_null() && !value.is_array()).then(|| format!("{key}:not_an_array"))
 }
 
-fn span(json: &Value, resource: &Arc<Attributes>, scope: &Arc<Scope>) -> Span {
+fn span(json: &Value, resource: &Arc<Attributes>, scope: &Arc<SpanScope>) -> Span {
     Span {
         trace_id: id(&json["traceId"]),
         id: id(&json["spanId"]),
@@ -151,7 +151,7 @@ fn span(json: &Value, resource: &Arc<Attributes>, scope: &Arc<Scope>) -> Span {
         attributes: attributes(&json["attributes"]),
         events: list(&json["events"])
             .iter()
-            .map(|event| Event {
+            .map(|event| SpanEvent {
                 name: string(&event["name"]),
                 attributes: attributes(&event["attributes"]),
             })
@@ -161,8 +161,8 @@ fn span(json: &Value, resource: &Arc<Attributes>, scope: &Arc<Scope>) -> Span {
     }
 }
 
-fn scope(json: &Value) -> Scope {
-    Scope {
+fn scope(json: &Value) -> SpanScope {
+    SpanScope {
         name: string(&json["name"]),
         version: string(&json["version"]),
         attributes: attributes(&json["attributes"]),

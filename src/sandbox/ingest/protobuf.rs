@@ -10,7 +10,7 @@ use prost::Message as _;
 use serde_json::Value;
 
 use super::InvalidExport;
-use super::span::{self, Attributes, Event, Scope, Span};
+use super::span::{self, Attributes, Span, SpanEvent, SpanScope};
 use crate::sandbox::hex::hex;
 
 pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, InvalidExport> {
@@ -37,7 +37,7 @@ pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, InvalidExport> {
     Ok(Some(spans))
 }
 
-fn span(proto: ProtoSpan, resource: &Arc<Attributes>, scope: &Arc<Scope>) -> Span {
+fn span(proto: ProtoSpan, resource: &Arc<Attributes>, scope: &Arc<SpanScope>) -> Span {
     let Status { message, code } = proto.status.unwrap_or_default();
     Span {
         trace_id: hex(&proto.trace_id),
@@ -52,7 +52,7 @@ fn span(proto: ProtoSpan, resource: &Arc<Attributes>, scope: &Arc<Scope>) -> Spa
         events: proto
             .events
             .into_iter()
-            .map(|event| Event {
+            .map(|event| SpanEvent {
                 name: event.name,
                 attributes: attributes(event.attributes),
             })
@@ -62,8 +62,8 @@ fn span(proto: ProtoSpan, resource: &Arc<Attributes>, scope: &Arc<Scope>) -> Spa
     }
 }
 
-fn scope(proto: InstrumentationScope) -> Scope {
-    Scope {
+fn scope(proto: InstrumentationScope) -> SpanScope {
+    SpanScope {
         name: proto.name,
         version: proto.version,
         attributes: attributes(proto.attributes),

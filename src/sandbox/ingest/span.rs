@@ -20,20 +20,20 @@ pub struct Span {
     pub is_error: bool,
     pub status_message: String,
     pub attributes: Attributes,
-    pub events: Vec<Event>,
+    pub events: Vec<SpanEvent>,
     pub resource: Arc<Attributes>,
-    pub scope: Arc<Scope>,
+    pub scope: Arc<SpanScope>,
 }
 
 #[derive(Debug, Default)]
-pub struct Scope {
+pub struct SpanScope {
     pub name: String,
     pub version: String,
     pub attributes: Attributes,
 }
 
 #[derive(Debug)]
-pub struct Event {
+pub struct SpanEvent {
     pub name: String,
     pub attributes: Attributes,
 }

@@ -22,7 +22,7 @@ use super::hex::hex;
 use super::response::{StoreError, disk, json_response};
 use super::{PROJECT_ID, SECRET_KEY, time};
 use announcement::{Announcement, refused};
-use store::{MediaStore, Record};
+use store::{MediaRecord, MediaStore};
 
 /// The largest content, in bytes: a tenth of Langfuse's limit.
 const MOST_BYTES: u64 = 100_000_000;
@@ -62,7 +62,7 @@ async fn announce(
         return Ok(json_response(StatusCode::BAD_REQUEST, &body));
     }
     let id = announced.id();
-    let record = Record::of(&announced);
+    let record = MediaRecord::of(&announced);
     let is_there = {
         let (store, id, record) = (store, id.clone(), record.clone());
         disk(move || store.announce(&id, &record)).await?
@@ -84,7 +84,7 @@ async fn upload(
         disk(move || store.record(&id)).await?
     };
     let query = request.uri().query().unwrap_or_default();
-    let is_signed = |record: &Record| query == signed(&id, record);
+    let is_signed = |record: &MediaRecord| query == signed(&id, record);
     let Some(record) = record.filter(is_signed) else {
         return Ok(store_error(StatusCode::FORBIDDEN, "SignatureDoesNotMatch"));
     };
@@ -104,7 +104,7 @@ async fn upload(
 }
 
 /// Checks that the headers are the signed ones, and that there are no other credentials.
-fn fits(headers: &HeaderMap, record: &Record) -> Result<(), (StatusCode, &'static str)> {
+fn fits(headers: &HeaderMap, record: &MediaRecord) -> Result<(), (StatusCode, &'static str)> {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if value("authorization").is_some() {
         // Only one way to authenticate is allowed.
@@ -218,8 +218,8 @@ async fn content(
 }
 
 /// The signature of a URL, for this announcement.
-fn signed(id: &str, record: &Record) -> String {
-    let Record {
+fn signed(id: &str, record: &MediaRecord) -> String {
+    let MediaRecord {
         content_type,
         content_length,
         sha256_hash,

@@ -21,7 +21,7 @@ pub struct MediaStore {
 
 /// The record of a content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct MediaRecord {
     pub content_type: String,
     pub content_length: u64,
     pub sha256_hash: String,
@@ -31,7 +31,7 @@ pub struct Record {
     pub upload_http_error: Option<String>,
 }
 
-impl Record {
+impl MediaRecord {
     pub fn of(announced: &Announcement) -> Self {
         Self {
             content_type: announced.content_type.clone(),
@@ -50,7 +50,7 @@ impl MediaStore {
     }
 
     /// Records an announcement; returns whether the content is there already, with the same type.
-    pub fn announce(&self, id: &str, record: &Record) -> io::Result<bool> {
+    pub fn announce(&self, id: &str, record: &MediaRecord) -> io::Result<bool> {
         let known = self.record(id)?;
         let is_there = known.is_some_and(|known| {
             known.upload_http_status == Some(200) && known.content_type == record.content_type
@@ -61,14 +61,14 @@ impl MediaStore {
         Ok(is_there)
     }
 
-    pub fn record(&self, id: &str) -> io::Result<Option<Record>> {
+    pub fn record(&self, id: &str) -> io::Result<Option<MediaRecord>> {
         let json = self.read(id, "json")?;
         // A file that cannot be parsed counts as missing.
         Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
     /// Changes the record of a content; returns false if there is none.
-    pub fn change(&self, id: &str, change: impl FnOnce(&mut Record)) -> io::Result<bool> {
+    pub fn change(&self, id: &str, change: impl FnOnce(&mut MediaRecord)) -> io::Result<bool> {
         let Some(mut record) = self.record(id)? else {
             return Ok(false);
         };
@@ -82,7 +82,7 @@ impl MediaStore {
     }
 
     /// A content and its record.
-    pub fn content(&self, id: &str) -> io::Result<Option<(Record, Vec<u8>)>> {
+    pub fn content(&self, id: &str) -> io::Result<Option<(MediaRecord, Vec<u8>)>> {
         Ok(self.record(id)?.zip(self.read(id, "bin")?))
     }
 

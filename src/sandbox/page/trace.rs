@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use super::summary::TraceSummary;
-use super::waterfall::{self, Node};
+use super::waterfall::{self, WaterfallRow};
 use super::{content, duration, layout, level_badge, search, session_path, tags};
 use crate::sandbox::observation::{Observation, parsed};
 use crate::sandbox::time;
@@ -55,8 +55,8 @@ pub fn fact(name: &str, value: &str) -> Markup {
     html! { @if !value.is_empty() { div { dt { (name) } dd { (value) } } } }
 }
 
-fn observation(node: &Node) -> Markup {
-    let Node { row, anchor, .. } = node;
+fn observation(node: &WaterfallRow) -> Markup {
+    let WaterfallRow { row, anchor, .. } = node;
     let kind = row.kind.name();
     html! {
         section.card.observation id=(anchor) {

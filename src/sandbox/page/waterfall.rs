@@ -14,7 +14,7 @@ const DEEPEST_INDENT: usize = 8;
 
 /// An observation at its place in the tree.
 #[derive(Debug)]
-pub struct Node<'a> {
+pub struct WaterfallRow<'a> {
     pub row: &'a Observation,
     pub depth: usize,
     /// Its anchor on the page; ids may repeat.
@@ -23,7 +23,7 @@ pub struct Node<'a> {
 
 /// Parents before their children, siblings by start. An observation without a parent in this trace is at the top, and
 /// so is one of a cycle.
-pub fn tree(rows: &[Observation]) -> Vec<Node<'_>> {
+pub fn tree(rows: &[Observation]) -> Vec<WaterfallRow<'_>> {
     let mut by_start: Vec<usize> = (0..rows.len()).collect();
     by_start.sort_by_key(|index| rows[*index].start);
     let known: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
@@ -49,7 +49,7 @@ pub fn tree(rows: &[Observation]) -> Vec<Node<'_>> {
                 continue;
             }
             let row = &rows[index];
-            nodes.push(Node {
+            nodes.push(WaterfallRow {
                 row,
                 depth,
                 anchor: format!("observation-{}", nodes.len() + 1),
@@ -61,7 +61,7 @@ pub fn tree(rows: &[Observation]) -> Vec<Node<'_>> {
     nodes
 }
 
-pub fn draw(trace: &TraceSummary, nodes: &[Node]) -> Markup {
+pub fn draw(trace: &TraceSummary, nodes: &[WaterfallRow]) -> Markup {
     let scale = Scale {
         start: trace.start,
         length: (trace.end - trace.start).max(1),
@@ -79,8 +79,8 @@ pub fn draw(trace: &TraceSummary, nodes: &[Node]) -> Markup {
     }
 }
 
-fn lane(node: &Node, scale: &Scale) -> Markup {
-    let Node { row, depth, anchor } = node;
+fn lane(node: &WaterfallRow, scale: &Scale) -> Markup {
+    let WaterfallRow { row, depth, anchor } = node;
     let kind = row.kind.name().to_ascii_lowercase();
     let left = scale.percent(row.start);
     let width = (scale.percent(row.end) - left).max(0.0);

@@ -33,13 +33,13 @@ pub struct SettingsFile {
 /// The top level, or a profile.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    entries: BTreeMap<&'static str, Entry>,
+    entries: BTreeMap<&'static str, FileEntry>,
     secrets: BTreeMap<&'static str, (SecretPlace, usize)>,
 }
 
 /// A value as it would be typed on the command line; a list has several.
 #[derive(Clone)]
-pub struct Entry {
+pub struct FileEntry {
     pub texts: Vec<String>,
     pub line: usize,
 }
@@ -55,7 +55,7 @@ pub enum SecretPlace {
     Command(Vec<String>),
 }
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for FileEntry {
     /// Without the texts: a header may hold a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
@@ -96,7 +96,7 @@ impl SettingsFile {
 }
 
 impl Table {
-    pub fn get(&self, key: &str) -> Option<&Entry> {
+    pub fn get(&self, key: &str) -> Option<&FileEntry> {
         self.entries.get(key)
     }
 
@@ -193,7 +193,10 @@ impl Reader<'_> {
         let is_new = match secret_place(key, &texts) {
             Some((name, place)) => table.secrets.insert(name, (place, line)).is_none(),
             None => match target(key, texts) {
-                Some((name, texts)) => table.entries.insert(name, Entry { texts, line }).is_none(),
+                Some((name, texts)) => table
+                    .entries
+                    .insert(name, FileEntry { texts, line })
+                    .is_none(),
                 None => true,
             },
         };
