@@ -7,14 +7,15 @@ use std::path::Path;
 use crate::app::{secrets, settings_file};
 use crate::cli;
 use crate::failure::{Failure, Kind};
-use crate::settings::{Origin, Sourced, Sources};
+use crate::settings::{Origin, Sourced, Sources, variables};
 
 /// The environment, the settings file, and the variables of the env file where one is named.
 ///
 /// # Errors
 /// If a variable is not UTF-8, a file cannot be read or is malformed, or there is no profile of the given name.
 pub fn sources(options: &cli::SourceArgs) -> Result<Sources, Failure> {
-    let mut sources = Sources::of_environment()?;
+    variables::check_environment()?;
+    let mut sources = Sources::default();
     if let Some(path) = &options.env_file {
         sources = with_env_file(sources, path, &Origin::Flag("--env-file"))?;
     }

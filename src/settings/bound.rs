@@ -5,15 +5,26 @@ use http::HeaderMap;
 use reqwest::Url;
 
 use super::file::{FileEntry, is_secret_header};
-use super::model::{MissingKey, OPENAI, header_of};
+use super::header::header_of;
 use super::sources::{Origin, Rank, Sourced, Sources};
 use crate::cli;
 use crate::failure::Failure;
 use crate::http::url::complete_http_url;
 use crate::secret::Secret;
 
+/// The default endpoint.
+pub const OPENAI: &str = "https://api.openai.com/v1";
 const KEY: &str = "openai_api_key";
 const URL: &str = "openai_base_url";
+
+/// Why there is no key for the model endpoint.
+#[derive(Clone, Debug)]
+pub enum MissingKey {
+    /// This variable is not set.
+    Unset(&'static str),
+    /// The key of the settings file is for another endpoint.
+    OfAnother { message: String, hint: String },
+}
 
 /// The secrets that may be sent to the chosen endpoint.
 #[derive(Debug)]

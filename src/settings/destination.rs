@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::Url;
 
+use super::keys::Unresolved;
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Rank, Sourced, Sources, empty_flag};
 use super::{keys, otel};
@@ -41,29 +42,6 @@ pub struct Langfuse {
     pub keys: Keys,
     /// The base of links for people.
     pub ui: Base,
-}
-
-/// Why there is no destination.
-#[derive(Debug)]
-pub enum Unresolved {
-    /// A Langfuse lacks a key, which `--best-effort` overlooks.
-    NoKeys(Failure),
-    /// A setting is malformed.
-    Wrong(Failure),
-}
-
-impl From<Failure> for Unresolved {
-    fn from(failure: Failure) -> Self {
-        Self::Wrong(failure)
-    }
-}
-
-impl From<Unresolved> for Failure {
-    fn from(unresolved: Unresolved) -> Self {
-        match unresolved {
-            Unresolved::NoKeys(failure) | Unresolved::Wrong(failure) => failure,
-        }
-    }
 }
 
 /// Resolves the destination; `sandbox` is the port of the embedded one, in place of every other source.

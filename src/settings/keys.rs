@@ -5,13 +5,35 @@
 
 use reqwest::Url;
 
-use super::destination::Unresolved;
 use super::file::SecretPlace;
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Rank, Sourced, Sources};
 use crate::failure::Failure;
 use crate::langfuse::{Base, Keys, base};
 use crate::secret::Secret;
+
+/// Why there is no destination.
+#[derive(Debug)]
+pub enum Unresolved {
+    /// A Langfuse lacks a key, which `--best-effort` overlooks.
+    NoKeys(Failure),
+    /// A setting is malformed.
+    Wrong(Failure),
+}
+
+impl From<Failure> for Unresolved {
+    fn from(failure: Failure) -> Self {
+        Self::Wrong(failure)
+    }
+}
+
+impl From<Unresolved> for Failure {
+    fn from(unresolved: Unresolved) -> Self {
+        match unresolved {
+            Unresolved::NoKeys(failure) | Unresolved::Wrong(failure) => failure,
+        }
+    }
+}
 
 /// Keys of the settings file.
 const SECRET: &str = "secret_key";

@@ -5,17 +5,21 @@
 
 mod bound;
 pub mod ci;
+pub mod defaults;
 pub mod destination;
 mod exec;
 pub mod file;
+pub mod header;
 pub mod keys;
 pub mod listing;
 pub mod model;
+pub mod origin;
 pub mod otel;
 pub mod shard;
 pub mod shown;
 pub mod sources;
 pub mod trace;
+pub mod variables;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,8 +33,10 @@ use crate::trace::Privacy;
 use crate::trace::privacy::Capture;
 use crate::trace::spans::Dialect;
 
-pub use destination::{Destination, Unresolved};
+pub use defaults::CommandDefaults;
+pub use destination::Destination;
 pub use exec::exec;
+pub use keys::Unresolved;
 pub use model::{ModelSettings, RequestFiles};
 pub use shard::Shard;
 pub use shown::{Notes, Shown};
@@ -96,28 +102,6 @@ pub struct DeliverySettings {
 pub struct OutboxPlace {
     pub dir: Result<PathBuf, String>,
     pub max_bytes: u64,
-}
-
-/// Values that differ between commands where no option gives one.
-#[derive(Clone, Copy, Debug)]
-pub struct CommandDefaults {
-    /// Further attempts of a model call after the first.
-    pub retries: u32,
-    /// Time for one export request with its retries.
-    pub export_timeout: Duration,
-}
-
-impl CommandDefaults {
-    /// Of a command that a person or a script waits for.
-    pub const CALL: Self = Self {
-        retries: 2,
-        export_timeout: Duration::from_secs(10),
-    };
-    /// Of a long run.
-    pub const BATCH: Self = Self {
-        retries: 5,
-        export_timeout: Duration::from_secs(30),
-    };
 }
 
 /// How long `--verify` and `check` wait by default.

@@ -1,6 +1,5 @@
 //! Which model is asked, where, and with which changes to a request.
 
-use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,9 +8,9 @@ use reqwest::Url;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::CommandDefaults;
-use super::bound::BoundSecrets;
-use super::file::is_secret_header;
+use super::bound::{BoundSecrets, MissingKey, OPENAI};
+use super::defaults::CommandDefaults;
+use super::header::header_of;
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Rank, Sourced, Sources, empty_flag};
 use crate::cli;
@@ -20,7 +19,6 @@ use crate::http::url::{complete_http_url, is_loopback, parse_http_url, shown};
 use crate::model::endpoint::{Surface, check_key};
 use crate::model::{Endpoint, Provider, Request};
 
-pub(super) const OPENAI: &str = "https://api.openai.com/v1";
 const DEFAULT_MODEL: &str = "gpt-4o-mini";
 /// Time for all attempts and the whole answer.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
@@ -61,15 +59,6 @@ pub struct ModelSettings {
     pub stream: Option<Sourced<bool>>,
     pub retries: u32,
     pub timeout: Duration,
-}
-
-/// Why there is no key for the model endpoint.
-#[derive(Clone, Debug)]
-pub enum MissingKey {
-    /// This variable is not set.
-    Unset(&'static str),
-    /// The key of the settings file is for another endpoint.
-    OfAnother { message: String, hint: String },
 }
 
 impl ModelSettings {
@@ -368,36 +357,6 @@ fn provider(base: &Url, surface: &Surface) -> Provider {
     } else {
         Provider::AZURE
     }
-}
-
-/// Reads `NAME:VALUE`. The value is not repeated in messages, since it may be a key.
-pub(super) fn header_of(
-    text: &str,
-    origin: impl Display,
-) -> Result<(HeaderName, HeaderValue), Failure> {
-    const OURS: [&str; 4] = [
-        "content-length",
-        "content-type",
-        "host",
-        "transfer-encoding",
-    ];
-    let wrong = |what: String| {
-        Err(Failure::usage(format!("{origin}: {what}")).hint("as in -H 'X-Title: my script'"))
-    };
-    let Some((name, value)) = text.split_once(':') else {
-        return wrong("expected NAME:VALUE".to_owned());
-    };
-    let Ok(name) = name.trim().parse::<HeaderName>() else {
-        return wrong("the text before the colon is not a header name".to_owned());
-    };
-    if OURS.contains(&name.as_str()) {
-        return wrong(format!("{name} is set by the request itself"));
-    }
-    let Ok(mut value) = value.trim().parse::<HeaderValue>() else {
-        return wrong(format!("the value of {name} is not a valid header value"));
-    };
-    value.set_sensitive(is_secret_header(name.as_str()));
-    Ok((name, value))
 }
 
 /// The headers that choose between the accounts of one OpenAI key.

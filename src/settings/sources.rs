@@ -8,92 +8,14 @@
 //! keys to the default host. Paths are taken as bytes.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::key::nearest;
 use super::file::{FileEntry, SecretPlace, SettingsFile, Table, key};
-use super::{ci, shard};
+pub use super::origin::{Origin, Sourced};
 use crate::failure::Failure;
 use crate::secret::Secret;
-
-/// The names of variables that langspan reads begin with one of these, or are among [`NAMES`] or those of CI services.
-const PREFIXES: [&str; 5] = [
-    "LANGFUSE_",
-    "LANGSPAN_",
-    "OPENAI_",
-    "AZURE_OPENAI_",
-    "OTEL_EXPORTER_OTLP_",
-];
-const NAMES: [&str; 5] = [
-    "TRACEPARENT",
-    "OTEL_RESOURCE_ATTRIBUTES",
-    "OTEL_SDK_DISABLED",
-    "OTEL_SERVICE_NAME",
-    "NO_PROXY",
-];
-/// The names of variables with a path end in one of these. A path need not be UTF-8.
-const PATH_SUFFIXES: [&str; 3] = ["_OUTBOX", "_CERTIFICATE", "_CLIENT_KEY"];
-
-/// Which source a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    Flag(&'static str),
-    Environment(String),
-    EnvFile { name: String, file: PathBuf },
-    SettingsFile { file: PathBuf, line: usize },
-    Default,
-    Sandbox,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(flag) => f.write_str(flag),
-            Self::Environment(name) => f.write_str(name),
-            Self::EnvFile { name, file } => write!(f, "{name} in {}", file.display()),
-            Self::SettingsFile { file, line } => write!(f, "{}:{line}", file.display()),
-            Self::Default => f.write_str("default"),
-            Self::Sandbox => f.write_str("--sandbox"),
-        }
-    }
-}
-
-/// A value and its source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sourced<T> {
-    pub value: T,
-    pub origin: Origin,
-}
-
-impl Origin {
-    /// Whether a person or a script named the value: by an option or a variable.
-    pub fn is_named(&self) -> bool {
-        matches!(
-            self,
-            Self::Flag(_) | Self::Environment(_) | Self::EnvFile { .. }
-        )
-    }
-}
-
-impl<T> Sourced<T> {
-    pub fn new(value: T, origin: Origin) -> Self {
-        Self { value, origin }
-    }
-
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
-        Sourced {
-            value: change(self.value),
-            origin: self.origin,
-        }
-    }
-
-    pub fn is_flag(&self) -> bool {
-        matches!(self.origin, Origin::Flag(_))
-    }
-}
 
 /// A source of values besides the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,18 +69,6 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The environment.
-    ///
-    /// # Errors
-    /// If a variable that langspan reads is not UTF-8.
-    pub fn of_environment() -> Result<Self, Failure> {
-        let mut variables = std::env::vars_os();
-        match variables.find(|(name, value)| value.to_str().is_none() && is_read_as_text(name)) {
-            Some((name, _)) => Err(not_text(&name.to_string_lossy())),
-            None => Ok(Self::default()),
-        }
-    }
-
     /// Adds the content of an env file, which may begin with a byte order mark.
     ///
     /// # Errors
@@ -476,21 +386,8 @@ fn unknown_profile(file: &SettingsFile, chosen: &Sourced<String>) -> Failure {
     }
 }
 
-/// Whether langspan reads the variable `name` as text.
-fn is_read_as_text(name: &OsStr) -> bool {
-    let Some(name) = name.to_str() else {
-        return false;
-    };
-    let is_path = PATH_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
-    let is_known = PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || NAMES.contains(&name)
-        || ci::variables()
-            .chain(shard::variables())
-            .any(|known| known == name);
-    is_known && !is_path
-}
-
-fn not_text(variable: &str) -> Failure {
+/// A variable that is not UTF-8.
+pub fn not_text(variable: &str) -> Failure {
     Failure::config(format!("{variable} is not UTF-8 text")).hint("set it again, or unset it")
 }
 

@@ -35,7 +35,23 @@ const ORDER: &[&str] = &[
     "delivery::redelivery",
     "delivery",
     "cli",
-    "settings",
+    // Settings: where values come from, then what they mean.
+    "settings::origin",
+    "settings::defaults",
+    "settings::file",
+    "settings::sources",
+    "settings::ci",
+    "settings::shard",
+    "settings::variables",
+    "settings::shown",
+    "settings::otel",
+    "settings::keys",
+    "settings::destination",
+    "settings::header",
+    "settings::bound",
+    "settings::model",
+    "settings::trace",
+    "settings settings::exec settings::listing",
     "output",
     // What verbs share: services first, then what uses them.
     "app::confirm",
@@ -248,6 +264,32 @@ fn every_module_is_listed() {
         gone.is_empty(),
         "remove these names from ORDER in tests/cli/layers.rs: {gone:#?}"
     );
+}
+
+/// Every public type of a folder, with its file.
+fn public_types() -> Vec<(String, String)> {
+    let mut types = Vec::new();
+    for (module, code) in modules() {
+        for line in code.lines() {
+            let words: Vec<&str> = line.split_whitespace().take(3).collect();
+            if let ["pub", "struct" | "enum" | "trait" | "type", name] = words[..] {
+                let end = name.find(|c: char| !c.is_alphanumeric());
+                types.push((name[..end.unwrap_or(name.len())].to_owned(), module.clone()));
+            }
+        }
+    }
+    types.sort();
+    types
+}
+
+#[test]
+fn no_two_public_types_share_a_name() {
+    let types = public_types();
+    let shared: Vec<_> = types
+        .windows(2)
+        .filter(|pair| pair[0].0 == pair[1].0)
+        .collect();
+    assert!(shared.is_empty(), "{shared:#?}");
 }
 
 #[test]

@@ -16,8 +16,8 @@ use crate::http::url::complete_http_url;
 use crate::langfuse::base;
 use crate::model::endpoint::proposed_base;
 use crate::output::Printer;
-use crate::settings::Sources;
 use crate::settings::file::SettingsFile;
+use crate::settings::{Sources, variables};
 
 const OPENAI: &str = "https://api.openai.com/v1";
 const MODEL: &str = "gpt-4o-mini";
@@ -196,7 +196,8 @@ impl Answers {
     /// If an answer cannot be written as a setting.
     pub fn sources(&self) -> Result<Sources, Failure> {
         let file = SettingsFile::parse(&self.path, &self.text.0)?;
-        Ok(Sources::of_environment()?.trying(file, secrets::read))
+        variables::check_environment()?;
+        Ok(Sources::default().trying(file, secrets::read))
     }
 
     /// Writes the file, as a whole, readable by its owner alone.

@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::failure::Failure;
 use crate::secret::Secret;
-use crate::settings::sources::Origin;
+use crate::settings::origin::Origin;
 use key::{KEYS, Key, OF_ONE_CALL, Shape};
 use value::{Position, WrongType};
 
