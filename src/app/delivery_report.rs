@@ -6,6 +6,7 @@ use crate::console::{Console, counted};
 use crate::delivery::{Delivery, Outcome, Stored};
 use crate::failure::{Failure, Kind};
 use crate::http::url::shown;
+use crate::output::DeliveryState;
 use crate::settings::Tracing;
 
 /// The traces that a message is about.
@@ -106,5 +107,15 @@ pub fn print(failure: &Failure, best_effort: bool, console: &Console) {
     console.warn(&failure.message);
     if let Some(hint) = console.remedy(failure) {
         console.note(&format!("hint: {hint}"));
+    }
+}
+
+/// The state of a trace after its delivery.
+pub fn state(delivery: &Delivery) -> DeliveryState {
+    match &delivery.stored {
+        _ if matches!(delivery.outcome, Outcome::Present) => DeliveryState::Present,
+        _ if delivery.outcome.is_accepted() => DeliveryState::Accepted,
+        Stored::Kept { .. } => DeliveryState::Spooled,
+        Stored::NotNeeded | Stored::Lost(_) => DeliveryState::Failed,
     }
 }

@@ -1,5 +1,5 @@
 //! What to do when spans were not accepted, or Langfuse did not answer: one line for each cause. Hints about TLS and
-//! proxies are in `http::transport`, since the model endpoint needs them as well.
+//! proxies are in `http::transport`, since the model endpoint needs them as well; `check` has its own for refused keys.
 
 use crate::delivery::Outcome;
 use crate::http::url::shown;

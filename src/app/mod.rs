@@ -25,6 +25,7 @@ pub mod span_maker;
 pub mod terminal;
 pub mod text_files;
 pub mod thread;
+pub mod trace_link;
 pub mod uploads;
 pub mod usage_error;
 pub mod verify;

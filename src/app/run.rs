@@ -21,11 +21,12 @@ use crate::app::setup::Setup;
 use crate::app::signals::Signals;
 use crate::app::span_maker::SpanMaker;
 use crate::app::thread::Thread;
+use crate::app::trace_link;
 use crate::app::uploads::{self, Upload};
 use crate::app::verify;
 use crate::cli;
 use crate::console::{self, Console, OutputFormat, counted};
-use crate::delivery::{Delivery, OutboxError, Outcome, Stored, StoredExport};
+use crate::delivery::{OutboxError, StoredExport};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::url::shown;
 use crate::langfuse::Row;
@@ -36,9 +37,6 @@ use crate::output::{DeliveryState, Printer, Report, TraceReport, dollars};
 use crate::settings::{self, CommandDefaults, Settings, Sources, Tracing};
 use crate::trace::privacy::Filtered;
 use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
-
-/// The look-up may take this much longer than the export.
-const LOOKUP_GRACE: Duration = Duration::from_secs(1);
 
 /// A run of `chat` or `replay`.
 #[derive(Debug)]
@@ -375,7 +373,7 @@ impl Run {
         let grace = if self.is_interrupted() {
             Duration::ZERO
         } else {
-            LOOKUP_GRACE
+            trace_link::LOOKUP_GRACE
         };
         let cost = self.prices.cost(traced.exchange, traced.trace, grace);
         let cost = cost.await?;
@@ -462,15 +460,16 @@ impl Run {
         report.redactions = redactions;
         let delivery = self.steps().deliver(export).await?;
         report.status = delivery.outcome.status();
-        report.delivery = state(&delivery);
-        report.url = self.page(&report).await;
+        report.delivery = delivery_report::state(&delivery);
+        let tracing = &self.setup.settings.tracing;
+        report.url = trace_link::page(&report, tracing, &mut self.lookup, &self.console).await;
         if !report.delivery.is_delivered() {
-            let tracing = &self.setup.settings.tracing;
             let failure = delivery_report::failure(Subject::Trace, &delivery, tracing, None);
             self.fail(failure, failures);
             return Ok(report);
         }
-        self.print_link(&report);
+        let (form, is_sandbox) = (self.printer.form(), self.setup.is_sandbox);
+        trace_link::print(&report, form, tracing, is_sandbox, &self.console);
         self.console.detail(1, || draw(&report.id, &spans));
         if !self.is_interrupted()
             && let Some(verified) = self.steps().verify(&wanted, &spans).await?
@@ -505,49 +504,6 @@ impl Run {
             delivery: DeliveryState::Disabled,
             status: None,
             verified: None,
-        }
-    }
-
-    /// The page of the trace. If the project is not known, an accepted trace gets the page that looks it up.
-    async fn page(&mut self, report: &TraceReport) -> Option<String> {
-        let destination = self.setup.settings.tracing.destination()?;
-        let ui = &destination.langfuse.as_ref()?.ui;
-        match self.lookup.project(LOOKUP_GRACE).await {
-            Ok(project) => Some(ui.trace_page(Some(&project.id), &report.id)),
-            Err(error) if report.delivery.is_delivered() => {
-                self.console.warn(&format!(
-                    "the project is not known, the link may ask you to log in: {}",
-                    error.message
-                ));
-                Some(ui.trace_page(None, &report.id))
-            }
-            Err(_) => None,
-        }
-    }
-
-    /// Prints where a delivered trace is.
-    fn print_link(&self, report: &TraceReport) {
-        if report.delivery == DeliveryState::Present {
-            self.console.note(
-                "Langfuse has this trace already; nothing was sent (--again sends it all the same)",
-            );
-        }
-        match (&report.url, self.printer.form()) {
-            (Some(_), OutputFormat::Url) => {}
-            (Some(url), _) => self.console.note(&format!("trace: {url}")),
-            (None, OutputFormat::Url) => self
-                .console
-                .warn("there is no URL: a plain OTLP backend has no page for the trace"),
-            (None, _) => self.console.note(&format!("trace: {}", report.id)),
-        }
-        if self.setup.is_sandbox {
-            self.console.note("open it: langspan sandbox");
-        }
-        let destination = self.setup.settings.tracing.destination();
-        if destination.is_some_and(|destination| destination.is_collector) {
-            self.console.note(
-                "accepted by the collector; Langfuse has the trace once the collector has passed it on",
-            );
         }
     }
 
@@ -631,15 +587,6 @@ impl Run {
             let text = plan.to_text();
             self.printer.text(&text);
         }
-    }
-}
-
-fn state(delivery: &Delivery) -> DeliveryState {
-    match &delivery.stored {
-        _ if matches!(delivery.outcome, Outcome::Present) => DeliveryState::Present,
-        _ if delivery.outcome.is_accepted() => DeliveryState::Accepted,
-        Stored::Kept { .. } => DeliveryState::Spooled,
-        Stored::NotNeeded | Stored::Lost(_) => DeliveryState::Failed,
     }
 }
 

@@ -77,7 +77,7 @@ pub fn missing(profile: &str) -> Failure {
         |path| format!("{} does not exist", path.display()),
     );
     Failure::config(format!(
-        "there is no profile `{profile}`, since there is no settings file: {place}"
+        "profile `{profile}` not found: there is no settings file ({place})"
     ))
     .hint("langspan config init writes one")
 }

@@ -20,7 +20,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The compression that the suffix of a file's name stands for.
+    /// The compression that the suffix of a file's name means.
     pub fn of_name(path: &Path) -> Self {
         match path.extension().and_then(|suffix| suffix.to_str()) {
             Some("gz") => Self::Gzip,

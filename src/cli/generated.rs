@@ -87,7 +87,7 @@ fn is_up_to_date(name: &str, generated: &[u8]) {
     );
 }
 
-/// Stands for the names of profiles in a script, until the command replaces it that prints them.
+/// A placeholder for the names of profiles in a script, replaced by the command that prints them.
 const PROFILE_NAMES: &str = "PROFILE_NAMES";
 /// Prints the names of profiles.
 const LIST_PROFILES: &str = "langspan config profiles 2>/dev/null";

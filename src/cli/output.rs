@@ -1,4 +1,4 @@
-//! Options of the output: its format, and how much is said on stderr.
+//! Options of the output: its format, and how much stderr shows.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, Args};

@@ -90,8 +90,9 @@ impl OtlpClient {
         })
     }
 
-    /// Delivers a piece, in smaller ones when the server says that it is too large or invalid: it is bisected until
-    /// only the traces fail that are refused on their own. The content of a single span that is too large is truncated.
+    /// Delivers a piece. If the server says that it is too large (413) or invalid (400, 422), it is bisected, first between
+    /// traces, then between the spans of a trace, until only what is refused on its own fails. The content of a single
+    /// span that is too large is truncated.
     async fn deliver_piece(&self, piece: Payload, deadline: Instant) -> DeliveryResult {
         let Sent {
             outcome,

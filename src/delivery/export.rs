@@ -1,4 +1,5 @@
-//! One delivery from start to end: encode, store, send, judge, keep or release.
+//! One delivery from start to end: encode, store, send, judge, keep or release. The attempts themselves, and what
+//! follows a 413, are in `client`.
 //!
 //! [`Exporter::store`] and [`Exporter::send`] are its two halves: between them, `chat` and `replay` print the answer.
 

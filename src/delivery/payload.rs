@@ -141,7 +141,7 @@ impl Payload {
     }
 
     /// The request in pieces of a size that servers commonly take: at most [`MAX_REQUEST_SPANS`] and
-    /// [`MAX_REQUEST_BYTES`], unless a single trace is larger. A trace is not divided.
+    /// [`MAX_REQUEST_BYTES`], unless a single trace is larger. A trace stays whole here; only a refusal divides it (`halves`).
     pub fn cut(self) -> Vec<Self> {
         if self.span_count() <= MAX_REQUEST_SPANS && self.size() <= MAX_REQUEST_BYTES {
             return vec![self];

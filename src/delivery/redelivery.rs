@@ -98,7 +98,7 @@ pub async fn redeliver(
     result.ok_or_else(is_empty)
 }
 
-/// Whether the next request would fare no better: nobody answers, or answers all alike.
+/// Whether the next request would end the same way: the server does not answer, or gives every request this answer.
 fn concerns_all(outcome: &Outcome) -> bool {
     !matches!(outcome.status(), Some(400 | 413 | 422))
 }

@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::app::clients::{self, Clients};
 use crate::app::delivery_report::{self, Subject};
 use crate::app::project_lookup::ProjectLookup;
-use crate::app::verify;
+use crate::app::{trace_link, verify};
 use crate::cli::ExecArgs;
-use crate::console::Console;
+use crate::console::{Console, OutputFormat};
 use crate::delivery::outbox::Entry;
 use crate::delivery::redelivery::EntryError;
-use crate::delivery::{Delivery, Outcome, Stored};
+use crate::delivery::{Delivery, Outcome};
 use crate::exec::assemble::Summary;
 use crate::exec::deliver::{Requests, assembled};
 use crate::exec::journal::Journal;
@@ -24,8 +24,6 @@ use crate::output::{DeliveryState, TraceReport};
 use crate::settings::Settings;
 use crate::trace::ids;
 
-/// The look-up of the project may take this much longer than the delivery.
-const LOOKUP_GRACE: Duration = Duration::from_secs(1);
 /// After this time, a terminal shows what is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The time that an interrupted run may still spend on delivery.
@@ -112,19 +110,21 @@ impl Conclusion<'_> {
                 .hint("check the free disk space and the permissions of the outbox")
         })?;
         trace.status = delivery.outcome.status();
-        trace.delivery = match &delivery.stored {
-            Stored::NotNeeded => DeliveryState::Accepted,
-            Stored::Kept { .. } => DeliveryState::Spooled,
-            Stored::Lost(_) => DeliveryState::Failed,
-        };
-        trace.url = self.page(trace).await;
-        if trace.delivery != DeliveryState::Accepted {
-            let failure =
-                delivery_report::failure(Subject::Trace, &delivery, &self.settings.tracing, None);
+        trace.delivery = delivery_report::state(&delivery);
+        let tracing = &self.settings.tracing;
+        trace.url = trace_link::page(trace, tracing, &mut self.lookup, self.console).await;
+        if !trace.delivery.is_delivered() {
+            let failure = delivery_report::failure(Subject::Trace, &delivery, tracing, None);
             self.fail(failure);
             return Ok(());
         }
-        self.print_link(trace);
+        trace_link::print(
+            trace,
+            OutputFormat::Text,
+            tracing,
+            self.is_sandbox,
+            self.console,
+        );
         if let Some(verified) = self.verify(summary, signals).await {
             trace.verified = Some(verified.is_ok());
             match verified {
@@ -176,37 +176,6 @@ impl Conclusion<'_> {
             }
         };
         Ok(requests.result(interrupted))
-    }
-
-    /// The page of the trace. If the project is not known, an accepted trace gets the page that looks it up.
-    async fn page(&mut self, trace: &TraceReport) -> Option<String> {
-        let destination = self.settings.tracing.destination()?;
-        let ui = &destination.langfuse.as_ref()?.ui;
-        match self.lookup.project(LOOKUP_GRACE).await {
-            Ok(project) => Some(ui.trace_page(Some(&project.id), &trace.id)),
-            Err(why) if trace.delivery == DeliveryState::Accepted => {
-                let why = why.message;
-                self.console.warn(&format!(
-                    "the project is not known, the link may ask you to log in: {why}"
-                ));
-                Some(ui.trace_page(None, &trace.id))
-            }
-            Err(_) => None,
-        }
-    }
-
-    fn print_link(&self, trace: &TraceReport) {
-        let place = trace.url.as_deref().unwrap_or(&trace.id);
-        self.console.note(&format!("trace: {place}"));
-        if self.is_sandbox {
-            self.console.note("open it: langspan sandbox");
-        }
-        let destination = self.settings.tracing.destination();
-        if destination.is_some_and(|destination| destination.is_collector) {
-            self.console.note(
-                "accepted by the collector; Langfuse has the trace once the collector has passed it on",
-            );
-        }
     }
 
     /// Waits until the trace can be read, if that was asked for.

@@ -52,7 +52,7 @@ pub struct Serving {
     busy: Busy,
 }
 
-/// Opens a port that nobody else uses.
+/// Opens an unused port.
 ///
 /// # Errors
 /// If there is none.

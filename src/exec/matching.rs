@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-/// A span of the child that stands for a model call.
+/// A span of the child that represents a model call.
 #[derive(Clone, Debug, Default)]
 pub struct SpanKey {
     /// Unix time in nanoseconds.

@@ -47,7 +47,7 @@ struct State {
     /// Public keys, other than the run's, under which spans came.
     foreign_keys: BTreeSet<String>,
     is_refusal_said: bool,
-    /// What is said once the child has ended, since stderr is the child's until then.
+    /// Printed once the child has ended: until then, stderr is the child's.
     warnings: Vec<String>,
     notes: BTreeSet<&'static str>,
 }

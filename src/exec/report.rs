@@ -1,4 +1,4 @@
-//! What is said of a run: on stderr, and in the document of `--report`.
+//! The report of a run: on stderr, and in the document of `--report`.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;

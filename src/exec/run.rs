@@ -383,7 +383,7 @@ fn record(options: &ExecArgs, settings: &Settings) -> RunRecord {
     }
 }
 
-/// A token that nobody can guess.
+/// A random token that cannot be guessed.
 fn token() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     let provider = rustls::crypto::ring::default_provider();

@@ -1,4 +1,4 @@
-//! Leaves embedding vectors out: they are large, nobody reads them, and the server would store each number.
+//! Leaves embedding vectors out: they are large, people do not read them, and the server would store each number.
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;

@@ -63,6 +63,7 @@ const ORDER: &[&str] = &[
     "app::delivery_report",
     "app::usage_error",
     "app::project_lookup",
+    "app::trace_link",
     "app::price_cache",
     "app::price_lookup",
     "app::embedded_sandbox",

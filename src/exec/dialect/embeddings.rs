@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::model::Request;
 
-/// The input stands as the content of one message, so that it counts as content.
+/// The input as the content of one message, so that it counts as content.
 pub fn request(mut request: Request) -> Request {
     let input: Value = request.get("input").unwrap_or_default();
     request.remove("input");

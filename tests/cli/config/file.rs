@@ -173,7 +173,7 @@ fn without_a_file_a_profile_is_refused() {
     ] {
         call.run()
             .code(3)
-            .stderr_has("there is no profile `eu`")
+            .stderr_has("profile `eu` not found")
             .stderr_has("langspan config init");
     }
 }
