@@ -32,7 +32,7 @@ const HASTE: &str = "0.5";
 const PATIENCE: &str = "6";
 /// An entry that met a silent server is unproven for five times as long as the server was silent: `resend` says so at once,
 /// and later calls deliver it. If entries wait longer than this, there is no progress.
-const NO_PROGRESS: Duration = Duration::from_secs(300);
+const NO_PROGRESS: Duration = Duration::from_mins(5);
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);
 
 /// A server that fails at random, in front of one that does not.
