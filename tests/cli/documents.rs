@@ -10,12 +10,11 @@ use crate::support::harness::{Langspan, Reply, Scripted, completion};
 use crate::support::schema::assert_described;
 use crate::support::stand_in::Sandbox;
 
-const CANNOT_BEGIN: [&[&str]; 5] = [
+const CANNOT_BEGIN: [&[&str]; 4] = [
     &["chat", "Hello"],
     &["replay", "in.jsonl"],
     &["batch", "in.jsonl"],
     &["show", "0123456789abcdef0123456789abcdef"],
-    &["resend"],
 ];
 
 fn json_of(sandbox: &Sandbox, arguments: &[&str]) -> Langspan {
