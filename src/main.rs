@@ -1,7 +1,7 @@
 //! `langspan`: runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 //!
 //! Data flows one way and imports point down: commands · batch · app · output · settings · cli · delivery · langfuse ·
-//! trace · model · http · sandbox · console · failure · `content_type` · stdio · json · secret.
+//! expect · trace · model · http · sandbox · console · failure · `content_type` · stdio · json · secret.
 
 mod app;
 mod batch;
@@ -11,6 +11,7 @@ mod console;
 mod content_type;
 mod delivery;
 mod exec;
+mod expect;
 mod failure;
 mod http;
 mod json;

@@ -1,7 +1,7 @@
 //! The outbox: a folder of spans that were not delivered. Nothing is sent here.
 //!
 //! `ID.jsonl` holds the spans in the OTLP File Exporter format, and `ID.meta.json` their destination and why they did
-//! not get there. During its first delivery an entry is named `ID.pending`. The process that works on an entry locks
+//! not get there. `ID.scores.jsonl` is an entry of its own, with scores of their traces, one request body a line. During its first delivery an entry is named `ID.pending`. The process that works on an entry locks
 //! its file. The lock ends with the process, so an unlocked pending entry belongs to a process that was killed.
 //!
 //! A rename is what makes an entry appear or change, whole or not at all: this rests on the file system. Where files
@@ -35,6 +35,8 @@ const META: &str = "meta.json";
 /// The end of the id of an entry that is the journal of an `exec` run, which has to be put together before it can be
 /// sent.
 const JOURNAL: &str = ".exec";
+/// The end of the id of an entry that holds scores.
+const SCORES: &str = ".scores";
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -83,6 +85,9 @@ pub struct EntryMeta {
     /// When the first delivery began.
     pub time: Timestamp,
     pub spans: usize,
+    /// Of an entry of scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<usize>,
     pub trace_ids: Vec<String>,
 }
 
@@ -267,6 +272,56 @@ impl Outbox {
             unfinished: false,
             found: Timestamp::now(),
         })
+    }
+
+    /// Writes an entry of scores, each of `bodies` a request body; it stays locked until it is dropped. `beside` is the
+    /// entry of the spans that the scores belong to.
+    ///
+    /// # Errors
+    /// If it cannot be written, or the outbox is full.
+    pub fn store_scores(
+        &self,
+        beside: Option<&str>,
+        bodies: &[String],
+        mut meta: EntryMeta,
+    ) -> Result<Entry, OutboxError> {
+        if self.room() == 0 {
+            return Err(OutboxError::Full {
+                max_bytes: self.max_bytes,
+            });
+        }
+        let id = format!("{}{SCORES}", beside.map_or_else(new_id, str::to_owned));
+        let path = self.path(&id, KEPT);
+        meta.scores = Some(bodies.len());
+        let stored = self
+            .write_meta(&id, &meta, Sync::No, None)
+            .and_then(|()| self.write_lines(&id, &path, bodies));
+        let file = stored.map_err(|error| {
+            let _ = fs::remove_file(self.path(&id, META));
+            self.unwritable(error)
+        })?;
+        Ok(Entry {
+            outbox: self.clone(),
+            id,
+            path,
+            file,
+            meta: Some(meta),
+            unfinished: false,
+            found: Timestamp::now(),
+        })
+    }
+
+    /// Replaces the content of `path` by lines, whole or not at all. Returns the file, locked.
+    fn write_lines(&self, id: &str, path: &Path, lines: &[String]) -> io::Result<File> {
+        let temporary = Temporary(self.path(id, TEMPORARY));
+        let mut file = files::create_private(&temporary.0)?;
+        // No other process knows the file yet, so the lock is free.
+        self.lock(&file)?;
+        for line in lines {
+            file.write_all(format!("{line}\n").as_bytes())?;
+        }
+        fs::rename(&temporary.0, path)?;
+        Ok(file)
     }
 
     /// How many bytes may still be written.
@@ -466,6 +521,10 @@ pub struct PendingEntry {
 }
 
 impl PendingEntry {
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Removes the entry: its spans were accepted.
     pub fn release(mut self) {
         self.is_finished = true;
@@ -634,6 +693,42 @@ impl Entry {
     /// Whether it is the journal of an `exec` run.
     pub fn is_journal(&self) -> bool {
         self.id.ends_with(JOURNAL)
+    }
+
+    /// Whether it holds scores.
+    pub fn is_scores(&self) -> bool {
+        self.id.ends_with(SCORES)
+    }
+
+    /// Whether the spans that the scores of the entry belong to wait as well.
+    pub fn waits_for_spans(&self) -> bool {
+        let spans = self.id.strip_suffix(SCORES);
+        spans.is_some_and(|spans| self.outbox.contains(spans))
+    }
+
+    /// The request bodies of an entry of scores.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn score_bodies(&self) -> io::Result<Vec<String>> {
+        let text = read(&self.path)?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        Ok(lines.map(str::to_owned).collect())
+    }
+
+    /// Keeps only these scores in the entry, and notes why.
+    ///
+    /// # Errors
+    /// If the files cannot be written.
+    pub fn keep_scores(&mut self, bodies: &[String], cause: &str) -> io::Result<()> {
+        let mut meta = self.meta.clone().unwrap_or_default();
+        if meta.scores != Some(bodies.len()) {
+            self.file = self.outbox.write_lines(&self.id, &self.path, bodies)?;
+        }
+        meta.scores = Some(bodies.len());
+        self.meta = Some(meta);
+        self.write_note(cause, None, false)?;
+        self.file.sync_all()
     }
 
     /// The file, which stays locked as long as the entry is there.
