@@ -77,7 +77,11 @@ pub fn spans(
             parent: ids.parent,
             parent_is_remote: false,
             kind: SpanKind::Client,
-            name: format!("chat {}", exchange.requested_model()),
+            name: format!(
+                "{} {}",
+                exchange.request.dialect().operation(),
+                exchange.requested_model()
+            ),
             start: exchange.start,
             attributes: generation,
         }
@@ -255,7 +259,10 @@ fn langfuse_metadata(exchange: &Exchange) -> Vec<KeyValue> {
 fn genai_call(exchange: &Exchange) -> Vec<KeyValue> {
     let completion = &exchange.completion;
     let mut attributes = Attributes::default();
-    attributes.text(otel::OPERATION_NAME, Some("chat"));
+    attributes.text(
+        otel::OPERATION_NAME,
+        Some(exchange.request.dialect().operation()),
+    );
     let server = exchange.server.as_ref();
     let provider = server.map_or(crate::model::Provider::OPENAI, |server| server.provider);
     attributes.text(otel::PROVIDER_NAME, Some(provider.name()));
@@ -325,7 +332,9 @@ fn prices_text_tokens(exchange: &Exchange, usage: &Usage) -> bool {
 
 fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
-    attributes.text(langfuse::OBSERVATION_INPUT, langfuse_input(exchange));
+    let request = &exchange.request;
+    let input = request.dialect().traced_input(request);
+    attributes.text(langfuse::OBSERVATION_INPUT, input);
     let output = match exchange.completion.messages.as_slice() {
         [] => None,
         [message] => Some(message.to_string()),
@@ -333,25 +342,6 @@ fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     };
     attributes.text(langfuse::OBSERVATION_OUTPUT, output);
     attributes.0
-}
-
-/// The messages as sent, after the tools if there are any; `None` if there is neither.
-fn langfuse_input(exchange: &Exchange) -> Option<String> {
-    let raw = |name: &str| {
-        exchange
-            .request
-            .raw(name)
-            .map(serde_json::value::RawValue::get)
-    };
-    let messages = raw("messages").unwrap_or("[]");
-    let tools: Vec<String> = ["tools", "functions"]
-        .into_iter()
-        .filter_map(|name| Some(format!("\"{name}\":{}", raw(name)?)))
-        .collect();
-    if tools.is_empty() {
-        return (messages != "[]").then(|| messages.to_owned());
-    }
-    Some(format!("{{{},\"messages\":{messages}}}", tools.join(",")))
 }
 
 /// Content, parameters, usage and failure by the GenAI conventions.
