@@ -12,7 +12,7 @@ pub struct Topic {
 }
 
 /// All topics, by name.
-pub const TOPICS: [Topic; 12] = [
+pub const TOPICS: [Topic; 13] = [
     Topic {
         name: "batch",
         text: include_str!("help/batch.md"),
@@ -50,6 +50,10 @@ pub const TOPICS: [Topic; 12] = [
         text: include_str!("help/failures.md"),
     },
     Topic {
+        name: "import",
+        text: include_str!("help/import.md"),
+    },
+    Topic {
         name: "mapping",
         text: include_str!("help/mapping.md"),
     },
@@ -82,7 +86,7 @@ pub const COMMANDS: [&str; 12] = [
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
 Topics (langspan help TOPIC): batch, ci, config, conversations, destinations, environment, exec, \
-exit-codes, failures, mapping, privacy, sandbox";
+exit-codes, failures, import, mapping, privacy, sandbox";
 
 /// The last lines of `langspan --help` and of `langspan help`.
 pub const LISTED: &str = "\
@@ -96,6 +100,7 @@ Topics (langspan help TOPIC):
   exec           Any program inside one trace: what is seen, and what is not
   exit-codes     Every exit code, and which one wins
   failures       What happens when a server, a network or a certificate fails
+  import         Files that others wrote: spans of a Collector, batches of a provider
   mapping        Which part of a call becomes which attribute; the known endpoints
   privacy        What is redacted, captured and uploaded
   sandbox        The stand-in for model and Langfuse

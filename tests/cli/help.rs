@@ -23,7 +23,7 @@ const COMMANDS: [&str; 12] = [
     "completions",
     "help",
 ];
-const TOPICS: [&str; 12] = [
+const TOPICS: [&str; 13] = [
     "batch",
     "ci",
     "config",
@@ -33,6 +33,7 @@ const TOPICS: [&str; 12] = [
     "exec",
     "exit-codes",
     "failures",
+    "import",
     "mapping",
     "privacy",
     "sandbox",
