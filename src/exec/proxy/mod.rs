@@ -136,6 +136,7 @@ fn passed_on(
         call.answer_begins(status, &headers);
     }
     let passage = Passage {
+        is_streamed: call.as_ref().is_some_and(CallUnderWay::is_streamed),
         response,
         call,
         filter,
@@ -158,6 +159,7 @@ struct Passage {
     response: reqwest::Response,
     call: Option<CallUnderWay>,
     filter: Option<UsageFilter>,
+    is_streamed: bool,
     /// A chunk that may be the last one, of a body without a rhythm of its own.
     held: Option<Bytes>,
     is_over: bool,
@@ -193,7 +195,7 @@ impl Passage {
                 return Some(Ok(chunk));
             };
             call.take(&chunk);
-            if call.is_streamed() {
+            if self.is_streamed {
                 let chunk = match &mut self.filter {
                     Some(filter) => filter.push(&chunk),
                     None => chunk,

@@ -9,7 +9,8 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::support::exec::{OTHER_TRACE, Session, TRACE, exchange, request, row, span};
-use crate::support::harness::Langspan;
+use crate::support::harness::{Langspan, Scripted};
+use crate::support::memory::Memory;
 use crate::support::stand_in::Sandbox;
 
 fn session(options: &[&str]) -> (Session, Sandbox) {
@@ -258,13 +259,17 @@ fn instrumentations_are_put_right() {
 
 #[test]
 fn an_export_of_thirty_megabytes_is_taken_and_delivered() {
-    let (session, sandbox) = session(&[]);
+    let memory = Memory::default();
+    let known = memory.clone();
+    let langfuse = Scripted::start(move |request, _| known.answer(request));
+    let session = Session::start(Langspan::new(&["exec"]).langfuse_at(langfuse.url()));
     let text = "x".repeat(1 << 20);
     let spans: Vec<Value> = (1..=30)
         .map(|id| span(TRACE, id, None, "s", &json!({"input.value": text})))
         .collect();
     session.send(&spans);
-    assert_eq!(rows(session, &sandbox, TRACE).len(), 31);
+    session.finish().code(0);
+    assert_eq!(memory.total(TRACE), 31);
 }
 
 #[test]
