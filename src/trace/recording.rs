@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::exchange::{Exchange, ExchangeError};
-use super::{Trace, TraceContext, ids};
+use super::{PromptLink, Trace, TraceContext, ids};
 use crate::json::lenient;
-use crate::model::{Completion, Request};
+use crate::model::Request;
 
 /// The JSON form of an exchange. Only `request` is required when reading.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +51,8 @@ pub struct RecordedTrace {
     pub tags: Vec<String>,
     #[serde(default)]
     pub metadata: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptLink>,
 }
 
 impl Recording {
@@ -75,6 +77,7 @@ impl Recording {
                     .iter()
                     .map(|(key, value)| (key.clone(), value.clone().into()))
                     .collect(),
+                prompt: trace.prompt.clone(),
             },
         }
     }
@@ -119,7 +122,7 @@ impl Recording {
             let body = lenient::parse(response.get()).map_err(|error| {
                 format!("the recording's `response` is not valid JSON: {error}")
             })?;
-            exchange.set_response(response.get(), Completion::from_body(body));
+            exchange.set_parsed(response.get(), body);
         }
         Ok(exchange)
     }
