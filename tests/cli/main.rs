@@ -46,6 +46,8 @@ mod action;
 mod outbox;
 // Delivery of waiting spans.
 mod resend;
+// Files of spans that other programs wrote.
+mod resend_files;
 // An outbox where others can write, or files cannot be locked or changed.
 mod hostile_outbox;
 // Spans that may have arrived.
