@@ -42,7 +42,7 @@ use crate::batch::resume::compare::Comparison;
 use crate::batch::resume::state::ResumeState;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal};
-use crate::model::RateLimiter;
+use crate::model::RateLimiters;
 
 /// A run. Its methods are called in this order: `open`, `catch_up`, `work`.
 pub struct Batch<'a> {
@@ -72,7 +72,7 @@ impl<'a> Batch<'a> {
         let record = setup.record.take();
         let setup = &*setup;
         let settings = &setup.settings;
-        settings.model.check_key()?;
+        validate::check_keys(&input, plan, settings)?;
         if plan.reads_twice() {
             input = input.rewindable()?;
         }
@@ -141,7 +141,7 @@ impl<'a> Batch<'a> {
             http: &clients.http,
             uploads: &clients.uploads,
             console: self.console,
-            rate_limiter: Rc::new(RateLimiter::new(self.plan.rpm, settings.model.timeout)),
+            rate_limiters: Rc::new(RateLimiters::new(self.plan.rpm, settings.model.timeout)),
             is_traced: self.traces.is_on(),
         };
         let channels = Channels {

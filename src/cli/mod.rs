@@ -57,8 +57,8 @@ pub use sandbox::{LangfuseVersionArg, SandboxArgs};
 pub use show::ShowArgs;
 pub use trace::TraceArgs;
 pub use values::{
-    Allowance, Parameter, ParameterValue, ShardArg, capture, form, pair, parameter, rate, seconds,
-    temperature,
+    Allowance, Parameter, ParameterValue, ShardArg, api, capture, form, pair, parameter, rate,
+    seconds, temperature,
 };
 
 /// Run or replay a chat completion inside a Langfuse trace, with proof of delivery

@@ -12,7 +12,7 @@ pub struct Topic {
 }
 
 /// All topics, by name.
-pub const TOPICS: [Topic; 12] = [
+pub const TOPICS: [Topic; 13] = [
     Topic {
         name: "batch",
         text: include_str!("help/batch.md"),
@@ -32,6 +32,10 @@ pub const TOPICS: [Topic; 12] = [
     Topic {
         name: "destinations",
         text: include_str!("help/destinations.md"),
+    },
+    Topic {
+        name: "dialects",
+        text: include_str!("help/dialects.md"),
     },
     Topic {
         name: "environment",
@@ -81,7 +85,7 @@ pub const COMMANDS: [&str; 12] = [
 
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
-Topics (langspan help TOPIC): batch, ci, config, conversations, destinations, environment, exec, \
+Topics (langspan help TOPIC): batch, ci, config, conversations, destinations, dialects, environment, exec, \
 exit-codes, failures, mapping, privacy, sandbox";
 
 /// The last lines of `langspan --help` and of `langspan help`.
@@ -92,6 +96,7 @@ Topics (langspan help TOPIC):
   config         The settings file: keys, profiles, secrets, and which value wins
   conversations  Continue a conversation; messages and values from files
   destinations   Which server gets the spans, and with which keys
+  dialects       Responses, Messages, embeddings: the APIs that models speak
   environment    Every environment variable
   exec           Any program inside one trace: what is seen, and what is not
   exit-codes     Every exit code, and which one wins

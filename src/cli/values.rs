@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::console::OutputFormat;
+use crate::model::dialect::{self, ModelDialect};
 use crate::trace::privacy::Capture;
 
 /// A field of the request body.
@@ -37,6 +38,16 @@ pub fn form(text: &str) -> Result<OutputFormat, String> {
         "url" => Ok(OutputFormat::Url),
         _ => Err("expected text, json, raw or url".to_owned()),
     }
+}
+
+/// Parses the name of a dialect.
+///
+/// # Errors
+/// If there is no such dialect.
+pub fn api(text: &str) -> Result<&'static dyn ModelDialect, String> {
+    dialect::named(text)
+        .filter(|dialect| dialect::ALL.contains(dialect))
+        .ok_or_else(|| format!("expected one of {}", dialect::names()))
 }
 
 /// Parses how much content is kept.

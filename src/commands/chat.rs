@@ -10,6 +10,7 @@ use crate::app::thread::Thread;
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
+use crate::model::dialect::Feature;
 use crate::settings::Sources;
 
 /// # Errors
@@ -24,12 +25,23 @@ pub async fn run(
     if options.cost {
         run.show_costs(sources);
     }
-    run.settings().model.check_key()?;
+    let model = &run.settings().model;
+    if model.dialect().lacks(Feature::Prompt) {
+        return Err(Failure::usage(format!(
+            "chat has a prompt answered, and {} answers none",
+            model.dialect().title()
+        ))
+        .hint("use replay or batch with a body that has `input`"));
+    }
+    model.check_endpoint_option()?;
+    model.check_key()?;
     let stream = run.settings().model.stream.as_ref();
     let stream = stream.map_or_else(|| io::stdout().is_terminal(), |stream| stream.value);
     let messages = options.messages.as_deref().map(messages).transpose()?;
     let mut earlier = messages.unwrap_or_default();
-    if options.thread.is_some() && !run.settings().model.field_messages().is_empty() {
+    let field_messages = run.settings().model.field_messages();
+    let field_messages = field_messages.map_err(refused)?;
+    if options.thread.is_some() && !field_messages.is_empty() {
         return Err(
             Failure::usage("--thread and `messages` both give earlier messages")
                 .hint("omit one of them"),
@@ -48,10 +60,16 @@ pub async fn run(
         earlier.extend(thread.messages().iter().cloned());
     }
     let request = run.settings().model.continued(&earlier, &prompt, stream);
+    let request = request.map_err(refused)?;
     let trace = run.settings().trace.of_call();
     run.thread = thread;
     run.ask(request, trace).await?;
     Ok(run.finish())
+}
+
+/// A request that cannot be made as the options ask.
+fn refused(why: String) -> Failure {
+    Failure::usage(why).hint("langspan help dialects tells what each dialect has")
 }
 
 /// Opens the conversation that is continued; the trace joins its session.

@@ -27,10 +27,13 @@ use serde_json::{Value, json};
 use crate::exec::answer;
 use crate::exec::busy::Underway;
 use crate::exec::call::{CallRecord, http_error};
-use crate::exec::dialect::{ModelApi, Reader};
 use crate::exec::recorder::Recorder;
 use crate::http::TransportError;
 use crate::json::lenient;
+use crate::model::Request as ModelRequest;
+use crate::model::dialect::{ModelDialect, StreamError};
+use crate::model::fields::BodyFields;
+use crate::model::stream::StreamReader;
 use crate::trace::ExchangeError;
 
 /// What is kept of a body for the trace at most, in bytes. All of it is passed on.
@@ -101,7 +104,7 @@ impl ModelProxy {
         &self,
         upstream: &Upstream,
         rest: &str,
-        api: Option<ModelApi>,
+        api: Option<&'static dyn ModelDialect>,
         request: Request<Incoming>,
         underway: Underway,
     ) -> Response<Body> {
@@ -290,7 +293,7 @@ impl HttpBody for CopiedBody {
 #[derive(Debug)]
 enum Reading {
     Whole(Vec<u8>),
-    Streamed(Box<Reader>),
+    Streamed(Box<StreamReader>),
 }
 
 /// A call under way. Dropped before its end, it is recorded as cancelled.
@@ -309,7 +312,7 @@ struct Call {
 impl Call {
     fn begin(
         recorder: &Arc<Recorder>,
-        api: ModelApi,
+        api: &'static dyn ModelDialect,
         upstream: &Upstream,
         path: &str,
         headers: &HeaderMap,
@@ -337,7 +340,7 @@ impl Call {
                 user_agent: text(USER_AGENT.as_str()),
                 request_print: 0,
                 text_prints: Vec::new(),
-                request: crate::model::Request::default(),
+                request: ModelRequest::default(),
                 response: None,
             },
             recorder: Arc::clone(recorder),
@@ -360,7 +363,7 @@ impl Call {
         };
         self.is_gzip = has(CONTENT_ENCODING, "gzip");
         if status.is_success() && has(CONTENT_TYPE, "text/event-stream") && !self.is_gzip {
-            self.reading = Reading::Streamed(Box::new(self.record.api.reader()));
+            self.reading = Reading::Streamed(Box::new(StreamReader::new(self.record.api)));
         }
     }
 
@@ -382,11 +385,15 @@ impl Call {
                 self.record
                     .completion_start_time
                     .get_or_insert_with(Timestamp::now);
-                let read = reader.push(chunk);
+                let read = reader.push(chunk, |_| ());
                 let is_done = reader.is_done();
                 match read {
                     Err(error) => {
                         let status = self.record.status;
+                        let error = match &error {
+                            StreamError::Reported(error) => error.message(),
+                            StreamError::InvalidChunk => "a chunk of the stream is not JSON",
+                        };
                         let message = format!("the model endpoint reported an error: {error}");
                         self.fail(message, status);
                     }
@@ -445,7 +452,9 @@ impl Call {
             std::mem::take(&mut *self.request.lock().unwrap_or_else(PoisonError::into_inner));
         let parts = [self.path.as_bytes(), &copy.bytes];
         self.record.request_print = self.recorder.prints.of_bytes(&parts);
-        let mut request = self.record.api.request(&copy.bytes).unwrap_or_default();
+        let fields: BodyFields = serde_json::from_slice(&copy.bytes).unwrap_or_default();
+        let request = ModelRequest::default().with_fields(fields);
+        let mut request = request.in_dialect(self.record.api);
         if request.model().is_none()
             && let Some(deployment) = deployment(&self.path)
         {
@@ -458,6 +467,7 @@ impl Call {
         let api = self.record.api;
         let reading = std::mem::replace(&mut self.reading, Reading::Whole(Vec::new()));
         let body = match reading {
+            Reading::Streamed(reader) if !reader.has_content() => return,
             Reading::Streamed(reader) => reader.into_body(),
             Reading::Whole(bytes) => {
                 let bytes = if self.is_gzip { gunzip(&bytes) } else { bytes };
@@ -472,13 +482,17 @@ impl Call {
                         read_events(api, &bytes)
                     }
                     _ => match lenient::parse(&String::from_utf8_lossy(&bytes)) {
-                        Ok(body) => api.response(body),
+                        // Vectors are not kept.
+                        Ok(Value::Object(body)) if api.prints_body() => {
+                            api.without_content(body).into()
+                        }
+                        Ok(body) => body,
                         Err(_) => return,
                     },
                 }
             }
         };
-        if body.is_null() || body == json!({"object": "chat.completion", "choices": []}) {
+        if body.is_null() {
             return;
         }
         self.record.response = serde_json::value::to_raw_value(&body).ok();
@@ -502,11 +516,15 @@ impl Drop for Call {
 }
 
 /// A stream that was compressed, or not declared as one.
-fn read_events(api: ModelApi, bytes: &[u8]) -> Value {
-    let mut reader = api.reader();
+fn read_events(api: &dyn ModelDialect, bytes: &[u8]) -> Value {
+    let mut reader = StreamReader::new(api);
     // What came before an error is the answer.
-    let _ = reader.push(bytes);
-    reader.into_body()
+    let _ = reader.push(bytes, |_| ());
+    if reader.has_content() {
+        reader.into_body()
+    } else {
+        Value::Null
+    }
 }
 
 fn gunzip(bytes: &[u8]) -> Vec<u8> {

@@ -10,6 +10,7 @@ use http::header::HeaderMap;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::dialect::Vendor;
 use super::refusals::Refusals;
 use crate::http::LONGEST_WAIT;
 
@@ -27,6 +28,41 @@ pub struct RateLimiter {
     max_pause: Duration,
     refusals: Cell<Refusals>,
     is_closed: watch::Sender<bool>,
+}
+
+/// The rate limiters of a pool: one for each vendor, since one endpoint's pauses are no reason to spare another.
+#[derive(Debug)]
+pub struct RateLimiters {
+    openai: RateLimiter,
+    anthropic: RateLimiter,
+}
+
+impl RateLimiters {
+    /// With these limits for each of them.
+    pub fn new(per_minute: Option<u32>, max_pause: Duration) -> Self {
+        Self {
+            openai: RateLimiter::new(per_minute, max_pause),
+            anthropic: RateLimiter::new(per_minute, max_pause),
+        }
+    }
+
+    pub fn of(&self, vendor: Vendor) -> &RateLimiter {
+        match vendor {
+            Vendor::OpenAi => &self.openai,
+            Vendor::Anthropic => &self.anthropic,
+        }
+    }
+
+    /// Refuses all further requests, including those that wait.
+    pub fn close(&self) {
+        self.openai.close();
+        self.anthropic.close();
+    }
+
+    /// The rest of the longest current pause.
+    pub fn pause_left(&self) -> Option<Duration> {
+        self.openai.pause_left().max(self.anthropic.pause_left())
+    }
 }
 
 /// How far the schedule is slower than the limit. With [`LONGEST_CATCH_UP`] this keeps every minute below the limit:

@@ -1,8 +1,9 @@
 //! Finds base64 content in JSON bodies, and replaces it with references or placeholders. Pure functions; a body may hold
 //! megabytes of content, so its text is searched, not parsed.
 //!
-//! Finds strings that are data URIs, in any field, and the fields of OpenAI's bodies with bare base64: `data` of
-//! `input_audio` and of a response's `audio`, and `file_data`. Uploading is done elsewhere.
+//! Finds strings that are data URIs, in any field, and the fields with bare base64: in OpenAI's bodies `data` of
+//! `input_audio` and of a response's `audio`, and `file_data`; in Anthropic's `data` of a `source`. Uploading is done
+//! elsewhere.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -97,7 +98,7 @@ pub fn reference(content_type: &str, id: &str) -> String {
 /// Whether a body may contain media. Every form has `data` in its name, so most bodies cost only one search.
 pub fn may_be_in(json: &str) -> bool {
     json.contains("data")
-        && ["base64,", "input_audio", "file_data", "\"audio\""]
+        && ["base64,", "\"base64\"", "input_audio", "file_data", "\"audio\""]
             .iter()
             .any(|mark| json.contains(mark))
 }
@@ -111,6 +112,7 @@ pub fn find(json: &str) -> Vec<Slot> {
     for key in ["\"input_audio\"", "\"audio\""] {
         slots.extend(values_of_key(json, key).filter_map(|at| audio(json, at)));
     }
+    slots.extend(values_of_key(json, "\"source\"").filter_map(|at| source(json, at)));
     slots.extend(values_of_key(json, "\"file_data\"").filter_map(|at| bare(json, at, None)));
     // A data URI in a field for bare base64 was found as a data URI first; that slot, with its own type, stays.
     slots.sort_by_key(|slot| slot.range.start);
@@ -200,6 +202,27 @@ fn audio(json: &str, at: usize) -> Option<Slot> {
         .filter(|format| !format.starts_with("pcm"))
         .map(|format| format!("audio/{}", format.to_ascii_lowercase()));
     bare(json, start, content_type)
+}
+
+/// The source of an image or a document in a body of the Messages API.
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(rename = "type", default)]
+    kind: Value,
+    #[serde(default)]
+    media_type: Value,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// The `data` of the source at `at`, if it is base64.
+fn source(json: &str, at: usize) -> Option<Slot> {
+    let mut values = serde_json::Deserializer::from_str(&json[at..]).into_iter::<Source<'_>>();
+    let source = values.next()?.ok().filter(|source| source.kind == "base64")?;
+    // Both point into the same text, so their distance is the offset.
+    let start = source.data?.get().as_ptr() as usize - json.as_ptr() as usize;
+    let media_type = source.media_type.as_str().filter(|text| is_content_type(text));
+    bare(json, start, media_type.map(str::to_ascii_lowercase))
 }
 
 /// The string at `start`, if it can be bare base64. Some servers accept a URL in the same field.
@@ -328,6 +351,10 @@ mod tests {
                 json!({"audio": {"id": "a", "data": png, "transcript": "t"}}),
                 "image/png",
             ),
+            (
+                json!({"type": "image", "source": {"type": "base64", "media_type": "image/webp", "data": png}}),
+                "image/webp",
+            ),
         ] {
             let expected = (content_type.to_owned(), PNG.to_vec());
             assert_eq!(only(&json.to_string()), expected);
@@ -367,6 +394,8 @@ mod tests {
             json!({"input_audio": "data"}),
             json!({"type": "input_audio", "data": 7}),
             json!({"type": "file_data"}),
+            json!({"source": {"type": "text", "data": "AAAA", "kind": "base64"}}),
+            json!({"source": "data base64"}),
         ] {
             let text = json.to_string();
             assert_eq!(find(&text), [], "{text}");

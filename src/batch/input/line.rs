@@ -5,7 +5,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::batch::input;
-use crate::model::{Request, request};
+use crate::model::Request;
+use crate::model::dialect::Feature;
+use crate::model::fields::BodyFields;
 use crate::settings;
 use crate::settings::trace::refuse_keys;
 use crate::trace::Trace;
@@ -27,6 +29,8 @@ struct LineShape<'a> {
     body: Option<&'a RawValue>,
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
     prompt: Option<Value>,
     /// The `custom_id` of a line with a `prompt`.
     id: Option<Value>,
@@ -55,6 +59,17 @@ impl ParsedLine {
     /// # Errors
     /// One line that says what is wrong with the line.
     pub fn parse(line: &input::RawLine, defaults: &LineDefaults<'_>) -> Result<Self, String> {
+        let parsed = Self::read(line, defaults)?;
+        let key = defaults.model.check_key_of(parsed.request.dialect());
+        key.map_err(|failure| failure.message)?;
+        Ok(parsed)
+    }
+
+    /// Parses a line, whether or not there is a key for its endpoint.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with the line.
+    pub fn read(line: &input::RawLine, defaults: &LineDefaults<'_>) -> Result<Self, String> {
         // The parser sees one line, so its line number is always 1.
         Self::of(line, defaults).map_err(|why| why.replace(" at line 1 column ", " at column "))
     }
@@ -69,36 +84,33 @@ impl ParsedLine {
         if !text.starts_with('{') {
             return Err("expected a JSON object".to_owned());
         }
+        let preference = defaults.model.preference();
         let shape: LineShape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let is_batch_line = shape.messages.is_none() && shape.body.is_some();
-        let is_prompt = shape.messages.is_none() && shape.body.is_none() && shape.prompt.is_some();
+        let is_body = shape.messages.is_some() || shape.input.is_some();
+        let is_prompt = !is_body && shape.body.is_none() && shape.prompt.is_some();
         let mut request = match &shape {
             LineShape {
-                messages: None,
                 body: Some(body),
                 url,
                 ..
-            } => {
-                request::check_batch_url(url.as_ref())?;
-                read(body.get())?
-            }
+            } if !is_body => Request::of_body(read(body.get())?, url.as_ref(), preference)?,
             LineShape {
-                messages: None,
                 prompt: Some(prompt),
                 ..
-            } => prompted(text, prompt, shape.system.as_ref(), defaults.model)?,
-            _ => read(text)?,
-        };
-        if !is_batch_line {
-            for field in OUR_FIELDS {
-                request.remove(field);
+            } if is_prompt => prompted(text, prompt, shape.system.as_ref(), defaults.model)?,
+            _ => {
+                let mut fields = read(text)?;
+                for field in OUR_FIELDS {
+                    fields.remove(field);
+                }
+                Request::of_body(fields, None, preference)?
             }
-        }
-        request.validate()?;
+        };
         if is_prompt {
-            defaults.model.amend_prompted(&mut request);
+            request.validate()?;
+            defaults.model.amend_prompted(&mut request)?;
         } else {
-            defaults.model.amend(&mut request);
+            defaults.model.amend(&mut request)?;
         }
         let custom_id = match (shape.custom_id, shape.id) {
             (Some(Value::String(id)), _) => Some(id),
@@ -149,7 +161,7 @@ impl TraceOverride {
     }
 }
 
-fn read(text: &str) -> Result<Request, String> {
+fn read(text: &str) -> Result<BodyFields, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
@@ -170,16 +182,22 @@ fn prompted(
     system: Option<&Value>,
     model: &settings::ModelSettings,
 ) -> Result<Request, String> {
-    const OURS: [&str; 3] = ["prompt", "id", "system"];
+    const OURS: [&str; 5] = ["prompt", "id", "system", "trace", "custom_id"];
     let Value::String(prompt) = prompt else {
         return Err("`prompt` must be a string".to_owned());
     };
-    let mut request = model.prompted(prompt);
-    match system {
-        None | Some(Value::Null) => {}
-        Some(Value::String(system)) => request.set_system(system),
+    let system = match system {
+        None | Some(Value::Null) => None,
+        Some(Value::String(system)) => Some(system.as_str()),
         Some(_) => return Err("`system` must be a string".to_owned()),
+    };
+    if model.dialect().lacks(Feature::Prompt) {
+        let title = model.dialect().title();
+        return Err(format!(
+            "a line with `prompt` has it answered, and {title} answers none"
+        ));
     }
+    let mut request = model.prompted(prompt, system)?;
     let given = read(text)?;
     for (name, value) in given.fields().filter(|(name, _)| !OURS.contains(name)) {
         request.set_raw(name, value.to_owned());

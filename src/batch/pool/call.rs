@@ -10,7 +10,7 @@ use crate::batch::input::line::{LineDefaults, ParsedLine};
 use crate::batch::output::line::CompletedCall;
 use crate::batch::plan::Plan;
 use crate::console::Console;
-use crate::model::{NullSink, Progress, RateLimiter, Stopped};
+use crate::model::{NullSink, Progress, RateLimiters, Stopped};
 use crate::settings::Settings;
 use crate::trace::{TraceContext, ids};
 
@@ -22,7 +22,7 @@ pub struct PoolContext<'a> {
     pub http: &'a reqwest::Client,
     pub uploads: &'a Uploads,
     pub console: &'a Console,
-    pub rate_limiter: Rc<RateLimiter>,
+    pub rate_limiters: Rc<RateLimiters>,
     /// Whether traces are sent.
     pub is_traced: bool,
 }
@@ -56,13 +56,14 @@ impl<'a> PoolContext<'a> {
         let id = custom_id.as_deref();
         let trace_id = self.plan.trace_id(line.number, id, &line.digest, line.redo);
         let context = TraceContext::root(trace_id);
-        self.rate_limiter.acquire().await?;
+        let rate_limiter = self.rate_limiters.of(request.dialect().vendor());
+        rate_limiter.acquire().await?;
         let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
         let caller = Caller {
             http: self.http,
             model: &self.settings.model,
             console: self.console,
-            rate_limiter: Some(&self.rate_limiter),
+            rate_limiter: Some(rate_limiter),
         };
         let mut progress = Progress::default();
         let is_sampled = ids::is_sampled(trace_id, self.settings.delivery.sample);

@@ -211,7 +211,7 @@ impl<'a> Pool<'a> {
                 PoolEvent::Signal(signal) => self.signalled(signal),
                 PoolEvent::Deadline => self.deadline_passed(),
                 PoolEvent::Tick => {
-                    let pause = self.context.rate_limiter.pause_left();
+                    let pause = self.context.rate_limiters.pause_left();
                     progress.show(&self.stats, total.get().copied(), pause);
                 }
             }
