@@ -11,13 +11,15 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, TraceQuery};
+use crate::langfuse::api::{Api, ApiError, TraceQuery, retried};
 use crate::langfuse::row::Row;
 use crate::langfuse::stored::{environment_of, release_of};
 
 /// The waits between two looks for a trace: well within the 30 requests a minute of Langfuse Cloud's smallest plan.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How often a question is repeated before something is sent.
+const RETRIES: u32 = 5;
 /// The last look begins this long before the deadline, so that its answer can arrive in time: as long as the look
 /// before it took, within these limits.
 const SHORTEST_LOOK: Duration = Duration::from_millis(250);
@@ -142,6 +144,15 @@ pub async fn known(api: &Api, wanted: &Wanted) -> Result<HashSet<String>, ApiErr
     Ok(rows.iter().map(|row| row.id().to_owned()).collect())
 }
 
+/// The same, asked again while that may help, with the waits that the server asks for.
+///
+/// # Errors
+/// If the server refuses the keys, or the request still fails after the retries.
+pub async fn known_patiently(api: &Api, wanted: &Wanted) -> Result<HashSet<String>, ApiError> {
+    let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    retried(RETRIES, backoff, || known(api, wanted)).await
+}
+
 /// The fields of the spans that came back different. A span that was sent twice has two rows until the server merges
 /// them, and either may be the right one.
 pub fn differences(spans: &[SpanData], resource: &Resource, rows: &[Row]) -> Vec<Difference> {
@@ -158,7 +169,7 @@ pub fn differences(spans: &[SpanData], resource: &Resource, rows: &[Row]) -> Vec
 
 /// The fields of a span that must come back, by their names in the row.
 fn sent(span: &SpanData, resource: &Resource) -> Vec<(&'static str, Value)> {
-    const FIELDS: [&str; 7] = [
+    const FIELDS: [&str; 9] = [
         "userId",
         "sessionId",
         "tags",
@@ -166,6 +177,8 @@ fn sent(span: &SpanData, resource: &Resource) -> Vec<(&'static str, Value)> {
         "output",
         "model",
         "usageDetails",
+        "promptName",
+        "promptVersion",
     ];
     let row = Row::of_span(span);
     let mut sent: Vec<_> = FIELDS.map(|field| (field, row.field(field).clone())).into();
@@ -188,8 +201,8 @@ fn compare(span: &str, sent: &[(&'static str, Value)], row: &Row) -> Vec<Differe
 
 fn is_same(field: &str, sent: &Value, found: &Value) -> bool {
     match (field, sent) {
-        // The server may fill in what was not sent: it counts tokens itself.
-        ("usageDetails" | "model", Value::Null) => true,
+        // The server may fill in what was not sent: it counts tokens itself, and knows prompts by other attributes.
+        ("usageDetails" | "model" | "promptName" | "promptVersion", Value::Null) => true,
         // Depending on the interface, an absent value is null, an empty text or an empty list.
         (_, Value::Null) => match found {
             Value::String(text) => text.is_empty(),

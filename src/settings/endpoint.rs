@@ -24,6 +24,7 @@ pub fn embedded(port: u16) -> Result<(Endpoint, Endpoint), Failure> {
             base,
             surface,
             key: None,
+            key_origin: None,
             headers: HeaderMap::new(),
         })
     };
@@ -59,6 +60,7 @@ pub fn openai(
         Surface::OpenAi => bound.key()?,
         _ => (bound.variable(key_name), None),
     };
+    let key_origin = key.as_ref().map(|key| key.origin.to_string());
     let key = key.map(|key| {
         notes
             .shown
@@ -66,14 +68,15 @@ pub fn openai(
         key.value
     });
     if let Some(key) = &key {
+        let place = key_origin.as_deref().unwrap_or(key_name);
         check_key(key).map_err(|error| {
-            Failure::config(format!("{key_name}: {error}"))
+            Failure::config(format!("{place}: {error}"))
                 .hint("copy the key again, without line ends or quotes")
         })?;
         if base.scheme() == "http" && !is_loopback(&base) {
             let host = base.host_str().unwrap_or_default();
             notes.warnings.push(format!(
-                "{key_name} is sent unencrypted to {host}: use https"
+                "the key of {place} is sent unencrypted to {host}: use https"
             ));
         }
     }
@@ -89,6 +92,7 @@ pub fn openai(
             base,
             surface,
             key,
+            key_origin,
             headers,
         },
         missing_key,
@@ -130,6 +134,7 @@ pub fn anthropic(
         base: base.clone(),
         surface: Surface::Anthropic,
         key: None,
+        key_origin: None,
         headers: HeaderMap::new(),
     };
     if let Some(key) = key {
@@ -142,10 +147,11 @@ pub fn anthropic(
             if is_used && base.scheme() == "http" && !is_loopback(&base) {
                 let host = base.host_str().unwrap_or_default();
                 notes.warnings.push(format!(
-                    "{} is sent unencrypted to {host}: use https",
-                    ANTHROPIC.variable
+                    "the key of {} is sent unencrypted to {host}: use https",
+                    key.origin
                 ));
             }
+            endpoint.key_origin = Some(key.origin.to_string());
             if is_used {
                 notes
                     .shown

@@ -14,6 +14,7 @@ use super::header::header_of;
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Sourced, Sources};
 use crate::cli;
+use crate::expect::schema::JsonSchema;
 use crate::failure::Failure;
 use crate::model::dialect::{self, Feature, ModelDialect, Preference, Vendor};
 use crate::model::{Endpoint, Request};
@@ -37,6 +38,8 @@ pub struct RequestFiles {
     pub attachments: Vec<Box<RawValue>>,
     /// The field of that name, made of a JSON Schema.
     pub response_format: Option<Value>,
+    /// The same schema, to check the answer.
+    pub schema: Option<JsonSchema>,
 }
 
 /// The model side of the settings.
@@ -62,6 +65,8 @@ pub struct ModelSettings {
     changes: BodyChanges,
     /// Content parts that go with the last user message.
     pub attachments: Vec<Box<RawValue>>,
+    /// The JSON Schema that the answer must fit.
+    pub schema: Option<JsonSchema>,
     /// Whether a setting asks for a stream or forbids it.
     pub stream: Option<Sourced<bool>>,
     pub retries: u32,
@@ -132,6 +137,7 @@ impl ModelSettings {
             defaults: BodyChanges::default(),
             changes: BodyChanges::default(),
             attachments: Vec::new(),
+            schema: None,
             stream: None,
             retries: 0,
             timeout: CHECK_TIMEOUT,
@@ -171,6 +177,7 @@ impl ModelSettings {
             defaults: defaults_of_file,
             changes,
             attachments: files.attachments,
+            schema: files.schema,
             stream,
             retries: retries.map_or(defaults.retries, |found| found.value),
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
@@ -214,7 +221,45 @@ impl ModelSettings {
         prompt: &str,
         stream: bool,
     ) -> Result<Request, String> {
-        let mut request = self.with_defaults(earlier, prompt, None)?;
+        self.with_options(self.with_defaults(earlier, prompt)?, stream)
+    }
+
+    /// A body of `prompt` with what the settings file sets; [`amend_prompted`](Self::amend_prompted) adds the options.
+    ///
+    /// # Errors
+    /// If a field that the prompt is added to is no array.
+    pub fn prompted(&self, prompt: &str) -> Result<Request, String> {
+        self.with_defaults(&[], prompt)
+    }
+
+    /// A body of the messages of a managed prompt, with its own parameters: they come after the options and before
+    /// `LANGSPAN_MODEL` and the settings file.
+    ///
+    /// # Errors
+    /// If the dialect lacks a part of the messages.
+    pub fn managed(
+        &self,
+        earlier: &[Box<RawValue>],
+        messages: &[Box<RawValue>],
+        parameters: &[(String, Box<RawValue>)],
+    ) -> Result<Request, String> {
+        let mut request = Request::default();
+        request.set("model", &self.name.value);
+        request.set("messages", messages);
+        let mut request = self.completed_by_defaults(earlier, request)?;
+        for (name, value) in parameters {
+            if name != "model" || !self.name.is_flag() {
+                request.set_raw(name, value.clone());
+            }
+        }
+        Ok(request)
+    }
+
+    /// The body of a chat with the options applied.
+    ///
+    /// # Errors
+    /// If the dialect lacks what an option asks for: one line.
+    pub fn with_options(&self, mut request: Request, stream: bool) -> Result<Request, String> {
         self.apply_options(&mut request, true)?;
         if stream || request.is_streamed() {
             request.set_stream(true);
@@ -224,31 +269,22 @@ impl ModelSettings {
         Ok(request)
     }
 
-    /// A body of `prompt` with what the settings file sets, or with this system message;
-    /// [`amend_prompted`](Self::amend_prompted) adds the options.
-    ///
-    /// # Errors
-    /// If the dialect answers no prompts.
-    pub fn prompted(&self, prompt: &str, system: Option<&str>) -> Result<Request, String> {
-        self.with_defaults(&[], prompt, system)
+    fn with_defaults(&self, earlier: &[Box<RawValue>], prompt: &str) -> Result<Request, String> {
+        let request = Request::chat(&self.name.value, None, prompt);
+        self.completed_by_defaults(earlier, request)
     }
 
-    fn with_defaults(
+    fn completed_by_defaults(
         &self,
         earlier: &[Box<RawValue>],
-        prompt: &str,
-        system: Option<&str>,
+        mut request: Request,
     ) -> Result<Request, String> {
         let dialect = self.dialect();
-        let mut request = Request::chat(&self.name.value, None, prompt);
         request.precede(&self.field_messages()?);
         request.precede(earlier);
         let default = self.system.as_ref().filter(|system| !system.is_flag());
-        if let Some(default) = default.filter(|_| system.is_none() && !request.has_system()) {
+        if let Some(default) = default.filter(|_| !request.has_system()) {
             request.set_system(&default.value);
-        }
-        if let Some(system) = system {
-            request.set_system(system);
         }
         let mut request = request.adopted(dialect)?;
         self.defaults

@@ -98,9 +98,15 @@ pub fn reference(content_type: &str, id: &str) -> String {
 /// Whether a body may contain media. Every form has `data` in its name, so most bodies cost only one search.
 pub fn may_be_in(json: &str) -> bool {
     json.contains("data")
-        && ["base64,", "\"base64\"", "input_audio", "file_data", "\"audio\""]
-            .iter()
-            .any(|mark| json.contains(mark))
+        && [
+            "base64,",
+            "\"base64\"",
+            "input_audio",
+            "file_data",
+            "\"audio\"",
+        ]
+        .iter()
+        .any(|mark| json.contains(mark))
 }
 
 /// The strings with base64 content in a JSON text, in order.
@@ -218,10 +224,16 @@ struct Source<'a> {
 /// The `data` of the source at `at`, if it is base64.
 fn source(json: &str, at: usize) -> Option<Slot> {
     let mut values = serde_json::Deserializer::from_str(&json[at..]).into_iter::<Source<'_>>();
-    let source = values.next()?.ok().filter(|source| source.kind == "base64")?;
+    let source = values
+        .next()?
+        .ok()
+        .filter(|source| source.kind == "base64")?;
     // Both point into the same text, so their distance is the offset.
     let start = source.data?.get().as_ptr() as usize - json.as_ptr() as usize;
-    let media_type = source.media_type.as_str().filter(|text| is_content_type(text));
+    let media_type = source
+        .media_type
+        .as_str()
+        .filter(|text| is_content_type(text));
     bare(json, start, media_type.map(str::to_ascii_lowercase))
 }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::exchange::{Exchange, ExchangeError};
-use super::{Trace, TraceContext, ids};
+use super::{PromptLink, Trace, TraceContext, ids};
 use crate::json::lenient;
 use crate::model::{Request, dialect};
 
@@ -18,7 +18,7 @@ pub struct Recording {
     pub request: Request,
     /// The name of the dialect; `None` for chat completions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    api: Option<String>,
+    pub api: Option<String>,
     #[serde(default)]
     pub response: Option<Box<RawValue>>,
     #[serde(default)]
@@ -54,6 +54,8 @@ pub struct RecordedTrace {
     pub tags: Vec<String>,
     #[serde(default)]
     pub metadata: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptLink>,
 }
 
 impl Recording {
@@ -80,6 +82,7 @@ impl Recording {
                     .iter()
                     .map(|(key, value)| (key.clone(), value.clone().into()))
                     .collect(),
+                prompt: trace.prompt.clone(),
             },
         }
     }

@@ -48,6 +48,7 @@ pub fn spans(
     let mut generation = identity;
     generation.extend(langfuse_call(exchange));
     generation.extend(attempts(exchange));
+    generation.extend(prompt_link(trace));
     if dialect != Dialect::Plain {
         generation.extend(langfuse_metadata(exchange));
         generation.extend(langfuse_content(exchange));
@@ -187,9 +188,18 @@ fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.0
 }
 
+/// The managed prompt of the call. Langfuse links generations only.
+fn prompt_link(trace: &Trace) -> Vec<KeyValue> {
+    let mut attributes = Attributes::default();
+    if let Some(link) = &trace.prompt {
+        attributes.text(langfuse::PROMPT_NAME, Some(link.name.clone()));
+        attributes.int(langfuse::PROMPT_VERSION, i64::try_from(link.version).ok());
+    }
+    attributes.0
+}
+
 /// The call, as Langfuse maps it.
 fn langfuse_call(exchange: &Exchange) -> Vec<KeyValue> {
-    let completion = &exchange.completion;
     let mut attributes = Attributes::default();
     let kind = exchange.request.dialect().observation_type();
     attributes.text(langfuse::OBSERVATION_TYPE, Some(kind));
@@ -197,18 +207,20 @@ fn langfuse_call(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.text(langfuse::MODEL_PARAMETERS, model_parameters(exchange));
     let usage = usage_details(exchange).map(|usage| Json::Object(usage).to_string());
     attributes.text(langfuse::USAGE_DETAILS, usage);
-    attributes.text(
-        langfuse::COST_DETAILS,
-        completion
-            .cost
-            .or(exchange.cost)
-            .map(|cost| json!({"total": cost}).to_string()),
-    );
+    attributes.text(langfuse::COST_DETAILS, cost_details(exchange));
     attributes.text(
         langfuse::COMPLETION_START_TIME,
         exchange.completion_start.map(|time| time.to_string()),
     );
     attributes.0
+}
+
+/// What the provider states, else what was computed for the trace, as JSON.
+fn cost_details(exchange: &Exchange) -> Option<String> {
+    let stated = exchange.completion.cost.or(exchange.cost);
+    let stated = stated.map(|cost| json!({"total": cost}));
+    let computed = || Some(Json::Object(exchange.cost_details.clone()?));
+    stated.or_else(computed).map(|cost| cost.to_string())
 }
 
 /// The model parameters on the span, as JSON: what was sent, and the service tier that answered.

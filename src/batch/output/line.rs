@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::app::model_call;
 use crate::batch::input;
+use crate::expect::{Expected, Finding};
 use crate::json::lenient;
 use crate::model::dialect::{self, ModelDialect};
 use crate::model::failed::FailedAttempt;
@@ -33,6 +34,10 @@ pub struct CompletedCall {
     pub trace: Trace,
     pub context: TraceContext,
     pub progress: Progress,
+    /// The answer that the line expects.
+    pub expected: Option<Expected>,
+    /// What became of the expectations.
+    pub findings: Vec<Finding>,
 }
 
 impl CompletedCall {
@@ -80,6 +85,7 @@ impl CompletedCall {
                 api: Some(exchange.request.dialect())
                     .filter(|dialect| *dialect != dialect::CHAT)
                     .map(|dialect| dialect.name().into()),
+                expectations: self.findings.clone(),
             },
         };
         Ok(serde_json::to_string(&answer)?)
@@ -172,6 +178,9 @@ pub struct LineMetadata<'a> {
     /// The dialect; absent for chat completions.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     pub api: Option<Cow<'a, str>>,
+    /// What became of the expectations, if there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Finding>,
 }
 
 /// The error code of an input line that is not a valid request.

@@ -11,12 +11,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
 
-use crate::batch::compression::{Compression, is_system_error};
 use crate::batch::output::line::OutputLine;
 use crate::batch::output::temporary;
 use crate::batch::plan;
 use crate::batch::resume::acks::{AckState, LineSet};
 use crate::batch::stats::Stats;
+use crate::compression::{Compression, is_system_error};
 use crate::failure::Failure;
 use crate::trace::ids::{self, SpanIds};
 
@@ -188,6 +188,7 @@ impl PreviousOutput {
         let is_accepted = is_acked && trace_id.is_some_and(is_sampled);
         if !is_failed {
             self.stats.add_call(&answer.bare_exchange());
+            self.stats.judge(&answer.langspan.expectations);
             self.accepted += u64::from(is_accepted);
             return;
         }
@@ -469,9 +470,7 @@ mod tests {
             writer.write_lines(b"{\"id\":\"batch_req_1").unwrap();
             // As a kill leaves it: without an end.
             let bytes = match writer {
-                crate::batch::compression::CompressedWriter::Gzip(encoder) => {
-                    encoder.get_ref().clone()
-                }
+                crate::compression::CompressedWriter::Gzip(encoder) => encoder.get_ref().clone(),
                 writer => writer.finish().unwrap(),
             };
             fs::write(&path, bytes).unwrap();

@@ -13,6 +13,9 @@ pub struct EntryLine {
     pub id: String,
     pub state: State,
     pub spans: Option<usize>,
+    /// Of an entry of scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<usize>,
     pub trace_ids: Vec<String>,
     pub endpoint: Option<String>,
     pub public_key: Option<String>,
@@ -57,7 +60,8 @@ impl EntryLine {
             id: clean(entry.id.clone()),
             state,
             // Of a journal they are known when it is put together.
-            spans: (is_known && !entry.is_journal()).then_some(meta.spans),
+            spans: (is_known && !entry.is_journal() && !entry.is_scores()).then_some(meta.spans),
+            scores: meta.scores.filter(|_| entry.is_scores()),
             trace_ids: meta.trace_ids.into_iter().map(clean).collect(),
             endpoint: Some(shown_reference(&meta.endpoint))
                 .filter(|endpoint| !endpoint.is_empty())
@@ -75,13 +79,20 @@ impl EntryLine {
 
     /// A line with counts; with `names_traces`, the trace ids below it, one on each line.
     pub fn to_text(&self, names_traces: bool) -> String {
-        let count = match self.spans {
-            Some(spans) => {
-                let traces = counted(self.trace_ids.len() as u64, "trace");
-                format!("{} of {traces}", counted(spans as u64, "span"))
-            }
-            None => "? spans".to_owned(),
+        let count = match (self.scores, self.spans) {
+            (Some(scores), _) => Some(counted(scores as u64, "score")),
+            (None, Some(spans)) => Some(counted(spans as u64, "span")),
+            (None, None) => None,
         };
+        let count = count.map_or_else(
+            || "? spans".to_owned(),
+            |count| {
+                format!(
+                    "{count} of {}",
+                    counted(self.trace_ids.len() as u64, "trace")
+                )
+            },
+        );
         let cause = self
             .cause
             .as_deref()
@@ -93,6 +104,43 @@ impl EntryLine {
     }
 }
 
+/// A file of spans, after its delivery.
+#[derive(Debug, Serialize)]
+pub struct FileLine {
+    pub path: String,
+    pub state: State,
+    /// Lines of which every span was accepted now.
+    pub lines: u64,
+    /// Spans that were accepted now.
+    pub spans: u64,
+    /// Lines that an earlier run sent.
+    pub lines_sent_before: u64,
+    /// Lines that were not accepted.
+    pub lines_kept: u64,
+    /// Those of them that may have arrived all the same.
+    pub lines_unproven: u64,
+    /// Lines that are not OTLP/JSON.
+    pub lines_unreadable: u64,
+}
+
+impl FileLine {
+    pub fn to_text(&self) -> String {
+        let (spans, lines) = (counted(self.spans, "span"), counted(self.lines, "line"));
+        let mut parts = vec![format!("{spans} in {lines}")];
+        let mut add = |count: u64, what: &str| {
+            if count > 0 {
+                parts.push(format!("{} {what}", counted(count, "line")));
+            }
+        };
+        add(self.lines_sent_before, "sent before");
+        add(self.lines_kept - self.lines_unproven, "not accepted");
+        add(self.lines_unproven, "unproven");
+        add(self.lines_unreadable, "unreadable");
+        let parts = parts.join(", ");
+        format!("{}  {}  {parts}\n", self.state.name(), self.path)
+    }
+}
+
 /// The document of `resend -o json`.
 #[derive(Debug, Serialize)]
 pub struct ResendDocument<'a> {
@@ -100,5 +148,8 @@ pub struct ResendDocument<'a> {
     pub ok: bool,
     pub command: &'static str,
     pub entries: &'a [EntryLine],
+    /// Only if files were named.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub files: &'a [FileLine],
     pub error: Option<ErrorReport>,
 }

@@ -35,13 +35,27 @@ fn by_id(text: &str) -> BTreeMap<String, Value> {
 #[test]
 fn every_line_goes_where_its_url_says() {
     let servers = Servers::with(Scripted::start(|request, _| polyglot(request)));
-    let ended = call(&servers, &["batch", "--summary", "s.json", "-"]).stdin(mixed()).run();
+    let ended = call(&servers, &["batch", "--summary", "s.json", "-"])
+        .stdin(mixed())
+        .run();
     ended.code(0);
     let answers = by_id(&ended.stdout);
-    assert_eq!(answers["chat"]["response"]["body"]["choices"][0]["message"]["content"], "from chat");
-    assert_eq!(answers["responses"]["response"]["body"]["output"][1]["content"][0]["text"], "from responses");
-    assert_eq!(answers["messages"]["response"]["body"]["content"][1]["text"], "from messages");
-    assert_eq!(answers["embeddings"]["response"]["body"]["data"][0]["embedding"], json!([0.125, 0.25, 0.5]));
+    assert_eq!(
+        answers["chat"]["response"]["body"]["choices"][0]["message"]["content"],
+        "from chat"
+    );
+    assert_eq!(
+        answers["responses"]["response"]["body"]["output"][1]["content"][0]["text"],
+        "from responses"
+    );
+    assert_eq!(
+        answers["messages"]["response"]["body"]["content"][1]["text"],
+        "from messages"
+    );
+    assert_eq!(
+        answers["embeddings"]["response"]["body"]["data"][0]["embedding"],
+        json!([0.125, 0.25, 0.5])
+    );
     assert_eq!(answers["chat"]["langspan"]["api"], Value::Null);
     assert_eq!(answers["messages"]["langspan"]["api"], "messages");
     let mut outputs: Vec<String> = traces_at(&servers.langfuse)
@@ -51,11 +65,20 @@ fn every_line_goes_where_its_url_says() {
     outputs.sort();
     assert_eq!(
         outputs,
-        ["from chat", "from messages", "from responses", r#"{"dimensions":3,"count":2}"#]
+        [
+            "from chat",
+            "from messages",
+            "from responses",
+            r#"{"dimensions":3,"count":2}"#
+        ]
     );
     for request in servers.model.requests() {
         let is_anthropic = request.path == "/v1/messages";
-        assert_eq!(request.header("x-api-key") == KEY, is_anthropic, "{request:?}");
+        assert_eq!(
+            request.header("x-api-key") == KEY,
+            is_anthropic,
+            "{request:?}"
+        );
     }
 }
 
@@ -64,7 +87,17 @@ fn every_line_goes_where_its_url_says() {
 fn a_resumed_run_rebuilds_the_spans_of_each_dialect() {
     let servers = Servers::with(Scripted::start(|request, _| polyglot(request)));
     let refused = Scripted::langfuse(|_, _| Reply::json(503, &json!({"message": "down"})));
-    let arguments = ["batch", "in.jsonl", "--out", "out.jsonl", "--run", "r", "--export-timeout", "1", "--no-outbox"];
+    let arguments = [
+        "batch",
+        "in.jsonl",
+        "--out",
+        "out.jsonl",
+        "--run",
+        "r",
+        "--export-timeout",
+        "1",
+        "--no-outbox",
+    ];
     let first = call(&servers, &arguments).langfuse_at(refused.url());
     first.file("in.jsonl", mixed());
     first.run().code(5);
@@ -78,7 +111,12 @@ fn a_resumed_run_rebuilds_the_spans_of_each_dialect() {
     outputs.sort();
     assert_eq!(
         outputs,
-        ["from chat", "from messages", "from responses", r#"{"dimensions":3,"count":2}"#]
+        [
+            "from chat",
+            "from messages",
+            "from responses",
+            r#"{"dimensions":3,"count":2}"#
+        ]
     );
 }
 
@@ -86,20 +124,33 @@ fn a_resumed_run_rebuilds_the_spans_of_each_dialect() {
 fn a_pause_of_one_endpoint_does_not_hold_up_the_other() {
     let servers = Servers::with(Scripted::start(|request, _| {
         if request.path == "/v1/messages" {
-            let headers = vec![("content-type", "application/json".to_owned()), ("retry-after", "100".to_owned())];
-            return Reply::With(529, headers, r#"{"error":{"type":"overloaded_error","message":"busy"}}"#.to_owned());
+            let headers = vec![
+                ("content-type", "application/json".to_owned()),
+                ("retry-after", "100".to_owned()),
+            ];
+            return Reply::With(
+                529,
+                headers,
+                r#"{"error":{"type":"overloaded_error","message":"busy"}}"#.to_owned(),
+            );
         }
         polyglot(request)
     }));
-    let ended = call(&servers, &["batch", "--timeout", "5", "-j", "1", "-"]).stdin(mixed()).run();
+    let ended = call(&servers, &["batch", "--timeout", "5", "-j", "1", "-"])
+        .stdin(mixed())
+        .run();
     let answers = by_id(&ended.stdout);
-    assert_eq!(answers["chat"]["response"]["status_code"], 200, "{ended:#?}");
+    assert_eq!(
+        answers["chat"]["response"]["status_code"], 200,
+        "{ended:#?}"
+    );
 }
 
 #[test]
 fn a_missing_key_is_found_before_anything_is_sent() {
     let servers = Servers::with(Scripted::start(|request, _| polyglot(request)));
-    let only_messages = json!({"url": "/v1/messages", "body": {"model": "m", "messages": []}}).to_string();
+    let only_messages =
+        json!({"url": "/v1/messages", "body": {"model": "m", "messages": []}}).to_string();
     let without = call(&servers, &["batch", "in.jsonl"])
         .without("ANTHROPIC_API_KEY")
         .without("ANTHROPIC_BASE_URL");
@@ -114,9 +165,12 @@ fn a_missing_key_is_found_before_anything_is_sent() {
 #[test]
 fn prompts_are_asked_in_the_chosen_dialect() {
     let servers = Servers::with(Scripted::start(|request, _| polyglot(request)));
-    let ended = call(&servers, &["batch", "--api", "messages", "-m", "claude-1", "-"])
-        .stdin("{\"prompt\":\"Hi\",\"system\":\"be brief\"}\n")
-        .run();
+    let ended = call(
+        &servers,
+        &["batch", "--api", "messages", "-m", "claude-1", "-"],
+    )
+    .stdin("{\"prompt\":\"Hi\",\"system\":\"be brief\"}\n")
+    .run();
     ended.code(0);
     assert_eq!(
         servers.model.requests()[0].json(),

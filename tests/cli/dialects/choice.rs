@@ -29,7 +29,12 @@ fn each_source_has_its_turn() {
         (INPUT, None, Some("chat"), "/v1/responses"),
         (CHAT, Some("chat"), Some("messages"), "/v1/chat/completions"),
         (&line("/v1/messages", CHAT), None, None, "/v1/messages"),
-        (&line("/v1/embeddings", INPUT), None, Some("responses"), "/v1/embeddings"),
+        (
+            &line("/v1/embeddings", INPUT),
+            None,
+            Some("responses"),
+            "/v1/embeddings",
+        ),
     ] {
         let servers = servers();
         let option: Vec<&str> = option.map_or_else(Vec::new, |name| vec!["--api", name]);
@@ -39,7 +44,12 @@ fn each_source_has_its_turn() {
             call = call.env("LANGSPAN_API", variable);
         }
         call.run().code(0);
-        let paths: Vec<String> = servers.model.requests().into_iter().map(|request| request.path).collect();
+        let paths: Vec<String> = servers
+            .model
+            .requests()
+            .into_iter()
+            .map(|request| request.path)
+            .collect();
         assert_eq!(paths, [path], "{document} {option:?} {variable:?}");
     }
 }
@@ -47,9 +57,21 @@ fn each_source_has_its_turn() {
 #[test]
 fn a_contradiction_names_both() {
     for (document, api, words) in [
-        (CHAT, "responses", "--api responses contradicts the body: with `messages` it is one for chat or messages"),
-        (INPUT, "chat", "--api chat contradicts the body: with `input` it is one for responses or embeddings"),
-        (&line("/v1/embeddings", INPUT), "responses", r#"--api responses contradicts the line's url "/v1/embeddings""#),
+        (
+            CHAT,
+            "responses",
+            "--api responses contradicts the body: with `messages` it is one for chat or messages",
+        ),
+        (
+            INPUT,
+            "chat",
+            "--api chat contradicts the body: with `input` it is one for responses or embeddings",
+        ),
+        (
+            &line("/v1/embeddings", INPUT),
+            "responses",
+            r#"--api responses contradicts the line's url "/v1/embeddings""#,
+        ),
     ] {
         let servers = servers();
         call(&servers, &["replay", "--api", api, "-"])
@@ -58,11 +80,16 @@ fn a_contradiction_names_both() {
             .code(2)
             .stderr_has(words);
         assert_eq!(servers.model.count(), 0);
-        let ended = call(&servers, &["batch", "--api", api, "-"]).stdin(document).run();
+        let ended = call(&servers, &["batch", "--api", api, "-"])
+            .stdin(document)
+            .run();
         ended.code(8);
         let line: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
         assert_eq!(line["error"]["code"], "invalid_line");
-        assert!(line["error"]["message"].as_str().unwrap().contains(words), "{line}");
+        assert!(
+            line["error"]["message"].as_str().unwrap().contains(words),
+            "{line}"
+        );
     }
 }
 
@@ -88,15 +115,33 @@ fn an_unknown_name_is_refused() {
 #[test]
 fn headers_with_a_secret_go_to_the_chosen_endpoint() {
     let servers = servers();
-    let lines = [line("/v1/messages", CHAT), line("/v1/chat/completions", CHAT)].join("\n");
-    call(&servers, &["batch", "-H", "x-team: a", "-H", "x-api-token: secret-0123456789", "-"])
-        .stdin(lines)
-        .run()
-        .code(0);
+    let lines = [
+        line("/v1/messages", CHAT),
+        line("/v1/chat/completions", CHAT),
+    ]
+    .join("\n");
+    call(
+        &servers,
+        &[
+            "batch",
+            "-H",
+            "x-team: a",
+            "-H",
+            "x-api-token: secret-0123456789",
+            "-",
+        ],
+    )
+    .stdin(lines)
+    .run()
+    .code(0);
     for request in servers.model.requests() {
         assert_eq!(request.header("x-team"), "a");
         let is_chat = request.path == "/v1/chat/completions";
-        assert_eq!(!request.header("x-api-token").is_empty(), is_chat, "{request:?}");
+        assert_eq!(
+            !request.header("x-api-token").is_empty(),
+            is_chat,
+            "{request:?}"
+        );
     }
 }
 
@@ -110,14 +155,28 @@ fn check_asks_in_the_chosen_dialect() {
         let servers = servers();
         let ended = call(
             &servers,
-            &["check", "--with-model", "--no-write", "--api", api, "-m", model, "-o", "json"],
+            &[
+                "check",
+                "--with-model",
+                "--no-write",
+                "--api",
+                api,
+                "-m",
+                model,
+                "-o",
+                "json",
+            ],
         )
         .run();
         let asked = servers.model.requests();
         assert_eq!(asked.len(), 1, "{ended:#?}");
         assert_eq!(asked[0].path, path);
         let stages = &ended.json()["stages"];
-        let stage = stages.as_array().unwrap().iter().find(|stage| stage["name"] == "model");
+        let stage = stages
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|stage| stage["name"] == "model");
         assert_eq!(stage.unwrap()["status"], json!("ok"), "{stages}");
     }
 }

@@ -10,7 +10,11 @@ const INPUT: &str = "langfuse.observation.input";
 const OUTPUT: &str = "langfuse.observation.output";
 
 fn chat(servers: &Servers, options: &[&str]) -> Langspan {
-    let arguments = [&["chat", "--api", "messages", "-m", "claude-1", "Hi"], options].concat();
+    let arguments = [
+        &["chat", "--api", "messages", "-m", "claude-1", "Hi"],
+        options,
+    ]
+    .concat();
     call(servers, &arguments)
 }
 
@@ -29,7 +33,10 @@ fn a_prompt_is_asked_and_traced() {
         r#"{"model":"claude-1","messages":[{"role":"user","content":"Hi"}],"system":"be brief","max_tokens":4096}"#
     );
     let answer = &ended.json()["response"];
-    assert_eq!((&answer["text"], &answer["finish_reason"]), (&json!("Hello"), &json!("end_turn")));
+    assert_eq!(
+        (&answer["text"], &answer["finish_reason"]),
+        (&json!("Hello"), &json!("end_turn"))
+    );
     assert_eq!(
         answer["usage"],
         json!({"input": 10, "input_cached_tokens": 5, "input_cache_creation": 3, "output": 17, "total": 35})
@@ -54,10 +61,18 @@ fn a_prompt_is_asked_and_traced() {
 fn a_stream_gives_the_same_spans() {
     let spans = |reply: Reply, option: &str| {
         let servers = Servers::replying(reply);
-        chat(&servers, &[option]).run().code(0).stdout("Hello there\n");
+        chat(&servers, &[option])
+            .run()
+            .code(0)
+            .stdout("Hello there\n");
         let generation = servers.trace().generation;
-        [INPUT, OUTPUT, "langfuse.observation.usage_details", "langfuse.observation.metadata.finish_reason"]
-            .map(|key| attribute(&generation, key))
+        [
+            INPUT,
+            OUTPUT,
+            "langfuse.observation.usage_details",
+            "langfuse.observation.metadata.finish_reason",
+        ]
+        .map(|key| attribute(&generation, key))
     };
     let whole = spans(Reply::json(200, &message("Hello there")), "--no-stream");
     let streamed = spans(stream(&message_events("Hello there")), "--stream");
@@ -67,10 +82,17 @@ fn a_stream_gives_the_same_spans() {
 #[test]
 fn the_body_of_a_replay_only_gets_its_limit() {
     let servers = Servers::replying(Reply::json(200, &message("Hello")));
-    let body = r#"{"messages":[{"role":"user","content":"Hi","x":1.0}],"model":"claude-1","top_k":5}"#;
-    call(&servers, &["replay", "--api", "messages", "-"]).stdin(body).run().code(0);
+    let body =
+        r#"{"messages":[{"role":"user","content":"Hi","x":1.0}],"model":"claude-1","top_k":5}"#;
+    call(&servers, &["replay", "--api", "messages", "-"])
+        .stdin(body)
+        .run()
+        .code(0);
     let sent = String::from_utf8(asked(&servers).body).unwrap();
-    assert_eq!(sent, body.replace('}', "").replace("\"x\":1.0", "\"x\":1.0}") + ",\"max_tokens\":4096}");
+    assert_eq!(
+        sent,
+        body.replace('}', "").replace("\"x\":1.0", "\"x\":1.0}") + ",\"max_tokens\":4096}"
+    );
 }
 
 #[test]
@@ -92,23 +114,46 @@ fn a_key_is_required_for_anthropic_only() {
     let call = |url: &str| {
         let servers = Servers::answering("hi");
         servers
-            .call(&["chat", "--api", "messages", "-m", "claude-1", "--anthropic-base-url", url, "--dry-run", "Hi"])
+            .call(&[
+                "chat",
+                "--api",
+                "messages",
+                "-m",
+                "claude-1",
+                "--anthropic-base-url",
+                url,
+                "--dry-run",
+                "Hi",
+            ])
             .run()
     };
-    call("https://api.anthropic.com").code(3).stderr_has("ANTHROPIC_API_KEY");
+    call("https://api.anthropic.com")
+        .code(3)
+        .stderr_has("ANTHROPIC_API_KEY");
     let ended = call("http://127.0.0.1:9/v1/");
     ended.code(0);
-    assert!(ended.stdout.contains("POST http://127.0.0.1:9/v1/messages"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("POST http://127.0.0.1:9/v1/messages"),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]
 fn an_overloaded_server_is_asked_again() {
     let overloaded = Reply::With(
         529,
-        vec![("content-type", "application/json".to_owned()), ("retry-after-ms", "1".to_owned())],
-        json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}).to_string(),
+        vec![
+            ("content-type", "application/json".to_owned()),
+            ("retry-after-ms", "1".to_owned()),
+        ],
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
+            .to_string(),
     );
-    let servers = Servers::replying_in_turn(vec![overloaded.clone(), Reply::json(200, &message("Hello"))]);
+    let servers = Servers::replying_in_turn(vec![
+        overloaded.clone(),
+        Reply::json(200, &message("Hello")),
+    ]);
     chat(&servers, &[]).run().code(0);
     assert_eq!(servers.model.count(), 2);
     let servers = Servers::replying(overloaded);
@@ -124,17 +169,27 @@ fn a_stream_that_breaks_off_is_traced() {
     cut.truncate(9);
     let mut failed = cut.clone();
     failed.push(json!({"type": "error", "error": {"type": "api_error", "message": "it broke"}}));
-    for (events, words) in [(cut, "ended before the answer was complete"), (failed, "it broke")] {
+    for (events, words) in [
+        (cut, "ended before the answer was complete"),
+        (failed, "it broke"),
+    ] {
         let servers = Servers::replying(stream(&events));
-        chat(&servers, &["--stream"]).run().code(4).stderr_has(words);
-        assert_eq!(attribute(&servers.trace().parent, "output.value").unwrap(), "Hello");
+        chat(&servers, &["--stream"])
+            .run()
+            .code(4)
+            .stderr_has(words);
+        assert_eq!(
+            attribute(&servers.trace().parent, "output.value").unwrap(),
+            "Hello"
+        );
     }
 }
 
 #[test]
 fn tool_calls_are_printed_in_the_form_of_chat() {
     let mut body = message("");
-    body["content"] = json!([{"type": "tool_use", "id": "t", "name": "clock", "input": {"zone": "UTC"}}]);
+    body["content"] =
+        json!([{"type": "tool_use", "id": "t", "name": "clock", "input": {"zone": "UTC"}}]);
     body["stop_reason"] = "tool_use".into();
     let servers = Servers::replying(Reply::json(200, &body));
     let ended = chat(&servers, &[]).run();
@@ -161,7 +216,10 @@ fn what_the_dialect_lacks_is_named() {
     let servers = Servers::answering("hi");
     let schema = chat(&servers, &["--schema", "s.json"]);
     schema.file("s.json", "{}");
-    schema.run().code(2).stderr_has("--schema: the Messages API");
+    schema
+        .run()
+        .code(2)
+        .stderr_has("--schema: the Messages API");
     chat(&servers, &["--openai-base-url", "http://h/v1"])
         .run()
         .code(2)
@@ -185,5 +243,8 @@ fn images_are_blocks_and_are_uploaded_as_such() {
         json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgowMDAw"}})
     );
     let traced = attribute_json(&servers.trace().generation, INPUT);
-    assert_eq!(traced[0]["content"][1]["source"]["data"], "[image/png, 12 bytes]");
+    assert_eq!(
+        traced[0]["content"][1]["source"]["data"],
+        "[image/png, 12 bytes]"
+    );
 }

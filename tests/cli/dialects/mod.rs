@@ -94,12 +94,13 @@ fn message_events(text: &str) -> Vec<Value> {
     start["usage"]["output_tokens"] = 1.into();
     let (first, second) = text.split_at(text.len() / 2);
     let begin = |index: u64, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
-    let delta = |index: u64, kind: &str, field: &str, piece: &str| {
-        json!({"type": "content_block_delta", "index": index, "delta": {"type": kind, field: piece}})
-    };
+    let delta = |index: u64, kind: &str, field: &str, piece: &str| json!({"type": "content_block_delta", "index": index, "delta": {"type": kind, field: piece}});
     vec![
         json!({"type": "message_start", "message": start}),
-        begin(0, json!({"type": "thinking", "thinking": "", "signature": ""})),
+        begin(
+            0,
+            json!({"type": "thinking", "thinking": "", "signature": ""}),
+        ),
         delta(0, "thinking_delta", "thinking", "Hm."),
         delta(0, "signature_delta", "signature", "sig"),
         json!({"type": "content_block_stop", "index": 0}),
@@ -127,7 +128,12 @@ fn polyglot(request: &Request) -> Reply {
         "/v1/messages" => message("from messages"),
         "/v1/embeddings" => vectors(),
         "/v1/chat/completions" => crate::support::harness::completion("from chat"),
-        path => return Reply::json(404, &json!({"error": {"message": format!("no {path} here")}})),
+        path => {
+            return Reply::json(
+                404,
+                &json!({"error": {"message": format!("no {path} here")}}),
+            );
+        }
     };
     Reply::json(200, &body)
 }

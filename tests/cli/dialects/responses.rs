@@ -14,7 +14,19 @@ fn a_prompt_is_asked_and_traced() {
     let servers = Servers::replying(Reply::json(200, &response("Hello")));
     let ended = call(
         &servers,
-        &["chat", "--api", "responses", "-m", "gpt-5", "-s", "be brief", "--max-tokens", "9", "--json", "Hi"],
+        &[
+            "chat",
+            "--api",
+            "responses",
+            "-m",
+            "gpt-5",
+            "-s",
+            "be brief",
+            "--max-tokens",
+            "9",
+            "--json",
+            "Hi",
+        ],
     )
     .run();
     ended.code(0);
@@ -39,7 +51,10 @@ fn a_prompt_is_asked_and_traced() {
         attribute_json(&trace.generation, INPUT),
         json!([{"role": "system", "content": "be brief"}, {"role": "user", "content": "Hi"}])
     );
-    assert_eq!(attribute_json(&trace.generation, OUTPUT), response("Hello")["output"]);
+    assert_eq!(
+        attribute_json(&trace.generation, OUTPUT),
+        response("Hello")["output"]
+    );
     assert_eq!(
         attribute_json(&trace.generation, "langfuse.observation.model.parameters"),
         json!({"store": false, "max_output_tokens": 9, "service_tier": "default"})
@@ -50,11 +65,20 @@ fn a_prompt_is_asked_and_traced() {
 fn a_stream_gives_the_same_spans() {
     let spans = |reply: Reply, option: &str| {
         let servers = Servers::replying(reply);
-        let ended = call(&servers, &["chat", "--api", "responses", "-m", "m", option, "Hi"]).run();
+        let ended = call(
+            &servers,
+            &["chat", "--api", "responses", "-m", "m", option, "Hi"],
+        )
+        .run();
         ended.code(0).stdout("Hello there\n");
         let generation = servers.trace().generation;
-        [INPUT, OUTPUT, "langfuse.observation.usage_details", "langfuse.observation.metadata.finish_reason"]
-            .map(|key| attribute(&generation, key))
+        [
+            INPUT,
+            OUTPUT,
+            "langfuse.observation.usage_details",
+            "langfuse.observation.metadata.finish_reason",
+        ]
+        .map(|key| attribute(&generation, key))
     };
     let whole = spans(Reply::json(200, &response("Hello there")), "--no-stream");
     let streamed = spans(stream(&response_events("Hello there")), "--stream");
@@ -65,7 +89,11 @@ fn a_stream_gives_the_same_spans() {
 fn a_body_with_input_is_sent_as_it_is() {
     let body = r#"{"top_p":1.0,"input":[{"role":"user","content":[{"type":"input_text","text":"Hi","x":1e0}]}],"model":"m"}"#;
     let servers = Servers::replying(Reply::json(200, &response("Hello")));
-    call(&servers, &["replay", "-"]).stdin(body).run().code(0).stdout("Hello\n");
+    call(&servers, &["replay", "-"])
+        .stdin(body)
+        .run()
+        .code(0)
+        .stdout("Hello\n");
     let request = asked(&servers);
     assert_eq!(request.path, "/v1/responses");
     assert_eq!(request.body, body.as_bytes());
@@ -77,10 +105,13 @@ fn raw_bytes_are_those_of_the_server() {
         unreachable!()
     };
     let servers = Servers::replying(Reply::Answer(status, kind, body.clone()));
-    call(&servers, &["chat", "--api", "responses", "--stream", "-o", "raw", "Hi"])
-        .run()
-        .code(0)
-        .stdout(&body);
+    call(
+        &servers,
+        &["chat", "--api", "responses", "--stream", "-o", "raw", "Hi"],
+    )
+    .run()
+    .code(0)
+    .stdout(&body);
 }
 
 #[test]
@@ -114,7 +145,15 @@ fn a_failed_answer_is_a_failure_in_the_providers_words() {
         let servers = Servers::replying(reply);
         let ended = call(&servers, &["chat", "--api", "responses", "Hi"]).run();
         ended.code(4).stderr_has("the model stumbled");
-        assert!(servers.trace().generation.status.unwrap().message.contains("stumbled"));
+        assert!(
+            servers
+                .trace()
+                .generation
+                .status
+                .unwrap()
+                .message
+                .contains("stumbled")
+        );
     }
 }
 
@@ -124,7 +163,9 @@ fn a_stream_without_its_last_event_is_cut_off() {
     events.pop();
     let servers = Servers::replying(stream(&events));
     let ended = call(&servers, &["chat", "--api", "responses", "Hi"]).run();
-    ended.code(4).stderr_has("stream ended before the answer was complete");
+    ended
+        .code(4)
+        .stderr_has("stream ended before the answer was complete");
     let trace = servers.trace();
     assert_eq!(attribute(&trace.parent, "output.value").unwrap(), "Hello");
 }
@@ -138,7 +179,12 @@ fn an_unknown_event_is_ignored_and_noted_once() {
     let servers = Servers::replying(stream(&events));
     let ended = call(&servers, &["chat", "--api", "responses", "-v", "Hi"]).run();
     ended.code(0).stdout("Hello\n");
-    assert_eq!(ended.stderr.matches("response.surprise").count(), 1, "{}", ended.stderr);
+    assert_eq!(
+        ended.stderr.matches("response.surprise").count(),
+        1,
+        "{}",
+        ended.stderr
+    );
     call(&servers, &["chat", "--api", "responses", "Hi"])
         .run()
         .stderr_lacks("response.surprise");
@@ -161,7 +207,15 @@ fn a_recording_names_its_dialect() {
     let servers = Servers::replying(stream(&response_events("Hello")));
     let recorded = call(
         &servers,
-        &["chat", "--api", "responses", "--stream", "--record", "r.jsonl", "Hi"],
+        &[
+            "chat",
+            "--api",
+            "responses",
+            "--stream",
+            "--record",
+            "r.jsonl",
+            "Hi",
+        ],
     );
     recorded.run().code(0);
     let text = std::fs::read_to_string(recorded.home().join("r.jsonl")).unwrap();
@@ -170,7 +224,12 @@ fn a_recording_names_its_dialect() {
     again.run().code(0).stdout("Hello\n");
     let sent = call(&servers, &["replay", "--send", "r.jsonl"]).beside(&recorded);
     sent.run().code(0).stdout("Hello\n");
-    let paths: Vec<String> = servers.model.requests().into_iter().map(|request| request.path).collect();
+    let paths: Vec<String> = servers
+        .model
+        .requests()
+        .into_iter()
+        .map(|request| request.path)
+        .collect();
     assert_eq!(paths, ["/v1/responses", "/v1/responses"]);
     let traces = crate::support::otlp::traces_at(&servers.langfuse);
     assert_eq!(
@@ -189,10 +248,23 @@ fn a_thread_is_continued() {
     let servers = Servers::replying(Reply::json(200, &response("Hello")));
     let first = call(
         &servers,
-        &["chat", "--api", "responses", "-s", "be brief", "--thread", "t.json", "One"],
+        &[
+            "chat",
+            "--api",
+            "responses",
+            "-s",
+            "be brief",
+            "--thread",
+            "t.json",
+            "One",
+        ],
     );
     first.run().code(0);
-    let second = call(&servers, &["chat", "--api", "responses", "--thread", "t.json", "Two"]).beside(&first);
+    let second = call(
+        &servers,
+        &["chat", "--api", "responses", "--thread", "t.json", "Two"],
+    )
+    .beside(&first);
     second.run().code(0);
     let body = servers.model.requests()[1].json();
     assert_eq!(body["instructions"], "be brief");
@@ -207,9 +279,21 @@ fn schema_and_attachments_have_their_own_form() {
     let servers = Servers::replying(Reply::json(200, &response("{}")));
     let schema = call(
         &servers,
-        &["chat", "--api", "responses", "--schema", "s.json", "--image", "http://x/i.png", "Hi"],
+        &[
+            "chat",
+            "--api",
+            "responses",
+            "--schema",
+            "s.json",
+            "--image",
+            "http://x/i.png",
+            "Hi",
+        ],
     );
-    schema.file("s.json", r#"{"type":"object","additionalProperties":false}"#);
+    schema.file(
+        "s.json",
+        r#"{"type":"object","additionalProperties":false}"#,
+    );
     schema.run().code(0);
     let body = asked(&servers).json();
     assert_eq!(
@@ -226,20 +310,40 @@ fn schema_and_attachments_have_their_own_form() {
 fn content_is_redacted_or_left_out() {
     let traced = |options: &[&str]| {
         let servers = Servers::replying(Reply::json(200, &response("about Ada")));
-        let arguments = [&["chat", "--api", "responses", "-s", "Ada is secret", "Who is Ada?"], options].concat();
-        call(&servers, &arguments).run().code(0).stdout("about Ada\n");
+        let arguments = [
+            &[
+                "chat",
+                "--api",
+                "responses",
+                "-s",
+                "Ada is secret",
+                "Who is Ada?",
+            ],
+            options,
+        ]
+        .concat();
+        call(&servers, &arguments)
+            .run()
+            .code(0)
+            .stdout("about Ada\n");
         servers.trace()
     };
     let trace = traced(&["--redact", "Ada"]);
     for key in [INPUT, OUTPUT] {
         let text = attribute(&trace.generation, key).unwrap();
-        assert!(!text.contains("Ada") && text.contains("[redacted]"), "{text}");
+        assert!(
+            !text.contains("Ada") && text.contains("[redacted]"),
+            "{text}"
+        );
     }
     let trace = traced(&["--capture", "none"]);
     assert_eq!(attribute(&trace.generation, INPUT), None);
     assert_eq!(attribute(&trace.generation, OUTPUT), None);
     assert_eq!(attribute(&trace.parent, "input.value"), None);
-    let reason = attribute(&trace.generation, "langfuse.observation.metadata.finish_reason");
+    let reason = attribute(
+        &trace.generation,
+        "langfuse.observation.metadata.finish_reason",
+    );
     assert_eq!(reason.as_deref(), Some("completed"));
     assert!(attribute(&trace.generation, "langfuse.observation.usage_details").is_some());
 }
