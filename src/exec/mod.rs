@@ -8,6 +8,7 @@
 mod answer;
 mod assemble;
 mod attributes;
+mod baggage;
 mod busy;
 mod call;
 mod conclude;
@@ -19,6 +20,8 @@ mod journal;
 mod kind;
 mod listener;
 mod matching;
+mod media;
+mod media_upload;
 mod merge;
 mod pass_through;
 mod process;
@@ -28,6 +31,7 @@ mod receiver;
 mod recorder;
 mod report;
 mod run;
+mod run_record;
 mod tree;
 mod vectors;
 
