@@ -31,7 +31,7 @@ pub const RESPONSES: &dyn ModelDialect = &responses::Responses;
 pub const MESSAGES: &dyn ModelDialect = &messages::Messages;
 pub const EMBEDDINGS: &dyn ModelDialect = &embeddings::Embeddings;
 /// The older completions, which are only traced.
-const COMPLETIONS: &dyn ModelDialect = &completions::Completions;
+pub const COMPLETIONS: &dyn ModelDialect = &completions::Completions;
 /// All dialects that are asked for, in the order of the help.
 pub const ALL: [&dyn ModelDialect; 4] = [CHAT, RESPONSES, MESSAGES, EMBEDDINGS];
 
