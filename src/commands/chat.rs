@@ -41,8 +41,8 @@ pub async fn run(
     let model = &run.settings().model;
     if model.dialect().lacks(Feature::Prompt) {
         return Err(Failure::usage(format!(
-            "chat has a prompt answered, and {} answers none",
-            model.dialect().title()
+            "chat has a prompt, and the dialect {} takes none",
+            model.dialect().name()
         ))
         .hint("use replay or batch with a body that has `input`"));
     }

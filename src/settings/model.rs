@@ -296,7 +296,10 @@ impl ModelSettings {
     fn apply_options(&self, request: &mut Request, is_prompt: bool) -> Result<(), String> {
         let dialect = request.dialect();
         if let Some(option) = self.lacking(dialect) {
-            return Err(format!("{option}: {} has no such thing", dialect.title()));
+            return Err(format!(
+                "{option} is not possible in the dialect {}",
+                dialect.name()
+            ));
         }
         if let Some(system) = self.system.as_ref().filter(|system| system.is_flag()) {
             request.set_system(&system.value);
@@ -320,7 +323,7 @@ impl ModelSettings {
             (
                 !self.attachments.is_empty(),
                 Feature::Attachments,
-                "--image and --file",
+                "--image or --file",
             ),
         ];
         let lacking = given

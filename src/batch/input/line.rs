@@ -283,10 +283,8 @@ fn with_fields(
 /// The model settings, if the chosen dialect answers prompts.
 fn prompts(model: &settings::ModelSettings) -> Result<&settings::ModelSettings, String> {
     if model.dialect().lacks(Feature::Prompt) {
-        let title = model.dialect().title();
-        return Err(format!(
-            "a prompt is to be answered, and {title} answers none"
-        ));
+        let name = model.dialect().name();
+        return Err(format!("the dialect {name} takes no `prompt`"));
     }
     Ok(model)
 }

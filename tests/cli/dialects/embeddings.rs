@@ -55,14 +55,17 @@ fn vectors_are_printed_and_not_traced() {
 #[test]
 fn what_the_dialect_lacks_is_named() {
     for (options, words) in [
-        (&["--stream"][..], "--stream: embeddings"),
+        (
+            &["--stream"][..],
+            "--stream is not possible in the dialect embeddings",
+        ),
         (
             &["--image", "http://x/i.png"],
-            "--image and --file: embeddings",
+            "--image or --file is not possible",
         ),
-        (&["-s", "be brief"], "--system: embeddings"),
-        (&["--temperature", "1"], "--temperature: embeddings"),
-        (&["--max-tokens", "1"], "--max-tokens: embeddings"),
+        (&["-s", "be brief"], "--system is not possible"),
+        (&["--temperature", "1"], "--temperature is not possible"),
+        (&["--max-tokens", "1"], "--max-tokens is not possible"),
     ] {
         let servers = Servers::replying(Reply::json(200, &vectors()));
         let arguments = [&["replay", "--api", "embeddings", "-"], options].concat();
@@ -77,7 +80,7 @@ fn what_the_dialect_lacks_is_named() {
     call(&servers, &["chat", "--api", "embeddings", "Hi"])
         .run()
         .code(2)
-        .stderr_has("embeddings answers none");
+        .stderr_has("the dialect embeddings takes none");
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn what_the_dialect_lacks_is_named() {
     schema
         .run()
         .code(2)
-        .stderr_has("--schema: the Messages API");
+        .stderr_has("--schema is not possible in the dialect messages");
     chat(&servers, &["--openai-base-url", "http://h/v1"])
         .run()
         .code(2)

@@ -68,7 +68,9 @@ impl AnswerAssembler for ResponseAssembly {
                 let error = if nested { data } else { json!({"error": data}) };
                 return Err(reported(&error, &event.data));
             }
-            "" if !data["error"].is_null() => return Err(reported(&data, &event.data)),
+            kind if !kind.starts_with("response.") && !data["error"].is_null() => {
+                return Err(reported(&data, &event.data));
+            }
             "response.output_item.added" | "response.output_item.done" => {
                 let item = data["item"].take();
                 if let Some(place) = self.item(&data) {
