@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry::trace::TraceId;
@@ -16,7 +17,7 @@ use crate::cli::{self, Allowance};
 use crate::console::OutputFormat;
 use crate::failure::Failure;
 use crate::settings::trace::{refuse_keys, warning_of_length};
-use crate::settings::{Settings, Shard, Sources};
+use crate::settings::{Settings, Shard, Sources, cache_dir};
 use crate::trace::{Trace, ids};
 
 /// What a run does.
@@ -43,8 +44,16 @@ pub struct Plan {
     pub concurrency: usize,
     /// The most requests per minute.
     pub rpm: Option<u32>,
+    /// The most tokens per minute.
+    pub tpm: Option<u32>,
+    /// How long the run waits for an endpoint that is down.
+    pub give_up: Duration,
     /// The number of failed lines and traces that stops the run.
     pub max_errors: Option<u64>,
+    /// The cost that stops the run, in US dollars.
+    pub max_cost: Option<f64>,
+    /// The folder that keeps price tables, if they are kept.
+    pub price_folder: Option<PathBuf>,
     /// How many lines may fail for exit code 0.
     pub allow_errors: Allowance,
     /// Whether the output follows the order of the input.
@@ -97,7 +106,11 @@ impl Plan {
             trace: settings.trace.of_call(),
             concurrency: args.concurrency,
             rpm: args.rpm,
+            tpm: args.tpm,
+            give_up: Duration::from_secs_f64(args.give_up),
             max_errors: args.max_errors,
+            max_cost: args.max_cost,
+            price_folder: price_folder(sources, args.run.stand_in.sandbox),
             allow_errors: args.allow_errors,
             is_ordered: args.ordered,
             is_strict: args.strict,
@@ -196,6 +209,12 @@ impl Start {
             Self::New
         }
     }
+}
+
+/// Where price tables are kept. The embedded sandbox has another port each time, so its table is not kept.
+fn price_folder(sources: &Sources, is_sandbox: bool) -> Option<PathBuf> {
+    let cache = cache_dir(sources).filter(|_| !is_sandbox);
+    cache.map(|cache| cache.join("prices"))
 }
 
 /// The name that was given, else one of the input and the time. Its random part keeps two runs that start in the same

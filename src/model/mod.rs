@@ -9,12 +9,14 @@ pub mod endpoint;
 pub mod failed;
 pub mod merge;
 pub mod models;
+pub mod outage;
 pub mod provider;
 pub mod rate_limiter;
 pub mod refusals;
 pub mod request;
 pub mod sse;
 pub mod stream;
+pub mod token_bucket;
 pub mod usage;
 
 pub use client::{Client, NullSink, Progress, RetriedAttempt, Sink};
