@@ -7,6 +7,7 @@ mod app;
 mod batch;
 mod cli;
 mod commands;
+mod compression;
 mod console;
 mod content_type;
 mod delivery;
@@ -27,11 +28,6 @@ mod trace;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
-
-/// A line of a batch makes some hundred small allocations, which take a fifth of its time with the system's allocator.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let verdict = match cli::Cli::try_parse() {

@@ -85,7 +85,7 @@ impl Costs {
         }
         // A call without an answer has no usage.
         let is_answer = exchange.error.is_none() || exchange.completion.usage.is_some();
-        let Some(table) = self.lookup.table().filter(|_| is_answer) else {
+        let Some(table) = self.lookup.known().filter(|_| is_answer) else {
             return KnownCost::Unknown(None);
         };
         match computed(table, exchange, trace) {

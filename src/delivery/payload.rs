@@ -70,6 +70,16 @@ impl Payload {
         }
     }
 
+    /// All spans of several requests in one.
+    pub fn joined<'a>(payloads: impl IntoIterator<Item = &'a Self>) -> Self {
+        let requests = payloads.into_iter().map(Self::request);
+        let resource_spans =
+            requests.flat_map(|request| Arc::unwrap_or_clone(request).resource_spans);
+        Self::of_messages(ExportTraceServiceRequest {
+            resource_spans: resource_spans.collect(),
+        })
+    }
+
     fn request(&self) -> Arc<ExportTraceServiceRequest> {
         match &self.form {
             Form::Encoded(body) => {
@@ -81,7 +91,7 @@ impl Payload {
     }
 
     /// The size of the request as protobuf, in bytes.
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         match &self.form {
             Form::Encoded(body) => body.len(),
             Form::Messages(request) => request.encoded_len(),
@@ -282,6 +292,13 @@ impl Payload {
         traces.sort_by(|a, b| a.trace_id.cmp(&b.trace_id));
         traces
     }
+
+    /// The ids of all spans.
+    pub fn span_ids(&self) -> HashSet<String> {
+        spans_of(&self.request())
+            .map(|span| hex(&span.span_id))
+            .collect()
+    }
 }
 
 fn spans_of(request: &ExportTraceServiceRequest) -> impl Iterator<Item = &Span> {
@@ -303,7 +320,8 @@ fn spans_mut(request: &mut ExportTraceServiceRequest) -> impl Iterator<Item = &m
     scopes.flat_map(|scope| &mut scope.spans)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
@@ -393,7 +411,7 @@ mod tests {
             rounds += 1;
         }
         assert!((5..12).contains(&rounds), "{rounds}");
-        for span in payload.spans() {
+        for span in spans_of(&payload.request()) {
             let keys: Vec<&str> = span
                 .attributes
                 .iter()

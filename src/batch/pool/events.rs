@@ -44,7 +44,8 @@ impl Pool<'_> {
                 all.push(ended);
             }
             self.unprocessed = self.ended.len() + all.len();
-            if !all.iter().all(is_answer) {
+            // With `--max-cost`, every answer may end the run.
+            if !all.iter().all(is_answer) || self.context.plan.max_cost.is_some() {
                 break;
             }
             self.start_calls();
