@@ -6,9 +6,10 @@ use clap::Args;
 
 use crate::cli::output::text_or_json;
 use crate::cli::values::{
-    allowance, at_least_one, concurrency, count, dollars, rpm, seconds, shard, tpm,
+    allowance, at_least_one, concurrency, count, match_mode, rpm, seconds, shard, some_dollars, tpm,
 };
-use crate::cli::{Allowance, RunArgs, ShardArg};
+use crate::cli::{Allowance, ExpectArgs, ManagedPromptArgs, RunArgs, ShardArg};
+use crate::expect::MatchMode;
 
 const EXAMPLES: &str = "\
 An option overrides what the body of a line says.
@@ -87,7 +88,7 @@ pub struct BatchArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
     pub max_errors: Option<u64>,
     /// Stop early when the run has cost USD or more
-    #[arg(long, value_name = "USD", value_parser = dollars, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
+    #[arg(long, value_name = "USD", value_parser = some_dollars, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
     pub max_cost: Option<f64>,
     /// Exit 0 if no more than N lines (or P%) failed
     #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance, help_heading = "Batch", hide_short_help = true)]
@@ -108,6 +109,16 @@ pub struct BatchArgs {
         hide_short_help = true
     )]
     pub summary: Option<PathBuf>,
+    /// How an answer is compared with the `expected` of its line
+    #[arg(long, value_name = "HOW", value_parser = match_mode(), default_value = "contains", help_heading = "Expectations", hide_short_help = true)]
+    pub match_expected: MatchMode,
+    /// Exit 0 if no more than N lines (or P%) missed an expectation
+    #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance, help_heading = "Expectations", hide_short_help = true)]
+    pub allow_misses: Allowance,
+    #[command(flatten)]
+    pub managed: ManagedPromptArgs,
+    #[command(flatten)]
+    pub expect: ExpectArgs,
     #[command(flatten)]
     pub run: RunArgs,
 }

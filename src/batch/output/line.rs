@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::app::model_call;
 use crate::batch::costs::CallCost;
 use crate::batch::input;
+use crate::expect::{Expected, Finding};
 use crate::json::lenient;
 use crate::model::failed::FailedAttempt;
 use crate::model::{Progress, Request, RetriedAttempt};
@@ -33,6 +34,10 @@ pub struct CompletedCall {
     pub trace: Trace,
     pub context: TraceContext,
     pub progress: Progress,
+    /// The answer that the line expects.
+    pub expected: Option<Expected>,
+    /// What became of the expectations.
+    pub findings: Vec<Finding>,
 }
 
 impl CompletedCall {
@@ -78,6 +83,7 @@ impl CompletedCall {
                 cost_computed: cost.is_some_and(|cost| cost.is_computed),
                 redo: (self.redo > 0).then_some(self.redo),
                 input_digest: Some(self.digest.as_str().into()),
+                expectations: self.findings.clone(),
             },
         };
         let length = body.as_deref().map_or(0, |body| body.get().len());
@@ -176,6 +182,9 @@ pub struct LineMetadata<'a> {
     /// Digest of the input line: `--resume` detects a changed line by it.
     #[serde(default, borrow)]
     pub input_digest: Option<Cow<'a, str>>,
+    /// What became of the expectations, if there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Finding>,
 }
 
 /// The error code of an input line that is not a valid request.

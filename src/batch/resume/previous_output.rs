@@ -192,6 +192,7 @@ impl PreviousOutput {
             // Version 0.1 did not repeat what the body states.
             self.stats
                 .add_cost(answer.langspan.cost.or(exchange.completion.cost));
+            self.stats.judge(&answer.langspan.expectations);
             self.accepted += u64::from(is_accepted);
             return;
         }

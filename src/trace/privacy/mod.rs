@@ -124,6 +124,8 @@ impl Privacy {
             metadata,
             version,
             public: _,
+            // It is not redacted either.
+            prompt: _,
         } = trace;
         let single = [name, user, session, version].into_iter().flatten();
         let pairs = metadata.iter().flat_map(|(key, value)| [key, value]);
@@ -237,6 +239,8 @@ impl Filter<'_> {
             metadata,
             version,
             public: _,
+            // A changed name would link another prompt.
+            prompt: _,
         } = &mut filtered;
         let single = [name, user, session, version].into_iter().flatten();
         let pairs = metadata.iter_mut().flat_map(|(key, value)| [key, value]);
