@@ -12,7 +12,7 @@ pub struct Topic {
 }
 
 /// All topics, by name.
-pub const TOPICS: [Topic; 13] = [
+pub const TOPICS: [Topic; 16] = [
     Topic {
         name: "batch",
         text: include_str!("help/batch.md"),
@@ -46,6 +46,10 @@ pub const TOPICS: [Topic; 13] = [
         text: include_str!("help/exit-codes.md"),
     },
     Topic {
+        name: "expectations",
+        text: include_str!("help/expectations.md"),
+    },
+    Topic {
         name: "failures",
         text: include_str!("help/failures.md"),
     },
@@ -62,19 +66,32 @@ pub const TOPICS: [Topic; 13] = [
         text: include_str!("help/privacy.md"),
     },
     Topic {
+        name: "prompts",
+        text: include_str!("help/prompts.md"),
+    },
+    Topic {
         name: "sandbox",
         text: include_str!("help/sandbox.md"),
     },
+    Topic {
+        name: "scores",
+        text: include_str!("help/scores.md"),
+    },
 ];
 
+/// The topic that is not Markdown: the JSON Schemas of what is printed.
+pub const SCHEMAS: &str = "json";
+
 /// The commands, in the order of `langspan --help`.
-pub const COMMANDS: [&str; 12] = [
+pub const COMMANDS: [&str; 14] = [
     "chat",
     "replay",
     "batch",
     "exec",
     "check",
     "show",
+    "prompt",
+    "score",
     "resend",
     "models",
     "config",
@@ -86,7 +103,7 @@ pub const COMMANDS: [&str; 12] = [
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
 Topics (langspan help TOPIC): batch, ci, config, conversations, destinations, environment, exec, \
-exit-codes, failures, import, mapping, privacy, sandbox";
+exit-codes, failures, import, json, mapping, privacy, sandbox";
 
 /// The last lines of `langspan --help` and of `langspan help`.
 pub const LISTED: &str = "\
@@ -101,6 +118,7 @@ Topics (langspan help TOPIC):
   exit-codes     Every exit code, and which one wins
   failures       What happens when a server, a network or a certificate fails
   import         Files that others wrote: spans of a Collector, batches of a provider
+  json           A JSON Schema for each document that is printed
   mapping        Which part of a call becomes which attribute; the known endpoints
   privacy        What is redacted, captured and uploaded
   sandbox        The stand-in for model and Langfuse
@@ -118,6 +136,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     COMMANDS
         .into_iter()
         .chain(topics.filter(|name| !COMMANDS.contains(name)))
+        .chain([SCHEMAS])
 }
 
 #[cfg(test)]
@@ -141,7 +160,9 @@ mod tests {
     fn help_lists_every_topic_and_no_other() {
         let listed = LISTED.lines().skip(1).take_while(|line| !line.is_empty());
         let listed: Vec<&str> = listed.filter_map(|l| l.split_whitespace().next()).collect();
-        let names: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
+        let mut names: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
+        names.push(SCHEMAS);
+        names.sort_unstable();
         assert_eq!(listed, names);
         let (_, brief) = BRIEFLY.split_once(": ").unwrap_or_default();
         assert_eq!(brief, names.join(", "));

@@ -1,6 +1,6 @@
-//! An OpenAI-compatible chat model and the part of Langfuse that langspan uses, both on loopback,
-//! with web pages for the traces: a way to try everything without a key or a network, and the
-//! double that the tests run against.
+//! A model that speaks OpenAI's and Anthropic's dialects, and the part of Langfuse that langspan uses, both on loopback,
+//! with web pages for the traces: a way to try everything without a key or a network, and the double that the tests run
+//! against.
 //!
 //! It is independent: nothing here uses the rest of the crate, which talks to it over HTTP like to any other server.
 

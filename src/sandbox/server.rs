@@ -18,6 +18,7 @@ use http::{HeaderMap, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
 use super::auth::Authorized;
+use super::model::ModelAnswer;
 use super::observation::Observation;
 use super::page::Search;
 use super::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
@@ -58,7 +59,7 @@ pub fn router(config: Config) -> Router {
         config: Arc::new(config),
     };
     Router::new()
-        .merge(chat_model())
+        .merge(models())
         .merge(langfuse(version, stores))
         .merge(pages())
         .fallback(not_found)
@@ -67,13 +68,18 @@ pub fn router(config: Config) -> Router {
         .with_state(sandbox)
 }
 
-fn chat_model() -> Router<Sandbox> {
-    Router::new()
-        .route(
-            "/v1/models",
-            get(async || json_response(StatusCode::OK, &model::list())),
-        )
-        .route("/v1/chat/completions", post(complete_chat))
+fn models() -> Router<Sandbox> {
+    let list = async |headers: HeaderMap| json_response(StatusCode::OK, &model::list(&headers));
+    let routes = Router::new().route("/v1/models", get(list));
+    model::DIALECTS
+        .into_iter()
+        .fold(routes, |routes, (path, answer)| {
+            let ask =
+                async move |State(sandbox): State<Sandbox>, headers: HeaderMap, body: Bytes| {
+                    ask_model(&sandbox, answer(&headers, &body)).await
+                };
+            routes.route(path, post(ask))
+        })
 }
 
 /// `stores` are the interfaces that keep files of their own.
@@ -130,19 +136,21 @@ fn pages() -> Router<Sandbox> {
         )
 }
 
-async fn complete_chat(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
-    let answer = model::answer(&body);
+/// Sends an answer of the model, or the body of its refusal, after the time that the model takes.
+async fn ask_model(sandbox: &Sandbox, answer: Result<ModelAnswer, Value>) -> Response {
     tokio::time::sleep(sandbox.config.model_delay).await;
     match answer {
-        Err(invalid) => json_response(StatusCode::BAD_REQUEST, &invalid.body()),
-        Ok(answer) if answer.streamed() => {
-            let events = answer
-                .events()
-                .into_iter()
-                .map(|data| Ok::<_, io::Error>(Event::default().data(data)));
+        Err(refusal) => json_response(StatusCode::BAD_REQUEST, &refusal),
+        Ok(ModelAnswer::Document(document)) => json_response(StatusCode::OK, &document),
+        Ok(ModelAnswer::Events(events)) => {
+            let events = events.into_iter().map(|event| {
+                let named = event
+                    .name
+                    .map_or_else(Event::default, |name| Event::default().event(name));
+                Ok::<_, io::Error>(named.data(event.data))
+            });
             Sse::new(stream::iter(events)).into_response()
         }
-        Ok(answer) => json_response(StatusCode::OK, &answer.document()),
     }
 }
 

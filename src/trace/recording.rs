@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::exchange::{Exchange, ExchangeError};
-use super::{Trace, TraceContext, ids};
+use super::{PromptLink, Trace, TraceContext, ids};
 use crate::json::lenient;
 use crate::model::Request;
 
@@ -51,6 +51,23 @@ pub struct RecordedTrace {
     pub tags: Vec<String>,
     #[serde(default)]
     pub metadata: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptLink>,
+}
+
+impl RecordedTrace {
+    /// The recorded metadata as strings. Other values become their JSON text.
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        };
+        self.metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect()
+    }
 }
 
 impl Recording {
@@ -75,6 +92,7 @@ impl Recording {
                     .iter()
                     .map(|(key, value)| (key.clone(), value.clone().into()))
                     .collect(),
+                prompt: trace.prompt.clone(),
             },
         }
     }
@@ -134,20 +152,6 @@ impl Recording {
             .as_deref()
             .map(ids::parse_trace_id)
             .transpose()
-    }
-
-    /// The recorded metadata as strings. Other values become their JSON text.
-    pub fn metadata(&self) -> Vec<(String, String)> {
-        let text = |value: &Value| {
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
-        };
-        self.trace
-            .metadata
-            .iter()
-            .map(|(key, value)| (key.clone(), text(value)))
-            .collect()
     }
 
     /// The recording as one line of JSON.
