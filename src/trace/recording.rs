@@ -18,7 +18,7 @@ pub struct Recording {
     pub request: Request,
     /// The name of the dialect; `None` for chat completions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api: Option<String>,
+    api: Option<String>,
     #[serde(default)]
     pub response: Option<Box<RawValue>>,
     #[serde(default)]
@@ -56,6 +56,21 @@ pub struct RecordedTrace {
     pub metadata: Map<String, Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<PromptLink>,
+}
+
+impl RecordedTrace {
+    /// The recorded metadata as strings. Other values become their JSON text.
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        };
+        self.metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect()
+    }
 }
 
 impl Recording {
@@ -157,20 +172,6 @@ impl Recording {
             .as_deref()
             .map(ids::parse_trace_id)
             .transpose()
-    }
-
-    /// The recorded metadata as strings. Other values become their JSON text.
-    pub fn metadata(&self) -> Vec<(String, String)> {
-        let text = |value: &Value| {
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
-        };
-        self.trace
-            .metadata
-            .iter()
-            .map(|(key, value)| (key.clone(), text(value)))
-            .collect()
     }
 
     /// The recording as one line of JSON.
