@@ -17,6 +17,8 @@ use crate::support::harness::{Ended, Langspan, Reply, Scripted};
 use crate::support::otlp::{attribute, attributes, traces_at};
 
 const COMPLETION_START: &str = "langfuse.observation.completion_start_time";
+const REQUEST_STREAM: &str = "gen_ai.request.stream";
+const FIRST_CHUNK: &str = "gen_ai.response.time_to_first_chunk";
 const GREETING: &str =
     r#"{"model": "some-model", "messages": [{"role": "user", "content": "Hello"}]}"#;
 
@@ -222,6 +224,20 @@ impl Case {
             .run();
         let plain = traces_at(&collector).remove(0).generation;
 
+        for (key, is_expected) in [
+            (REQUEST_STREAM, way.is_asked_to_stream),
+            (FIRST_CHUNK, start.is_some()),
+        ] {
+            let found = attribute(&plain, key);
+            assert_eq!(
+                found.is_some(),
+                is_expected,
+                "{}, {}: {key}",
+                self.name,
+                way.name
+            );
+        }
+
         let asked = model.requests().remove(0);
         let mut description = format!("asked at {}\n", asked.path);
         describe_end(&mut description, &ended);
@@ -234,11 +250,13 @@ impl Case {
     }
 }
 
-/// Whether the key belongs to the general conventions, which Langfuse does not get.
+/// Whether the key belongs to the general conventions, which Langfuse does not get. Those that tell a stream from a whole
+/// answer are compared apart.
 fn is_convention(key: &str) -> bool {
     ["gen_ai.", "server.", "error."]
         .iter()
         .any(|prefix| key.starts_with(prefix))
+        && ![REQUEST_STREAM, FIRST_CHUNK].contains(&key)
 }
 
 fn describe_end(description: &mut String, ended: &Ended) {
