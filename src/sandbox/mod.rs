@@ -13,8 +13,10 @@ mod model;
 mod observation;
 mod page;
 mod prices;
+mod prompts;
 mod reading;
 mod response;
+mod scores;
 mod server;
 mod store;
 mod time;
@@ -93,7 +95,7 @@ pub fn is_served(folder: &Path) -> io::Result<bool> {
     Ok(reserved.is_none())
 }
 
-/// Deletes all traces and media in `folder`. Returns false, and deletes nothing, while a sandbox serves the store.
+/// Deletes all traces in `folder`, with their media and scores. Returns false, and deletes nothing, while a sandbox serves the store.
 ///
 /// # Errors
 /// If a file cannot be deleted.

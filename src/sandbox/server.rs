@@ -23,9 +23,12 @@ use super::observation::Observation;
 use super::page::Search;
 use super::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
 use super::response::{StoreError, disk, html_response, json_response};
+use super::scores::{ScoreStore, StoredScore};
 use super::store::TraceStore;
+use super::time::Millis;
 use super::{
-    Config, LangfuseVersion, MOST_BODY, PROJECT_ID, guard, ingest, media, model, page, prices, time,
+    Config, LangfuseVersion, MOST_BODY, PROJECT_ID, guard, ingest, media, model, page, prices,
+    prompts, scores, time,
 };
 
 /// The parameters of a query.
@@ -36,19 +39,28 @@ type Parameters = Vec<(String, String)>;
 struct Sandbox {
     config: Arc<Config>,
     store: TraceStore,
+    scores: ScoreStore,
 }
 
 pub fn router(config: Config) -> Router {
     let version = config.langfuse;
     let store = TraceStore::new(config.store.clone());
     let media = media::routes(store.media());
+    let prompts = prompts::routes(store.prompts());
+    let scores = ScoreStore::new(store.scores());
+    let delay = i64::try_from(config.visible_after.as_millis()).unwrap_or(i64::MAX);
+    let has_v3 = version == LangfuseVersion::V4;
+    let stores = media
+        .merge(prompts)
+        .merge(scores::routes(scores.clone(), delay, has_v3));
     let sandbox = Sandbox {
         store,
+        scores,
         config: Arc::new(config),
     };
     Router::new()
         .merge(models())
-        .merge(langfuse(version, media))
+        .merge(langfuse(version, stores))
         .merge(pages())
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MOST_BODY))
@@ -70,7 +82,8 @@ fn models() -> Router<Sandbox> {
         })
 }
 
-fn langfuse(version: LangfuseVersion, media: Router<Sandbox>) -> Router<Sandbox> {
+/// `stores` are the interfaces that keep files of their own.
+fn langfuse(version: LangfuseVersion, stores: Router<Sandbox>) -> Router<Sandbox> {
     let both = Router::new()
         .route("/api/public/otel/v1/traces", post(ingest_traces))
         .route("/api/public/otel/v1/metrics", post(ignore_metrics))
@@ -78,7 +91,7 @@ fn langfuse(version: LangfuseVersion, media: Router<Sandbox>) -> Router<Sandbox>
         .route("/api/public/ready", get(health))
         .route("/api/public/projects", get(projects))
         .route("/api/public/models", get(list_models))
-        .merge(media);
+        .merge(stores);
     let routes = match version {
         LangfuseVersion::V3 => both
             .route("/api/public/traces", get(list_traces))
@@ -105,7 +118,9 @@ const LEGACY_PATHS: &[&str] = &[
     "/api/public/sessions",
     "/api/public/sessions/{id}",
     "/api/public/scores",
+    "/api/public/scores/{id}",
     "/api/public/v2/scores",
+    "/api/public/v2/scores/{id}",
     "/api/public/metrics",
 ];
 
@@ -222,10 +237,17 @@ async fn legacy_trace(
     Path(id): Path<String>,
 ) -> Result<Response, StoreError> {
     let message = format!("Trace {id} not found within authorized project");
-    let mut observations = sandbox.with_store(move |store| store.trace(&id)).await?;
+    let wanted = id.clone();
+    let mut observations = sandbox
+        .with_store(move |store| store.trace(&wanted))
+        .await?;
     observations.retain(sandbox.visible());
+    let scores = sandbox.scores(id, sandbox.latest_visible()).await?;
     Ok(match legacy::trace(observations) {
-        Some(trace) => json_response(StatusCode::OK, &trace),
+        Some(mut trace) => {
+            trace["scores"] = scores.iter().map(StoredScore::legacy_document).collect();
+            json_response(StatusCode::OK, &trace)
+        }
         None => json_response(
             StatusCode::NOT_FOUND,
             &json!({"message": message, "error": "LangfuseNotFoundError"}),
@@ -281,7 +303,8 @@ async fn trace_page(
     let observations = sandbox
         .with_store(move |store| store.trace(&wanted))
         .await?;
-    Ok(match page::trace(&id, &observations) {
+    let scores = sandbox.scores(id.clone(), time::now()).await?;
+    Ok(match page::trace(&id, &observations, &scores) {
         Some(page) => html_response(StatusCode::OK, page),
         None => html_response(StatusCode::NOT_FOUND, page::no_such_trace(&id)),
     })
@@ -310,9 +333,24 @@ async fn not_found(uri: Uri) -> Response {
 impl Sandbox {
     /// Whether the read interfaces return an observation yet.
     fn visible(&self) -> impl Fn(&Observation) -> bool + Send + use<> {
+        let latest = self.latest_visible();
+        move |observation| observation.arrived <= latest
+    }
+
+    /// What arrived later cannot be read yet.
+    fn latest_visible(&self) -> Millis {
         let delay = i64::try_from(self.config.visible_after.as_millis()).unwrap_or(i64::MAX);
-        let now = time::now();
-        move |observation| observation.arrived.saturating_add(delay) <= now
+        time::now().saturating_sub(delay)
+    }
+
+    /// The scores of a trace that arrived by `until`.
+    async fn scores(
+        &self,
+        trace_id: String,
+        until: Millis,
+    ) -> Result<Vec<StoredScore>, StoreError> {
+        let scores = self.scores.clone();
+        disk(move || scores.of_trace(&trace_id, until)).await
     }
 
     /// The answer to a query, or the refusal of one that cannot be answered.

@@ -25,16 +25,13 @@ pub fn call(exchange: &Exchange, trace: &Trace) -> Vec<KeyValue> {
     let completion = &exchange.completion;
     let request = &exchange.request;
     let mut attributes = AttributeList::default();
-    attributes.text(otel::OPERATION_NAME, Some("chat"));
+    attributes.text(otel::OPERATION_NAME, Some(request.dialect().operation()));
     let server = exchange.server.as_ref();
     let provider = server.map_or(Provider::OPENAI, |server| server.provider);
     attributes.text(otel::PROVIDER_NAME, Some(provider.name()));
     attributes.text(otel::CONVERSATION_ID, trace.session.clone());
     attributes.text(otel::REQUEST_MODEL, request.model());
-    attributes.flag(
-        otel::REQUEST_STREAM,
-        request.get::<bool>("stream").unwrap_or_default(),
-    );
+    attributes.flag(otel::REQUEST_STREAM, is_streamed(exchange));
     attributes.text(otel::OUTPUT_TYPE, output_type(request));
     attributes.text(otel::RESPONSE_MODEL, completion.model.clone());
     attributes.text(otel::RESPONSE_ID, completion.id.clone());
@@ -54,6 +51,11 @@ pub fn call(exchange: &Exchange, trace: &Trace) -> Vec<KeyValue> {
         add_usage(&mut attributes, usage);
     }
     attributes.0
+}
+
+/// Whether the request asks for a stream.
+pub fn is_streamed(exchange: &Exchange) -> bool {
+    exchange.request.get("stream").unwrap_or_default()
 }
 
 /// Content, parameters and failure.

@@ -4,6 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::json::lenient;
@@ -156,10 +157,16 @@ impl Exchange {
     pub fn set_body(&mut self, body: impl Into<String>) {
         let body = body.into();
         let parsed = lenient::parse(&body).unwrap_or_default();
-        self.set_response(body, Completion::from_body(parsed));
+        self.set_parsed(body, parsed);
     }
 
-    /// Sets the response body, which parses to `completion`.
+    /// Sets the response body, which parses to `parsed`.
+    pub fn set_parsed(&mut self, body: impl Into<String>, parsed: Value) {
+        let completion = self.request.dialect().completion(parsed);
+        self.set_response(body, completion);
+    }
+
+    /// Sets the response body, which says `completion`.
     pub fn set_response(&mut self, body: impl Into<String>, completion: Completion) {
         self.completion = completion;
         self.response = RawValue::from_string(body.into()).ok();

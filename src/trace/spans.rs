@@ -80,7 +80,11 @@ pub fn spans(
             parent: ids.parent,
             parent_is_remote: false,
             kind: SpanKind::Client,
-            name: format!("chat {}", exchange.requested_model()),
+            name: format!(
+                "{} {}",
+                exchange.request.dialect().operation(),
+                exchange.requested_model()
+            ),
             start: exchange.start,
             attributes: generation,
         }
@@ -217,9 +221,9 @@ pub fn model_parameters(exchange: &Exchange) -> Option<String> {
     exchange.request.parameters(tier.as_slice())
 }
 
-/// An empty list of model parameters for a call without any. Langfuse would take `gen_ai.request.stream` for one.
+/// An empty list of model parameters for a stream without any. Langfuse would take `gen_ai.request.stream` for one.
 fn no_parameters(exchange: &Exchange) -> Option<KeyValue> {
-    let has_none = model_parameters(exchange).is_none();
+    let has_none = conventions::is_streamed(exchange) && model_parameters(exchange).is_none();
     has_none.then(|| KeyValue::new(langfuse::MODEL_PARAMETERS, "{}"))
 }
 
@@ -296,7 +300,9 @@ fn prices_text_tokens(exchange: &Exchange, usage: &Usage) -> bool {
 
 fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     let mut attributes = AttributeList::default();
-    attributes.text(langfuse::OBSERVATION_INPUT, langfuse_input(exchange));
+    let request = &exchange.request;
+    let input = request.dialect().traced_input(request);
+    attributes.text(langfuse::OBSERVATION_INPUT, input);
     let output = match exchange.completion.messages.as_slice() {
         [] => None,
         [message] => Some(message.to_string()),
@@ -304,23 +310,4 @@ fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     };
     attributes.text(langfuse::OBSERVATION_OUTPUT, output);
     attributes.0
-}
-
-/// The messages as sent, after the tools if there are any; `None` if there is neither.
-fn langfuse_input(exchange: &Exchange) -> Option<String> {
-    let raw = |name: &str| {
-        exchange
-            .request
-            .raw(name)
-            .map(serde_json::value::RawValue::get)
-    };
-    let messages = raw("messages").unwrap_or("[]");
-    let tools: Vec<String> = ["tools", "functions"]
-        .into_iter()
-        .filter_map(|name| Some(format!("\"{name}\":{}", raw(name)?)))
-        .collect();
-    if tools.is_empty() {
-        return (messages != "[]").then(|| messages.to_owned());
-    }
-    Some(format!("{{{},\"messages\":{messages}}}", tools.join(",")))
 }

@@ -3,6 +3,7 @@
 
 mod content;
 mod media;
+mod scores;
 mod search;
 mod session;
 mod summary;

@@ -8,7 +8,6 @@ mod part;
 use serde_json::{Map, Value, json};
 
 use self::part::{part, reasoning, text, tool_call, tool_response};
-use crate::model::request::text_of;
 use crate::model::{Completion, Request};
 
 /// `gen_ai.system_instructions`: the parts of instructions that a dialect has beside the messages. The system message of
@@ -235,7 +234,7 @@ mod tests {
             ("tool_use", "tool_call"),
             ("max_tokens", "length"),
         ] {
-            let completion = Completion::from_body(
+            let completion = crate::model::dialect::CHAT.completion(
                 json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": received}]}),
             );
             assert_eq!(

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::request::text_of;
+use crate::model::content::text_of;
 
 /// A part of a message's content. One that the conventions do not define stays unchanged.
 pub fn part(item: &Value) -> Value {

@@ -103,8 +103,6 @@ fn a_collector_gets_both_conventions() {
         ("gen_ai.usage.cache_read.input_tokens", "(int) 3"),
         ("gen_ai.usage.output_tokens", "(int) 35"),
         ("gen_ai.usage.reasoning.output_tokens", "(int) 5"),
-        // Or else Langfuse would take the attributes of the request for parameters.
-        ("langfuse.observation.model.parameters", "{}"),
         ("server.address", "127.0.0.1"),
         ("server.port", &format!("(int) {port}")),
     ] {
