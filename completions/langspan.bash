@@ -1592,7 +1592,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__help)
-            opts="-h --help chat replay batch exec check show resend models config sandbox completions help ci conversations destinations environment exit-codes failures mapping privacy"
+            opts="-h --help chat replay batch exec check show resend models config sandbox completions help ci conversations destinations environment exit-codes failures mapping privacy json"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -28,6 +28,8 @@ pub struct Endpoint {
     pub base: Url,
     pub surface: Surface,
     pub key: Option<Secret>,
+    /// Where the key came from, as hints name it; none where it is to be set in its variable.
+    pub key_origin: Option<String>,
     /// Additional headers, sent with every request.
     pub headers: HeaderMap,
     pub provider: Provider,
@@ -124,6 +126,13 @@ impl Endpoint {
         }
     }
 
+    /// Where the key is to be found: the place that it came from, else its variable.
+    pub fn key_place(&self) -> &str {
+        self.key_origin
+            .as_deref()
+            .unwrap_or_else(|| self.key_variable())
+    }
+
     /// The host name or address, without the brackets of IPv6 in URLs.
     pub fn address(&self) -> &str {
         let host = self.base.host_str().unwrap_or_default();
@@ -200,6 +209,7 @@ mod tests {
             base,
             surface,
             key: None,
+            key_origin: None,
             headers: HeaderMap::new(),
         }
     }

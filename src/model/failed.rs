@@ -312,7 +312,7 @@ fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &Heade
         return hint;
     }
     let (key, place, base) = (
-        endpoint.key_variable(),
+        endpoint.key_place(),
         endpoint.place(),
         shown(&endpoint.base),
     );

@@ -4,8 +4,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::json::lenient;
 use crate::model::{Completion, Provider, Request, RetriedAttempt};
@@ -34,6 +34,8 @@ pub struct Exchange {
     pub status: Option<u16>,
     /// US dollars, if the provider stated them outside of the body.
     pub cost: Option<f64>,
+    /// US dollars for each usage type and their total, where the trace states them because no price table does.
+    pub cost_details: Option<Map<String, Value>>,
     /// The model endpoint; `None` for a recording.
     pub server: Option<Server>,
 }
@@ -93,6 +95,7 @@ impl Exchange {
             retried: Vec::new(),
             status: None,
             cost: None,
+            cost_details: None,
             server: None,
         }
     }

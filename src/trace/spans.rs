@@ -193,25 +193,26 @@ fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
 
 /// The call, as Langfuse maps it.
 fn langfuse_call(exchange: &Exchange) -> Vec<KeyValue> {
-    let completion = &exchange.completion;
     let mut attributes = AttributeList::default();
     attributes.text(langfuse::OBSERVATION_TYPE, Some("generation"));
     attributes.text(langfuse::MODEL_NAME, Some(exchange.model()));
     attributes.text(langfuse::MODEL_PARAMETERS, model_parameters(exchange));
     let usage = usage_details(exchange).map(|usage| Json::Object(usage).to_string());
     attributes.text(langfuse::USAGE_DETAILS, usage);
-    attributes.text(
-        langfuse::COST_DETAILS,
-        completion
-            .cost
-            .or(exchange.cost)
-            .map(|cost| json!({"total": cost}).to_string()),
-    );
+    attributes.text(langfuse::COST_DETAILS, cost_details(exchange));
     attributes.text(
         langfuse::COMPLETION_START_TIME,
         exchange.completion_start.map(|time| time.to_string()),
     );
     attributes.0
+}
+
+/// What the provider states, else what was computed for the trace, as JSON.
+fn cost_details(exchange: &Exchange) -> Option<String> {
+    let stated = exchange.completion.cost.or(exchange.cost);
+    let stated = stated.map(|cost| json!({"total": cost}));
+    let computed = || Some(Json::Object(exchange.cost_details.clone()?));
+    stated.or_else(computed).map(|cost| cost.to_string())
 }
 
 /// The model parameters on the span, as JSON: what was sent, and the service tier that answered.

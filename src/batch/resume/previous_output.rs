@@ -11,12 +11,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
 
-use crate::batch::compression::{Compression, is_system_error};
 use crate::batch::output::line::OutputLine;
 use crate::batch::output::temporary;
 use crate::batch::plan;
 use crate::batch::resume::acks::{AckState, LineSet};
 use crate::batch::stats::Stats;
+use crate::compression::{Compression, is_system_error};
 use crate::failure::Failure;
 use crate::trace::ids::{self, SpanIds};
 
@@ -469,9 +469,7 @@ mod tests {
             writer.write_lines(b"{\"id\":\"batch_req_1").unwrap();
             // As a kill leaves it: without an end.
             let bytes = match writer {
-                crate::batch::compression::CompressedWriter::Gzip(encoder) => {
-                    encoder.get_ref().clone()
-                }
+                crate::compression::CompressedWriter::Gzip(encoder) => encoder.get_ref().clone(),
                 writer => writer.finish().unwrap(),
             };
             fs::write(&path, bytes).unwrap();
