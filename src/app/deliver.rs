@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::SpanData;
+use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::app::clients::{self, Clients};
+use crate::app::score_sender::{self, PendingScores};
 use crate::app::signals::Signals;
 use crate::app::uploads::{self, Upload};
 use crate::app::verify;
@@ -89,6 +91,52 @@ impl DeliverySteps<'_> {
                 }
             }
         }
+    }
+
+    /// Sends the scores of a trace that was accepted. Returns why they were not accepted. A signal ends it: they then stay
+    /// in the outbox.
+    ///
+    /// # Errors
+    /// If signals cannot be received.
+    pub async fn deliver_scores(
+        &mut self,
+        scores: PendingScores,
+    ) -> Result<Result<(), Failure>, Failure> {
+        let Some(api) = &self.clients.api else {
+            return Ok(Ok(()));
+        };
+        let deadline = Instant::now() + self.budget();
+        self.signals.listen()?;
+        Ok(tokio::select! {
+            biased;
+            delivered = scores.deliver(api, deadline, self.console) => delivered,
+            signal = self.signals.wait() => {
+                let failure = Failure::new(Kind::Interrupted(signal), "interrupted while the scores were sent");
+                Err(failure.hint("they are in the outbox: langspan resend delivers them"))
+            }
+        })
+    }
+
+    /// Waits until the scores of a trace can be read as they were sent. Returns why they could not.
+    ///
+    /// # Errors
+    /// If signals cannot be received.
+    pub async fn verify_scores(
+        &mut self,
+        trace_id: &str,
+        bodies: &[Value],
+    ) -> Result<Result<(), Failure>, Failure> {
+        let (Some(api), Some(wait)) = (&self.clients.api, self.settings.delivery.verify) else {
+            return Ok(Ok(()));
+        };
+        self.signals.listen()?;
+        Ok(tokio::select! {
+            verified = score_sender::verify(api, trace_id, bodies, Instant::now() + wait) => verified,
+            signal = self.signals.wait() => {
+                let message = "interrupted while waiting until the scores can be read";
+                Err(Failure::new(Kind::Interrupted(signal), message).hint("they were accepted"))
+            }
+        })
     }
 
     /// Waits until the trace can be read as it was sent. Returns why it could not, if that was asked for.

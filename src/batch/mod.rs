@@ -1,7 +1,7 @@
 //! The engine of `langspan batch`: opens a run, catches up with an earlier one, works through the lines, reports.
 //!
 //! Bottom up: `delayed_note`, `stats`, `progress`, `summary`, `verify`, `links`, `resume_command`; then `input`, `output`,
-//! `plan`, `dry_run`, `resume`; then `pool`, `redeliver_failed`, `catch_up`, `report`; then this file.
+//! `plan`, `dry_run`, `resume`; then `pool` (with `score_queue`), `redeliver_failed`, `catch_up`, `report`; then this file.
 
 mod catch_up;
 mod delayed_note;
@@ -24,6 +24,7 @@ use std::fs::File;
 use std::mem;
 use std::rc::Rc;
 
+use crate::app::price_cache;
 use crate::app::record_file::RecordFile;
 use crate::app::setup::Setup;
 use crate::app::signals::SignalListener;
@@ -42,6 +43,7 @@ use crate::batch::resume::state::ResumeState;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal};
 use crate::model::RateLimiter;
+use crate::prices::PriceTable;
 
 /// A run. Its methods are called in this order: `open`, `catch_up`, `work`.
 pub struct Batch<'a> {
@@ -91,7 +93,9 @@ impl<'a> Batch<'a> {
         drop(note);
         state.begin_acks()?;
         let exporter = setup.clients.exporter.as_ref();
-        let traces = TraceSender::new(settings, exporter, plan.out.outbox_policy(), state)?;
+        let api = setup.clients.api.as_ref();
+        let policy = plan.out.outbox_policy();
+        let traces = TraceSender::new(settings, exporter, api, policy, state)?;
         Ok(Self {
             plan,
             setup,
@@ -142,6 +146,7 @@ impl<'a> Batch<'a> {
             console: self.console,
             rate_limiter: Rc::new(RateLimiter::new(self.plan.rpm, settings.model.timeout)),
             is_traced: self.traces.is_on(),
+            prices: self.prices().await.map(Rc::new),
         };
         let channels = Channels {
             links: self.links().await,
@@ -170,6 +175,21 @@ impl<'a> Batch<'a> {
         let own_session = own_session.filter(|_| !self.traces.state.has_redone());
         expected.own_session = own_session.map(str::to_owned);
         expected
+    }
+
+    /// The price table, or why there is none; `None` if no expectation needs it.
+    async fn prices(&self) -> Option<Result<PriceTable, String>> {
+        if !self.plan.judge.needs_cost() {
+            return None;
+        }
+        let Some(api) = &self.setup.clients.api else {
+            return Some(Err("there is no Langfuse to ask for prices".to_owned()));
+        };
+        let table = async {
+            let project = api.project().await?;
+            price_cache::load(api, self.plan.price_folder.as_deref(), &project.id).await
+        };
+        Some(table.await.map_err(|error| error.message))
     }
 
     async fn links(&self) -> Links {

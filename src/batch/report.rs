@@ -3,8 +3,12 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::app::delivery_report::{self, Subject};
+use crate::app::score_sender::{self, not_accepted};
 use crate::app::signals::SignalListener;
 use crate::batch::output::target::OutputTarget;
 use crate::batch::plan::Plan;
@@ -88,6 +92,7 @@ impl RunReport<'_> {
             session_url: result.session_url.clone(),
             verified,
             traces: result.traces,
+            scores: result.scores,
             redactions: result.redactions,
             error: deciding.map(|failure| ErrorReport::new(failure, self.console)),
         };
@@ -98,7 +103,9 @@ impl RunReport<'_> {
     fn failures(&mut self) -> Vec<Failure> {
         let failures = [
             self.failed_lines(),
+            self.missed_expectations(),
             self.undelivered(),
+            self.undelivered_scores(),
             self.undecided(),
             self.stopped(),
         ];
@@ -133,11 +140,7 @@ impl RunReport<'_> {
         }
         let failed = stats.failed + stats.failed_before;
         let lines = stats.done + stats.skipped;
-        #[expect(clippy::cast_precision_loss, reason = "a share of lines")]
-        let is_allowed = match self.plan.allow_errors {
-            Allowance::Lines(most) => failed <= most,
-            Allowance::Percent(most) => failed as f64 * 100.0 <= most * lines as f64,
-        };
+        let is_allowed = is_allowed(self.plan.allow_errors, failed, lines);
         if failed == 0 || (is_allowed && failed < lines) {
             return None;
         }
@@ -154,6 +157,38 @@ impl RunReport<'_> {
                 failure.hint("see the failed lines in the output; --allow-errors N permits up to N")
             }
         })
+    }
+
+    /// More lines missed an expectation than `--allow-misses` permits.
+    fn missed_expectations(&self) -> Option<Failure> {
+        let stats = &self.result.stats.expectations;
+        let (missed, lines) = (stats.missed_lines, stats.lines);
+        if missed == 0 || is_allowed(self.plan.allow_misses, missed, lines) {
+            return None;
+        }
+        let message = format!(
+            "{missed} of {} missed an expectation",
+            counted(lines, "line")
+        );
+        let failure = Failure::new(Kind::Expectation, message);
+        Some(
+            failure
+                .hint("see `expectations` in the output lines; --allow-misses N permits up to N"),
+        )
+    }
+
+    /// Scores that were not accepted.
+    fn undelivered_scores(&self) -> Option<Failure> {
+        let stats = self.result.scores;
+        let place = match (stats.spooled, stats.lost) {
+            (0, 0) => return None,
+            (_, 0) => "they are in the outbox; to deliver them: langspan resend".to_owned(),
+            (0, _) => "the scores are LOST: there is no outbox for them".to_owned(),
+            (spooled, lost) => format!("{spooled} are in the outbox, {lost} are LOST"),
+        };
+        // Without a refusal, they wait for their traces, which are reported.
+        let refused = self.result.refused_scores.as_ref()?;
+        Some(not_accepted(stats.failed(), refused, Some(place)))
     }
 
     /// Traces that were not accepted, in this run or again from an earlier one.
@@ -240,6 +275,15 @@ impl RunReport<'_> {
         resume_command::command(given, further, without, |word| self.console.scrub(word))
     }
 
+    /// Reads some of the scores back, those of the first traces: one request for each trace of a long run would be many.
+    async fn verify_scores(&self, api: &Api, wait: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + wait;
+        for (trace_id, bodies) in &self.result.scored {
+            score_sender::verify(api, trace_id, bodies, deadline).await?;
+        }
+        Ok(())
+    }
+
     /// With `--verify`: waits until all spans are readable, and counts them; `None` without `--verify`.
     async fn verify(
         &mut self,
@@ -262,7 +306,7 @@ impl RunReport<'_> {
             }
         };
         if readable == sent {
-            return Some(Ok(readable));
+            return Some(self.verify_scores(api, wait).await.map(|()| readable));
         }
         let message = match &error {
             Some(error) => format!("the traces could not be counted: {}", error.message),
@@ -280,6 +324,15 @@ impl RunReport<'_> {
         };
         let failure = Failure::new(Kind::NotReadable, message);
         Some(Err(failure.hint(hint).status(status)))
+    }
+}
+
+/// Whether so many of the lines are allowed.
+fn is_allowed(allowance: Allowance, count: u64, lines: u64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "a share of lines")]
+    match allowance {
+        Allowance::Lines(most) => count <= most,
+        Allowance::Percent(most) => count as f64 * 100.0 <= most * lines as f64,
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::delivery::Stored;
+use crate::expect::Finding;
 use crate::model::Completion;
 use crate::trace::Exchange;
 
@@ -31,6 +32,7 @@ pub struct Stats {
     /// In US dollars, the sum over the answers that report it.
     pub cost: Option<f64>,
     pub answers: AnswerStats,
+    pub expectations: ExpectationStats,
     pub latency: TimeHistogram,
     pub first_token: TimeHistogram,
 }
@@ -44,6 +46,28 @@ pub struct AnswerStats {
     pub empty: u64,
     /// Lines with a refusal of the model.
     pub refused: u64,
+}
+
+/// The counts of expectations.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ExpectationStats {
+    /// Lines with an answer of which something was expected.
+    pub lines: u64,
+    /// Those that missed an expectation.
+    pub missed_lines: u64,
+    /// Expectations that were met, by name.
+    pub met: BTreeMap<String, u64>,
+    pub missed: BTreeMap<String, u64>,
+}
+
+/// The counts of the scores of a run, by where they are.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct ScoreStats {
+    pub accepted: u64,
+    /// Waiting in the outbox.
+    pub spooled: u64,
+    /// Neither accepted nor in the outbox.
+    pub lost: u64,
 }
 
 /// The counts of the traces of a run, by where they are.
@@ -80,6 +104,7 @@ impl Stats {
             output_tokens: 0,
             cost: None,
             answers: AnswerStats::default(),
+            expectations: ExpectationStats::default(),
             latency: TimeHistogram::new(),
             first_token: TimeHistogram::new(),
         }
@@ -110,6 +135,11 @@ impl Stats {
         if exchange.error.is_none() {
             self.answers.add(&exchange.completion);
         }
+    }
+
+    /// Counts what became of the expectations of a line.
+    pub fn judge(&mut self, findings: &[Finding]) {
+        self.expectations.add(findings);
     }
 
     /// Counts a line that an earlier run completed; `cause` is the cause of a failed one.
@@ -151,6 +181,31 @@ impl AnswerStats {
         };
         self.refused += u64::from(completion.messages.iter().any(is_refused));
         self.empty += u64::from(completion.answer().trim().is_empty());
+    }
+}
+
+impl ExpectationStats {
+    fn add(&mut self, findings: &[Finding]) {
+        if findings.is_empty() {
+            return;
+        }
+        self.lines += 1;
+        self.missed_lines += u64::from(findings.iter().any(|finding| !finding.met));
+        for finding in findings {
+            let counts = if finding.met {
+                &mut self.met
+            } else {
+                &mut self.missed
+            };
+            *counts.entry(finding.name.clone()).or_default() += 1;
+        }
+    }
+}
+
+impl ScoreStats {
+    /// The scores that were not accepted.
+    pub fn failed(&self) -> u64 {
+        self.spooled + self.lost
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use crate::batch::stats::{AnswerStats, Stats, TimeHistogram, TraceStats};
+use crate::batch::stats::{
+    AnswerStats, ExpectationStats, ScoreStats, Stats, TimeHistogram, TraceStats,
+};
 use crate::console::counted;
 use crate::output::report::{ErrorReport, SCHEMA_VERSION};
 
@@ -30,6 +32,12 @@ pub struct RunSummary {
     /// In US dollars; `None` when no answer reported any.
     cost: Option<f64>,
     traces: TraceCounts,
+    /// Only if anything was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expectations: Option<ExpectationStats>,
+    /// Only if there are scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<ScoreStats>,
     /// Redacted passages of traces and recordings.
     redactions: u64,
     error: Option<ErrorReport>,
@@ -77,6 +85,7 @@ pub struct RunOutcome {
     pub session_url: Option<String>,
     pub verified: Option<u64>,
     pub traces: TraceStats,
+    pub scores: ScoreStats,
     pub redactions: u64,
     pub error: Option<ErrorReport>,
 }
@@ -114,6 +123,8 @@ impl RunSummary {
                 counts: outcome.traces,
                 verified: outcome.verified,
             },
+            expectations: Some(stats.expectations.clone()).filter(|stats| stats.lines > 0),
+            scores: Some(outcome.scores).filter(|scores| scores.accepted + scores.failed() > 0),
             redactions: outcome.redactions,
             error: outcome.error,
             latency: stats.latency.clone(),
@@ -128,6 +139,9 @@ impl RunSummary {
                 .iter()
                 .flat_map(|line| wrapped(line, width)),
         );
+        if let Some(expectations) = &self.expectations {
+            text.extend(wrapped(&expectations_text(expectations), width));
+        }
         if let Some(times) = &self.latency_ms {
             text.extend(wrapped(&format!("latency: {}", times.to_text()), width));
             text.extend(histogram(&self.latency, width));
@@ -145,6 +159,9 @@ impl RunSummary {
             text.push(format!("{rate} requests/s over {:.1} s", self.seconds));
         }
         text.extend(wrapped(&self.traces.to_text(), width));
+        if let Some(scores) = &self.scores {
+            text.extend(wrapped(&scores_text(*scores), width));
+        }
         if self.redactions > 0 {
             text.push(format!("redacted: {}", counted(self.redactions, "passage")));
         }
@@ -245,6 +262,32 @@ impl TraceCounts {
         parts.extend(self.verified.map(|count| format!("{count} readable")));
         format!("traces: {}", parts.join(", "))
     }
+}
+
+/// How many lines met their expectations, and which were missed how often.
+fn expectations_text(stats: &ExpectationStats) -> String {
+    let missed: Vec<String> = stats
+        .missed
+        .iter()
+        .map(|(name, count)| format!("{name}: {count}"))
+        .collect();
+    let which = match missed.as_slice() {
+        [] => String::new(),
+        missed => format!(" ({})", missed.join(", ")),
+    };
+    let met = stats.lines - stats.missed_lines;
+    format!(
+        "expectations: {met} lines met them, {} missed{which}",
+        stats.missed_lines
+    )
+}
+
+fn scores_text(stats: ScoreStats) -> String {
+    let mut parts = vec![format!("{} accepted", stats.accepted)];
+    let rare = [(stats.spooled, "in the outbox"), (stats.lost, "LOST")];
+    let rare = rare.into_iter().filter(|(count, _)| *count > 0);
+    parts.extend(rare.map(|(count, what)| format!("{count} {what}")));
+    format!("scores: {}", parts.join(", "))
 }
 
 /// Wraps a line after commas and semicolons at `width` columns, if phrases are short enough; all lines but the first

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::output::text_or_json;
-use crate::cli::values::{allowance, at_least_one, concurrency, count, rpm, shard};
-use crate::cli::{Allowance, RunArgs, ShardArg};
+use crate::cli::values::{allowance, at_least_one, concurrency, count, match_mode, rpm, shard};
+use crate::cli::{Allowance, ExpectArgs, ManagedPromptArgs, RunArgs, ShardArg};
+use crate::expect::MatchMode;
 
 const EXAMPLES: &str = "\
 An option overrides what the body of a line says.
@@ -97,6 +98,16 @@ pub struct BatchArgs {
         hide_short_help = true
     )]
     pub summary: Option<PathBuf>,
+    /// How an answer is compared with the `expected` of its line
+    #[arg(long, value_name = "HOW", value_parser = match_mode(), default_value = "contains", help_heading = "Expectations", hide_short_help = true)]
+    pub match_expected: MatchMode,
+    /// Exit 0 if no more than N lines (or P%) missed an expectation
+    #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance, help_heading = "Expectations", hide_short_help = true)]
+    pub allow_misses: Allowance,
+    #[command(flatten)]
+    pub managed: ManagedPromptArgs,
+    #[command(flatten)]
+    pub expect: ExpectArgs,
     #[command(flatten)]
     pub run: RunArgs,
 }

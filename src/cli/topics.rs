@@ -12,7 +12,7 @@ pub struct Topic {
 }
 
 /// All topics, by name.
-pub const TOPICS: [Topic; 12] = [
+pub const TOPICS: [Topic; 15] = [
     Topic {
         name: "batch",
         text: include_str!("help/batch.md"),
@@ -46,6 +46,10 @@ pub const TOPICS: [Topic; 12] = [
         text: include_str!("help/exit-codes.md"),
     },
     Topic {
+        name: "expectations",
+        text: include_str!("help/expectations.md"),
+    },
+    Topic {
         name: "failures",
         text: include_str!("help/failures.md"),
     },
@@ -58,8 +62,16 @@ pub const TOPICS: [Topic; 12] = [
         text: include_str!("help/privacy.md"),
     },
     Topic {
+        name: "prompts",
+        text: include_str!("help/prompts.md"),
+    },
+    Topic {
         name: "sandbox",
         text: include_str!("help/sandbox.md"),
+    },
+    Topic {
+        name: "scores",
+        text: include_str!("help/scores.md"),
     },
 ];
 
@@ -67,13 +79,15 @@ pub const TOPICS: [Topic; 12] = [
 pub const SCHEMAS: &str = "json";
 
 /// The commands, in the order of `langspan --help`.
-pub const COMMANDS: [&str; 12] = [
+pub const COMMANDS: [&str; 14] = [
     "chat",
     "replay",
     "batch",
     "exec",
     "check",
     "show",
+    "prompt",
+    "score",
     "resend",
     "models",
     "config",

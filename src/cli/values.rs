@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use regex_lite::Regex;
+
 use crate::console::OutputFormat;
+use crate::expect::MatchMode;
 use crate::trace::privacy::Capture;
 
 /// A field of the request body.
@@ -182,6 +186,39 @@ pub fn port(text: &str) -> Result<u16, String> {
 /// Parses a number of further attempts.
 pub fn attempts(text: &str) -> Result<u32, String> {
     within(text, 0..=u32::MAX)
+}
+
+/// Parses an amount of US dollars.
+pub fn dollars(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(amount) if amount >= 0.0 && amount.is_finite() => Ok(amount),
+        _ => Err("expected a number of US dollars, as in 0.01".to_owned()),
+    }
+}
+
+/// Takes a text that is not empty.
+pub fn some_text(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("expected a text".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Parses a regular expression.
+pub fn regex(text: &str) -> Result<Regex, String> {
+    if text.is_empty() {
+        return Err("expected a regular expression".to_owned());
+    }
+    Regex::new(text).map_err(|error| format!("not a valid regular expression: {error}"))
+}
+
+/// Parses how an answer is compared with an expected one.
+pub fn match_mode() -> impl TypedValueParser<Value = MatchMode> {
+    PossibleValuesParser::new(["exact", "contains", "json"]).map(|name| match name.as_str() {
+        "exact" => MatchMode::Exact,
+        "json" => MatchMode::Json,
+        _ => MatchMode::Contains,
+    })
 }
 
 /// Parses a number that may be 0.

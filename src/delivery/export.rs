@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::delivery::ambiguity::Ambiguity;
 use crate::delivery::client::OtlpClient;
 use crate::delivery::encode::{EncodeError, Encoder};
-use crate::delivery::outbox::{EntryMeta, Outbox, OutboxError, PendingEntry};
+use crate::delivery::outbox::{Entry, EntryMeta, Outbox, OutboxError, PendingEntry};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
 use crate::delivery::presence::deliver_missing;
@@ -81,6 +81,11 @@ impl StoredExport {
         self.sent_before = Some(sent_before);
     }
 
+    /// The entry of the outbox that holds the spans, if one does.
+    pub fn entry(&self) -> Option<&str> {
+        Some(self.pending.as_ref()?.as_ref().ok()?.id())
+    }
+
     /// Why the spans are not in the outbox, if they should be.
     pub fn outbox_error(&self) -> Option<&OutboxError> {
         self.pending.as_ref()?.as_ref().err()
@@ -126,6 +131,34 @@ impl Exporter {
         if let (Ok(payload), Some(Ok(pending))) = (&export.payload, &mut export.pending) {
             // What is stored already is enough for `resend`.
             let _ = pending.replace(payload);
+        }
+    }
+
+    /// Puts scores into the outbox until they are delivered, beside the entry of their spans if there is one.
+    ///
+    /// # Errors
+    /// If they cannot be stored.
+    pub fn store_scores(
+        &self,
+        beside: Option<&str>,
+        bodies: &[String],
+        trace_ids: Vec<String>,
+    ) -> Result<Entry, OutboxError> {
+        let outbox = self.outbox.as_ref().map_err(Clone::clone)?;
+        let meta = EntryMeta {
+            trace_ids,
+            ..self.meta()
+        };
+        outbox.store_scores(beside, bodies, meta)
+    }
+
+    fn meta(&self) -> EntryMeta {
+        let endpoint = self.client.as_ref().map(|client| &client.endpoint.url);
+        EntryMeta {
+            endpoint: endpoint.map_or_else(|_| String::new(), shown),
+            public_key: self.public_key.clone(),
+            time: Timestamp::now(),
+            ..EntryMeta::default()
         }
     }
 
@@ -197,14 +230,7 @@ impl Exporter {
     /// Writes a request to the outbox, where it is marked as under way.
     fn store_payload(&self, payload: &Payload) -> Result<PendingEntry, OutboxError> {
         let outbox = self.outbox.as_ref().map_err(Clone::clone)?;
-        let endpoint = self.client.as_ref().map(|client| &client.endpoint.url);
-        let meta = EntryMeta {
-            endpoint: endpoint.map_or_else(|_| String::new(), shown),
-            public_key: self.public_key.clone(),
-            time: Timestamp::now(),
-            ..EntryMeta::default()
-        };
-        outbox.store(payload, meta)
+        outbox.store(payload, self.meta())
     }
 
     async fn attempt(

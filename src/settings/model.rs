@@ -14,6 +14,7 @@ use super::header::header_of;
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Rank, Sourced, Sources, empty_flag};
 use crate::cli;
+use crate::expect::schema::JsonSchema;
 use crate::failure::Failure;
 use crate::http::url::{complete_http_url, is_loopback, parse_http_url, shown};
 use crate::model::endpoint::{Surface, check_key};
@@ -38,6 +39,8 @@ pub struct RequestFiles {
     pub attachments: Vec<Box<RawValue>>,
     /// The field of that name, made of a JSON Schema.
     pub response_format: Option<Value>,
+    /// The same schema, to check the answer.
+    pub schema: Option<JsonSchema>,
 }
 
 /// The model side of the settings.
@@ -55,6 +58,8 @@ pub struct ModelSettings {
     pub fields: Vec<(String, Box<RawValue>)>,
     /// Content parts that go with the last user message.
     pub attachments: Vec<Box<RawValue>>,
+    /// The JSON Schema that the answer must fit.
+    pub schema: Option<JsonSchema>,
     /// Whether a setting asks for a stream or forbids it.
     pub stream: Option<Sourced<bool>>,
     pub retries: u32,
@@ -96,6 +101,7 @@ impl ModelSettings {
             default_fields: Vec::new(),
             fields: Vec::new(),
             attachments: Vec::new(),
+            schema: None,
             stream: None,
             retries: 0,
             timeout: CHECK_TIMEOUT,
@@ -131,6 +137,7 @@ impl ModelSettings {
             default_fields: defaults_of_file.fields,
             fields: fields.fields,
             attachments: files.attachments,
+            schema: files.schema,
             stream,
             retries: retries.map_or(defaults.retries, |found| found.value),
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
@@ -145,12 +152,7 @@ impl ModelSettings {
 
     /// A chat completion of `prompt` after earlier messages and those that a field sets.
     pub fn continued(&self, earlier: &[Box<RawValue>], prompt: &str, stream: bool) -> Request {
-        let mut request = self.with_defaults(earlier, prompt);
-        self.apply_options(&mut request, true);
-        if stream || request.is_streamed() {
-            request.set_stream(true);
-        }
-        request
+        self.with_options(self.with_defaults(earlier, prompt), stream)
     }
 
     /// A body of `prompt` with what the settings file sets; [`amend_prompted`](Self::amend_prompted) adds the options.
@@ -158,8 +160,41 @@ impl ModelSettings {
         self.with_defaults(&[], prompt)
     }
 
+    /// A body of the messages of a managed prompt, with its own parameters: they come after the options and before
+    /// `LANGSPAN_MODEL` and the settings file.
+    pub fn managed(
+        &self,
+        earlier: &[Box<RawValue>],
+        messages: &[Box<RawValue>],
+        parameters: &[(String, Box<RawValue>)],
+    ) -> Request {
+        let mut request = Request::default();
+        request.set("model", &self.name.value);
+        request.set("messages", messages);
+        let mut request = self.completed_by_defaults(earlier, request);
+        for (name, value) in parameters {
+            if name != "model" || !self.name.is_flag() {
+                request.set_raw(name, value.clone());
+            }
+        }
+        request
+    }
+
+    /// The body of a chat with the options applied.
+    pub fn with_options(&self, mut request: Request, stream: bool) -> Request {
+        self.apply_options(&mut request, true);
+        if stream || request.is_streamed() {
+            request.set_stream(true);
+        }
+        request
+    }
+
     fn with_defaults(&self, earlier: &[Box<RawValue>], prompt: &str) -> Request {
-        let mut request = Request::chat(&self.name.value, None, prompt);
+        let request = Request::chat(&self.name.value, None, prompt);
+        self.completed_by_defaults(earlier, request)
+    }
+
+    fn completed_by_defaults(&self, earlier: &[Box<RawValue>], mut request: Request) -> Request {
         request.precede(&self.field_messages());
         request.precede(earlier);
         let system = self.system.as_ref().filter(|system| !system.is_flag());

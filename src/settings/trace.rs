@@ -172,6 +172,7 @@ impl TraceSettings {
             metadata: self.metadata.clone(),
             version: self.version.clone(),
             public: self.public,
+            prompt: None,
         }
     }
 
@@ -203,6 +204,7 @@ impl TraceSettings {
             metadata,
             version: self.version.clone(),
             public: self.public,
+            prompt: recorded.prompt.clone(),
         }
     }
 

@@ -36,6 +36,9 @@ pub mod langfuse {
     pub const OBSERVATION_METADATA_RESPONSE_ID: &str = "langfuse.observation.metadata.response_id";
     /// `HOST:PORT` of the model endpoint.
     pub const OBSERVATION_METADATA_SERVER: &str = "langfuse.observation.metadata.server";
+    /// Read on generations only, and only together with the version.
+    pub const PROMPT_NAME: &str = "langfuse.observation.prompt.name";
+    pub const PROMPT_VERSION: &str = "langfuse.observation.prompt.version";
     pub const MODEL_NAME: &str = "langfuse.observation.model.name";
     pub const MODEL_PARAMETERS: &str = "langfuse.observation.model.parameters";
     pub const USAGE_DETAILS: &str = "langfuse.observation.usage_details";

@@ -22,6 +22,8 @@ pub use exchange::{Exchange, ExchangeError};
 pub use privacy::Privacy;
 pub use recording::Recording;
 
+use serde::{Deserialize, Serialize};
+
 /// The default name of a trace and its parent span.
 pub const DEFAULT_NAME: &str = "chat-completion";
 
@@ -39,6 +41,15 @@ pub struct Trace {
     pub version: Option<String>,
     /// Whether anyone with the link may read the trace.
     pub public: bool,
+    /// The managed prompt that the request was made of: Langfuse links the generation to it.
+    pub prompt: Option<PromptLink>,
+}
+
+/// A version of a prompt that Langfuse manages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptLink {
+    pub name: String,
+    pub version: u64,
 }
 
 impl Trace {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::exchange::{Exchange, ExchangeError};
-use super::{Trace, TraceContext, ids};
+use super::{PromptLink, Trace, TraceContext, ids};
 use crate::json::lenient;
 use crate::model::Request;
 
@@ -51,6 +51,8 @@ pub struct RecordedTrace {
     pub tags: Vec<String>,
     #[serde(default)]
     pub metadata: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptLink>,
 }
 
 impl Recording {
@@ -75,6 +77,7 @@ impl Recording {
                     .iter()
                     .map(|(key, value)| (key.clone(), value.clone().into()))
                     .collect(),
+                prompt: trace.prompt.clone(),
             },
         }
     }

@@ -49,6 +49,7 @@ pub fn spans(
     let mut generation = identity;
     generation.extend(langfuse_call(exchange));
     generation.extend(attempts(exchange));
+    generation.extend(prompt_link(trace));
     if dialect != Dialect::Plain {
         generation.extend(langfuse_metadata(exchange));
         generation.extend(langfuse_content(exchange));
@@ -188,6 +189,16 @@ fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
         openinference::OUTPUT_VALUE,
         Some(exchange.completion.answer()),
     );
+    attributes.0
+}
+
+/// The managed prompt of the call. Langfuse links generations only.
+fn prompt_link(trace: &Trace) -> Vec<KeyValue> {
+    let mut attributes = Attributes::default();
+    if let Some(link) = &trace.prompt {
+        attributes.text(langfuse::PROMPT_NAME, Some(link.name.clone()));
+        attributes.int(langfuse::PROMPT_VERSION, i64::try_from(link.version).ok());
+    }
     attributes.0
 }
 

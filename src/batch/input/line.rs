@@ -1,10 +1,12 @@
 //! One line of the input as a request: the body that is sent and the identity of its trace.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::app::managed_prompt::RunPrompt;
 use crate::batch::input;
+use crate::expect::{Expected, MatchMode};
 use crate::model::{Request, request};
 use crate::settings;
 use crate::settings::trace::refuse_keys;
@@ -16,6 +18,10 @@ pub struct ParsedLine {
     pub custom_id: Option<String>,
     pub request: Request,
     pub trace: Trace,
+    /// The answer that the line expects.
+    pub expected: Option<Expected>,
+    /// Variables of the line that the managed prompt does not have.
+    pub unused: Vec<String>,
 }
 
 /// The fields that decide which of the three shapes a line has.
@@ -33,6 +39,15 @@ struct LineShape<'a> {
     /// The system message of a line with a `prompt`.
     system: Option<Value>,
     trace: Option<TraceOverride>,
+    /// The variables of a managed prompt.
+    vars: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    expected: Option<Value>,
+}
+
+/// A field that is there, null included.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// The `trace` object of a line. Unknown fields are refused: a misspelt `user` would otherwise be lost silently.
@@ -47,7 +62,7 @@ struct TraceOverride {
 }
 
 /// Fields that are removed from a line which is itself the body.
-const OUR_FIELDS: [&str; 2] = ["trace", "custom_id"];
+const OUR_FIELDS: [&str; 3] = ["trace", "custom_id", "expected"];
 
 impl ParsedLine {
     /// Parses a line; `defaults` fill in the fields that it does not set.
@@ -71,8 +86,24 @@ impl ParsedLine {
         }
         let shape: LineShape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let is_batch_line = shape.messages.is_none() && shape.body.is_some();
-        let is_prompt = shape.messages.is_none() && shape.body.is_none() && shape.prompt.is_some();
+        let is_managed = defaults.prompt.is_some();
+        if !is_managed && shape.vars.is_some() {
+            return Err("`vars` needs a prompt: --prompt NAME".to_owned());
+        }
+        let has_prompt = is_managed || shape.prompt.is_some();
+        let is_prompt = shape.messages.is_none() && shape.body.is_none() && has_prompt;
+        let mut unused = Vec::new();
         let mut request = match &shape {
+            LineShape {
+                messages: None,
+                body: None,
+                ..
+            } if is_managed => managed(text, &shape, defaults, &mut unused)?,
+            _ if is_managed => {
+                return Err(
+                    "a body of its own cannot be used with --prompt: give `vars`".to_owned(),
+                );
+            }
             LineShape {
                 messages: None,
                 body: Some(body),
@@ -106,12 +137,19 @@ impl ParsedLine {
             (None | Some(Value::Null), _) => None,
             (Some(_), _) => return Err("`custom_id` must be a string".to_owned()),
         };
-        let trace = shape.trace.unwrap_or_default().apply_to(defaults.trace);
+        let mut trace = shape.trace.unwrap_or_default().apply_to(defaults.trace);
+        trace.prompt = defaults.prompt.map(RunPrompt::link);
+        let mode = defaults.match_expected;
+        let expected = shape
+            .expected
+            .map(|expected| Expected::read(expected, mode));
         refuse_keys(&trace).map_err(|failure| failure.message)?;
         Ok(Self {
             custom_id,
             request,
             trace,
+            expected: expected.transpose()?,
+            unused,
         })
     }
 }
@@ -122,6 +160,9 @@ pub struct LineDefaults<'a> {
     pub model: &'a settings::ModelSettings,
     /// The identity of every trace of the run.
     pub trace: &'a Trace,
+    /// The managed prompt of every line.
+    pub prompt: Option<&'a RunPrompt>,
+    pub match_expected: MatchMode,
 }
 
 impl TraceOverride {
@@ -170,11 +211,48 @@ fn prompted(
     system: Option<&Value>,
     model: &settings::ModelSettings,
 ) -> Result<Request, String> {
-    const OURS: [&str; 3] = ["prompt", "id", "system"];
     let Value::String(prompt) = prompt else {
         return Err("`prompt` must be a string".to_owned());
     };
-    let mut request = model.prompted(prompt);
+    with_fields(model.prompted(prompt), text, system)
+}
+
+/// The managed prompt of the run, filled with the variables of the line, and followed by its `prompt`.
+fn managed(
+    text: &str,
+    shape: &LineShape<'_>,
+    defaults: &LineDefaults<'_>,
+    unused: &mut Vec<String>,
+) -> Result<Request, String> {
+    let Some(prompt) = defaults.prompt else {
+        return Err("there is no prompt".to_owned());
+    };
+    let typed = match &shape.prompt {
+        None | Some(Value::Null) => None,
+        Some(Value::String(typed)) => Some(typed.as_str()),
+        Some(_) => return Err("`prompt` must be a string".to_owned()),
+    };
+    let none = Map::new();
+    let variables = match &shape.vars {
+        None | Some(Value::Null) => &none,
+        Some(Value::Object(variables)) => variables,
+        Some(_) => return Err("`vars` must be an object".to_owned()),
+    };
+    let filled = prompt.fill(variables, typed)?;
+    *unused = filled.unused;
+    let request = defaults
+        .model
+        .managed(&[], &filled.messages, &prompt.parameters);
+    with_fields(request, text, shape.system.as_ref())
+}
+
+/// The request with the fields of a line that are not ours.
+fn with_fields(
+    mut request: Request,
+    text: &str,
+    system: Option<&Value>,
+) -> Result<Request, String> {
+    const OURS: [&str; 5] = ["prompt", "id", "system", "vars", "expected"];
     match system {
         None | Some(Value::Null) => {}
         Some(Value::String(system)) => request.set_system(system),

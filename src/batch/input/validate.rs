@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::batch::input::line::{LineDefaults, ParsedLine};
+use crate::batch::input::line::ParsedLine;
 use crate::batch::input::{Input, RawLine};
 use crate::batch::plan::Plan;
 use crate::console::{Console, counted};
@@ -78,10 +78,7 @@ pub fn for_each_line(
     mut visit: impl FnMut(&RawLine, Result<ParsedLine, String>),
 ) -> Result<(), Failure> {
     let unreadable = |error| Failure::unreadable(&input.name, &error);
-    let defaults = LineDefaults {
-        model: &settings.model,
-        trace: &plan.trace,
-    };
+    let defaults = plan.line_defaults(&settings.model);
     for (line, before) in input.lines().map_err(unreadable)?.zip(0..) {
         let line = line.map_err(unreadable)?;
         if plan.limit.is_some_and(|limit| before >= limit) {

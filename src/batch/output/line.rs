@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::app::model_call;
 use crate::batch::input;
+use crate::expect::{Expected, Finding};
 use crate::json::lenient;
 use crate::model::failed::FailedAttempt;
 use crate::model::{Progress, Request, RetriedAttempt};
@@ -32,6 +33,10 @@ pub struct CompletedCall {
     pub trace: Trace,
     pub context: TraceContext,
     pub progress: Progress,
+    /// The answer that the line expects.
+    pub expected: Option<Expected>,
+    /// What became of the expectations.
+    pub findings: Vec<Finding>,
 }
 
 impl CompletedCall {
@@ -76,6 +81,7 @@ impl CompletedCall {
                 cost: exchange.cost,
                 redo: (self.redo > 0).then_some(self.redo),
                 input_digest: Some(self.digest.as_str().into()),
+                expectations: self.findings.clone(),
             },
         };
         Ok(serde_json::to_string(&answer)?)
@@ -165,6 +171,9 @@ pub struct LineMetadata<'a> {
     /// Digest of the input line: `--resume` detects a changed line by it.
     #[serde(default, borrow)]
     pub input_digest: Option<Cow<'a, str>>,
+    /// What became of the expectations, if there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Finding>,
 }
 
 /// The error code of an input line that is not a valid request.

@@ -5,14 +5,17 @@ use std::rc::Rc;
 use jiff::Timestamp;
 
 use crate::app::model_call::{self, Caller};
+use crate::app::price_lookup;
 use crate::app::uploads::Uploads;
 use crate::batch::input::line::{LineDefaults, ParsedLine};
 use crate::batch::output::line::CompletedCall;
 use crate::batch::plan::Plan;
 use crate::console::Console;
+use crate::expect::{Expected, Finding};
 use crate::model::{NullSink, Progress, RateLimiter, Stopped};
+use crate::prices::PriceTable;
 use crate::settings::Settings;
-use crate::trace::{TraceContext, ids};
+use crate::trace::{Exchange, Trace, TraceContext, ids};
 
 /// What every call of a run uses.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct PoolContext<'a> {
     pub rate_limiter: Rc<RateLimiter>,
     /// Whether traces are sent.
     pub is_traced: bool,
+    /// The price table, if an expectation needs it.
+    pub prices: Option<Rc<Result<PriceTable, String>>>,
 }
 
 /// A line on its way to the model.
@@ -40,10 +45,23 @@ pub struct LineCall {
 
 impl<'a> PoolContext<'a> {
     pub fn defaults(&self) -> LineDefaults<'a> {
-        LineDefaults {
-            model: &self.settings.model,
-            trace: &self.plan.trace,
-        }
+        self.plan.line_defaults(&self.settings.model)
+    }
+
+    /// What became of the expectations about an answer.
+    pub fn findings(
+        &self,
+        exchange: &Exchange,
+        trace: &Trace,
+        expected: Option<&Expected>,
+    ) -> Vec<Finding> {
+        let stated = exchange.completion.cost.or(exchange.cost);
+        let cost = self.prices.as_deref().map(|table| match (stated, table) {
+            (Some(stated), _) => Ok(stated),
+            (None, Ok(table)) => price_lookup::computed(table, exchange, trace),
+            (None, Err(why)) => Err(why.clone()),
+        });
+        self.plan.judge.findings(exchange, cost.as_ref(), expected)
     }
 
     /// Calls the model. A failed call is a completed one; [`Stopped`] means that there was no call.
@@ -52,6 +70,8 @@ impl<'a> PoolContext<'a> {
             custom_id,
             request,
             trace,
+            expected,
+            unused: _,
         } = line.parsed;
         let id = custom_id.as_deref();
         let trace_id = self.plan.trace_id(line.number, id, &line.digest, line.redo);
@@ -90,6 +110,8 @@ impl<'a> PoolContext<'a> {
             trace,
             context,
             progress,
+            expected,
+            findings: Vec::new(),
         })
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::app::uploads::{self, Uploads};
 use crate::batch::output::line::CompletedCall;
+use crate::batch::pool::score_queue::SentScores;
 use crate::batch::pool::span_queue::ExportedLines;
 use crate::batch::pool::trace_sender::{PendingTrace, owned};
 use crate::batch::pool::{CallResult, Pool, StopReason, UploadingTrace};
@@ -69,9 +70,12 @@ impl Pool<'_> {
         self.calls.next().now_or_never().flatten()
     }
 
-    fn answered(&mut self, call: CompletedCall) {
+    fn answered(&mut self, mut call: CompletedCall) {
+        let expected = call.expected.as_ref();
+        call.findings = self.context.findings(&call.exchange, &call.trace, expected);
         let exchange = &call.exchange;
         self.stats.add(exchange, call.cause());
+        self.stats.judge(&call.findings);
         if let (Some(kind), Some(error)) = (call.progress.error_kind, &exchange.error)
             && kind.concerns_all()
         {
@@ -82,7 +86,11 @@ impl Pool<'_> {
         let line = call.line;
         match call.to_line(trace_url.filter(|_| is_traced).as_deref()) {
             Ok(text) => {
+                let findings = std::mem::take(&mut call.findings);
                 let pending = self.record(call.into(), is_traced);
+                let pending = self
+                    .traces
+                    .judged(pending, &findings, &self.context.plan.judge);
                 let after_write = if is_traced {
                     AfterWrite::Trace(Box::new(pending))
                 } else {
@@ -131,6 +139,7 @@ impl Pool<'_> {
             trace: trace.unwrap_or(pending.trace),
             context: pending.context,
             redactions: Some(redactions),
+            scores: pending.scores,
         }
     }
 
@@ -197,6 +206,7 @@ impl Pool<'_> {
             let uploaded = PendingTrace {
                 exchange: exchange.into_owned(),
                 trace: pending.trace.clone(),
+                scores: pending.scores.clone(),
                 ..*pending
             };
             (line, uploaded)
@@ -228,6 +238,12 @@ impl Pool<'_> {
             self.stop(StopReason::Outbox(why.to_string()));
         }
         self.check_errors();
+    }
+
+    pub(super) fn scored(&mut self, scored: SentScores) {
+        if let Err(failure) = self.traces.scores_ended(scored) {
+            self.stop(StopReason::File(failure));
+        }
     }
 
     /// Whether lost traces stop the run: not with `--no-outbox` or `--best-effort`.

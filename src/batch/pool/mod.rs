@@ -34,6 +34,7 @@
 
 mod call;
 mod events;
+pub mod score_queue;
 pub mod span_queue;
 mod start;
 mod stop;
@@ -49,10 +50,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::app::record_file::RecordFile;
+use crate::app::score_sender::RefusedScores;
 use crate::app::signals::SignalListener;
 use crate::batch::input::RawLine;
 use crate::batch::links::Links;
@@ -61,11 +64,12 @@ use crate::batch::output::reorder::ReorderBuffer;
 use crate::batch::output::writer::Writer;
 pub use crate::batch::pool::call::PoolContext;
 use crate::batch::pool::events::{AfterWrite, FinishedLine};
+use crate::batch::pool::score_queue::SentScores;
 use crate::batch::pool::span_queue::ExportedLines;
 pub use crate::batch::pool::stop::StopReason;
-use crate::batch::pool::trace_sender::{PendingTrace, TraceSender};
+use crate::batch::pool::trace_sender::{PendingTrace, SenderEvent, TraceSender};
 use crate::batch::progress::ProgressLine;
-use crate::batch::stats::{Stats, TraceStats};
+use crate::batch::stats::{ScoreStats, Stats, TraceStats};
 use crate::batch::verify::ExpectedTraces;
 use crate::delivery::{Delivery, StoredExport};
 use crate::failure::Signal;
@@ -90,6 +94,11 @@ pub struct RunResult {
     pub duration: Duration,
     pub stats: Stats,
     pub traces: TraceStats,
+    pub scores: ScoreStats,
+    /// The first scores that were not accepted, and where they are.
+    pub refused_scores: Option<RefusedScores>,
+    /// Some of the accepted scores, by their trace, for `--verify`.
+    pub scored: Vec<(String, Vec<Value>)>,
     /// Redacted passages of traces and recordings.
     pub redactions: u64,
     pub stop: Option<StopReason>,
@@ -138,6 +147,8 @@ pub struct Pool<'a> {
     /// Whether uploads are abandoned.
     is_leaving: bool,
     stop: Option<StopReason>,
+    /// Whether a line had variables that the managed prompt does not have.
+    has_warned_of_unused: bool,
     /// After a signal: the deadline for pending calls; once none are left, for the output.
     deadline: Option<Instant>,
 }
@@ -149,6 +160,7 @@ enum PoolEvent {
     Read(Option<io::Result<Vec<RawLine>>>),
     Written(io::Result<usize>),
     Exported(ExportedLines),
+    Scored(SentScores),
     Signal(Signal),
     Tick,
     Deadline,
@@ -182,6 +194,7 @@ impl<'a> Pool<'a> {
             is_closed: false,
             is_leaving: false,
             stop: None,
+            has_warned_of_unused: false,
             deadline: None,
         }
     }
@@ -208,6 +221,7 @@ impl<'a> Pool<'a> {
                 PoolEvent::Read(lines) => self.read(lines),
                 PoolEvent::Written(result) => self.written(result),
                 PoolEvent::Exported(exported) => self.exported(&exported),
+                PoolEvent::Scored(scored) => self.scored(scored),
                 PoolEvent::Signal(signal) => self.signalled(signal),
                 PoolEvent::Deadline => self.deadline_passed(),
                 PoolEvent::Tick => {
@@ -225,13 +239,16 @@ impl<'a> Pool<'a> {
         self.result()
     }
 
-    fn result(self) -> RunResult {
+    fn result(mut self) -> RunResult {
         let session = self.context.plan.trace.session.as_deref();
         RunResult {
             duration: self.stats.elapsed(),
             session_url: session.and_then(|session| self.channels.links.session(session)),
             stats: self.stats,
             traces: self.traces.stats,
+            scores: self.traces.score_stats(),
+            refused_scores: self.traces.take_refused_scores(),
+            scored: self.traces.take_scored(),
             redactions: self.traces.redactions,
             stop: self.stop,
             first_failure: self.traces.first_failure,
@@ -256,7 +273,10 @@ impl<'a> Pool<'a> {
             }
             read = lines.recv(), if wants_lines => PoolEvent::Read(read),
             written = writer.written(), if is_writing => PoolEvent::Written(written),
-            exported = self.traces.next_export() => PoolEvent::Exported(exported),
+            event = self.traces.next_event() => match event {
+                SenderEvent::Exported(exported) => PoolEvent::Exported(exported),
+                SenderEvent::Scored(scored) => PoolEvent::Scored(scored),
+            },
             signal = signals.wait() => PoolEvent::Signal(signal),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 PoolEvent::Deadline

@@ -78,6 +78,9 @@ impl Pool<'_> {
             return;
         }
         let parsed = ParsedLine::parse(line, &self.context.defaults());
+        if let Ok(parsed) = &parsed {
+            self.warn_of_unused(number, parsed);
+        }
         if let (Some(unconfirmed), Ok(parsed)) = (&work.deliver, &parsed) {
             self.deliver_again(number, parsed, unconfirmed);
         }
@@ -96,6 +99,18 @@ impl Pool<'_> {
             }
             Err(why) => self.refuse_line(number, &why),
         }
+    }
+
+    /// Warns once of variables that the managed prompt does not have: the lines of a data set often have more.
+    fn warn_of_unused(&mut self, number: u64, parsed: &ParsedLine) {
+        if self.has_warned_of_unused || parsed.unused.is_empty() {
+            return;
+        }
+        self.has_warned_of_unused = true;
+        let names = parsed.unused.join(", ");
+        self.context.console.warn(&format!(
+            "line {number} has variables that the prompt does not have: {names}; further lines are not named"
+        ));
     }
 
     /// Notes when this stretch of the run begins.
@@ -135,6 +150,13 @@ impl Pool<'_> {
             Ok(None) => return,
             Err(failure) => return self.stop(StopReason::File(failure)),
         };
+        let expected = parsed.expected.as_ref();
+        let findings = self
+            .context
+            .findings(&pending.exchange, &pending.trace, expected);
+        let pending = self
+            .traces
+            .judged(pending, &findings, &self.context.plan.judge);
         if !self.traces.is_on() {
             // It stays unconfirmed, for a run with tracing.
         } else if !self.is_traced(&pending.exchange, &pending.context) {

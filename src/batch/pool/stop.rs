@@ -78,6 +78,7 @@ impl Pool<'_> {
         self.abandon_calls();
         self.abandon_uploads();
         self.traces.cancel();
+        self.traces.store_scores();
     }
 
     /// At the deadline: abandons the calls, or, once none are left, an output that is not read.

@@ -188,6 +188,7 @@ impl PreviousOutput {
         let is_accepted = is_acked && trace_id.is_some_and(is_sampled);
         if !is_failed {
             self.stats.add_call(&answer.bare_exchange());
+            self.stats.judge(&answer.langspan.expectations);
             self.accepted += u64::from(is_accepted);
             return;
         }

@@ -228,6 +228,12 @@ impl Resend<'_> {
                 self.say(EntryLine::new(&entry, State::Failed, self.console));
                 continue;
             }
+            if entry.waits_for_spans() {
+                self.console
+                    .note(&format!("{id} waits for the spans of its traces"));
+                self.say(EntryLine::new(&entry, State::Waiting, self.console));
+                continue;
+            }
             let delivered = tokio::select! {
                 delivered = redelivery.deliver(&mut entry) => delivered,
                 signal = interrupt.wait() => {

@@ -35,16 +35,16 @@ pub enum Found {
 /// An entry that waits, locked against other processes.
 #[derive(Debug)]
 pub struct Entry {
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     pub id: String,
-    path: PathBuf,
-    file: File,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
     /// `None` if the process was killed before it wrote any, or the file was removed.
     pub meta: Option<EntryMeta>,
     /// Whether the process was killed during the first delivery.
     pub unfinished: bool,
     /// When it was found to be free.
-    found: Timestamp,
+    pub(super) found: Timestamp,
 }
 
 impl Outbox {
@@ -306,7 +306,7 @@ impl Entry {
         self.write_note(cause, ambiguity, false)
     }
 
-    fn write_note(
+    pub(super) fn write_note(
         &mut self,
         cause: &str,
         ambiguity: Option<Ambiguity>,
@@ -357,7 +357,7 @@ pub struct EntryWriter {
 
 /// A file that goes with this value; renamed before, there is nothing to remove.
 #[derive(Debug)]
-struct Temporary(PathBuf);
+pub(super) struct Temporary(pub(super) PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {

@@ -216,6 +216,8 @@ impl Filter<'_> {
             metadata,
             version,
             public: _,
+            // A changed name would link another prompt.
+            prompt: _,
         } = &mut filtered;
         let single = [name, user, session, version].into_iter().flatten();
         let pairs = metadata.iter_mut().flat_map(|(key, value)| [key, value]);
