@@ -194,7 +194,7 @@ fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
 
 /// The managed prompt of the call. Langfuse links generations only.
 fn prompt_link(trace: &Trace) -> Vec<KeyValue> {
-    let mut attributes = Attributes::default();
+    let mut attributes = AttributeList::default();
     if let Some(link) = &trace.prompt {
         attributes.text(langfuse::PROMPT_NAME, Some(link.name.clone()));
         attributes.int(langfuse::PROMPT_VERSION, i64::try_from(link.version).ok());
