@@ -45,6 +45,7 @@ fn main() {
         [process::PEAK_ARGUMENT, ..] => process::print_peak(&arguments[1..]),
         [crowd::ARGUMENT] => crowd::serve(),
         [exec::STARTED_ARGUMENT] => exec::print_start(),
+        [exec::LONG_ARGUMENT] => exec::run_long(),
         [exec::CALLS_ARGUMENT, server] => exec::call(server),
         [BARE_ARGUMENT, ..] => batch::bare(&arguments),
         words if !words.contains(&"--bench") => println!("measured by `cargo bench` only"),

@@ -47,6 +47,9 @@ pub fn fill(
     dialect: Dialect,
 ) -> Vec<Filled> {
     let mut filled = content(span, scope, call);
+    if !kind::has_usage(&span.attributes) && !has(call.attributes, langfuse::USAGE_DETAILS) {
+        plain_output(span, call);
+    }
     let attributes = &mut span.attributes;
     let lacks_parameters = !PARAMETERS.iter().any(|key| has(attributes, key))
         && !attributes.iter().any(|attribute| {
@@ -120,6 +123,24 @@ fn content(span: &mut Span, scope: ScopeName<'_>, call: &SeenCall<'_>) -> Vec<Fi
         return filled;
     };
     Vec::new()
+}
+
+/// Without token counts the server counts the text that it stores, JSON included. So the output is the answer alone.
+fn plain_output(span: &mut Span, call: &SeenCall<'_>) {
+    let answer = call.exchange.completion.answer();
+    let (input, Some(output)) = kind::content(&span.attributes) else {
+        return;
+    };
+    let input = input.map(str::to_owned);
+    let input =
+        input.or_else(|| text(call.attributes, langfuse::OBSERVATION_INPUT).map(str::to_owned));
+    if answer.is_empty() || !output.starts_with(['{', '[']) {
+        return;
+    }
+    set_text(&mut span.attributes, langfuse::OBSERVATION_OUTPUT, answer);
+    if let Some(input) = input.filter(|input| !input.is_empty()) {
+        set_text(&mut span.attributes, langfuse::OBSERVATION_INPUT, input);
+    }
 }
 
 /// The child names the listener; the real endpoint is behind it.

@@ -8,6 +8,7 @@
 mod answer;
 mod assemble;
 mod attributes;
+mod baggage;
 mod busy;
 mod call;
 mod conclude;
@@ -20,6 +21,8 @@ mod journal;
 mod kind;
 mod listener;
 mod matching;
+mod media;
+mod media_upload;
 mod merge;
 mod pass_through;
 mod process;
@@ -29,6 +32,7 @@ mod receiver;
 mod recorder;
 mod report;
 mod run;
+mod run_record;
 mod tree;
 mod vectors;
 

@@ -2,7 +2,7 @@
 
 use super::{
     CommandDefaults, Notes, Settings, Sources, TraceSettings, Tracing, delivery, destination_of,
-    privacy, tls_files,
+    privacy, tls_files, uploads_media,
 };
 use crate::cli;
 use crate::console::OutputFormat;
@@ -54,7 +54,7 @@ pub fn exec(
     }
     Ok(Settings {
         privacy: privacy(&options.privacy, sources, &mut notes)?,
-        uploads_media: false,
+        uploads_media: uploads_media(&options.privacy, sources, &mut notes)?,
         tls: tls_files(&options.destination, sources, sandbox),
         record: None,
         model: model(sources)?,

@@ -9,13 +9,15 @@ use nix::pty::{Winsize, openpty};
 
 use crate::support::harness::{Ended, Langspan, files_below};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: &[&str] = &[
     "chat",
     "replay",
     "batch",
     "exec",
     "check",
     "show",
+    "prompt",
+    "score",
     "resend",
     "models",
     "config",
@@ -23,7 +25,7 @@ const COMMANDS: [&str; 12] = [
     "completions",
     "help",
 ];
-const TOPICS: [&str; 12] = [
+const TOPICS: &[&str] = &[
     "batch",
     "ci",
     "config",
@@ -32,10 +34,14 @@ const TOPICS: [&str; 12] = [
     "environment",
     "exec",
     "exit-codes",
+    "expectations",
     "failures",
+    "import",
     "mapping",
     "privacy",
+    "prompts",
     "sandbox",
+    "scores",
 ];
 
 fn langspan(arguments: &[&str]) -> Ended {
@@ -79,7 +85,7 @@ fn on_a_terminal(call: &Langspan, rows: u16) -> String {
 fn help_without_a_name_lists_commands_and_topics() {
     let ended = langspan(&["help"]);
     ended.code(0).stdout(&langspan(&["--help"]).stdout);
-    for name in COMMANDS.iter().chain(&TOPICS).chain(&["json"]) {
+    for name in COMMANDS.iter().chain(TOPICS).chain(&["json"]) {
         let listed = ended
             .stdout
             .lines()

@@ -222,7 +222,7 @@ impl Resend<'_> {
                 continue;
             }
             if entry.is_journal()
-                && let Err(failure) = sender.settle(&mut entry)
+                && let Err(failure) = sender.settle(&mut entry).await
             {
                 self.fail(failure);
                 self.say(EntryLine::new(&entry, State::Failed, self.console));
