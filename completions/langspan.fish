@@ -423,3 +423,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s q -l quiet
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -f
+complete -c langspan -n "__fish_langspan_using_subcommand show" -f
+complete -c langspan -n "__fish_langspan_using_subcommand models" -f
+complete -c langspan -n "__fish_langspan_using_subcommand completions" -f -a "bash zsh fish powershell elvish"
+complete -c langspan -n "__fish_langspan_using_subcommand help" -f -a "chat replay batch exec check show resend models config sandbox completions help ci conversations destinations environment exit-codes failures mapping privacy json"

@@ -415,8 +415,10 @@ impl Run {
         scores: &[Score],
     ) -> Option<PendingTrace> {
         let exporter = self.setup.clients.exporter.as_ref()?;
-        let spans = SpanMaker::new(&self.setup.settings).spans(filtered, traced.context);
-        let mut export = exporter.store(spans.to_vec());
+        // Made twice rather than copied: large content is then never in memory as spans and as their encoding steps at once.
+        let maker = SpanMaker::new(&self.setup.settings);
+        let mut export = exporter.store(maker.spans(filtered, traced.context).into());
+        let spans = maker.spans(filtered, traced.context);
         if traced.copies == Copies::LeftOut {
             export.ask_first(traced.exchange.end);
         }
@@ -515,11 +517,13 @@ impl Run {
             exchange: &with_media,
             ..traced
         });
-        pending.spans = SpanMaker::new(&self.setup.settings).spans(&filtered, context);
+        let maker = SpanMaker::new(&self.setup.settings);
         pending.redactions = filtered.redactions;
         if let Some(exporter) = &self.setup.clients.exporter {
-            exporter.replace(&mut pending.export, pending.spans.to_vec());
+            let spans = maker.spans(&filtered, context).into();
+            exporter.replace(&mut pending.export, spans);
         }
+        pending.spans = maker.spans(&filtered, context);
         Ok(())
     }
 

@@ -48,11 +48,10 @@ impl ProgressLine {
         self.first_call.get_or_insert_with(Instant::now);
     }
 
-    /// Updates the line; `total` is the number of lines of the run, once known, and `pause` the time until calls resume
-    /// after a rate limit.
-    pub fn show(&mut self, stats: &Stats, total: Option<u64>, pause: Option<Duration>) {
+    /// Updates the line; `total` is the number of lines of the run, once known, and `wait` what the calls wait for.
+    pub fn show(&mut self, stats: &Stats, total: Option<u64>, wait: Option<Wait>) {
         let elapsed = self.first_call.map(|first| first.elapsed());
-        let line = || line(stats, elapsed.unwrap_or_default(), total, pause);
+        let line = || line(stats, elapsed.unwrap_or_default(), total, wait);
         let is_due = self.last.elapsed() >= PLAIN_EVERY;
         match &self.bar {
             Some(bar) => {
@@ -75,9 +74,30 @@ impl ProgressLine {
     }
 }
 
+/// What all calls of a run wait for.
+#[derive(Clone, Copy, Debug)]
+pub enum Wait {
+    /// The rest of a pause that the endpoint asked for.
+    RateLimit(Duration),
+    /// The rest of a pause while the endpoint is down; `None` while it is tried.
+    EndpointDown(Option<Duration>),
+}
+
+impl Wait {
+    fn to_text(self) -> String {
+        match self {
+            Self::RateLimit(left) => format!("rate limited, resuming in {}", rounded_up(left)),
+            Self::EndpointDown(Some(left)) => {
+                format!("endpoint down, next try in {}", rounded_up(left))
+            }
+            Self::EndpointDown(None) => "endpoint down, trying".to_owned(),
+        }
+    }
+}
+
 /// `1,180 / 5,000 (24%) · 98/s · 12 failed · 38 s left`. `elapsed` is the time since the first call. The rate, and with
 /// it the time left, counts what this run has done; the rest counts what earlier runs have done as well.
-fn line(stats: &Stats, elapsed: Duration, total: Option<u64>, pause: Option<Duration>) -> String {
+fn line(stats: &Stats, elapsed: Duration, total: Option<u64>, wait: Option<Wait>) -> String {
     let done = stats.done + stats.skipped;
     let total = total.filter(|total| *total >= done && *total > 0);
     let mut parts = vec![match total {
@@ -102,9 +122,7 @@ fn line(stats: &Stats, elapsed: Duration, total: Option<u64>, pause: Option<Dura
     if let Some(left) = total.and_then(|total| time_left(total - done, stats.done, elapsed)) {
         parts.push(format!("{} left", rounded_up(left)));
     }
-    if let Some(pause) = pause {
-        parts.push(format!("rate limited, resuming in {}", rounded_up(pause)));
-    }
+    parts.extend(wait.map(Wait::to_text));
     if let Some(cost) = stats.cost {
         parts.push(format!("${cost:.4}"));
     }
@@ -157,7 +175,10 @@ mod tests {
 
     #[test]
     fn a_pause_is_shown_in_whole_seconds_and_never_as_zero() {
-        let line = |pause| line(&Stats::begin(), Duration::ZERO, None, Some(pause));
+        let line = |left| {
+            let wait = Some(Wait::RateLimit(left));
+            line(&Stats::begin(), Duration::ZERO, None, wait)
+        };
         for (milliseconds, shown) in [(1, "1 s"), (1000, "1 s"), (1001, "2 s")] {
             let line = line(Duration::from_millis(milliseconds));
             assert!(

@@ -10,7 +10,7 @@ use crate::batch::stats::{
     AnswerStats, ExpectationStats, ScoreStats, Stats, TimeHistogram, TraceStats,
 };
 use crate::console::counted;
-use crate::output::report::{ErrorReport, SCHEMA_VERSION};
+use crate::output::report::{ErrorReport, SCHEMA_VERSION, dollars};
 
 /// The summary of a run.
 #[derive(Debug, Serialize)]
@@ -29,7 +29,7 @@ pub struct RunSummary {
     latency_ms: Option<Percentiles>,
     time_to_first_token_ms: Option<Percentiles>,
     tokens: Tokens,
-    /// In US dollars; `None` when no answer reported any.
+    /// In US dollars; `None` when none is known.
     cost: Option<f64>,
     traces: TraceCounts,
     /// Only if anything was expected.
@@ -151,7 +151,7 @@ impl RunSummary {
         }
         let cost = self
             .cost
-            .map_or_else(String::new, |cost| format!(", ${cost:.4}"));
+            .map_or_else(String::new, |cost| format!(", {}", dollars(cost)));
         let Tokens { input, output } = self.tokens;
         let tokens = format!("tokens: {input} in, {output} out{cost}");
         text.extend(wrapped(&tokens, width));

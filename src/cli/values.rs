@@ -178,6 +178,11 @@ pub fn rpm(text: &str) -> Result<u32, String> {
     within(text, 1..=u32::MAX)
 }
 
+/// Parses a number of tokens per minute. With fewer, a single short call would take minutes.
+pub fn tpm(text: &str) -> Result<u32, String> {
+    within(text, 100..=u32::MAX)
+}
+
 /// Parses a TCP port; 0 is any free one.
 pub fn port(text: &str) -> Result<u16, String> {
     within(text, 0..=u16::MAX)
@@ -232,6 +237,15 @@ pub fn at_least_one(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(count) if count > 0 => Ok(count),
         _ => Err("expected a whole number, 1 or greater".to_owned()),
+    }
+}
+
+/// Parses an amount of US dollars that is not 0.
+pub fn some_dollars(text: &str) -> Result<f64, String> {
+    let amount = text.strip_prefix('$').unwrap_or(text).parse::<f64>();
+    match amount {
+        Ok(amount) if amount > 0.0 && amount.is_finite() => Ok(amount),
+        _ => Err("expected US dollars, greater than 0, as in 2.50".to_owned()),
     }
 }
 

@@ -17,7 +17,7 @@ use super::body::is_event_stream;
 use super::completion::Completion;
 use super::dialect::{ModelDialect, StreamError};
 use super::endpoint::Endpoint;
-use super::failed::{FailedAttempt, ModelError, ModelErrorKind};
+use super::failed::{FailedAttempt, ModelError, ModelErrorKind, is_status_of_outage};
 use super::rate_limiter::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
 use super::server_error::ServerError;
@@ -101,6 +101,17 @@ impl Progress {
     pub fn error_response(&self) -> Option<&ErrorResponse> {
         let is_last = self.error_kind.is_some_and(ModelErrorKind::is_http_error);
         self.error_response.as_ref().filter(|_| is_last)
+    }
+
+    /// Whether the call ended as calls do while the endpoint is down.
+    pub fn met_outage(&self) -> bool {
+        match self.error_kind {
+            Some(ModelErrorKind::NoConnection) => true,
+            Some(ModelErrorKind::HttpError) => self
+                .error_response()
+                .is_some_and(|response| is_status_of_outage(response.status)),
+            _ => false,
+        }
     }
 
     /// The received part of an incomplete response, as a body.
@@ -203,6 +214,10 @@ impl Client<'_> {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
+            if self.shows_outage(&failed) {
+                progress.stopped = Some(Stopped::Down);
+                return Err(failed.error);
+            }
             failed.rejects_stream_options &= request.raw("stream_options").is_some();
             let next = self.next_attempt(&mut failed, &mut backoff, progress, (started, deadline));
             match next {
@@ -274,6 +289,12 @@ impl Client<'_> {
             format!("retrying in {} ms: {}", wait.as_millis(), error.message)
         });
         NextAttempt::Retry(wait)
+    }
+
+    /// Notes a failed attempt. True if the endpoint is down, by this attempt and others of the pool.
+    fn shows_outage(&self, failed: &FailedAttempt) -> bool {
+        let rate_limiter = self.rate_limiter;
+        rate_limiter.is_some_and(|rate_limiter| rate_limiter.attempt_failed(&failed.error))
     }
 
     /// Waits for the rate limiter. False if it stopped the call.

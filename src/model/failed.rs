@@ -80,6 +80,23 @@ pub struct ModelError {
     pub retryable: bool,
 }
 
+impl ModelError {
+    /// Whether the endpoint could not be reached, or its gateway had no server that takes the request.
+    pub fn is_outage(&self) -> bool {
+        // Of this process; the endpoint may be well.
+        let is_own_limit = self.message.contains("Too many open files");
+        match self.kind {
+            ModelErrorKind::NoConnection => !is_own_limit,
+            kind => kind.is_http_error() && self.status.is_some_and(is_status_of_outage),
+        }
+    }
+}
+
+/// Whether a gateway answers like this when it has no server that takes a request.
+pub fn is_status_of_outage(status: u16) -> bool {
+    matches!(status, 502..=504)
+}
+
 /// One attempt that failed.
 #[derive(Clone, Debug)]
 pub struct FailedAttempt {

@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod failed;
 pub mod fields;
 pub mod models;
+pub mod outage;
 pub mod provider;
 pub mod rate_limiter;
 pub mod refusals;
@@ -19,6 +20,7 @@ pub mod request;
 pub mod server_error;
 pub mod sse;
 pub mod stream;
+pub mod token_bucket;
 pub mod usage;
 
 pub use client::{Client, NullSink, Progress, RetriedAttempt, Sink};

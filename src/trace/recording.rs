@@ -55,6 +55,21 @@ pub struct RecordedTrace {
     pub prompt: Option<PromptLink>,
 }
 
+impl RecordedTrace {
+    /// The recorded metadata as strings. Other values become their JSON text.
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        };
+        self.metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect()
+    }
+}
+
 impl Recording {
     pub fn new(exchange: &Exchange, trace: &Trace, context: &TraceContext) -> Self {
         Self {
@@ -137,20 +152,6 @@ impl Recording {
             .as_deref()
             .map(ids::parse_trace_id)
             .transpose()
-    }
-
-    /// The recorded metadata as strings. Other values become their JSON text.
-    pub fn metadata(&self) -> Vec<(String, String)> {
-        let text = |value: &Value| {
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
-        };
-        self.trace
-            .metadata
-            .iter()
-            .map(|(key, value)| (key.clone(), text(value)))
-            .collect()
     }
 
     /// The recording as one line of JSON.

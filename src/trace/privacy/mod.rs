@@ -114,6 +114,26 @@ impl Privacy {
         }
     }
 
+    /// Whether a trace certainly has nothing to redact.
+    fn is_clean_trace(&self, trace: &Trace) -> bool {
+        let Trace {
+            name,
+            user,
+            session,
+            tags,
+            metadata,
+            version,
+            public: _,
+            // It is not redacted either.
+            prompt: _,
+        } = trace;
+        let single = [name, user, session, version].into_iter().flatten();
+        let pairs = metadata.iter().flat_map(|(key, value)| [key, value]);
+        let mut texts = single.chain(tags).chain(pairs);
+        // Text with a backslash may be JSON, whose escapes can hide a key.
+        texts.all(|text| self.is_clean(text) && !text.contains('\\'))
+    }
+
     /// Whether a JSON text certainly has nothing to redact. This is the only cost for most documents.
     fn is_clean(&self, json: &str) -> bool {
         // Only these escapes can hide the beginning of a key.
@@ -206,6 +226,9 @@ impl Filter<'_> {
 
     /// The filtered trace; `None` if it is unchanged.
     fn trace(&mut self, trace: &Trace) -> Option<Trace> {
+        if self.privacy.is_clean_trace(trace) {
+            return None;
+        }
         let before = self.redactions;
         let mut filtered = trace.clone();
         let Trace {
