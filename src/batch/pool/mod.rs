@@ -36,6 +36,7 @@ mod call;
 mod events;
 mod outage;
 pub mod score_queue;
+pub mod span_group;
 pub mod span_queue;
 mod start;
 mod stop;
