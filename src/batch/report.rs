@@ -250,8 +250,9 @@ impl RunReport<'_> {
             }
             StopReason::File(failure) => return Some(failure),
             StopReason::Signal(signal) => (Kind::Interrupted(signal), "interrupted".to_owned()),
-            StopReason::Model(why) => (Kind::Lines, format!("stopped early: {why}")),
-            StopReason::Down(why) => (Kind::Lines, format!("stopped early: {why}")),
+            StopReason::Model(why) | StopReason::Down(why) => {
+                (Kind::Lines, format!("stopped early: {why}"))
+            }
             StopReason::MaxErrors(most) => (
                 Kind::Lines,
                 format!("stopped early: --max-errors {most} reached"),

@@ -164,6 +164,7 @@ const ORDER: &[&str] = &[
     "batch::resume::state",
     "batch::resume::compare",
     "batch::resume",
+    "batch::pool::span_group",
     "batch::pool::span_queue",
     "batch::pool::score_queue",
     "batch::pool::trace_sender",

@@ -36,6 +36,7 @@ mod call;
 mod events;
 mod outage;
 pub mod score_queue;
+pub mod span_group;
 pub mod span_queue;
 mod start;
 mod stop;
@@ -125,6 +126,7 @@ struct UploadingTrace {
 }
 
 /// The state of the event loop.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Pool<'a> {
     context: PoolContext<'a>,
     channels: Channels,
