@@ -45,7 +45,7 @@ use crate::batch::resume::compare::Comparison;
 use crate::batch::resume::state::ResumeState;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal};
-use crate::model::RateLimiter;
+use crate::model::{RateLimiter, RateLimiters};
 use crate::prices::PriceTable;
 
 /// A run. Its methods are called in this order: `open`, `catch_up`, `work`.
@@ -76,7 +76,7 @@ impl<'a> Batch<'a> {
         let record = setup.record.take();
         let setup = &*setup;
         let settings = &setup.settings;
-        settings.model.check_key()?;
+        validate::check_keys(&input, plan, settings)?;
         if plan.reads_twice() {
             input = input.rewindable()?;
         }
@@ -147,7 +147,7 @@ impl<'a> Batch<'a> {
             http: &clients.http,
             uploads: &clients.uploads,
             console: self.console,
-            rate_limiter: Rc::new(self.rate_limiter()),
+            rate_limiters: Rc::new(RateLimiters::new(self.rate_limiter(), self.rate_limiter())),
             is_traced: self.traces.is_on(),
             prices: self.prices().await.map(Rc::new),
         };

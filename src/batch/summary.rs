@@ -10,6 +10,7 @@ use crate::batch::stats::{
     AnswerStats, ExpectationStats, ScoreStats, Stats, TimeHistogram, TraceStats,
 };
 use crate::console::counted;
+use crate::model::completion::is_cut_off;
 use crate::output::report::{ErrorReport, SCHEMA_VERSION, dollars};
 
 /// The summary of a run.
@@ -181,11 +182,13 @@ impl RunSummary {
             refused,
         } = &self.answers;
         let reason = |name: &str| finish_reasons.get(name).copied().unwrap_or_default();
+        let cut_off = finish_reasons.iter().filter(|(name, _)| is_cut_off(name));
+        let cut_off = cut_off.map(|(_, count)| count).sum();
         let counts = [
-            (reason("length"), "cut off (length)"),
+            (cut_off, "cut off (length)"),
             (reason("content_filter"), "filtered (content_filter)"),
             (*empty, "empty"),
-            (*refused, "refused by the model"),
+            (*refused + reason("refusal"), "refused by the model"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         let counts: Vec<String> = counts

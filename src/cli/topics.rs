@@ -34,6 +34,10 @@ pub const TOPICS: &[Topic] = &[
         text: include_str!("help/destinations.md"),
     },
     Topic {
+        name: "dialects",
+        text: include_str!("help/dialects.md"),
+    },
+    Topic {
         name: "environment",
         text: include_str!("help/environment.md"),
     },
@@ -102,7 +106,7 @@ pub const COMMANDS: &[&str] = &[
 
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
-Topics (langspan help TOPIC): batch, ci, config, conversations, destinations, environment, exec, \
+Topics (langspan help TOPIC): batch, ci, config, conversations, destinations, dialects, environment, exec, \
 exit-codes, expectations, failures, import, json, mapping, privacy, prompts, sandbox, scores";
 
 /// The last lines of `langspan --help` and of `langspan help`.
@@ -113,6 +117,7 @@ Topics (langspan help TOPIC):
   config         The settings file: keys, profiles, secrets, and which value wins
   conversations  Continue a conversation; messages and values from files
   destinations   Which server gets the spans, and with which keys
+  dialects       Responses, Messages, embeddings: the APIs that models speak
   environment    Every environment variable
   exec           Any program inside one trace: what is seen, and what is not
   exit-codes     Every exit code, and which one wins

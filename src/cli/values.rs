@@ -11,6 +11,7 @@ use regex_lite::Regex;
 
 use crate::console::OutputFormat;
 use crate::expect::MatchMode;
+use crate::model::dialect::{self, ModelDialect};
 use crate::trace::privacy::Capture;
 
 /// A field of the request body.
@@ -41,6 +42,16 @@ pub fn form(text: &str) -> Result<OutputFormat, String> {
         "url" => Ok(OutputFormat::Url),
         _ => Err("expected text, json, raw or url".to_owned()),
     }
+}
+
+/// Parses the name of a dialect.
+///
+/// # Errors
+/// If there is no such dialect.
+pub fn api(text: &str) -> Result<&'static dyn ModelDialect, String> {
+    dialect::named(text)
+        .filter(|dialect| dialect::ALL.contains(dialect))
+        .ok_or_else(|| format!("expected one of {}", dialect::names()))
 }
 
 /// Parses how much content is kept.

@@ -82,6 +82,8 @@ pub struct Progress {
     pub error_kind: Option<ModelErrorKind>,
     /// Why a due attempt was not made. The call then has no outcome.
     pub stopped: Option<Stopped>,
+    /// Whether an event of an unknown type was noted.
+    is_unknown_noted: bool,
     /// The stream of the current attempt.
     stream: Option<StreamReader>,
     /// The body of a complete response that is not an answer: its choices have an error or no message.
@@ -405,7 +407,7 @@ impl Client<'_> {
         }
         if !dialect.has_message(&body) {
             progress.failed_body = Some(body);
-            return Err(FailedAttempt::no_message(status));
+            return Err(FailedAttempt::no_message(dialect, status));
         }
         sink.raw(&bytes);
         Ok(ModelResponse {
@@ -460,7 +462,7 @@ impl Client<'_> {
         let body = stream.into_body();
         if !dialect.has_message(&body) {
             progress.failed_body = Some(body);
-            return Err(FailedAttempt::no_message(status));
+            return Err(FailedAttempt::no_message(dialect, status));
         }
         Ok(ModelResponse {
             body: body.to_string(),
@@ -486,6 +488,15 @@ impl Client<'_> {
             .map_or(Ok(()), |stream| stream.push(bytes, |text| sink.text(text)));
         if progress.has_content() {
             progress.first_token.get_or_insert(now);
+        }
+        let stream = progress.stream.as_mut();
+        if !progress.is_unknown_noted
+            && let Some(kind) = stream.and_then(StreamReader::unknown_event)
+        {
+            progress.is_unknown_noted = true;
+            self.console.detail(1, || {
+                format!("ignored an event of the unknown type `{kind}`")
+            });
         }
         read.map_err(|error| match error {
             StreamError::Reported(error) => {

@@ -27,6 +27,6 @@ pub use client::{Client, NullSink, Progress, RetriedAttempt, Sink};
 pub use completion::Completion;
 pub use endpoint::Endpoint;
 pub use provider::Provider;
-pub use rate_limiter::{RateLimiter, Stopped};
+pub use rate_limiter::{RateLimiter, RateLimiters, Stopped};
 pub use request::Request;
 pub use usage::Usage;

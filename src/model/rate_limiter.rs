@@ -10,6 +10,7 @@ use http::header::HeaderMap;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::dialect::Vendor;
 use super::failed::ModelError;
 use super::outage::OutageWatch;
 use super::refusals::Refusals;
@@ -47,6 +48,52 @@ enum Gate {
 
 /// A wait for tokens is checked again after this time, since calls that end give back what they did not use.
 const TOKENS_CHECK: Duration = Duration::from_millis(100);
+
+/// The rate limiters of a pool: one for each vendor, since one endpoint's pauses are no reason to spare another.
+#[derive(Debug)]
+pub struct RateLimiters {
+    openai: RateLimiter,
+    anthropic: RateLimiter,
+}
+
+impl RateLimiters {
+    pub fn new(openai: RateLimiter, anthropic: RateLimiter) -> Self {
+        Self { openai, anthropic }
+    }
+
+    pub fn of(&self, vendor: Vendor) -> &RateLimiter {
+        match vendor {
+            Vendor::OpenAi => &self.openai,
+            Vendor::Anthropic => &self.anthropic,
+        }
+    }
+
+    fn both(&self) -> [&RateLimiter; 2] {
+        [&self.openai, &self.anthropic]
+    }
+
+    /// Refuses all further requests, including those that wait.
+    pub fn close(&self) {
+        self.both().map(RateLimiter::close);
+    }
+
+    /// The rest of the longest current pause.
+    pub fn pause_left(&self) -> Option<Duration> {
+        let pauses = self.both().map(RateLimiter::pause_left);
+        pauses.into_iter().flatten().max()
+    }
+
+    /// Whether one of the endpoints is down.
+    pub fn is_down(&self) -> bool {
+        self.both().into_iter().any(RateLimiter::is_down)
+    }
+
+    /// Whether the last attempt at one of the endpoints met an outage.
+    pub fn is_outage_suspected(&self) -> bool {
+        let mut both = self.both().into_iter();
+        both.any(RateLimiter::is_outage_suspected)
+    }
+}
 
 /// How far the schedule is slower than the limit. With [`LONGEST_CATCH_UP`] this keeps every minute below the limit:
 /// `N` requests take 60.24 s by the schedule, and the first of them is at most 0.1 s late. The rest allows for the way to

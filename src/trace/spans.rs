@@ -205,7 +205,8 @@ fn prompt_link(trace: &Trace) -> Vec<KeyValue> {
 /// The call, as Langfuse maps it.
 fn langfuse_call(exchange: &Exchange) -> Vec<KeyValue> {
     let mut attributes = AttributeList::default();
-    attributes.text(langfuse::OBSERVATION_TYPE, Some("generation"));
+    let kind = exchange.request.dialect().observation_type();
+    attributes.text(langfuse::OBSERVATION_TYPE, Some(kind));
     attributes.text(langfuse::MODEL_NAME, Some(exchange.model()));
     attributes.text(langfuse::MODEL_PARAMETERS, model_parameters(exchange));
     let usage = usage_details(exchange).map(|usage| Json::Object(usage).to_string());
@@ -315,11 +316,7 @@ fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     let request = &exchange.request;
     let input = request.dialect().traced_input(request);
     attributes.text(langfuse::OBSERVATION_INPUT, input);
-    let output = match exchange.completion.messages.as_slice() {
-        [] => None,
-        [message] => Some(message.to_string()),
-        messages => Some(Json::from(messages).to_string()),
-    };
+    let output = exchange.completion.traced_output();
     attributes.text(langfuse::OBSERVATION_OUTPUT, output);
     attributes.0
 }

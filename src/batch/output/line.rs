@@ -15,6 +15,7 @@ use crate::batch::costs::CallCost;
 use crate::batch::input;
 use crate::expect::{Expected, Finding};
 use crate::json::lenient;
+use crate::model::dialect::{self, ModelDialect};
 use crate::model::failed::FailedAttempt;
 use crate::model::{Progress, Request, RetriedAttempt};
 use crate::settings::ModelSettings;
@@ -83,6 +84,9 @@ impl CompletedCall {
                 cost_computed: cost.is_some_and(|cost| cost.is_computed),
                 redo: (self.redo > 0).then_some(self.redo),
                 input_digest: Some(self.digest.as_str().into()),
+                api: Some(exchange.request.dialect())
+                    .filter(|dialect| *dialect != dialect::CHAT)
+                    .map(|dialect| dialect.name().into()),
                 expectations: self.findings.clone(),
             },
         };
@@ -182,6 +186,9 @@ pub struct LineMetadata<'a> {
     /// Digest of the input line: `--resume` detects a changed line by it.
     #[serde(default, borrow)]
     pub input_digest: Option<Cow<'a, str>>,
+    /// The dialect; absent for chat completions.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub api: Option<Cow<'a, str>>,
     /// What became of the expectations, if there were any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expectations: Vec<Finding>,
@@ -234,7 +241,8 @@ impl OutputLine<'_> {
         let metadata = &self.langspan;
         let start = metadata.start_time.unwrap_or_default();
         let end = metadata.end_time.unwrap_or(start);
-        let mut exchange = Exchange::new(Request::default(), start, end);
+        let request = Request::default().in_dialect(self.langspan.dialect());
+        let mut exchange = Exchange::new(request, start, end);
         exchange.completion_start = metadata.completion_start_time;
         if let Some(response) = &self.response {
             exchange.set_body(response.body.get());
@@ -245,6 +253,8 @@ impl OutputLine<'_> {
     /// The exchange of the line, rebuilt for its trace; `None` for a line without a call.
     pub fn exchange(&self, request: Request, model: &ModelSettings) -> Option<Exchange> {
         let metadata = &self.langspan;
+        let dialect = metadata.dialect();
+        let request = request.in_dialect(dialect);
         let mut exchange = model_call::begin(model, request, metadata.start_time?);
         exchange.end = metadata.end_time?;
         exchange.attempts = metadata.attempts;
@@ -265,7 +275,8 @@ impl OutputLine<'_> {
                 let quoted = lenient::parse(body).unwrap_or_default();
                 let text = quoted.as_str().unwrap_or(body);
                 let headers = HeaderMap::new();
-                let refused = FailedAttempt::http_error(&model.endpoint, status, &headers, text);
+                let refused =
+                    FailedAttempt::http_error(model.endpoint_of(dialect), status, &headers, text);
                 message = Some(refused.error.message);
                 refusal = refused.error.status;
             }
@@ -280,6 +291,12 @@ impl OutputLine<'_> {
 }
 
 impl LineMetadata<'_> {
+    /// The dialect of the request and the answer.
+    fn dialect(&self) -> &'static dyn ModelDialect {
+        let named = self.api.as_deref().and_then(dialect::named);
+        named.unwrap_or(dialect::CHAT)
+    }
+
     /// The attempts before the last one.
     fn retried(&self) -> Vec<RetriedAttempt> {
         let statuses = self.attempt_statuses.iter();

@@ -12,7 +12,7 @@ use crate::batch::output::line::CompletedCall;
 use crate::batch::plan::Plan;
 use crate::console::Console;
 use crate::expect::{Expected, Finding};
-use crate::model::{NullSink, Progress, RateLimiter, Stopped};
+use crate::model::{NullSink, Progress, RateLimiters, Stopped};
 use crate::prices::PriceTable;
 use crate::settings::Settings;
 use crate::trace::{Exchange, Trace, TraceContext, ids};
@@ -25,7 +25,7 @@ pub struct PoolContext<'a> {
     pub http: &'a reqwest::Client,
     pub uploads: &'a Uploads,
     pub console: &'a Console,
-    pub rate_limiter: Rc<RateLimiter>,
+    pub rate_limiters: Rc<RateLimiters>,
     /// Whether traces are sent.
     pub is_traced: bool,
     /// The price table, if an expectation needs it.
@@ -109,8 +109,10 @@ impl<'a> PoolContext<'a> {
     /// Calls the model; `tokens` are those that the call is expected to use, 0 without a limit. A failed call is a
     /// completed one; an [`UnansweredCall`] may be asked again.
     pub async fn call(self, line: LineCall, tokens: u64) -> Result<CompletedCall, UnansweredCall> {
+        let vendor = line.parsed.request.dialect().vendor();
+        let rate_limiter = self.rate_limiters.of(vendor);
         if !line.is_try
-            && let Err(stopped) = self.rate_limiter.acquire_with(tokens).await
+            && let Err(stopped) = rate_limiter.acquire_with(tokens).await
         {
             let why = String::new();
             return Err(UnansweredCall { line, stopped, why });
@@ -130,7 +132,7 @@ impl<'a> PoolContext<'a> {
             http: self.http,
             model: &self.settings.model,
             console: self.console,
-            rate_limiter: Some(&self.rate_limiter),
+            rate_limiter: Some(rate_limiter),
         };
         let mut progress = Progress::default();
         let is_sampled = ids::is_sampled(trace_id, self.settings.delivery.sample);
@@ -150,7 +152,7 @@ impl<'a> PoolContext<'a> {
             (None, Some(_)) => 0,
             (None, None) => tokens,
         };
-        self.rate_limiter.correct_tokens(tokens, used);
+        rate_limiter.correct_tokens(tokens, used);
         let stopped = progress.stopped;
         let call = CompletedCall {
             line: line.number,

@@ -321,7 +321,7 @@ impl<'a> Pool<'a> {
         if self.outage.is_known() {
             return Some(Wait::EndpointDown(self.outage.next_try().map(until)));
         }
-        let pause = self.context.rate_limiter.pause_left();
+        let pause = self.context.rate_limiters.pause_left();
         pause.map(Wait::RateLimit)
     }
 

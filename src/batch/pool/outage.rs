@@ -102,7 +102,7 @@ impl Pool<'_> {
         }
         let give_up = self.context.plan.give_up;
         let pause = match &self.outage.pause {
-            None if self.context.rate_limiter.is_down() => Pause::first(give_up),
+            None if self.context.rate_limiters.is_down() => Pause::first(give_up),
             Some(pause) if is_try => match pause.next(give_up) {
                 Some(pause) => pause,
                 None => {
@@ -138,7 +138,7 @@ impl Pool<'_> {
     pub(super) fn may_be_outage(&self, call: &CompletedCall) -> bool {
         self.stop.is_none()
             && call.progress.met_outage()
-            && self.context.rate_limiter.is_outage_suspected()
+            && self.context.rate_limiters.is_outage_suspected()
     }
 
     /// Keeps a failed call until it is known whether the endpoint is down.
@@ -148,7 +148,7 @@ impl Pool<'_> {
 
     /// Takes note of what the latest attempts show about the endpoint.
     pub(super) fn settle_outage(&mut self) {
-        let limiter = &self.context.rate_limiter;
+        let limiter = &self.context.rate_limiters;
         if self.outage.is_known() && !limiter.is_down() {
             self.outage.pause = None;
             self.context

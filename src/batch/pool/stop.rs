@@ -47,7 +47,7 @@ impl Pool<'_> {
 
     /// Starts no other call, not even one that waits for the rate limiter.
     fn start_no_more(&mut self) {
-        self.context.rate_limiter.close();
+        self.context.rate_limiters.close();
         self.end_input();
         self.outage.give_up();
     }

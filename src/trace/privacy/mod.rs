@@ -49,7 +49,8 @@ pub struct Filtered<'a> {
 
 /// Fields with ids and fixed values. Patterns do not apply: one that matches `user` is not meant for the role, and without
 /// the model's name the cost would be lost. They are never truncated either.
-const FORMAT: [&str; 11] = [
+const FORMAT: [&str; 15] = [
+    "call_id",
     "finish_reason",
     "id",
     "model",
@@ -58,8 +59,11 @@ const FORMAT: [&str; 11] = [
     "provider",
     "role",
     "service_tier",
+    "status",
+    "stop_reason",
     "system_fingerprint",
     "tool_call_id",
+    "tool_use_id",
     "type",
 ];
 /// The name of a tool or participant: redacted, but never truncated.
