@@ -55,6 +55,7 @@ pub mod payload;
 pub mod presence;
 pub mod redelivery;
 pub mod result;
+pub mod sent_key;
 
 pub use ambiguity::PROOF_OF_ABSENCE;
 pub use client::{OtlpClient, OtlpEndpoint, Protocol};

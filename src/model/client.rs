@@ -381,7 +381,7 @@ impl Client<'_> {
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&bytes)));
         let text = String::from_utf8_lossy(&bytes);
-        let Ok(body) = lenient::parse(&text) else {
+        let Ok((body, valid)) = lenient::parse_valid(&text) else {
             return Err(FailedAttempt::no_completion(
                 self.endpoint,
                 dialect,
@@ -412,7 +412,7 @@ impl Client<'_> {
         sink.raw(&bytes);
         Ok(ModelResponse {
             completion: dialect.completion(body),
-            body: lenient::valid(&text).into_owned(),
+            body: valid.into_owned(),
             status: status.as_u16(),
             cost,
         })

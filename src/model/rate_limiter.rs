@@ -74,7 +74,9 @@ impl RateLimiters {
 
     /// Refuses all further requests, including those that wait.
     pub fn close(&self) {
-        self.both().map(RateLimiter::close);
+        for limiter in self.both() {
+            limiter.close();
+        }
     }
 
     /// The rest of the longest current pause.

@@ -4,14 +4,14 @@
 //! each line is a request of its own, as it was for the program that wrote it: an answer that says only how many spans
 //! were rejected leaves the fewest others in doubt.
 
+mod arrival;
+
 use std::collections::HashSet;
 use std::io;
 use std::mem;
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use tokio::time::Instant;
 
 use crate::app::delivery_report::{self, Subject};
@@ -19,14 +19,14 @@ use crate::app::hints;
 use crate::app::redeliver::Redelivery;
 use crate::console::counted;
 use crate::delivery::ambiguity::Ambiguity;
-use crate::delivery::client::Arrival;
-use crate::delivery::ledger::{self, Ledger, LedgerDestination, Noted, SentKey};
+use crate::delivery::ledger::{self, Ledger, LedgerDestination, Noted};
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
+use crate::delivery::sent_key::SentKey;
 use crate::delivery::{MAX_REQUEST_BYTES, MAX_REQUEST_SPANS, Outcome};
 use crate::failure::Failure;
 use crate::http::url::shown;
-use crate::langfuse::{Api, ApiError, Wanted, readback};
+use crate::langfuse::Wanted;
 use crate::settings::Destination;
 
 /// How many line numbers a message names.
@@ -35,8 +35,6 @@ const NAMED_LINES: usize = 5;
 const PROGRESS: Duration = Duration::from_secs(30);
 /// The same on a terminal.
 const PROGRESS_ON_TERMINAL: Duration = Duration::from_secs(5);
-/// How many traces Langfuse is asked for at once.
-const QUESTIONS: usize = 8;
 
 /// The spans of one line.
 #[derive(Debug)]
@@ -266,91 +264,6 @@ impl<'a> LedgeredDelivery<'a> {
         }
     }
 
-    /// The shipments without what has arrived in an earlier attempt. Where that is not known, they are not sent.
-    async fn missing(&mut self, group: Vec<Shipment>) -> Result<Vec<Shipment>, Failure> {
-        let (doubtful, fresh): (Vec<_>, Vec<_>) = group
-            .into_iter()
-            .partition(|shipment| shipment.earlier.is_some());
-        let mut missing = if self.asks_first {
-            self.absent(fresh).await?
-        } else {
-            fresh
-        };
-        let mut unproven = Vec::new();
-        for mut shipment in doubtful {
-            let Some(earlier) = shipment.earlier else {
-                continue;
-            };
-            let deadline = Instant::now() + self.to.budget;
-            let client = self.to.client;
-            match client
-                .find_missing(&shipment.payload, deadline, earlier)
-                .await
-            {
-                Arrival::Complete => self.count_present(shipment.key)?,
-                Arrival::Missing(rest) => {
-                    shipment.payload = rest;
-                    missing.push(shipment);
-                }
-                Arrival::Unknown(rest) if self.to.again => {
-                    self.to.console.warn(&format!(
-                        "{}, line {} is sent again, and a copy of it may exist: its cost is then counted twice",
-                        self.name, shipment.line
-                    ));
-                    shipment.payload = rest;
-                    missing.push(shipment);
-                }
-                Arrival::Unknown(_) => {
-                    self.note(|ledger| ledger.unsent(&[shipment.key], Some(earlier)))?;
-                    unproven.push(shipment.line);
-                }
-            }
-        }
-        if !unproven.is_empty() {
-            self.counts.kept += unproven.len() as u64;
-            self.counts.unproven += unproven.len() as u64;
-            self.refused(&unproven, &Outcome::Unproven);
-        }
-        Ok(missing)
-    }
-
-    /// The shipments of which Langfuse has no span, or not all. Without an answer, none is sent from then on.
-    async fn absent(&mut self, group: Vec<Shipment>) -> Result<Vec<Shipment>, Failure> {
-        let Some(api) = &self.to.client.api else {
-            return Ok(group);
-        };
-        let asked = group.into_iter().map(async |shipment| {
-            let known = ask(api, &shipment.payload).await;
-            (shipment, known)
-        });
-        let answers: Vec<_> = stream::iter(asked).buffered(QUESTIONS).collect().await;
-        let (mut absent, mut unasked, mut why) = (Vec::new(), Vec::new(), None);
-        for (mut shipment, known) in answers {
-            match known.map(|known| shipment.payload.without(&known)) {
-                Ok(Some(rest)) => {
-                    shipment.payload = rest;
-                    absent.push(shipment);
-                }
-                Ok(None) => self.count_present(shipment.key)?,
-                Err(error) => {
-                    unasked.push(shipment.line);
-                    why.get_or_insert(error);
-                }
-            }
-        }
-        if let Some(error) = why {
-            self.is_stopped = true;
-            self.counts.kept += unasked.len() as u64;
-            self.refused(&unasked, &Outcome::Unasked(error));
-        }
-        Ok(absent)
-    }
-
-    fn count_present(&mut self, key: SentKey) -> Result<(), Failure> {
-        self.counts.present += 1;
-        self.note(|ledger| ledger.sent(&[key]))
-    }
-
     /// Notes and counts what became of the shipments of one request.
     fn settle(&mut self, shipments: &[Shipment], result: &DeliveryResult) -> Result<(), Failure> {
         let remaining: HashSet<String> = result
@@ -436,15 +349,6 @@ impl<'a> LedgeredDelivery<'a> {
     fn note(&mut self, write: impl FnOnce(&mut Ledger) -> io::Result<()>) -> Result<(), Failure> {
         write(&mut self.ledger).map_err(|error| unusable(Path::new(&self.name), &error))
     }
-}
-
-/// The ids of the spans that Langfuse has. Asked again while that may help: each minute has a limit.
-async fn ask(api: &Api, payload: &Payload) -> Result<HashSet<String>, ApiError> {
-    let mut known = HashSet::new();
-    for wanted in payload.traces() {
-        known.extend(readback::known_patiently(api, &wanted).await?);
-    }
-    Ok(known)
 }
 
 /// Whether the next request would end the same way: the server does not answer, or gives every request this answer.
