@@ -20,6 +20,7 @@ mod exec;
 #[cfg(test)]
 mod generated;
 mod help;
+mod merge;
 mod model;
 mod models;
 mod output;
@@ -46,6 +47,7 @@ pub use delivery::{DeliveryArgs, WaitArgs};
 pub use destination::{DestinationArgs, SourceArgs, StandInArgs};
 pub use exec::ExecArgs;
 pub use help::HelpArgs;
+pub use merge::MergeArgs;
 pub use model::{EndpointArgs, ModelArgs};
 pub use models::ModelsArgs;
 pub use output::OutputArgs;
@@ -99,6 +101,11 @@ pub enum Command {
     /// tags, name, metadata) overrides the options. Each line gives one output line as soon as it is answered. Files that
     /// end in .gz or .zst are read and written compressed.
     Batch(Deferred<BatchArgs>),
+    /// Join the outputs of a batch's shards into one
+    ///
+    /// Checks that all shards of one run and one input are there, and that no line is missing or there twice. Writes the
+    /// lines in the order of the input, and the totals of the run. It needs no Langfuse, except for --verify.
+    Merge(Deferred<MergeArgs>),
     /// Run any program inside one trace, with all its model calls
     ///
     /// The program runs unchanged: variables of its environment send its telemetry and its model calls to a listener on

@@ -12,7 +12,7 @@ pub struct Topic {
 }
 
 /// All topics, by name.
-pub const TOPICS: [Topic; 12] = [
+pub const TOPICS: [Topic; 13] = [
     Topic {
         name: "batch",
         text: include_str!("help/batch.md"),
@@ -20,6 +20,10 @@ pub const TOPICS: [Topic; 12] = [
     Topic {
         name: "ci",
         text: include_str!("help/ci.md"),
+    },
+    Topic {
+        name: "cluster",
+        text: include_str!("help/cluster.md"),
     },
     Topic {
         name: "config",
@@ -64,10 +68,11 @@ pub const TOPICS: [Topic; 12] = [
 ];
 
 /// The commands, in the order of `langspan --help`.
-pub const COMMANDS: [&str; 12] = [
+pub const COMMANDS: [&str; 13] = [
     "chat",
     "replay",
     "batch",
+    "merge",
     "exec",
     "check",
     "show",
@@ -81,14 +86,15 @@ pub const COMMANDS: [&str; 12] = [
 
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
-Topics (langspan help TOPIC): batch, ci, config, conversations, destinations, environment, exec, \
+Topics (langspan help TOPIC): batch, ci, cluster, config, conversations, destinations, environment, exec, \
 exit-codes, failures, mapping, privacy, sandbox";
 
 /// The last lines of `langspan --help` and of `langspan help`.
 pub const LISTED: &str = "\
 Topics (langspan help TOPIC):
-  batch          Many requests from a file: lines, answers, pace, resuming, many machines
+  batch          Many requests from a file: lines, answers, pace, resuming
   ci             The smoke test, and langspan in scripts, CI jobs and images
+  cluster        One batch on many machines: Slurm, Ray, Kubernetes; joining the outputs
   config         The settings file: keys, profiles, secrets, and which value wins
   conversations  Continue a conversation; messages and values from files
   destinations   Which server gets the spans, and with which keys

@@ -9,10 +9,11 @@ use nix::pty::{Winsize, openpty};
 
 use crate::support::harness::{Ended, Langspan, files_below};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "chat",
     "replay",
     "batch",
+    "merge",
     "exec",
     "check",
     "show",
@@ -23,9 +24,10 @@ const COMMANDS: [&str; 12] = [
     "completions",
     "help",
 ];
-const TOPICS: [&str; 12] = [
+const TOPICS: [&str; 13] = [
     "batch",
     "ci",
+    "cluster",
     "config",
     "conversations",
     "destinations",

@@ -80,7 +80,9 @@ impl Pool<'_> {
         let is_traced = self.is_traced(exchange, &call.context);
         let trace_url = self.channels.links.trace(call.context.trace_id);
         let line = call.line;
-        match call.to_line(trace_url.filter(|_| is_traced).as_deref()) {
+        let trace_url = trace_url.filter(|_| is_traced);
+        let session = self.context.plan.trace.session.as_deref();
+        match call.to_line(trace_url.as_deref(), session) {
             Ok(text) => {
                 let pending = self.record(call.into(), is_traced);
                 let after_write = if is_traced {

@@ -65,6 +65,7 @@ use crate::batch::pool::span_queue::ExportedLines;
 pub use crate::batch::pool::stop::StopReason;
 use crate::batch::pool::trace_sender::{PendingTrace, TraceSender};
 use crate::batch::progress::ProgressLine;
+use crate::batch::resume::input_note::InputTracker;
 use crate::batch::stats::{Stats, TraceStats};
 use crate::batch::verify::ExpectedTraces;
 use crate::delivery::{Delivery, StoredExport};
@@ -122,6 +123,8 @@ pub struct Pool<'a> {
     has_more_input: bool,
     /// Lines of the input that were started or skipped, those of other shards included.
     begun: u64,
+    /// Those lines, for the note on the input.
+    input: InputTracker,
     /// When the first call started.
     first_call: Option<Timestamp>,
     calls: FuturesUnordered<CallFuture<'a>>,
@@ -173,6 +176,7 @@ impl<'a> Pool<'a> {
             lines: VecDeque::new(),
             has_more_input: plan.limit != Some(0),
             begun: 0,
+            input: InputTracker::default(),
             calls: FuturesUnordered::new(),
             unprocessed: 0,
             reorder: ReorderBuffer::new(plan.is_ordered),
