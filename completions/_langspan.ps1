@@ -28,6 +28,7 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('chat', 'chat', [CompletionResultType]::ParameterValue, 'Run one chat completion inside a trace')
             [CompletionResult]::new('replay', 'replay', [CompletionResultType]::ParameterValue, 'Send recorded JSON requests, or emit recordings again')
             [CompletionResult]::new('batch', 'batch', [CompletionResultType]::ParameterValue, 'Run every line of a JSONL file, each inside its own trace')
+            [CompletionResult]::new('merge', 'merge', [CompletionResultType]::ParameterValue, 'Join the outputs of a batch''s shards into one')
             [CompletionResult]::new('exec', 'exec', [CompletionResultType]::ParameterValue, 'Run any program inside one trace, with all its model calls')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Test settings, keys, export and read-back, stage by stage')
             [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Read a trace back and draw it')
@@ -111,6 +112,9 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             break
         }
         'langspan;replay' {
+            [CompletionResult]::new('--batch-input', '--batch-input', [CompletionResultType]::ParameterName, 'Input file of a provider''s Batch API: each request becomes a trace with its output, without a model call')
+            [CompletionResult]::new('--batch-output', '--batch-output', [CompletionResultType]::ParameterName, 'Output or error file of the same batch')
+            [CompletionResult]::new('--batch-object', '--batch-object', [CompletionResultType]::ParameterName, 'The batch as the provider''s API returns it, for its id and times')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Output format')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Output format')
             [CompletionResult]::new('--record', '--record', [CompletionResultType]::ParameterName, 'Append the exchange to FILE; `replay` reads it')
@@ -259,6 +263,31 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--best-effort', '--best-effort', [CompletionResultType]::ParameterName, 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]')
             [CompletionResult]::new('--no-outbox', '--no-outbox', [CompletionResultType]::ParameterName, 'Do not keep spans that cannot be delivered')
             [CompletionResult]::new('--no-media', '--no-media', [CompletionResultType]::ParameterName, 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'langspan;merge' {
+            [CompletionResult]::new('-O', '-O ', [CompletionResultType]::ParameterName, 'Write the lines of all outputs to FILE, in the order of the input')
+            [CompletionResult]::new('--out', '--out', [CompletionResultType]::ParameterName, 'Write the lines of all outputs to FILE, in the order of the input')
+            [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'Write the totals of the run to FILE as JSON')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Time to wait until the trace can be read, in seconds [default: 60]')
+            [CompletionResult]::new('--langfuse-base-url', '--langfuse-base-url', [CompletionResultType]::ParameterName, 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]')
+            [CompletionResult]::new('--otlp-endpoint', '--otlp-endpoint', [CompletionResultType]::ParameterName, 'Send the spans to an OpenTelemetry collector instead')
+            [CompletionResult]::new('--ui-url', '--ui-url', [CompletionResultType]::ParameterName, 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Also trust the certificate authorities in FILE')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from FILE; environment variables take precedence')
+            [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Output format')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Output format')
+            [CompletionResult]::new('--overwrite', '--overwrite', [CompletionResultType]::ParameterName, 'Replace an existing file')
+            [CompletionResult]::new('--partial', '--partial', [CompletionResultType]::ParameterName, 'Merge although shards or lines are missing, are there twice or do not fit')
+            [CompletionResult]::new('--verify', '--verify', [CompletionResultType]::ParameterName, 'Count the run''s traces and spans in Langfuse')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Short for -o json')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Suppress notes, hints and warnings; errors are still printed')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Suppress notes, hints and warnings; errors are still printed')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Show the requests, with secrets removed (repeatable)')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Show the requests, with secrets removed (repeatable)')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break

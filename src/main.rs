@@ -7,6 +7,7 @@ mod app;
 mod batch;
 mod cli;
 mod commands;
+mod compression;
 mod console;
 mod content_type;
 mod delivery;

@@ -18,6 +18,8 @@ pub enum Subject<'a> {
     Traces(u64),
     /// An entry of the outbox.
     Entry(&'a str),
+    /// A part of a file: its name, and whether it is more than one line.
+    Lines(&'a str, bool),
 }
 
 impl Subject<'_> {
@@ -26,12 +28,14 @@ impl Subject<'_> {
             Self::Trace => "the trace".to_owned(),
             Self::Traces(count) => counted(count, "trace"),
             Self::Entry(id) => id.to_owned(),
+            Self::Lines(name, _) => name.to_owned(),
         }
     }
 
     fn was(self) -> &'static str {
         match self {
             Self::Traces(count) if count != 1 => "were",
+            Self::Lines(_, true) => "were",
             _ => "was",
         }
     }

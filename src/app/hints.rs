@@ -6,6 +6,7 @@ use crate::http::url::shown;
 use crate::http::{FailedPhase, proxy};
 use crate::langfuse::base::REGIONS;
 use crate::langfuse::{ApiError, Base};
+use crate::settings::destination::Langfuse;
 use crate::settings::{Destination, Notes, Origin, Shown, Tracing};
 
 const SERVER_WORDS: &str = "see the server's message; -vv shows the whole answer";
@@ -90,7 +91,7 @@ fn of_rejection(status: u16, message: &str, destination: &Destination) -> String
     match status {
         401 => langfuse.map_or_else(
             || "check the OTLP header variables: the endpoint expects other credentials".to_owned(),
-            |langfuse| wrong_key(&langfuse.base),
+            wrong_key,
         ),
         403 if message.contains("suspended") => {
             "the project's plan is used up: upgrade it, or wait for the next period".to_owned()
@@ -108,8 +109,11 @@ fn of_rejection(status: u16, message: &str, destination: &Destination) -> String
     }
 }
 
-/// Keys of Langfuse Cloud are valid in one region only.
-fn wrong_key(base: &Base) -> String {
+/// The hint for a key pair that Langfuse refused. Keys of Langfuse Cloud are valid in one region only.
+pub fn wrong_key(langfuse: &Langfuse) -> String {
+    let Langfuse {
+        base, keys_origin, ..
+    } = langfuse;
     let others: Vec<String> = REGIONS
         .iter()
         .filter(|(_, host)| *host != base.host())
@@ -117,11 +121,11 @@ fn wrong_key(base: &Base) -> String {
         .collect();
     if others.len() < REGIONS.len() {
         return format!(
-            "check the keys, or their region: LANGFUSE_BASE_URL may have to be {}",
+            "check the keys ({keys_origin}), or their region: the URL may have to be {}",
             others.join(", ")
         );
     }
-    format!("check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are keys of {base}")
+    format!("check that {keys_origin} are keys of {base}")
 }
 
 /// The hint for a request that Langfuse did not answer as expected, except refused keys. `setting` chose the server.

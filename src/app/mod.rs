@@ -9,6 +9,8 @@ pub mod delivery_report;
 pub mod embedded_sandbox;
 pub mod env_file;
 pub mod hints;
+pub mod jsonl;
+pub mod ledgered;
 pub mod model_call;
 pub mod price_cache;
 pub mod price_lookup;

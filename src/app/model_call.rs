@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal};
 use crate::model::models;
-use crate::model::{Client, Completion, Progress, RateLimiter, Request, Sink};
+use crate::model::{Client, Progress, RateLimiter, Request, Sink};
 use crate::settings::ModelSettings;
 use crate::trace::exchange::Server;
 use crate::trace::ids::SpanIds;
@@ -79,7 +79,7 @@ pub async fn complete(
             .hint("the part received is in the trace"),
     };
     if let Some(partial) = progress.take_partial() {
-        exchange.set_response(partial.to_string(), Completion::from_body(partial));
+        exchange.set_parsed(partial.to_string(), partial);
     }
     exchange.error = Some(ExchangeError {
         kind: failure.kind.name().to_owned(),

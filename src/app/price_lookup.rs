@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -64,7 +64,11 @@ impl PriceLookup {
         })
     }
 
-    async fn table(&mut self, grace: Duration) -> Result<&PriceTable, String> {
+    /// The price table, waited for at most `grace` from now.
+    ///
+    /// # Errors
+    /// Why there is none, in a few words.
+    pub async fn table(&mut self, grace: Duration) -> Result<&PriceTable, String> {
         const NO_SERVER: &str = "there is no Langfuse to ask for prices";
         let answer = match std::mem::take(self) {
             Self::Asked(asked) => match timeout(grace, asked).await {
@@ -88,6 +92,28 @@ impl PriceLookup {
 /// # Errors
 /// Why it is not known, in a few words.
 pub fn computed(table: &PriceTable, exchange: &Exchange, trace: &Trace) -> Result<f64, String> {
+    priced(exchange, trace, |call| table.cost(call))
+}
+
+/// The cost of each usage type and their total by a price table, times `share`.
+///
+/// # Errors
+/// Why it is not known, in a few words.
+pub fn details(
+    table: &PriceTable,
+    exchange: &Exchange,
+    trace: &Trace,
+    share: f64,
+) -> Result<Map<String, Value>, String> {
+    priced(exchange, trace, |call| table.cost_details(call, share))
+}
+
+/// Applies `price` to what the span of an exchange states.
+fn priced<T>(
+    exchange: &Exchange,
+    trace: &Trace,
+    price: impl FnOnce(&Call<'_>) -> Result<T, String>,
+) -> Result<T, String> {
     let usage = exchange.completion.usage.as_ref();
     let usage = usage.and_then(|_| spans::usage_details(exchange));
     let usage = usage.ok_or("the answer states no usage")?;
@@ -95,7 +121,7 @@ pub fn computed(table: &PriceTable, exchange: &Exchange, trace: &Trace) -> Resul
     let parameters: Map<_, _> = parameters
         .and_then(|parameters| serde_json::from_str(&parameters).ok())
         .unwrap_or_default();
-    table.cost(&Call {
+    price(&Call {
         model: &exchange.model(),
         usage: &usage,
         parameters: &parameters,

@@ -140,7 +140,7 @@ impl Run {
         exchange.command_start = self.command_start;
         if self.setup.is_dry {
             let name = exchange.request.model().unwrap_or_default();
-            let url = shown(&model.endpoint.url(&name));
+            let url = shown(&model.endpoint.url(exchange.request.dialect(), &name));
             self.show_plan(Some(url), &exchange, &trace, &context);
             return Ok(());
         }

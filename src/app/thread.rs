@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::app::text_files::is_message;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::model::request::{is_system, text_of};
+use crate::model::content::{is_system, text_of};
 use crate::model::{Completion, Request};
 use crate::trace::ids;
 

@@ -285,8 +285,8 @@ fn with_texts<'a>(
     }
     let mut rewritten = exchange.clone();
     // Both are still JSON, since only strings were replaced with strings.
-    if let Some(request) = request.and_then(|json| serde_json::from_str(json).ok()) {
-        rewritten.request = request;
+    if let Some(fields) = request.and_then(|json| serde_json::from_str(json).ok()) {
+        rewritten.request = exchange.request.with_fields(fields);
     }
     if let Some(body) = answer {
         rewritten.set_body(body);

@@ -34,16 +34,24 @@ pub fn verdict(
     resource: &Resource,
     wait: Duration,
 ) -> Result<Vec<Row>, Failure> {
+    let rows = whole(readback, spans.len(), wait)?;
+    match different(spans, resource, &rows) {
+        Some(failure) => Err(failure),
+        None => Ok(rows),
+    }
+}
+
+/// The rows of the trace, if all of its `spans` are there.
+///
+/// # Errors
+/// If a span is missing after `wait`, or the keys do not permit reading.
+pub fn whole(readback: Readback, spans: usize, wait: Duration) -> Result<Vec<Row>, Failure> {
     match readback {
-        Readback::Readable(rows) => match different(spans, resource, &rows) {
-            Some(failure) => Err(failure),
-            None => Ok(rows),
-        },
+        Readback::Readable(rows) => Ok(rows),
         Readback::Missing { found, error } => {
             let seconds = wait.as_secs_f64();
             let message = format!(
-                "the trace was accepted, but only {found} of its {} spans could be read within {seconds} s",
-                spans.len()
+                "the trace was accepted, but only {found} of its {spans} spans could be read within {seconds} s"
             );
             let failure = match error {
                 Some(error) => unproven(format!("{message}: {}", error.message))

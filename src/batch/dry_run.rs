@@ -77,7 +77,10 @@ fn show_first((raw, line): (RawLine, ParsedLine), totals: LineTotals, plan: &Pla
     let planned = setup.clients.uploads.planned(&exchange);
     let filtered = maker.filter(&planned, &line.trace);
     let spans = maker.spans(&filtered, &TraceContext::root(trace_id));
-    let url = settings.model.endpoint.url(&exchange.requested_model());
+    let url = settings
+        .model
+        .endpoint
+        .url(exchange.request.dialect(), &exchange.requested_model());
     let destination = settings.tracing.destination();
     let dry_run = BatchDryRun {
         first: DryRun::new(

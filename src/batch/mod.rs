@@ -1,11 +1,10 @@
 //! The engine of `langspan batch`: opens a run, catches up with an earlier one, works through the lines, reports.
 //!
-//! Bottom up: `delayed_note`, `compression`, `stats`, `progress`, `summary`, `verify`, `links`, `resume_command`; then `input`, `output`,
-//! `plan`, `dry_run`, `resume`; then `pool`, `redeliver_failed`, `catch_up`, `report`; then this file. `merge`
-//! joins what runs have written.
+//! Bottom up: `delayed_note`, `stats`, `progress`, `summary`, `verify`, `links`, `resume_command`; then `input`, `output`,
+//! `plan`, `dry_run`, `resume`; then `pool`, `redeliver_failed`, `catch_up`, `report`; then this file. `merge` joins what
+//! runs have written.
 
 mod catch_up;
-pub mod compression;
 pub mod delayed_note;
 pub mod dry_run;
 pub mod input;

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::{env, fs};
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -125,16 +125,43 @@ fn script(shell: Shell) -> String {
     clap_complete::generate(shell, &mut completing(), "langspan", &mut generated);
     let script = String::from_utf8(generated).unwrap();
     match shell {
-        Shell::Fish => script.replace(
-            &format!("{PROFILE_NAMES}\\t''"),
-            &format!("({LIST_PROFILES})"),
-        ),
+        Shell::Fish => {
+            let script = script.replace(
+                &format!("{PROFILE_NAMES}\\t''"),
+                &format!("({LIST_PROFILES})"),
+            );
+            script + &fish_arguments()
+        }
         Shell::Zsh => script.replace(
             &format!("({PROFILE_NAMES})"),
             &format!("{{compadd -- $({LIST_PROFILES})}}"),
         ),
         _ => script.replace(PROFILE_NAMES, &format!("$({LIST_PROFILES})")),
     }
+}
+
+/// What fish proposes for the arguments of commands, which the generator leaves to fish: it would propose files.
+fn fish_arguments() -> String {
+    let command = completing();
+    let arguments = command.get_subcommands().flat_map(|verb| {
+        let positionals = verb.get_positionals();
+        positionals.filter_map(|argument| fish_argument(verb.get_name(), argument))
+    });
+    arguments.collect()
+}
+
+/// None where files are meant.
+fn fish_argument(verb: &str, argument: &Arg) -> Option<String> {
+    let values = argument.get_possible_values();
+    let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
+    let proposed = match argument.get_value_hint() {
+        _ if !names.is_empty() => format!(" -a \"{}\"", names.join(" ")),
+        ValueHint::Other => String::new(),
+        _ => return None,
+    };
+    Some(format!(
+        "complete -c langspan -n \"__fish_langspan_using_subcommand {verb}\" -f{proposed}\n"
+    ))
 }
 
 #[test]

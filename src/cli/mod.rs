@@ -126,6 +126,7 @@ pub enum Command {
     /// Deliver the spans that wait in the outbox
     ///
     /// Sends them to the destination of the current settings. Entries of another public key are left alone and named.
+    /// With FILE, sends the OTLP/JSON lines of files that other programs wrote, with the same proof.
     Resend(Deferred<ResendArgs>),
     /// List the models of the model endpoint
     ///

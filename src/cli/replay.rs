@@ -10,13 +10,45 @@ const EXAMPLES: &str = "\
 Examples:
   langspan replay calls.jsonl --verify
   langspan replay request.json --sandbox -p seed:=7
-  jq -c .request calls.jsonl | langspan replay - -m gpt-4o";
+  langspan replay --batch-input in.jsonl --batch-output out.jsonl --batch-object batch.json";
 
 #[derive(Debug, Args)]
 #[command(mut_arg("tags", |option| option.hide_short_help(true)), after_long_help = EXAMPLES)]
 pub struct ReplayArgs {
     /// File to read; `-` is stdin
-    pub file: PathBuf,
+    #[arg(required_unless_present = "batch_input")]
+    pub file: Option<PathBuf>,
+    /// Input file of a provider's Batch API: each request becomes a trace with its output, without a model call
+    ///
+    /// Requests and outputs are joined by their custom_id. Repeatable.
+    #[arg(
+        long,
+        value_name = "IN",
+        requires = "batch_output",
+        conflicts_with_all = ["file", "send", "cost", "record"],
+        hide_short_help = true
+    )]
+    pub batch_input: Vec<PathBuf>,
+    /// Output or error file of the same batch
+    ///
+    /// OUT.sent beside it notes what was sent, so that a second run sends nothing twice. Repeatable.
+    #[arg(
+        long,
+        value_name = "OUT",
+        requires = "batch_input",
+        hide_short_help = true
+    )]
+    pub batch_output: Vec<PathBuf>,
+    /// The batch as the provider's API returns it, for its id and times
+    ///
+    /// Without it, the times are those of the answers, in whole seconds.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "batch_output",
+        hide_short_help = true
+    )]
+    pub batch_object: Option<PathBuf>,
     /// Call the model for recordings too
     #[arg(long)]
     pub send: bool,

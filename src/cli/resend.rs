@@ -1,5 +1,6 @@
 //! The options of `langspan resend`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +12,7 @@ use crate::cli::{DestinationArgs, OutputArgs};
 const EXAMPLES: &str = "\
 Examples:
   langspan resend
-  langspan resend --list -o json
+  langspan resend traces.jsonl traces-*.jsonl.gz
   langspan resend --discard --yes --older-than 30d";
 
 #[expect(
@@ -21,6 +22,12 @@ Examples:
 #[derive(Debug, Args)]
 #[command(mut_arg("output", text_or_json), after_long_help = EXAMPLES)]
 pub struct ResendArgs {
+    /// Files of OTLP/JSON lines to send instead of the outbox
+    ///
+    /// Such as the file exporter of the OpenTelemetry Collector writes. The spans are sent as they are, and stay in FILE.
+    /// FILE.sent notes what was accepted, so that nothing is sent twice. Files that end in .gz or .zst are decompressed.
+    #[arg(value_name = "FILE", conflicts_with_all = ["list", "discard", "older_than", "yes"])]
+    pub files: Vec<PathBuf>,
     /// List what waits; send nothing
     #[arg(long, conflicts_with = "discard")]
     pub list: bool,

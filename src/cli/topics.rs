@@ -67,6 +67,9 @@ pub const TOPICS: [Topic; 13] = [
     },
 ];
 
+/// The topic that is not Markdown: the JSON Schemas of what is printed.
+pub const SCHEMAS: &str = "json";
+
 /// The commands, in the order of `langspan --help`.
 pub const COMMANDS: [&str; 13] = [
     "chat",
@@ -87,7 +90,7 @@ pub const COMMANDS: [&str; 13] = [
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
 Topics (langspan help TOPIC): batch, ci, cluster, config, conversations, destinations, environment, exec, \
-exit-codes, failures, mapping, privacy, sandbox";
+exit-codes, failures, json, mapping, privacy, sandbox";
 
 /// The last lines of `langspan --help` and of `langspan help`.
 pub const LISTED: &str = "\
@@ -102,6 +105,7 @@ Topics (langspan help TOPIC):
   exec           Any program inside one trace: what is seen, and what is not
   exit-codes     Every exit code, and which one wins
   failures       What happens when a server, a network or a certificate fails
+  json           A JSON Schema for each document that is printed
   mapping        Which part of a call becomes which attribute; the known endpoints
   privacy        What is redacted, captured and uploaded
   sandbox        The stand-in for model and Langfuse
@@ -119,6 +123,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     COMMANDS
         .into_iter()
         .chain(topics.filter(|name| !COMMANDS.contains(name)))
+        .chain([SCHEMAS])
 }
 
 #[cfg(test)]
@@ -142,7 +147,9 @@ mod tests {
     fn help_lists_every_topic_and_no_other() {
         let listed = LISTED.lines().skip(1).take_while(|line| !line.is_empty());
         let listed: Vec<&str> = listed.filter_map(|l| l.split_whitespace().next()).collect();
-        let names: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
+        let mut names: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
+        names.push(SCHEMAS);
+        names.sort_unstable();
         assert_eq!(listed, names);
         let (_, brief) = BRIEFLY.split_once(": ").unwrap_or_default();
         assert_eq!(brief, names.join(", "));

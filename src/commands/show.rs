@@ -53,7 +53,7 @@ pub async fn run(
             .hint("set LANGFUSE_BASE_URL and the keys")
     })?;
     let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
-    let mut reading = pin!(read(&api, &notes, &trace_id, wait));
+    let mut reading = pin!(read(&api, (&destination, &notes), &trace_id, wait));
     let mut is_noted = !console.shows_progress();
     let read = loop {
         tokio::select! {
@@ -200,7 +200,7 @@ impl Completeness {
 /// The rows of the trace, waited for.
 async fn read(
     api: &Api,
-    notes: &Notes,
+    settings: (&Destination, &Notes),
     trace_id: &str,
     wait: Duration,
 ) -> Result<Vec<Row>, Failure> {
@@ -216,7 +216,7 @@ async fn read(
         Poll::Failed(error)
         | Poll::TimeUp {
             error: Some(error), ..
-        } => Err(unread(error, api, notes)),
+        } => Err(unread(error, api, settings)),
         Poll::TimeUp { error: None, .. } => Err(Failure::new(
             Kind::NotReadable,
             format!("trace {trace_id} was not found"),
@@ -226,18 +226,15 @@ async fn read(
     }
 }
 
-fn unread(error: ApiError, api: &Api, notes: &Notes) -> Failure {
+fn unread(error: ApiError, api: &Api, (destination, notes): (&Destination, &Notes)) -> Failure {
     let kind = if error.is_refusal() {
         Kind::Config
     } else {
         Kind::Delivery
     };
-    let hint = match error.status {
-        Some(401) => {
-            "check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are of this server's project"
-                .to_owned()
-        }
-        Some(403) => hints::PROJECT_KEYS.to_owned(),
+    let hint = match (error.status, &destination.langfuse) {
+        (Some(401), Some(langfuse)) => hints::wrong_key(langfuse),
+        (Some(403), _) => hints::PROJECT_KEYS.to_owned(),
         _ => hints::of_api_error(&error, &hints::setting(notes, api.base())),
     };
     let is_passing = error.is_passing();

@@ -10,7 +10,8 @@
 //! 5. **keep or release** (`outbox`): accepted spans leave the outbox, all others stay there for `langspan resend`.
 //!
 //! `presence` comes before the third step if a recording is emitted that an earlier run may have sent. `redelivery`
-//! delivers an entry of the outbox, and asks before it sends.
+//! delivers an entry of the outbox, and asks before it sends. Spans of files that others wrote (`otlp_json`) need no
+//! outbox, since the files hold them: a `ledger` beside each file knows what was sent.
 //!
 //! # Why it is built this way
 //!
@@ -44,6 +45,8 @@ pub mod client;
 pub mod encode;
 pub mod export;
 pub mod files;
+pub mod ledger;
+pub mod otlp_json;
 pub mod outbox;
 pub mod outcome;
 pub mod partial_success;

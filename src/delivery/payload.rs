@@ -94,6 +94,15 @@ impl Payload {
         }
     }
 
+    /// All spans of several requests in one.
+    pub fn joined<'a>(payloads: impl IntoIterator<Item = &'a Self>) -> Self {
+        let requests = payloads.into_iter().map(Self::request);
+        let resource_spans = requests.flat_map(|request| request.resource_spans.iter().cloned());
+        Self::of_messages(ExportTraceServiceRequest {
+            resource_spans: resource_spans.collect(),
+        })
+    }
+
     fn request(&self) -> &Arc<ExportTraceServiceRequest> {
         match &self.form {
             Form::Encoded {
@@ -104,7 +113,7 @@ impl Payload {
     }
 
     /// The size of the request as protobuf, in bytes.
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         match &self.form {
             Form::Encoded { body, .. } => body.len(),
             Form::Messages(request) => request.encoded_len(),
@@ -294,6 +303,11 @@ impl Payload {
         traces
     }
 
+    /// The ids of all spans.
+    pub fn span_ids(&self) -> HashSet<String> {
+        self.spans().map(|span| hex(&span.span_id)).collect()
+    }
+
     fn spans(&self) -> impl Iterator<Item = &Span> {
         let scopes = self
             .request()
@@ -317,7 +331,8 @@ fn spans_mut(request: &mut ExportTraceServiceRequest) -> impl Iterator<Item = &m
     scopes.flat_map(|scope| &mut scope.spans)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

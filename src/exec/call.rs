@@ -69,7 +69,7 @@ impl CallRecord {
         exchange.server = server(&self.endpoint);
         if let Some(response) = &self.response {
             let body = lenient::parse(response.get()).unwrap_or_default();
-            exchange.set_response(response.get(), Completion::from_body(body));
+            exchange.set_parsed(response.get(), body);
         }
         exchange
     }
@@ -120,7 +120,7 @@ pub fn http_error(status: u16, body: &[u8]) -> ExchangeError {
         .and_then(|status| status.canonical_reason());
     let text = String::from_utf8_lossy(body);
     let parsed = lenient::parse(&text).unwrap_or_default();
-    let words = match crate::model::failed::ServerError::of(&parsed) {
+    let words = match crate::model::server_error::ServerError::of(&parsed) {
         Some(error) => error.message().to_owned(),
         None if text.trim_start().starts_with('<') => "an HTML page".to_owned(),
         None => text.trim().chars().take(LONGEST).collect(),

@@ -6,6 +6,7 @@
 mod backoff;
 pub mod proxy;
 pub mod reuse;
+mod store;
 mod tls;
 mod transport;
 pub mod url;

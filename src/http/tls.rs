@@ -1,16 +1,17 @@
-//! Which certificates TLS trusts: the bundled Mozilla roots and the given files first; the operating system's store (or
-//! `SSL_CERT_FILE`/`SSL_CERT_DIR` instead of it) only if a chain ends in neither of them.
+//! Which certificates TLS trusts: the bundled Mozilla roots and the given files first; the operating system's store
+//! ([`CertificateStore`]) only if a chain ends in neither of them.
 //!
 //! A self-signed certificate that is itself trusted is accepted from the server that presents it, as curl does, although
 //! it is that of an authority.
 //!
-//! Loading the system's store costs milliseconds; the bundled roots cost none. The provider is ring, because the
+//! Reading the system's store costs milliseconds; the bundled roots cost none. The provider is ring, because the
 //! first random number of aws-lc-rs alone takes tens of milliseconds.
 
 use std::env;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, anyhow, bail};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -24,6 +25,9 @@ use rustls::{
     SignatureScheme,
 };
 
+use webpki::EndEntityCert;
+
+use super::store::{self, CertificateStore, Trusted};
 use crate::http::TlsFiles;
 
 /// The TLS configuration of the client.
@@ -59,14 +63,7 @@ pub struct Trust {
     provider: Arc<CryptoProvider>,
     named: Vec<CertificateDer<'static>>,
     bundled: OnceLock<Result<Arc<WebPkiServerVerifier>, Error>>,
-    system: OnceLock<SystemStore>,
-}
-
-/// The operating system's store, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name instead of it.
-#[derive(Debug)]
-struct SystemStore {
-    certificates: Vec<CertificateDer<'static>>,
-    verifier: Result<Arc<WebPkiServerVerifier>, Error>,
+    system: Mutex<Option<CertificateStore>>,
 }
 
 impl Trust {
@@ -79,7 +76,7 @@ impl Trust {
             provider,
             named,
             bundled: OnceLock::new(),
-            system: OnceLock::new(),
+            system: Mutex::new(None),
         })
     }
 
@@ -96,28 +93,49 @@ impl Trust {
             .map_err(Clone::clone)
     }
 
-    /// A container image without a store is not an error: the issuer is then unknown.
-    fn system(&self) -> &SystemStore {
-        self.system.get_or_init(|| {
-            let certificates = rustls_native_certs::load_native_certs().certs;
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(certificates.iter().cloned());
-            let verifier = if roots.is_empty() {
-                Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
-            } else {
-                self.verifier(roots)
-            };
-            SystemStore {
-                certificates,
-                verifier,
-            }
-        })
+    /// What `ask` says of the system's certificates of these subjects, in growing numbers, until it says something.
+    fn of_system<T>(
+        &self,
+        subjects: &[&[u8]],
+        ask: impl FnMut(&[&Trusted]) -> Option<T>,
+    ) -> Option<T> {
+        let mut system = self.system.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = system.get_or_insert_with(CertificateStore::from_environment);
+        store.find(subjects, ask)
     }
 
     /// Whether this certificate itself is among the trusted ones.
     fn is_trusted(&self, certificate: &CertificateDer<'_>) -> bool {
         let is_same = |trusted: &CertificateDer<'_>| trusted.as_ref() == certificate.as_ref();
-        self.named.iter().any(is_same) || self.system().certificates.iter().any(is_same)
+        let in_system = || {
+            let end_entity = EndEntityCert::try_from(certificate).ok()?;
+            self.of_system(&[end_entity.subject()], |candidates| {
+                let mut found = candidates.iter().map(|trusted| &trusted.certificate);
+                found.any(is_same).then_some(())
+            })
+        };
+        self.named.iter().any(is_same) || in_system().is_some()
+    }
+
+    /// The verdict of `verify` by the system's certificates: the first that accepts the chain, else the last.
+    fn by_system(
+        &self,
+        chain: &[&CertificateDer<'_>],
+        verify: impl Fn(&Arc<WebPkiServerVerifier>) -> Result<ServerCertVerified, Error>,
+    ) -> Result<ServerCertVerified, Error> {
+        let chain: Vec<EndEntityCert<'_>> = chain
+            .iter()
+            .filter_map(|certificate| EndEntityCert::try_from(*certificate).ok())
+            .collect();
+        let issuers: Vec<&[u8]> = chain.iter().map(|one| one.issuer()).collect();
+        let mut verdict = Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        self.of_system(&issuers, |candidates| {
+            let anchors = candidates.iter().map(|trusted| trusted.anchor.clone());
+            let verifier = self.verifier(anchors.collect());
+            verdict = verifier.and_then(|verifier| verify(&verifier));
+            verdict.is_ok().then_some(())
+        });
+        verdict
     }
 
     fn verifier(&self, roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, Error> {
@@ -141,8 +159,8 @@ impl ServerCertVerifier for Trust {
         };
         let verdict = match verify(self.bundled()?) {
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                let system = self.system().verifier.as_ref();
-                verify(system.map_err(Clone::clone)?)
+                let chain = iter::once(end_entity).chain(intermediates);
+                self.by_system(&chain.collect::<Vec<_>>(), verify)
             }
             verdict => verdict,
         };
@@ -151,6 +169,9 @@ impl ServerCertVerifier for Trust {
             Err(error) if is_authority(&error) && self.is_trusted(end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
+            }
+            Err(error) if is_authority(&error) => {
+                Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
             }
             verdict => verdict,
         }
@@ -194,10 +215,9 @@ fn is_authority(error: &Error) -> bool {
 
 /// Why the file of `SSL_CERT_FILE` cannot be used, if it is set.
 pub fn unusable_store() -> Option<String> {
-    const VARIABLE: &str = "SSL_CERT_FILE";
-    let path = PathBuf::from(env::var_os(VARIABLE).filter(|path| !path.is_empty())?);
+    let path = PathBuf::from(env::var_os(store::FILE).filter(|path| !path.is_empty())?);
     let error = certificates(&path).err()?;
-    Some(format!("{VARIABLE}: {error:#}"))
+    Some(format!("{}: {error:#}", store::FILE))
 }
 
 fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

@@ -11,13 +11,15 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, TraceQuery};
+use crate::langfuse::api::{Api, ApiError, TraceQuery, retried};
 use crate::langfuse::row::Row;
 use crate::langfuse::stored::{environment_of, release_of};
 
 /// The waits between two looks for a trace: well within the 30 requests a minute of Langfuse Cloud's smallest plan.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How often a question is repeated before something is sent.
+const RETRIES: u32 = 5;
 /// The last look begins this long before the deadline, so that its answer can arrive in time: as long as the look
 /// before it took, within these limits.
 const SHORTEST_LOOK: Duration = Duration::from_millis(250);
@@ -140,6 +142,15 @@ pub async fn poll(
 pub async fn known(api: &Api, wanted: &Wanted) -> Result<HashSet<String>, ApiError> {
     let rows = api.rows(&wanted.query()).await?;
     Ok(rows.iter().map(|row| row.id().to_owned()).collect())
+}
+
+/// The same, asked again while that may help, with the waits that the server asks for.
+///
+/// # Errors
+/// If the server refuses the keys, or the request still fails after the retries.
+pub async fn known_patiently(api: &Api, wanted: &Wanted) -> Result<HashSet<String>, ApiError> {
+    let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    retried(RETRIES, backoff, || known(api, wanted)).await
 }
 
 /// The fields of the spans that came back different. A span that was sent twice has two rows until the server merges

@@ -15,11 +15,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::body::is_event_stream;
 use super::completion::Completion;
+use super::dialect::{ModelDialect, StreamError};
 use super::endpoint::Endpoint;
-use super::failed::{FailedAttempt, ModelError, ModelErrorKind, ServerError};
+use super::failed::{FailedAttempt, ModelError, ModelErrorKind};
 use super::rate_limiter::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
-use super::stream::{StreamError, StreamReader};
+use super::server_error::ServerError;
+use super::stream::StreamReader;
 use crate::console::Console;
 use crate::http::url::shown;
 use crate::http::{Backoff, read_body, reuse};
@@ -80,7 +82,8 @@ pub struct Progress {
     pub error_kind: Option<ModelErrorKind>,
     /// Why a due attempt was not made. The call then has no outcome.
     pub stopped: Option<Stopped>,
-    stream: StreamReader,
+    /// The stream of the current attempt.
+    stream: Option<StreamReader>,
     /// The body of a complete response that is not an answer: its choices have an error or no message.
     failed_body: Option<Value>,
 }
@@ -102,10 +105,20 @@ impl Progress {
 
     /// The received part of an incomplete response, as a body.
     pub fn take_partial(&mut self) -> Option<Value> {
-        let streamed = std::mem::take(&mut self.stream);
+        let streamed = self.stream.take().filter(StreamReader::has_content);
         self.failed_body
             .take()
-            .or_else(|| streamed.has_content().then(|| streamed.into_body()))
+            .or_else(|| streamed.map(StreamReader::into_body))
+    }
+
+    /// Whether any part of an answer has been received as a stream.
+    fn has_content(&self) -> bool {
+        self.stream.as_ref().is_some_and(StreamReader::has_content)
+    }
+
+    /// Whether the stream is a complete answer if it ends here.
+    fn is_whole(&self) -> bool {
+        self.stream.as_ref().is_some_and(StreamReader::is_whole)
     }
 }
 
@@ -184,7 +197,7 @@ impl Client<'_> {
         let mut backoff = Backoff::default();
         loop {
             progress.attempts += 1;
-            progress.stream = StreamReader::default();
+            progress.stream = None;
             let started = Instant::now();
             let mut failed = match self.attempt(&request, traceparent, sink, progress).await {
                 Ok(response) => return Ok(response),
@@ -253,7 +266,7 @@ impl Client<'_> {
         } else {
             backoff.next_wait().max(failed.wait.unwrap_or_default())
         };
-        let may_retry = error.retryable && !progress.stream.has_content() && retries < self.retries;
+        let may_retry = error.retryable && !progress.has_content() && retries < self.retries;
         if !may_retry || wait > LONGEST_WAIT || !is_in_time(wait) {
             return NextAttempt::None;
         }
@@ -278,7 +291,8 @@ impl Client<'_> {
         sink: &mut dyn Sink,
         progress: &mut Progress,
     ) -> Result<ModelResponse, FailedAttempt> {
-        let url = self.endpoint.url(&request.model().unwrap_or_default());
+        let model = request.model().unwrap_or_default();
+        let url = self.endpoint.url(request.dialect(), &model);
         let mut headers = self.endpoint.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(Ok(value)) = traceparent.map(HeaderValue::from_str) {
@@ -316,15 +330,19 @@ impl Client<'_> {
         let mut body = Body::new(response);
         let is_stream = body.is_event_stream().await;
         if is_stream.map_err(|error| self.no_response(error))? {
-            self.read_stream(body, sink, progress).await
+            progress.stream = Some(StreamReader::new(request.dialect()));
+            self.read_stream(body, request.dialect(), sink, progress)
+                .await
         } else {
-            self.read_body(body, sink, progress).await
+            self.read_body(body, request.dialect(), sink, progress)
+                .await
         }
     }
 
     async fn read_body(
         &self,
         mut body: Body,
+        dialect: &dyn ModelDialect,
         sink: &mut dyn Sink,
         progress: &mut Progress,
     ) -> Result<ModelResponse, FailedAttempt> {
@@ -341,26 +359,36 @@ impl Client<'_> {
             .detail(2, || format!("< {}", String::from_utf8_lossy(&bytes)));
         let text = String::from_utf8_lossy(&bytes);
         let Ok(body) = lenient::parse(&text) else {
-            return Err(FailedAttempt::no_completion(self.endpoint, status, &text));
+            return Err(FailedAttempt::no_completion(
+                self.endpoint,
+                dialect,
+                status,
+                &text,
+            ));
         };
         if let Some(error) = ServerError::of(&body) {
-            progress.failed_body = Some(body).filter(|body| body["choices"].is_array());
+            progress.failed_body = Some(body).filter(|body| dialect.is_answer(body));
             return Err(FailedAttempt::error_in_answer(
                 self.endpoint,
                 &error,
                 status,
             ));
         }
-        let Some(choices) = body["choices"].as_array() else {
-            return Err(FailedAttempt::no_completion(self.endpoint, status, &text));
-        };
-        if !choices.iter().any(|choice| choice["message"].is_object()) {
+        if !dialect.is_answer(&body) {
+            return Err(FailedAttempt::no_completion(
+                self.endpoint,
+                dialect,
+                status,
+                &text,
+            ));
+        }
+        if !dialect.has_message(&body) {
             progress.failed_body = Some(body);
             return Err(FailedAttempt::no_message(status));
         }
         sink.raw(&bytes);
         Ok(ModelResponse {
-            completion: Completion::from_body(body),
+            completion: dialect.completion(body),
             body: lenient::valid(&text).into_owned(),
             status: status.as_u16(),
             cost,
@@ -370,6 +398,7 @@ impl Client<'_> {
     async fn read_stream(
         &self,
         mut body: Body,
+        dialect: &dyn ModelDialect,
         sink: &mut dyn Sink,
         progress: &mut Progress,
     ) -> Result<ModelResponse, FailedAttempt> {
@@ -388,34 +417,33 @@ impl Client<'_> {
             let bytes = match read {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => break,
-                Err(_) if progress.stream.is_whole() => break,
+                Err(_) if progress.is_whole() => break,
                 Err(error) => return Err(self.no_response(error)),
             };
             shown.push(&bytes);
             sink.raw(&bytes);
             self.read_chunk(&bytes, status, sink, progress)?;
-            if progress.stream.is_done() {
+            if progress.stream.as_ref().is_some_and(StreamReader::is_done) {
                 end.get_or_insert(Instant::now() + END_WAIT);
             }
             received += bytes.len();
-            if received > MOST_BYTES && !progress.stream.is_whole() {
+            if received > MOST_BYTES && !progress.is_whole() {
                 return Err(FailedAttempt::too_large(status, MOST_BYTES));
             } else if received > MOST_BYTES {
                 break;
             }
         }
-        if !progress.stream.is_whole() {
+        let Some(stream) = progress.stream.take_if(|stream| stream.is_whole()) else {
             return Err(FailedAttempt::cut_stream(status));
-        }
-        let has_message = progress.stream.has_message();
-        let body = std::mem::take(&mut progress.stream).into_body();
-        if !has_message {
+        };
+        let body = stream.into_body();
+        if !dialect.has_message(&body) {
             progress.failed_body = Some(body);
             return Err(FailedAttempt::no_message(status));
         }
         Ok(ModelResponse {
             body: body.to_string(),
-            completion: Completion::from_body(body),
+            completion: dialect.completion(body),
             status: status.as_u16(),
             // The headers came before the tokens, so they cannot state the cost.
             cost: None,
@@ -431,8 +459,11 @@ impl Client<'_> {
         progress: &mut Progress,
     ) -> Result<(), FailedAttempt> {
         let now = Timestamp::now();
-        let read = progress.stream.push(bytes, |text| sink.text(text));
-        if progress.stream.has_content() {
+        let read = progress
+            .stream
+            .as_mut()
+            .map_or(Ok(()), |stream| stream.push(bytes, |text| sink.text(text)));
+        if progress.has_content() {
             progress.first_token.get_or_insert(now);
         }
         read.map_err(|error| match error {

@@ -1,4 +1,4 @@
-//! The endpoint of chat completions: its URLs, headers and credentials.
+//! An endpoint of models: its URLs, headers and credentials.
 //!
 //! Resolving settings into an endpoint is done in `settings`.
 
@@ -6,6 +6,7 @@ use anyhow::Context;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 
+use super::dialect::ModelDialect;
 use super::provider::Provider;
 use crate::http::url::secrets;
 use crate::secret::{Secret, scrub};
@@ -21,20 +22,32 @@ pub enum Surface {
     AzureDeployment { api_version: String },
 }
 
-/// A chat-completions endpoint.
+/// An endpoint of models.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub base: Url,
     pub surface: Surface,
     pub key: Option<Secret>,
+    /// Where the key came from, as hints name it; none where it is to be set in its variable.
+    pub key_origin: Option<String>,
     /// Additional headers, sent with every request.
     pub headers: HeaderMap,
     pub provider: Provider,
 }
 
 impl Endpoint {
-    /// The URL of a request to `model`.
-    pub fn url(&self, model: &str) -> Url {
+    /// The URL of a request to `model` in a dialect.
+    pub fn url(&self, dialect: &dyn ModelDialect, model: &str) -> Url {
+        self.below(dialect.path(), Some(model))
+    }
+
+    /// The URL of the list of models.
+    pub fn models_url(&self) -> Url {
+        self.below(&["models"], None)
+    }
+
+    /// The URL of `path` below the base, of a deployment if a `model` is given.
+    fn below(&self, segments: &[&str], model: Option<&str>) -> Url {
         let mut url = self.base.clone();
         let surplus = self.surplus_segments();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -48,10 +61,11 @@ impl Endpoint {
                     path.extend(["openai", "v1"]);
                 }
                 Surface::AzureDeployment { .. } => {
-                    path.extend(["openai", "deployments", model]);
+                    path.push("openai");
+                    path.extend(model.into_iter().flat_map(|model| ["deployments", model]));
                 }
             }
-            path.extend(["chat", "completions"]);
+            path.extend(segments);
         }
         if surplus > 0 {
             // Its API version belongs to another API.
@@ -61,23 +75,6 @@ impl Endpoint {
             url.set_query(None);
             url.query_pairs_mut()
                 .append_pair("api-version", api_version);
-        }
-        url
-    }
-
-    /// The URL of the list of models.
-    pub fn models_url(&self) -> Url {
-        let mut url = self.url("");
-        // Of a deployment, the path is `openai/deployments/MODEL/chat/completions`.
-        let surplus = match self.surface {
-            Surface::AzureDeployment { .. } => 4,
-            _ => 2,
-        };
-        if let Ok(mut path) = url.path_segments_mut() {
-            for _ in 0..surplus {
-                path.pop();
-            }
-            path.push("models");
         }
         url
     }
@@ -127,6 +124,13 @@ impl Endpoint {
             Surface::OpenAi => "OPENAI_API_KEY",
             Surface::AzureV1 | Surface::AzureDeployment { .. } => "AZURE_OPENAI_API_KEY",
         }
+    }
+
+    /// Where the key is to be found: the place that it came from, else its variable.
+    pub fn key_place(&self) -> &str {
+        self.key_origin
+            .as_deref()
+            .unwrap_or_else(|| self.key_variable())
     }
 
     /// The host name or address, without the brackets of IPv6 in URLs.
@@ -192,7 +196,10 @@ mod tests {
     use super::*;
 
     fn url(base: &str, surface: Surface) -> String {
-        endpoint(base, surface).url("gpt 4/o").to_string()
+        let endpoint = endpoint(base, surface);
+        endpoint
+            .url(crate::model::dialect::CHAT, "gpt 4/o")
+            .to_string()
     }
 
     fn endpoint(base: &str, surface: Surface) -> Endpoint {
@@ -202,6 +209,7 @@ mod tests {
             base,
             surface,
             key: None,
+            key_origin: None,
             headers: HeaderMap::new(),
         }
     }

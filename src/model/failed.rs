@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{HeaderMap, LOCATION};
-use serde_json::Value;
 
+use super::dialect::ModelDialect;
 use super::endpoint::Endpoint;
 use super::rate_limiter::rate_limit_reset;
+use super::server_error::{ServerError, is_html};
 use crate::failure::{Failure, Kind};
 use crate::http::url::{shown, shown_reference};
 use crate::http::{FailedPhase, LONGEST_WAIT, TransportError, proxy, retry_after};
@@ -157,7 +158,7 @@ impl FailedAttempt {
             .ok()
             .and_then(|body| ServerError::of(&body));
         let detail = match &error {
-            Some(error) => error.message.clone(),
+            Some(error) => error.message().to_owned(),
             None if is_html(body) => "an HTML page".to_owned(),
             None => body.trim().chars().take(300).collect(),
         };
@@ -205,8 +206,13 @@ impl FailedAttempt {
         }
     }
 
-    /// A success status with a body that is not a chat completion.
-    pub fn no_completion(endpoint: &Endpoint, status: StatusCode, body: &str) -> Self {
+    /// A success status with a body that is not an answer in the dialect.
+    pub fn no_completion(
+        endpoint: &Endpoint,
+        dialect: &dyn ModelDialect,
+        status: StatusCode,
+        body: &str,
+    ) -> Self {
         let what = if body.trim().is_empty() {
             "an empty body".to_owned()
         } else if is_html(body) {
@@ -217,9 +223,9 @@ impl FailedAttempt {
                 endpoint.scrub(body).chars().take(80).collect::<String>()
             )
         };
-        let message = format!(
-            "the model endpoint answered {status} with {what}, which is not a chat completion"
-        );
+        let expected = dialect.answer_name();
+        let message =
+            format!("the model endpoint answered {status} with {what}, which is not {expected}");
         ModelError {
             kind: ModelErrorKind::NoCompletion,
             message,
@@ -266,7 +272,7 @@ impl FailedAttempt {
             kind: ModelErrorKind::ErrorInAnswer,
             message: endpoint.scrub(&format!(
                 "the model endpoint reported an error: {}",
-                error.message
+                error.message()
             )),
             hint: "change the request as the endpoint says, or run the command again".to_owned(),
             status: Some(status.as_u16()),
@@ -306,7 +312,7 @@ fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &Heade
         return hint;
     }
     let (key, place, base) = (
-        endpoint.key_variable(),
+        endpoint.key_place(),
         endpoint.place(),
         shown(&endpoint.base),
     );
@@ -334,102 +340,6 @@ fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &Heade
     }
 }
 
-fn is_html(body: &str) -> bool {
-    body.trim_start().starts_with('<')
-}
-
-/// An error as the server described it.
-#[derive(Clone, Debug)]
-pub struct ServerError {
-    message: String,
-    codes: Vec<String>,
-}
-
-impl ServerError {
-    /// The server's own words.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// Whether the model is unknown, in the words of the known servers.
-    fn is_unknown_model(&self) -> bool {
-        const WORDS: [&str; 6] = [
-            "not found",
-            "does not exist",
-            "not a valid model",
-            "invalid model",
-            "unknown model",
-            "no such model",
-        ];
-        let message = self.message.to_lowercase();
-        let is_said =
-            message.contains("model") && WORDS.iter().any(|words| message.contains(words));
-        is_said || self.codes.iter().any(|code| code == "model_not_found")
-    }
-
-    /// Reads the error from a body, in any of the shapes that compatible servers use.
-    pub fn of(body: &Value) -> Option<Self> {
-        let text = |value: &Value| match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        };
-        // Gemini wraps its error in an array; a router may put the error in the choice that failed.
-        let body = body.get(0).unwrap_or(body);
-        let of_choice = || {
-            let choices = body["choices"].as_array().into_iter().flatten();
-            choices
-                .map(|choice| &choice["error"])
-                .find(|error| error.is_object())
-        };
-        let error = Some(&body["error"]).filter(|error| !error.is_null());
-        let error = error.or_else(of_choice).unwrap_or(&Value::Null);
-        match error {
-            Value::Object(object) if !object.is_empty() => Some(Self {
-                message: text(&error["message"]).map_or_else(
-                    || error.to_string(),
-                    |message| message + &upstream_message(error),
-                ),
-                codes: [&error["code"], &error["type"]]
-                    .into_iter()
-                    .filter_map(text)
-                    .collect(),
-            }),
-            Value::String(message) if !message.is_empty() => Some(Self::in_words(message)),
-            _ if body["choices"].is_null() => {
-                let detail = [&body["detail"], &body["message"]]
-                    .into_iter()
-                    .find(|value| !value.is_null())?;
-                let message = text(detail).unwrap_or_else(|| detail.to_string());
-                Some(Self::in_words(&message))
-            }
-            _ => None,
-        }
-    }
-
-    /// An error that is stated in plain text.
-    pub fn in_words(message: &str) -> Self {
-        Self {
-            message: message.to_owned(),
-            codes: Vec::new(),
-        }
-    }
-
-    /// Whether the account is out of credit: a 429 that waiting does not fix.
-    fn is_quota(&self) -> bool {
-        self.codes.iter().any(|code| code == "insufficient_quota")
-    }
-}
-
-/// The message of the provider behind a router. The router's own message only says that there was one.
-fn upstream_message(error: &Value) -> String {
-    let raw = error["metadata"]["raw"].as_str().unwrap_or_default();
-    if raw.is_empty() || is_html(raw) {
-        return String::new();
-    }
-    format!(": {}", raw.chars().take(300).collect::<String>())
-}
-
 /// The wait that the server asked for: `retry-after-ms`, else `retry-after`.
 fn requested_wait(headers: &HeaderMap) -> Option<Duration> {
     let milliseconds = headers
@@ -444,33 +354,8 @@ fn requested_wait(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn errors_are_read_in_every_shape() {
-        let message = |body: Value| ServerError::of(&body).map(|error| error.message);
-        assert_eq!(
-            message(json!({"error": {"message": "m", "code": 400}})).as_deref(),
-            Some("m")
-        );
-        assert_eq!(message(json!({"error": "m"})).as_deref(), Some("m"));
-        assert_eq!(
-            message(json!({"detail": [{"msg": "m"}]})).as_deref(),
-            Some(r#"[{"msg":"m"}]"#)
-        );
-        assert_eq!(
-            message(json!([{"error": {"message": "m", "status": "INVALID_ARGUMENT"}}])).as_deref(),
-            Some("m")
-        );
-        assert_eq!(
-            message(json!({"choices": [{"message": {}}, {"error": {"message": "m"}}]})).as_deref(),
-            Some("m")
-        );
-        assert_eq!(message(json!({"choices": [], "error": null})), None);
-        assert_eq!(message(json!({"choices": [{"error": null}]})), None);
-    }
 
     #[test]
     fn a_wait_is_read_in_milliseconds_before_seconds() {

@@ -1,18 +1,22 @@
-//! An OpenAI-compatible chat endpoint: requests and responses as values, and the client that exchanges them.
+//! The endpoints of models: requests and responses as values in the dialects that models speak, and the client that
+//! exchanges them.
 //!
 //! Only `client` does I/O, and `rate_limiter` waits; the rest are pure functions. Nothing here knows about traces.
 
 pub mod body;
 pub mod client;
 pub mod completion;
+pub mod content;
+pub mod dialect;
 pub mod endpoint;
 pub mod failed;
-pub mod merge;
+pub mod fields;
 pub mod models;
 pub mod provider;
 pub mod rate_limiter;
 pub mod refusals;
 pub mod request;
+pub mod server_error;
 pub mod sse;
 pub mod stream;
 pub mod usage;

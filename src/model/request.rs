@@ -1,33 +1,20 @@
-//! The body of a chat-completions request, kept as it was written.
-//!
-//! A replayed body must reach the endpoint unchanged: order, unknown fields and the text of numbers. So each field
-//! is kept as its own JSON text, and is parsed only to be read.
+//! The body of a request, kept as it was written, and the dialect that it is in.
 
-use std::fmt;
+use std::ops::{Deref, DerefMut};
 
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::json::lenient;
+use super::dialect::{self, ModelDialect};
+use super::fields::BodyFields;
 
-/// A chat-completions body: its fields in order, each as the JSON text it was given as.
-#[derive(Clone, Debug, Default)]
+/// A body and its dialect: that of chat completions, unless another is set.
+#[derive(Clone, Debug)]
 pub struct Request {
-    fields: Vec<(String, Box<RawValue>)>,
+    dialect: &'static dyn ModelDialect,
+    fields: BodyFields,
 }
-
-/// Fields that are not model parameters: they have an attribute of their own in a trace, or only control how the
-/// response is sent.
-const NOT_PARAMETERS: [&str; 6] = [
-    "model",
-    "messages",
-    "tools",
-    "functions",
-    "stream",
-    "stream_options",
-];
 
 impl Request {
     /// A prompt, after an optional system message.
@@ -43,72 +30,37 @@ impl Request {
         request
     }
 
-    /// Checks that the body has a `messages` array.
+    pub fn dialect(&self) -> &'static dyn ModelDialect {
+        self.dialect
+    }
+
+    /// The same request with other fields.
+    pub fn with_fields(&self, fields: BodyFields) -> Self {
+        Self {
+            dialect: self.dialect,
+            fields,
+        }
+    }
+
+    /// Checks that the body is one of its dialect.
     ///
     /// # Errors
     /// One line that says what is wrong.
     pub fn validate(&self) -> Result<(), String> {
-        let Some(messages) = self.raw("messages") else {
-            return Err("not a chat-completions body: `messages` is missing".to_owned());
-        };
-        match lenient::parse(messages.get()) {
-            Ok(Value::Array(_)) => Ok(()),
-            Ok(other) => Err(format!("`messages` is {}, not an array", kind_of(&other))),
-            Err(error) => Err(format!("`messages` is not valid JSON: {error}")),
-        }
+        self.dialect.check(&self.fields)
     }
 
-    /// The field `name` as a `T`; `None` if it is absent or of another type. The last of repeated fields counts, as in
-    /// JSON parsers.
-    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        self.raw(name)
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
-    }
-
-    /// The JSON text of the field `name`.
-    pub fn raw(&self, name: &str) -> Option<&RawValue> {
-        let found = self.fields.iter().rev().find(|(key, _)| key == name);
-        found.map(|(_, value)| &**value)
-    }
-
-    /// Sets a field: in place if it exists, else at the end.
-    pub fn set<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
-        // Strings, numbers and JSON values always serialise; only a map with other keys would not.
-        if let Ok(raw) = to_raw_value(value) {
-            self.set_raw(name, raw);
-        }
-    }
-
-    /// Sets a field to a JSON text: in place if it exists, else at the end.
-    pub fn set_raw(&mut self, name: &str, value: Box<RawValue>) {
-        match self.fields.iter_mut().rev().find(|(key, _)| key == name) {
-            Some((_, place)) => *place = value,
-            None => self.fields.push((name.to_owned(), value)),
-        }
-    }
-
-    pub fn remove(&mut self, name: &str) {
-        self.fields.retain(|(key, _)| key != name);
-    }
-
-    /// Replaces the system message with `text`, or inserts it before all messages.
+    /// Replaces the system message with `text`, or adds it.
     pub fn set_system(&mut self, text: &str) {
-        let mut messages: Vec<Box<RawValue>> = self.get("messages").unwrap_or_default();
-        let has_system = messages.first().is_some_and(|message| is_system(message));
-        if let Ok(system) = to_raw_value(&json!({"role": "system", "content": text})) {
-            if has_system {
-                messages[0] = system;
-            } else {
-                messages.insert(0, system);
-            }
-        }
-        self.set("messages", &messages);
+        self.dialect.set_system(&mut self.fields, text);
     }
 
     /// Whether one of the messages is a system message.
     pub fn has_system(&self) -> bool {
-        let messages: Vec<Box<RawValue>> = self.get("messages").unwrap_or_default();
-        messages.iter().any(|message| is_system(message))
+        let messages = self.messages();
+        messages
+            .iter()
+            .any(|message| matches!(message["role"].as_str(), Some("system" | "developer")))
     }
 
     /// Puts earlier messages before all others, as they were written.
@@ -125,57 +77,21 @@ impl Request {
         self.set("messages", &messages);
     }
 
-    /// Whether there is a user message to attach parts to.
+    /// Whether there is a message of the user to attach parts to.
     pub fn has_user_message(&self) -> bool {
-        self.messages()
-            .iter()
-            .any(|message| message["role"] == "user")
+        self.dialect.has_user_message(&self.fields)
     }
 
-    /// Appends content parts to the last user message. The other messages keep their text.
+    /// Appends content parts to the last message of the user. The other messages keep their text.
     pub fn attach(&mut self, parts: &[Box<RawValue>]) {
-        if parts.is_empty() {
-            return;
+        if !parts.is_empty() {
+            self.dialect.attach(&mut self.fields, parts);
         }
-        let mut messages: Vec<Box<RawValue>> = self.get("messages").unwrap_or_default();
-        // A message is an object with fields too, so the same type reads it.
-        let fields = |message: &RawValue| serde_json::from_str::<Self>(message.get()).ok();
-        let last = messages
-            .iter()
-            .enumerate()
-            .rev()
-            .find_map(|(index, message)| {
-                let message = fields(message)?;
-                (message.get::<String>("role")? == "user").then_some((index, message))
-            });
-        let Some((index, mut message)) = last else {
-            return;
-        };
-        let text = message
-            .get::<String>("content")
-            .filter(|text| !text.is_empty());
-        let mut content: Vec<Box<RawValue>> = match text {
-            Some(text) => to_raw_value(&json!({"type": "text", "text": text}))
-                .into_iter()
-                .collect(),
-            None => message.get("content").unwrap_or_default(),
-        };
-        content.extend(parts.iter().cloned());
-        message.set("content", &content);
-        if let Ok(message) = RawValue::from_string(message.to_json()) {
-            messages[index] = message;
-        }
-        self.set("messages", &messages);
     }
 
     /// Requests a stream that ends with the usage, or an unstreamed response.
     pub fn set_stream(&mut self, stream: bool) {
-        self.set("stream", &stream);
-        if !stream {
-            self.remove("stream_options");
-        } else if self.raw("stream_options").is_none() {
-            self.set("stream_options", &json!({"include_usage": true}));
-        }
+        self.dialect.set_stream(&mut self.fields, stream);
     }
 
     pub fn model(&self) -> Option<String> {
@@ -186,123 +102,65 @@ impl Request {
         self.get("stream").unwrap_or(false)
     }
 
+    /// The conversation in the form of chat completions.
     pub fn messages(&self) -> Vec<Value> {
-        let messages = self.raw("messages").map(|raw| lenient::parse(raw.get()));
-        match messages {
-            Some(Ok(Value::Array(messages))) => messages,
-            _ => Vec::new(),
-        }
+        self.dialect.messages(&self.fields)
     }
 
-    /// The text of the last user message: text parts joined by newlines.
+    /// The text of the last message of the user: text parts joined by newlines.
     pub fn last_user_text(&self) -> Option<String> {
-        let messages: Vec<&RawValue> = serde_json::from_str(self.raw("messages")?.get()).ok()?;
-        let read = |message: &&RawValue| lenient::parse(message.get()).ok();
-        let mut latest_first = messages.iter().rev().filter_map(read);
-        let last = latest_first.find(|message| message["role"] == "user")?;
-        text_of(&last["content"])
+        self.dialect.last_user_text(&self.fields)
     }
 
     /// The model parameters as the text of a JSON object, followed by `extra` fields. `None` if there are none.
     pub fn parameters(&self, extra: &[(&str, &str)]) -> Option<String> {
-        let mut parameters = Self {
-            fields: self
-                .fields
-                .iter()
-                .filter(|(key, _)| !NOT_PARAMETERS.contains(&key.as_str()))
-                .cloned()
-                .collect(),
-        };
+        let beside = self.dialect.fields_beside_parameters();
+        let own = self.fields().filter(|(key, _)| !beside.contains(key));
+        let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let mut parameters: BodyFields = own.collect();
         for (key, value) in extra {
             parameters.set(key, value);
         }
-        (!parameters.fields.is_empty()).then(|| parameters.to_json())
-    }
-
-    /// The fields in order.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        self.fields
-            .iter()
-            .map(|(key, value)| (key.as_str(), &**value))
-    }
-
-    /// The body as it is sent.
-    pub fn to_json(&self) -> String {
-        // Raw JSON always serialises.
-        serde_json::to_string(self).unwrap_or_default()
+        let has_any = parameters.fields().next().is_some();
+        has_any.then(|| parameters.to_json())
     }
 }
 
-/// Whether the JSON text of a message is that of a system message.
-pub fn is_system(message: &RawValue) -> bool {
-    let message: Option<Value> = serde_json::from_str(message.get()).ok();
-    message.is_some_and(|message| matches!(message["role"].as_str(), Some("system" | "developer")))
-}
-
-/// The text of a message's `content`: a string, or the text parts of an array joined by newlines.
-pub fn text_of(content: &Value) -> Option<String> {
-    match content {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(parts) => {
-            let texts: Vec<&str> = parts
-                .iter()
-                .filter_map(|part| part["text"].as_str())
-                .collect();
-            (!texts.is_empty()).then(|| texts.join("\n"))
-        }
-        _ => None,
-    }
-}
-
-/// The type of a JSON value, for messages.
-pub fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
-impl FromIterator<(String, Box<RawValue>)> for Request {
-    fn from_iter<I: IntoIterator<Item = (String, Box<RawValue>)>>(fields: I) -> Self {
+impl Default for Request {
+    fn default() -> Self {
         Self {
-            fields: fields.into_iter().collect(),
+            dialect: dialect::CHAT,
+            fields: BodyFields::default(),
         }
+    }
+}
+
+impl Deref for Request {
+    type Target = BodyFields;
+
+    fn deref(&self) -> &BodyFields {
+        &self.fields
+    }
+}
+
+impl DerefMut for Request {
+    fn deref_mut(&mut self) -> &mut BodyFields {
+        &mut self.fields
     }
 }
 
 impl<'de> Deserialize<'de> for Request {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Vec<(String, Box<RawValue>)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(fields)
-            }
-        }
-
-        deserializer
-            .deserialize_map(Fields)
-            .map(|fields| Self { fields })
+        BodyFields::deserialize(deserializer).map(|fields| Self {
+            fields,
+            ..Self::default()
+        })
     }
 }
 
 impl Serialize for Request {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.fields.iter().map(|(key, value)| (key, value)))
+        self.fields.serialize(serializer)
     }
 }
 

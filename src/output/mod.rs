@@ -5,6 +5,7 @@ mod conversation;
 pub mod dry_run;
 pub mod printer;
 pub mod report;
+pub mod schema;
 pub mod stages;
 pub mod tree;
 

@@ -64,13 +64,36 @@ impl PriceTable {
     /// # Errors
     /// Why the cost is not known, in a few words.
     pub fn cost(&self, call: &Call<'_>) -> Result<f64, String> {
-        let model = self.model(call.model)?;
-        let Some(tier) = tier::matching(&model.tiers, call)? else {
-            return Err(format!("the model {} has no prices", model.name));
-        };
+        let (model, tier) = self.tier(call)?;
         let cost = tier.cost(call.usage);
-        cost.map(without_noise)
-            .ok_or_else(|| format!("the model {} has no price for this usage", model.name))
+        cost.map(without_noise).ok_or_else(|| model.no_price())
+    }
+
+    /// The cost of each usage type of a call and their total, in US dollars, times `share`.
+    ///
+    /// # Errors
+    /// Why the cost is not known, in a few words.
+    pub fn cost_details(&self, call: &Call<'_>, share: f64) -> Result<Map<String, Value>, String> {
+        let (model, tier) = self.tier(call)?;
+        let mut costs = tier.costs(call.usage);
+        if costs.is_empty() {
+            return Err(model.no_price());
+        }
+        let total = costs.iter().map(|(_, cost)| cost).sum();
+        costs.retain(|(name, _)| name != "total");
+        costs.push(("total".to_owned(), total));
+        let details = costs.into_iter();
+        Ok(details
+            .map(|(name, cost)| (name, without_noise(cost * share).into()))
+            .collect())
+    }
+
+    fn tier(&self, call: &Call<'_>) -> Result<(&Model, &Tier), String> {
+        let model = self.model(call.model)?;
+        match tier::matching(&model.tiers, call)? {
+            Some(tier) => Ok((model, tier)),
+            None => Err(format!("the model {} has no prices", model.name)),
+        }
     }
 
     fn model(&self, name: &str) -> Result<&Model, String> {
@@ -84,6 +107,10 @@ impl PriceTable {
 }
 
 impl Model {
+    fn no_price(&self) -> String {
+        format!("the model {} has no price for this usage", self.name)
+    }
+
     fn from_row(row: &Value) -> Option<Self> {
         Some(Self {
             name: row["modelName"].as_str().unwrap_or_default().to_owned(),
@@ -233,6 +260,34 @@ mod tests {
         let table = PriceTable::from_rows(&[row]);
         let cost = cost_of(&table, "m", &json!({"input": 3, "total": 4}));
         assert_eq!(cost, Ok(2.0));
+    }
+
+    #[test]
+    fn details_are_the_shares_of_each_usage_type() {
+        let mut row = model("m", "^m$", 1.0);
+        row["prices"] = json!({"input": 2, "input_cached_tokens": 1, "output": 8});
+        let mut whole = model("t", "^t$", 1.0);
+        whole["prices"] = json!({"input": 1, "total": 0.5});
+        let table = PriceTable::from_rows(&[row, whole]);
+        let details = |model: &str, usage: Value| {
+            let usage = usage.as_object().unwrap();
+            let parameters = Map::new();
+            let call = Call {
+                model,
+                usage,
+                parameters: &parameters,
+                metadata: &[],
+            };
+            table.cost_details(&call, 0.5).map(Value::from)
+        };
+        let usage = json!({"input": 3, "input_cached_tokens": 4, "output": 5, "total": 12});
+        assert_eq!(
+            details("m", usage.clone()),
+            Ok(json!({"input": 3.0, "input_cached_tokens": 2.0, "output": 20.0, "total": 25.0}))
+        );
+        assert_eq!(details("t", usage.clone()), Ok(json!({"total": 3.0})));
+        assert!(details("m", json!({"audio": 1})).is_err());
+        assert!(details("x", usage).is_err());
     }
 
     #[test]

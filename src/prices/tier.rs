@@ -89,11 +89,18 @@ impl Tier {
 
     /// The price of the total if there is one, else the sum over all usage types with a price; `None` if there are none.
     pub fn cost(&self, usage: &Map<String, Value>) -> Option<f64> {
+        let costs = self.costs(usage);
+        (!costs.is_empty()).then(|| costs.iter().map(|(_, cost)| cost).sum())
+    }
+
+    /// The price of the total alone if there is one, else of each usage type that has a price.
+    pub fn costs(&self, usage: &Map<String, Value>) -> Vec<(String, f64)> {
         let cost = |name: &str| Some(self.prices.get(name)? * usage.get(name)?.as_f64()?);
-        cost("total").or_else(|| {
-            let costs: Vec<f64> = usage.keys().filter_map(|name| cost(name)).collect();
-            (!costs.is_empty()).then(|| costs.iter().sum())
-        })
+        let named = |name: &str| Some((name.to_owned(), cost(name)?));
+        match named("total") {
+            Some(total) => vec![total],
+            None => usage.keys().filter_map(|name| named(name)).collect(),
+        }
     }
 }
 

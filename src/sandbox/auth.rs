@@ -3,6 +3,8 @@
 //! Only the `Authorization` header counts. The text of each refusal is here too, because clients tell the causes apart
 //! by it.
 
+use std::borrow::Cow;
+
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -24,27 +26,73 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[derive(Debug)]
 pub struct Authorized;
 
+/// The same for the prompts API, whose refusals have a name beside their message.
+#[derive(Debug)]
+pub struct AuthorizedForPrompts;
+
+/// Proof that the request may write scores: for that, the public key alone will do.
+#[derive(Debug)]
+pub struct AuthorizedToScore;
+
 #[derive(Debug, PartialEq, Eq)]
 pub struct AuthError {
     status: StatusCode,
     message: String,
+    /// The name of the refusal, where the interface gives it one.
+    name: Option<&'static str>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Authorized {
     type Rejection = AuthError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthError> {
-        let header = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()));
-        authorize(header.as_deref())
+        authorize(credentials(parts).as_deref())
     }
+}
+
+impl<S: Sync> FromRequestParts<S> for AuthorizedForPrompts {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthError> {
+        let authorized = authorize(credentials(parts).as_deref());
+        authorized.map(|_| Self).map_err(|mut error| {
+            error.name = Some("UnauthorizedError");
+            if error.status == StatusCode::FORBIDDEN {
+                error.name = Some("ForbiddenError");
+                error.message = format!(
+                    "Access denied - need to use basic auth with secret key to {} prompts",
+                    parts.method
+                );
+            }
+            error
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for AuthorizedToScore {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthError> {
+        match authorize(credentials(parts).as_deref()) {
+            Err(error) if error.status != StatusCode::FORBIDDEN => Err(error),
+            _ => Ok(Self),
+        }
+    }
+}
+
+/// The value of the `Authorization` header.
+fn credentials(parts: &Parts) -> Option<Cow<'_, str>> {
+    let value = parts.headers.get(header::AUTHORIZATION)?;
+    Some(String::from_utf8_lossy(value.as_bytes()))
 }
 
 impl IntoResponse for AuthError {
     fn into_response(self) -> Response {
-        json_response(self.status, &json!({"message": self.message}))
+        let body = match self.name {
+            Some(name) => json!({"message": self.message, "error": name}),
+            None => json!({"message": self.message}),
+        };
+        json_response(self.status, &body)
     }
 }
 
@@ -74,13 +122,14 @@ fn basic(credentials: &str) -> Result<Authorized, AuthError> {
     }
 }
 
-/// A public key alone may only write scores, which the sandbox does not have.
+/// A public key alone may only write scores.
 fn bearer(key: &str) -> AuthError {
     if key == PUBLIC_KEY {
         let message = "Access denied - insufficient permissions for this endpoint".to_owned();
         return AuthError {
             status: StatusCode::FORBIDDEN,
             message,
+            name: None,
         };
     }
     wrong("Invalid public key")
@@ -96,5 +145,6 @@ fn unauthorized(message: &str) -> AuthError {
     AuthError {
         status: StatusCode::UNAUTHORIZED,
         message: message.to_owned(),
+        name: None,
     }
 }

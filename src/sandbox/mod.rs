@@ -1,6 +1,6 @@
-//! An OpenAI-compatible chat model and the part of Langfuse that langspan uses, both on loopback,
-//! with web pages for the traces: a way to try everything without a key or a network, and the
-//! double that the tests run against.
+//! A model that speaks OpenAI's and Anthropic's dialects, and the part of Langfuse that langspan uses, both on loopback,
+//! with web pages for the traces: a way to try everything without a key or a network, and the double that the tests run
+//! against.
 //!
 //! It is independent: nothing here uses the rest of the crate, which talks to it over HTTP like to any other server.
 
@@ -13,8 +13,10 @@ mod model;
 mod observation;
 mod page;
 mod prices;
+mod prompts;
 mod reading;
 mod response;
+mod scores;
 mod server;
 mod store;
 mod time;
@@ -93,7 +95,7 @@ pub fn is_served(folder: &Path) -> io::Result<bool> {
     Ok(reserved.is_none())
 }
 
-/// Deletes all traces and media in `folder`. Returns false, and deletes nothing, while a sandbox serves the store.
+/// Deletes all traces in `folder`, with their media and scores. Returns false, and deletes nothing, while a sandbox serves the store.
 ///
 /// # Errors
 /// If a file cannot be deleted.

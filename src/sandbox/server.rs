@@ -18,13 +18,17 @@ use http::{HeaderMap, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
 use super::auth::Authorized;
+use super::model::ModelAnswer;
 use super::observation::Observation;
 use super::page::Search;
 use super::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
 use super::response::{StoreError, disk, html_response, json_response};
+use super::scores::{ScoreStore, StoredScore};
 use super::store::TraceStore;
+use super::time::Millis;
 use super::{
-    Config, LangfuseVersion, MOST_BODY, PROJECT_ID, guard, ingest, media, model, page, prices, time,
+    Config, LangfuseVersion, MOST_BODY, PROJECT_ID, guard, ingest, media, model, page, prices,
+    prompts, scores, time,
 };
 
 /// The parameters of a query.
@@ -35,19 +39,28 @@ type Parameters = Vec<(String, String)>;
 struct Sandbox {
     config: Arc<Config>,
     store: TraceStore,
+    scores: ScoreStore,
 }
 
 pub fn router(config: Config) -> Router {
     let version = config.langfuse;
     let store = TraceStore::new(config.store.clone());
     let media = media::routes(store.media());
+    let prompts = prompts::routes(store.prompts());
+    let scores = ScoreStore::new(store.scores());
+    let delay = i64::try_from(config.visible_after.as_millis()).unwrap_or(i64::MAX);
+    let has_v3 = version == LangfuseVersion::V4;
+    let stores = media
+        .merge(prompts)
+        .merge(scores::routes(scores.clone(), delay, has_v3));
     let sandbox = Sandbox {
         store,
+        scores,
         config: Arc::new(config),
     };
     Router::new()
-        .merge(chat_model())
-        .merge(langfuse(version, media))
+        .merge(models())
+        .merge(langfuse(version, stores))
         .merge(pages())
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MOST_BODY))
@@ -55,16 +68,22 @@ pub fn router(config: Config) -> Router {
         .with_state(sandbox)
 }
 
-fn chat_model() -> Router<Sandbox> {
-    Router::new()
-        .route(
-            "/v1/models",
-            get(async || json_response(StatusCode::OK, &model::list())),
-        )
-        .route("/v1/chat/completions", post(complete_chat))
+fn models() -> Router<Sandbox> {
+    let list = async |headers: HeaderMap| json_response(StatusCode::OK, &model::list(&headers));
+    let routes = Router::new().route("/v1/models", get(list));
+    model::DIALECTS
+        .into_iter()
+        .fold(routes, |routes, (path, answer)| {
+            let ask =
+                async move |State(sandbox): State<Sandbox>, headers: HeaderMap, body: Bytes| {
+                    ask_model(&sandbox, answer(&headers, &body)).await
+                };
+            routes.route(path, post(ask))
+        })
 }
 
-fn langfuse(version: LangfuseVersion, media: Router<Sandbox>) -> Router<Sandbox> {
+/// `stores` are the interfaces that keep files of their own.
+fn langfuse(version: LangfuseVersion, stores: Router<Sandbox>) -> Router<Sandbox> {
     let both = Router::new()
         .route("/api/public/otel/v1/traces", post(ingest_traces))
         .route("/api/public/otel/v1/metrics", post(ignore_metrics))
@@ -72,7 +91,7 @@ fn langfuse(version: LangfuseVersion, media: Router<Sandbox>) -> Router<Sandbox>
         .route("/api/public/ready", get(health))
         .route("/api/public/projects", get(projects))
         .route("/api/public/models", get(list_models))
-        .merge(media);
+        .merge(stores);
     let routes = match version {
         LangfuseVersion::V3 => both
             .route("/api/public/traces", get(list_traces))
@@ -99,7 +118,9 @@ const LEGACY_PATHS: &[&str] = &[
     "/api/public/sessions",
     "/api/public/sessions/{id}",
     "/api/public/scores",
+    "/api/public/scores/{id}",
     "/api/public/v2/scores",
+    "/api/public/v2/scores/{id}",
     "/api/public/metrics",
 ];
 
@@ -115,19 +136,21 @@ fn pages() -> Router<Sandbox> {
         )
 }
 
-async fn complete_chat(State(sandbox): State<Sandbox>, body: Bytes) -> Response {
-    let answer = model::answer(&body);
+/// Sends an answer of the model, or the body of its refusal, after the time that the model takes.
+async fn ask_model(sandbox: &Sandbox, answer: Result<ModelAnswer, Value>) -> Response {
     tokio::time::sleep(sandbox.config.model_delay).await;
     match answer {
-        Err(invalid) => json_response(StatusCode::BAD_REQUEST, &invalid.body()),
-        Ok(answer) if answer.streamed() => {
-            let events = answer
-                .events()
-                .into_iter()
-                .map(|data| Ok::<_, io::Error>(Event::default().data(data)));
+        Err(refusal) => json_response(StatusCode::BAD_REQUEST, &refusal),
+        Ok(ModelAnswer::Document(document)) => json_response(StatusCode::OK, &document),
+        Ok(ModelAnswer::Events(events)) => {
+            let events = events.into_iter().map(|event| {
+                let named = event
+                    .name
+                    .map_or_else(Event::default, |name| Event::default().event(name));
+                Ok::<_, io::Error>(named.data(event.data))
+            });
             Sse::new(stream::iter(events)).into_response()
         }
-        Ok(answer) => json_response(StatusCode::OK, &answer.document()),
     }
 }
 
@@ -214,10 +237,17 @@ async fn legacy_trace(
     Path(id): Path<String>,
 ) -> Result<Response, StoreError> {
     let message = format!("Trace {id} not found within authorized project");
-    let mut observations = sandbox.with_store(move |store| store.trace(&id)).await?;
+    let wanted = id.clone();
+    let mut observations = sandbox
+        .with_store(move |store| store.trace(&wanted))
+        .await?;
     observations.retain(sandbox.visible());
+    let scores = sandbox.scores(id, sandbox.latest_visible()).await?;
     Ok(match legacy::trace(observations) {
-        Some(trace) => json_response(StatusCode::OK, &trace),
+        Some(mut trace) => {
+            trace["scores"] = scores.iter().map(StoredScore::legacy_document).collect();
+            json_response(StatusCode::OK, &trace)
+        }
         None => json_response(
             StatusCode::NOT_FOUND,
             &json!({"message": message, "error": "LangfuseNotFoundError"}),
@@ -273,7 +303,8 @@ async fn trace_page(
     let observations = sandbox
         .with_store(move |store| store.trace(&wanted))
         .await?;
-    Ok(match page::trace(&id, &observations) {
+    let scores = sandbox.scores(id.clone(), time::now()).await?;
+    Ok(match page::trace(&id, &observations, &scores) {
         Some(page) => html_response(StatusCode::OK, page),
         None => html_response(StatusCode::NOT_FOUND, page::no_such_trace(&id)),
     })
@@ -302,9 +333,24 @@ async fn not_found(uri: Uri) -> Response {
 impl Sandbox {
     /// Whether the read interfaces return an observation yet.
     fn visible(&self) -> impl Fn(&Observation) -> bool + Send + use<> {
+        let latest = self.latest_visible();
+        move |observation| observation.arrived <= latest
+    }
+
+    /// What arrived later cannot be read yet.
+    fn latest_visible(&self) -> Millis {
         let delay = i64::try_from(self.config.visible_after.as_millis()).unwrap_or(i64::MAX);
-        let now = time::now();
-        move |observation| observation.arrived.saturating_add(delay) <= now
+        time::now().saturating_sub(delay)
+    }
+
+    /// The scores of a trace that arrived by `until`.
+    async fn scores(
+        &self,
+        trace_id: String,
+        until: Millis,
+    ) -> Result<Vec<StoredScore>, StoreError> {
+        let scores = self.scores.clone();
+        disk(move || scores.of_trace(&trace_id, until)).await
     }
 
     /// The answer to a query, or the refusal of one that cannot be answered.

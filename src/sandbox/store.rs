@@ -23,7 +23,7 @@ pub struct TraceStore {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreSize {
     pub traces: u64,
-    /// The size of all files, media included.
+    /// The size of all files of traces: media and scores too.
     pub bytes: u64,
 }
 
@@ -37,21 +37,35 @@ impl TraceStore {
         self.folder.join("media")
     }
 
+    /// The folder of the prompts.
+    pub fn prompts(&self) -> PathBuf {
+        self.folder.join("prompts")
+    }
+
+    /// The folder of the scores.
+    pub fn scores(&self) -> PathBuf {
+        self.folder.join("scores")
+    }
+
     pub fn size(&self) -> io::Result<StoreSize> {
         let traces = files(&self.folder)?;
-        let media = files(&self.media())?;
+        let mut further = files(&self.media())?;
+        further.extend(files(&self.scores())?);
         let traces: Vec<_> = traces.into_iter().filter(is_trace).collect();
         let count = traces.len() as u64;
         Ok(StoreSize {
             traces: count,
-            bytes: traces.iter().chain(&media).map(|file| file.length).sum(),
+            bytes: traces.iter().chain(&further).map(|file| file.length).sum(),
         })
     }
 
-    /// Deletes all traces and media, but no other files.
+    /// Deletes all traces with their media and scores, but no other files.
     pub fn clear(&self) -> io::Result<()> {
         let traces = files(&self.folder)?.into_iter().filter(is_trace);
-        for file in traces.chain(files(&self.media())?) {
+        let further = files(&self.media())?
+            .into_iter()
+            .chain(files(&self.scores())?);
+        for file in traces.chain(further) {
             match fs::remove_file(&file.path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -178,7 +192,8 @@ fn file_stem(trace_id: &str) -> String {
     format!("text-{}", hex(&Sha256::digest(trace_id)))
 }
 
-fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
+/// Appends lines to a file, which is created if it does not exist.
+pub fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .read(true)
         .append(true)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::Url;
 
-use super::keys::Unresolved;
+use super::keys::{PairOrigin, SourcedPair, Unresolved};
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Rank, Sourced, Sources, empty_flag};
 use super::{keys, otel};
@@ -40,6 +40,8 @@ pub struct Destination {
 pub struct Langfuse {
     pub base: Base,
     pub keys: Keys,
+    /// Where the keys came from.
+    pub keys_origin: PairOrigin,
     /// The base of links for people.
     pub ui: Base,
 }
@@ -89,11 +91,13 @@ pub fn resolve(
             } else {
                 None
             };
-            let keys = keys::resolve(sources, header, &header_origin, (base, origin), notes)?;
+            let SourcedPair { keys, origin } =
+                keys::resolve(sources, header, &header_origin, (base, origin), notes)?;
             Some(Langfuse {
                 ui: ui(options, sources, base, notes)?,
                 base: base.clone(),
                 keys,
+                keys_origin: origin,
             })
         }
     };
@@ -367,7 +371,13 @@ fn embedded(
         gzip: false,
         attempt_timeout: Duration::from_secs(10),
     };
-    Ok(direct(Langfuse { base, keys, ui }, HeaderMap::new(), &wire))
+    let langfuse = Langfuse {
+        base,
+        keys,
+        keys_origin: PairOrigin::new(&Origin::Sandbox, &Origin::Sandbox),
+        ui,
+    };
+    Ok(direct(langfuse, HeaderMap::new(), &wire))
 }
 
 fn ui(

@@ -3,6 +3,8 @@
 //! A pair of the settings file is used only for the Langfuse of the same table: a variable or an option that names
 //! another server must not redirect it.
 
+use std::fmt;
+
 use reqwest::Url;
 
 use super::file::SecretPlace;
@@ -35,6 +37,32 @@ impl From<Unresolved> for Failure {
     }
 }
 
+/// A key pair, and where it came from.
+#[derive(Debug)]
+pub struct SourcedPair {
+    pub keys: Keys,
+    pub origin: PairOrigin,
+}
+
+/// Where a key pair came from, as hints name it: `A and B`, or one name if both came from the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairOrigin(String);
+
+impl PairOrigin {
+    pub fn new(public: &Origin, secret: &Origin) -> Self {
+        if public == secret {
+            return Self(public.to_string());
+        }
+        Self(format!("{public} and {secret}"))
+    }
+}
+
+impl fmt::Display for PairOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Keys of the settings file.
 const SECRET: &str = "secret_key";
 const URL: &str = "langfuse_base_url";
@@ -47,29 +75,25 @@ pub fn resolve(
     header_origin: &Origin,
     (base, base_origin): (&Base, &Origin),
     notes: &mut Notes,
-) -> Result<Keys, Unresolved> {
+) -> Result<SourcedPair, Unresolved> {
     let header_keys = header.and_then(Keys::from_basic);
-    let keys = match chosen_table(sources, header_keys.is_some()) {
+    let pair = match chosen_table(sources, header_keys.is_some()) {
         Some(rank) => of_file(sources, rank, base, base_origin, notes)?,
         None => match (of_variables(sources, notes), header_keys) {
-            (Some(keys), _) => keys,
+            (Some(pair), _) => pair,
             (None, Some(keys)) => {
-                note(
-                    &keys.public,
-                    [header_origin.clone(), header_origin.clone()],
-                    notes,
-                );
-                keys
+                noted(keys, [header_origin.clone(), header_origin.clone()], notes)
             }
             (None, None) => return Err(none(sources, header, header_origin, base)),
         },
     };
-    notes.secrets.push(keys.secret.clone());
+    notes.secrets.push(pair.keys.secret.clone());
+    let authorization = pair.keys.authorization();
     notes.secrets.push(Secret::new(
-        keys.authorization().expose().trim_start_matches("Basic "),
+        authorization.expose().trim_start_matches("Basic "),
     ));
-    check(&keys, base, notes)?;
-    Ok(keys)
+    check(&pair.keys, base, notes)?;
+    Ok(pair)
 }
 
 /// The table of the settings file that the pair is taken from; none where another source has one that is stronger.
@@ -85,24 +109,25 @@ fn chosen_table(sources: &Sources, has_header: bool) -> Option<Rank> {
 }
 
 /// The pair of the `LANGFUSE_` variables.
-fn of_variables(sources: &Sources, notes: &mut Notes) -> Option<Keys> {
+fn of_variables(sources: &Sources, notes: &mut Notes) -> Option<SourcedPair> {
     let public = sources.get("LANGFUSE_PUBLIC_KEY")?;
     let secret = sources.get("LANGFUSE_SECRET_KEY")?;
     let keys = Keys {
         public: public.value.trim().to_owned(),
         secret: Secret::new(secret.value.trim()),
     };
-    note(&keys.public, [public.origin, secret.origin], notes);
-    Some(keys)
+    Some(noted(keys, [public.origin, secret.origin], notes))
 }
 
-/// Shows where the public and the secret key came from.
-fn note(public_key: &str, [public, secret]: [Origin; 2], notes: &mut Notes) {
+/// The pair, after a note of where its public and its secret key came from.
+fn noted(keys: Keys, [public, secret]: [Origin; 2], notes: &mut Notes) -> SourcedPair {
+    let origin = PairOrigin::new(&public, &secret);
     let rows = [
-        Shown::new("public key", public_key, public),
+        Shown::new("public key", &keys.public, public),
         Shown::new("secret key", "(set)", secret),
     ];
     notes.shown.extend(rows);
+    SourcedPair { keys, origin }
 }
 
 /// Refuses a pair that cannot be one, and warns of what is unusual.
@@ -192,7 +217,7 @@ fn of_file(
     base: &Base,
     base_origin: &Origin,
     notes: &mut Notes,
-) -> Result<Keys, Unresolved> {
+) -> Result<SourcedPair, Unresolved> {
     let public = sources.text(rank, "public_key");
     let secret = sources.secret_place(rank, SECRET);
     let (Some(public), Some(secret)) = (&public, &secret) else {
@@ -207,12 +232,8 @@ fn of_file(
         public: public.value.trim().to_owned(),
         secret: sources.read_secret(secret)?,
     };
-    note(
-        &keys.public,
-        [public.origin.clone(), secret.origin.clone()],
-        notes,
-    );
-    Ok(keys)
+    let origins = [public.origin.clone(), secret.origin.clone()];
+    Ok(noted(keys, origins, notes))
 }
 
 /// The Langfuse that the keys of a table are for: of its own URL, or Langfuse Cloud where no table names one.

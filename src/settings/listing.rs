@@ -20,6 +20,9 @@ pub struct Listed {
     pub origin: String,
 }
 
+/// The row with the path of the settings file.
+pub const SETTINGS_FILE: &str = "settings_file";
+
 /// Fields of the command line with another name than their option.
 const FIELDS: [(&str, &str); 3] = [("tag", "tags"), ("header", "headers"), ("wait", "seconds")];
 
@@ -53,7 +56,7 @@ fn row(name: &'static str, value: impl Into<String>, origin: &dyn Display) -> Li
 /// The settings file and the profile.
 fn files(sources: &Sources) -> Vec<Listed> {
     let file = sources.settings_file();
-    let path = file.map(|file| row("settings_file", file.path.display().to_string(), &"found"));
+    let path = file.map(|file| row(SETTINGS_FILE, file.path.display().to_string(), &"found"));
     let profile = sources.profile();
     let profile = profile.map(|found| row("profile", &found.value, &&found.origin));
     path.into_iter().chain(profile).collect()

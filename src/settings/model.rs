@@ -253,6 +253,7 @@ fn embedded(port: u16) -> Result<Endpoint, Failure> {
         base,
         surface: Surface::OpenAi,
         key: None,
+        key_origin: None,
         headers: HeaderMap::new(),
     })
 }
@@ -280,6 +281,7 @@ fn endpoint(
         Surface::OpenAi => bound.key()?,
         _ => (bound.variable(key_name), None),
     };
+    let key_origin = key.as_ref().map(|key| key.origin.to_string());
     let key = key.map(|key| {
         notes
             .shown
@@ -287,14 +289,15 @@ fn endpoint(
         key.value
     });
     if let Some(key) = &key {
+        let place = key_origin.as_deref().unwrap_or(key_name);
         check_key(key).map_err(|error| {
-            Failure::config(format!("{key_name}: {error}"))
+            Failure::config(format!("{place}: {error}"))
                 .hint("copy the key again, without line ends or quotes")
         })?;
         if base.scheme() == "http" && !is_loopback(&base) {
             let host = base.host_str().unwrap_or_default();
             notes.warnings.push(format!(
-                "{key_name} is sent unencrypted to {host}: use https"
+                "the key of {place} is sent unencrypted to {host}: use https"
             ));
         }
     }
@@ -310,6 +313,7 @@ fn endpoint(
             base,
             surface,
             key,
+            key_origin,
             headers,
         },
         missing_key,

@@ -5,6 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::json::lenient;
 use crate::model::{Completion, Provider, Request, RetriedAttempt};
@@ -33,6 +34,8 @@ pub struct Exchange {
     pub status: Option<u16>,
     /// US dollars, if the provider stated them outside of the body.
     pub cost: Option<f64>,
+    /// US dollars for each usage type and their total, where the trace states them because no price table does.
+    pub cost_details: Option<Map<String, Value>>,
     /// The model endpoint; `None` for a recording.
     pub server: Option<Server>,
 }
@@ -92,6 +95,7 @@ impl Exchange {
             retried: Vec::new(),
             status: None,
             cost: None,
+            cost_details: None,
             server: None,
         }
     }
@@ -156,10 +160,16 @@ impl Exchange {
     pub fn set_body(&mut self, body: impl Into<String>) {
         let body = body.into();
         let parsed = lenient::parse(&body).unwrap_or_default();
-        self.set_response(body, Completion::from_body(parsed));
+        self.set_parsed(body, parsed);
     }
 
-    /// Sets the response body, which parses to `completion`.
+    /// Sets the response body, which parses to `parsed`.
+    pub fn set_parsed(&mut self, body: impl Into<String>, parsed: Value) {
+        let completion = self.request.dialect().completion(parsed);
+        self.set_response(body, completion);
+    }
+
+    /// Sets the response body, which says `completion`.
     pub fn set_response(&mut self, body: impl Into<String>, completion: Completion) {
         self.completion = completion;
         self.response = RawValue::from_string(body.into()).ok();

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::Completion;
-use crate::model::request::text_of;
+use crate::model::content::text_of;
 
 /// `gen_ai.input.messages`: a role and parts for each message.
 pub fn input_messages(messages: &[Value]) -> Value {
@@ -199,7 +199,7 @@ mod tests {
             ("tool_calls", "tool_call"),
             ("function_call", "tool_call"),
         ] {
-            let completion = Completion::from_body(
+            let completion = crate::model::dialect::CHAT.completion(
                 json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": received}]}),
             );
             assert_eq!(

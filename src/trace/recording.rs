@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::exchange::{Exchange, ExchangeError};
 use super::{Trace, TraceContext, ids};
 use crate::json::lenient;
-use crate::model::{Completion, Request};
+use crate::model::Request;
 
 /// The JSON form of an exchange. Only `request` is required when reading.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -119,7 +119,7 @@ impl Recording {
             let body = lenient::parse(response.get()).map_err(|error| {
                 format!("the recording's `response` is not valid JSON: {error}")
             })?;
-            exchange.set_response(response.get(), Completion::from_body(body));
+            exchange.set_parsed(response.get(), body);
         }
         Ok(exchange)
     }

@@ -76,7 +76,11 @@ pub fn spans(
             parent: ids.parent,
             parent_is_remote: false,
             kind: SpanKind::Client,
-            name: format!("chat {}", exchange.requested_model()),
+            name: format!(
+                "{} {}",
+                exchange.request.dialect().operation(),
+                exchange.requested_model()
+            ),
             start: exchange.start,
             attributes: generation,
         }
@@ -185,25 +189,26 @@ fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
 
 /// The call, as Langfuse maps it.
 fn langfuse_call(exchange: &Exchange) -> Vec<KeyValue> {
-    let completion = &exchange.completion;
     let mut attributes = Attributes::default();
     attributes.text(langfuse::OBSERVATION_TYPE, Some("generation"));
     attributes.text(langfuse::MODEL_NAME, Some(exchange.model()));
     attributes.text(langfuse::MODEL_PARAMETERS, model_parameters(exchange));
     let usage = usage_details(exchange).map(|usage| Json::Object(usage).to_string());
     attributes.text(langfuse::USAGE_DETAILS, usage);
-    attributes.text(
-        langfuse::COST_DETAILS,
-        completion
-            .cost
-            .or(exchange.cost)
-            .map(|cost| json!({"total": cost}).to_string()),
-    );
+    attributes.text(langfuse::COST_DETAILS, cost_details(exchange));
     attributes.text(
         langfuse::COMPLETION_START_TIME,
         exchange.completion_start.map(|time| time.to_string()),
     );
     attributes.0
+}
+
+/// What the provider states, else what was computed for the trace, as JSON.
+fn cost_details(exchange: &Exchange) -> Option<String> {
+    let stated = exchange.completion.cost.or(exchange.cost);
+    let stated = stated.map(|cost| json!({"total": cost}));
+    let computed = || Some(Json::Object(exchange.cost_details.clone()?));
+    stated.or_else(computed).map(|cost| cost.to_string())
 }
 
 /// The model parameters on the span, as JSON: what was sent, and the service tier that answered.
@@ -244,7 +249,10 @@ fn langfuse_metadata(exchange: &Exchange) -> Vec<KeyValue> {
 fn genai_call(exchange: &Exchange) -> Vec<KeyValue> {
     let completion = &exchange.completion;
     let mut attributes = Attributes::default();
-    attributes.text(otel::OPERATION_NAME, Some("chat"));
+    attributes.text(
+        otel::OPERATION_NAME,
+        Some(exchange.request.dialect().operation()),
+    );
     let server = exchange.server.as_ref();
     let provider = server.map_or(crate::model::Provider::OPENAI, |server| server.provider);
     attributes.text(otel::PROVIDER_NAME, Some(provider.name()));
@@ -314,7 +322,9 @@ fn prices_text_tokens(exchange: &Exchange, usage: &Usage) -> bool {
 
 fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     let mut attributes = Attributes::default();
-    attributes.text(langfuse::OBSERVATION_INPUT, langfuse_input(exchange));
+    let request = &exchange.request;
+    let input = request.dialect().traced_input(request);
+    attributes.text(langfuse::OBSERVATION_INPUT, input);
     let output = match exchange.completion.messages.as_slice() {
         [] => None,
         [message] => Some(message.to_string()),
@@ -322,25 +332,6 @@ fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
     };
     attributes.text(langfuse::OBSERVATION_OUTPUT, output);
     attributes.0
-}
-
-/// The messages as sent, after the tools if there are any; `None` if there is neither.
-fn langfuse_input(exchange: &Exchange) -> Option<String> {
-    let raw = |name: &str| {
-        exchange
-            .request
-            .raw(name)
-            .map(serde_json::value::RawValue::get)
-    };
-    let messages = raw("messages").unwrap_or("[]");
-    let tools: Vec<String> = ["tools", "functions"]
-        .into_iter()
-        .filter_map(|name| Some(format!("\"{name}\":{}", raw(name)?)))
-        .collect();
-    if tools.is_empty() {
-        return (messages != "[]").then(|| messages.to_owned());
-    }
-    Some(format!("{{{},\"messages\":{messages}}}", tools.join(",")))
 }
 
 /// Content, parameters, usage and failure by the GenAI conventions.

@@ -127,6 +127,8 @@ fn fixed_values_are_proposed() {
             ("langspan check --output ", &["json", "text"]),
             ("langspan sandbox --langfuse ", &["v3", "v4"]),
             ("langspan chat --capture ", &["full", "none", "truncate="]),
+            ("langspan help ex", &["exec", "exit-codes"]),
+            ("langspan completions z", &["zsh"]),
         ] {
             assert_eq!(shell.complete(line), expected, "{}: {line}", shell.name);
         }
@@ -153,6 +155,10 @@ fn names_of_profiles_are_proposed() {
 #[test]
 fn files_are_proposed_only_where_a_file_is_meant() {
     for shell in all() {
+        for command in ["chat", "show", "models", "help", "completions"] {
+            let line = format!("langspan {command} a-f");
+            assert!(shell.complete(&line).is_empty(), "{}: {line}", shell.name);
+        }
         for option in ["user", "model", "system", "timeout", "langfuse-base-url"] {
             let line = format!("langspan chat --{option} a-f");
             let found = shell.complete(&line);

@@ -81,7 +81,7 @@ fn on_a_terminal(call: &Langspan, rows: u16) -> String {
 fn help_without_a_name_lists_commands_and_topics() {
     let ended = langspan(&["help"]);
     ended.code(0).stdout(&langspan(&["--help"]).stdout);
-    for name in COMMANDS.iter().chain(&TOPICS) {
+    for name in COMMANDS.iter().chain(&TOPICS).chain(&["json"]) {
         let listed = ended
             .stdout
             .lines()

@@ -34,14 +34,22 @@ mod bounds;
 mod urls;
 // Faults of a delivery: one table for tests and documentation.
 mod faults;
+// The JSON Schemas of what is printed.
+mod documents;
 // Exit codes, and their order of severity.
 mod exit_codes;
 // The order of the modules.
 mod layers;
+// The package that is published.
+mod package;
+// The GitHub action.
+mod action;
 // The outbox: location, format, permissions.
 mod outbox;
 // Delivery of waiting spans.
 mod resend;
+// Files of spans that other programs wrote.
+mod resend_files;
 // An outbox where others can write, or files cannot be locked or changed.
 mod hostile_outbox;
 // Spans that may have arrived.

@@ -2,6 +2,7 @@
 
 mod chat_model;
 mod clear;
+mod dialects;
 mod guard;
 mod ingest;
 mod media;

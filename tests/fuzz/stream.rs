@@ -20,12 +20,12 @@ mod stdio;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-use model::Completion;
+use model::dialect;
 use model::stream::StreamReader;
 
 /// Reads a stream in these pieces, up to the first error: its body, the text reported, whether it is complete.
 fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Value, String, bool) {
-    let mut reader = StreamReader::default();
+    let mut reader = StreamReader::new(dialect::CHAT);
     let mut shown = String::new();
     for piece in pieces {
         if reader.push(piece, |text| shown.push_str(text)).is_err() {
@@ -42,5 +42,5 @@ fuzz_target!(|bytes: &[u8]| {
         .map_or((1, bytes), |(first, rest)| (*first, rest));
     let whole = read([bytes].into_iter());
     assert_eq!(whole, read(bytes.chunks(usize::from(length).max(1))));
-    Completion::from_body(whole.0).answer();
+    dialect::CHAT.completion(whole.0).answer();
 });

@@ -14,7 +14,7 @@ use std::thread;
 
 use tokio::sync::mpsc;
 
-use crate::batch::compression::Compression;
+use crate::compression::Compression;
 use crate::failure::Failure;
 use crate::settings::Shard;
 

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::batch::compression::Compression;
 use crate::batch::merge::part::{Part, Place, line_at, ordered};
 use crate::batch::merge::totals::Totals;
 use crate::batch::output::line::OutputLine;
@@ -21,6 +20,7 @@ use crate::batch::output::target::OutputTarget;
 use crate::batch::output::temporary;
 use crate::batch::output::writer::Writer;
 use crate::batch::plan;
+use crate::compression::Compression;
 use crate::failure::{Failure, Kind};
 
 /// The parts of a run, and the order of their lines.

@@ -5,8 +5,8 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::batch::compression::{Compression, is_system_error};
 use crate::batch::output::line::OutputLine;
+use crate::compression::{Compression, is_system_error};
 
 /// How much of an incomplete line is examined, in bytes.
 const LONGEST_BEGINNING: u64 = 64;

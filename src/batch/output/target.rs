@@ -4,8 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::batch::compression::Compression;
 use crate::batch::output::writer::OutputSink;
+use crate::compression::Compression;
 use crate::delivery::OutboxPolicy;
 use crate::failure::Failure;
 

@@ -8,7 +8,7 @@ use std::thread;
 
 use tokio::sync::mpsc;
 
-use crate::batch::compression::CompressedWriter;
+use crate::compression::CompressedWriter;
 
 /// Where output lines go.
 pub type OutputSink = CompressedWriter<Box<dyn Write + Send>>;

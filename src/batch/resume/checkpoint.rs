@@ -4,12 +4,12 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 
-use crate::batch::compression::Compression;
 use crate::batch::output::target::OutputTarget;
 use crate::batch::output::temporary;
 use crate::batch::plan::{self, Plan, Start};
 use crate::batch::resume::acks::{AckFile, AckState, RunIdentity};
 use crate::batch::resume::previous_output::PreviousOutput;
+use crate::compression::Compression;
 use crate::failure::Failure;
 
 /// The state that earlier runs left behind, and the open ack file.

@@ -9,7 +9,6 @@ use std::path::Path;
 use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
 
-use crate::batch::compression::Compression;
 use crate::batch::output::line::OutputLine;
 use crate::batch::output::stored::StoredOutput;
 use crate::batch::output::temporary;
@@ -17,6 +16,7 @@ use crate::batch::plan;
 use crate::batch::resume::acks::{AckState, LineSet};
 use crate::batch::resume::stretches::{Stretches, covered};
 use crate::batch::stats::Stats;
+use crate::compression::Compression;
 use crate::failure::Failure;
 use crate::trace::ids::{self, SpanIds};
 
@@ -371,9 +371,7 @@ mod tests {
             writer.write_lines(b"{\"id\":\"batch_req_1").unwrap();
             // As a kill leaves it: without an end.
             let bytes = match writer {
-                crate::batch::compression::CompressedWriter::Gzip(encoder) => {
-                    encoder.get_ref().clone()
-                }
+                crate::compression::CompressedWriter::Gzip(encoder) => encoder.get_ref().clone(),
                 writer => writer.finish().unwrap(),
             };
             fs::write(&path, bytes).unwrap();

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use opentelemetry::trace::SpanId;
 
-use crate::batch::compression::Compression;
 use crate::batch::input::line::ParsedLine;
 use crate::batch::output::line::OutputLine;
 use crate::batch::resume::acks::{Ack, AckFile, LineSet};
 use crate::batch::resume::checkpoint::Checkpoint;
 use crate::batch::resume::input_note::InputNote;
 use crate::batch::resume::previous_output::{PreviousOutput, UnconfirmedLine};
+use crate::compression::Compression;
 use crate::delivery::Outbox;
 use crate::failure::Failure;
 use crate::settings::ModelSettings;

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::model::{Completion, Request};
+use crate::model::Request;
 use crate::trace::Exchange;
 
 /// The made-up exchange.
@@ -23,6 +23,6 @@ pub fn exchange() -> Exchange {
         "Is this trace readable? (a canary; no model was called)",
     );
     let mut exchange = Exchange::new(request, now, now);
-    exchange.set_response(body.to_string(), Completion::from_body(body));
+    exchange.set_parsed(body.to_string(), body);
     exchange
 }

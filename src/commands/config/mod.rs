@@ -2,6 +2,8 @@
 
 pub mod init;
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::app::{attachments, settings_file};
@@ -61,13 +63,16 @@ fn resolve(options: &RunArgs, sources: &Sources) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// Name, value and origin in columns.
+/// Name, value and origin in columns. Lines of the settings file go by its name alone: its path has a row of its own.
 fn table(listed: &[Listed]) -> String {
     let width = |of: fn(&Listed) -> &str| {
         let widths = listed.iter().map(|row| of(row).chars().count());
         // A long value must not push every origin to the right.
         widths.filter(|width| *width <= 48).max().unwrap_or(0)
     };
+    let file = listed.iter().find(|row| row.name == listing::SETTINGS_FILE);
+    let folder = file.and_then(|file| Path::new(&file.value).parent());
+    let folder = folder.map_or_else(String::new, |folder| format!("{}/", folder.display()));
     let (names, values) = (width(|row| row.name), width(|row| &row.value));
     let lines = listed.iter().map(|row| {
         let Listed {
@@ -75,6 +80,7 @@ fn table(listed: &[Listed]) -> String {
             value,
             origin,
         } = row;
+        let origin = origin.strip_prefix(&folder).unwrap_or(origin);
         format!("{name:names$}  {value:values$}  {origin}\n")
     });
     lines.collect()

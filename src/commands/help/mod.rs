@@ -1,4 +1,5 @@
-//! `langspan help [NAME]`: a help topic, the help of a command, or the list of both.
+//! `langspan help [NAME]`: a help topic, the help of a command, or the list of both; `json` is the schemas of what is
+//! printed, as they are.
 //!
 //! In a pipe a topic is its Markdown. On a terminal it is lightly formatted, and shown by `$PAGER` if it is longer than the
 //! screen.
@@ -14,13 +15,14 @@ use clap::Parser;
 use crate::cli::{Cli, HelpArgs, topics};
 use crate::console::{self, OutputFormat};
 use crate::failure::{Failure, Verdict};
-use crate::output::Printer;
+use crate::output::{Printer, schema};
 
 /// # Errors
 /// If stdout cannot be written.
 pub fn run(options: &HelpArgs) -> Result<Verdict, Failure> {
     let stdout = io::stdout();
     let text = match options.name.as_deref() {
+        Some(topics::SCHEMAS) => schema::bundle(),
         Some(name) => match topics::find(name) {
             Some(topic) if stdout.is_terminal() => markdown::render(
                 topic.text,

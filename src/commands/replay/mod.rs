@@ -1,6 +1,7 @@
-//! `langspan replay`: requests are sent as they are, recordings emitted again.
+//! `langspan replay`: requests are sent as they are, recordings and a provider's batches become traces.
 
 mod input;
+mod provider_batch;
 
 use crate::app::run::{Copies, Run};
 use crate::cli;
@@ -18,7 +19,10 @@ pub async fn run(
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
-    let documents = input::read(&options.file)?;
+    let Some(file) = &options.file else {
+        return provider_batch::run(options, sources, console).await;
+    };
+    let documents = input::read(file)?;
     let mut run = Run::open(&options.run, "replay", sources, console).await?;
     check(&documents, options.send, run.settings())?;
     if options.cost {

@@ -93,6 +93,43 @@ impl EntryLine {
     }
 }
 
+/// A file of spans, after its delivery.
+#[derive(Debug, Serialize)]
+pub struct FileLine {
+    pub path: String,
+    pub state: State,
+    /// Lines of which every span was accepted now.
+    pub lines: u64,
+    /// Spans that were accepted now.
+    pub spans: u64,
+    /// Lines that an earlier run sent.
+    pub lines_sent_before: u64,
+    /// Lines that were not accepted.
+    pub lines_kept: u64,
+    /// Those of them that may have arrived all the same.
+    pub lines_unproven: u64,
+    /// Lines that are not OTLP/JSON.
+    pub lines_unreadable: u64,
+}
+
+impl FileLine {
+    pub fn to_text(&self) -> String {
+        let (spans, lines) = (counted(self.spans, "span"), counted(self.lines, "line"));
+        let mut parts = vec![format!("{spans} in {lines}")];
+        let mut add = |count: u64, what: &str| {
+            if count > 0 {
+                parts.push(format!("{} {what}", counted(count, "line")));
+            }
+        };
+        add(self.lines_sent_before, "sent before");
+        add(self.lines_kept - self.lines_unproven, "not accepted");
+        add(self.lines_unproven, "unproven");
+        add(self.lines_unreadable, "unreadable");
+        let parts = parts.join(", ");
+        format!("{}  {}  {parts}\n", self.state.name(), self.path)
+    }
+}
+
 /// The document of `resend -o json`.
 #[derive(Debug, Serialize)]
 pub struct ResendDocument<'a> {
@@ -100,5 +137,8 @@ pub struct ResendDocument<'a> {
     pub ok: bool,
     pub command: &'static str,
     pub entries: &'a [EntryLine],
+    /// Only if files were named.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub files: &'a [FileLine],
     pub error: Option<ErrorReport>,
 }

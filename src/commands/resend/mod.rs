@@ -1,6 +1,7 @@
-//! `langspan resend`: delivers the entries of the outbox to the destination of the current settings.
+//! `langspan resend`: delivers the entries of the outbox, or files of spans, to the destination of the current settings.
 
 mod entries;
+mod files;
 mod sender;
 
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ use crate::delivery::outbox::{Entry, Found};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Sources};
-use entries::{EntryLine, ResendDocument, State};
+use entries::{EntryLine, FileLine, ResendDocument, State};
 use sender::Sender;
 
 /// # Errors
@@ -27,6 +28,9 @@ pub async fn run(
     console: &Console,
 ) -> Result<Verdict, Failure> {
     let form = settings::text_or_json(&options.output, sources)?;
+    if !options.files.is_empty() {
+        return files::run(options, form, sources, console).await;
+    }
     let mut resend = Resend {
         console,
         printer: Printer::new(form),
@@ -261,25 +265,46 @@ impl Resend<'_> {
         self.lines.push(line);
     }
 
-    fn finish(mut self) -> Verdict {
-        if self.printer.form() == OutputFormat::Json {
-            let deciding = self
-                .failures
-                .iter()
-                .find(|failure| Some(failure.kind) == self.verdict.kind());
-            self.printer.document(&ResendDocument {
+    fn finish(self) -> Verdict {
+        let ended = Ended {
+            entries: &self.lines,
+            files: &[],
+            failures: &self.failures,
+            verdict: self.verdict,
+        };
+        ended.report(self.printer, self.console)
+    }
+}
+
+/// What a call of `resend` came to.
+struct Ended<'a> {
+    entries: &'a [EntryLine],
+    files: &'a [FileLine],
+    failures: &'a [Failure],
+    verdict: Verdict,
+}
+
+impl Ended<'_> {
+    /// Prints the document if one is asked for.
+    fn report(&self, mut printer: Printer, console: &Console) -> Verdict {
+        let mut verdict = self.verdict;
+        if printer.form() == OutputFormat::Json {
+            let mut failures = self.failures.iter();
+            let deciding = failures.find(|failure| Some(failure.kind) == verdict.kind());
+            printer.document(&ResendDocument {
                 schema_version: SCHEMA_VERSION,
                 ok: deciding.is_none(),
                 command: "resend",
-                entries: &self.lines,
-                error: deciding.map(|failure| ErrorReport::new(failure, self.console)),
+                entries: self.entries,
+                files: self.files,
+                error: deciding.map(|failure| ErrorReport::new(failure, console)),
             });
         }
-        if let Some(failure) = self.printer.take_failure() {
-            self.console.error(&failure);
-            self.verdict.add(failure.kind);
+        if let Some(failure) = printer.take_failure() {
+            console.error(&failure);
+            verdict.add(failure.kind);
         }
-        self.verdict
+        verdict
     }
 }
 

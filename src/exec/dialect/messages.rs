@@ -177,7 +177,6 @@ fn usage(usage: &Value) -> Value {
 mod tests {
     use super::*;
     use crate::exec::dialect::ModelApi;
-    use crate::model::Completion;
 
     #[test]
     fn the_system_prompt_is_the_first_message() {
@@ -219,7 +218,7 @@ mod tests {
         }
         assert!(reader.is_done());
         assert_eq!(reader.into_body(), whole);
-        let usage = Completion::from_body(whole).usage.unwrap();
+        let usage = crate::model::dialect::CHAT.completion(whole).usage.unwrap();
         assert_eq!((usage.all_input(), usage.all_output()), (12, 17));
     }
 

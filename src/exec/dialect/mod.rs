@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use crate::json::lenient;
 use crate::model::Request;
+use crate::model::dialect::{self, StreamError};
 use crate::model::sse::Decoder;
-use crate::model::stream::{StreamError, StreamReader};
+use crate::model::stream::StreamReader;
 
 /// The APIs whose calls are traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,8 +93,11 @@ impl ModelApi {
     /// A reader of streamed answers.
     pub fn reader(self) -> Reader {
         match self {
-            Self::Chat => Reader::Chat(Box::default()),
-            Self::Completions => Reader::Completions(Box::default()),
+            Self::Chat => Reader::Chat(Box::new(StreamReader::new(dialect::CHAT))),
+            Self::Completions => {
+                let chat = StreamReader::new(dialect::CHAT);
+                Reader::Completions(Box::new((Decoder::default(), chat)))
+            }
             Self::Responses => Reader::Responses(Box::default()),
             Self::Messages | Self::Embeddings => Reader::Messages(Box::default()),
         }

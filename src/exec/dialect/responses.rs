@@ -167,7 +167,6 @@ fn usage(usage: &Value) -> Value {
 mod tests {
     use super::*;
     use crate::exec::dialect::ModelApi;
-    use crate::model::Completion;
 
     #[test]
     fn instructions_and_items_become_messages() {
@@ -207,7 +206,7 @@ mod tests {
             .unwrap();
         assert!(reader.is_done());
         assert_eq!(reader.into_body(), whole);
-        let completion = Completion::from_body(whole);
+        let completion = crate::model::dialect::CHAT.completion(whole);
         assert_eq!(completion.text().as_deref(), Some("Hello"));
         assert_eq!(completion.id.as_deref(), Some("resp_1"));
         assert_eq!(completion.tool_calls().len(), 1);
@@ -223,7 +222,7 @@ mod tests {
             .push(format!("data: {created}\n\ndata: {delta}\n\n").as_bytes())
             .unwrap();
         assert!(!reader.is_whole());
-        let completion = Completion::from_body(reader.into_body());
+        let completion = crate::model::dialect::CHAT.completion(reader.into_body());
         assert_eq!(completion.text().as_deref(), Some("Hel"));
     }
 }

@@ -10,11 +10,10 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 pub use span::{Attributes, Span, double};
 
-use super::hex::hex;
+use super::hex::uuid_of;
 use super::{MOST_BODY, PROJECT_ID, PUBLIC_KEY, time};
 
 const INGESTION_VERSION: &str = "x-langfuse-ingestion-version";
@@ -89,7 +88,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), InvalidExport> {
 
 /// Langfuse's answer to an accepted export: the queued job as JSON, not OTLP's response message.
 pub fn job(headers: &HeaderMap, body: &[u8]) -> Value {
-    let id = uuid(body);
+    let id = uuid_of(body);
     let name = "otel-ingestion-job";
     let or_unknown = |header| match text(headers, header) {
         "" => "unknown",
@@ -122,17 +121,4 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .get(name)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default()
-}
-
-/// A job id in the form of a UUID, derived from the body so that it is not random.
-fn uuid(body: &[u8]) -> String {
-    let hex = hex(&Sha256::digest(body)[..16]);
-    [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ]
-    .join("-")
 }

@@ -3,6 +3,7 @@
 
 mod content;
 mod media;
+mod scores;
 mod search;
 mod session;
 mod summary;
@@ -103,10 +104,10 @@ fn list_row(trace: &TraceSummary) -> Markup {
             span.name { a.whole href=(trace_path(trace.id)) { (name) } (level_badge(trace.level)) }
             span.input { (or_dash(&content::snippet(trace.input.unwrap_or_default()))) }
             span.when { (time::readable(trace.start)) }
-            span.fact data-label="User" { (or_dash(trace.user)) }
+            span.fact data-label="User" { span.cut title=(trace.user) { (or_dash(trace.user)) } }
             span.fact data-label="Session" {
                 @if trace.session.is_empty() { (or_dash("")) } @else {
-                    a.inner href=(session_path(trace.session)) { (trace.session) }
+                    a.inner.cut href=(session_path(trace.session)) title=(trace.session) { (trace.session) }
                 }
             }
             span.fact data-label="Tags" { (tags(trace.tags)) }

@@ -1,16 +1,17 @@
-//! The page of one trace: its facts, its waterfall, and each observation with its input and output.
+//! The page of one trace: its facts, its scores, its waterfall, and each observation with its input and output.
 
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use super::summary::TraceSummary;
 use super::waterfall::{self, WaterfallRow};
-use super::{content, duration, layout, level_badge, search, session_path, tags};
+use super::{content, duration, layout, level_badge, scores, search, session_path, tags};
 use crate::sandbox::observation::{Observation, parsed};
+use crate::sandbox::scores::StoredScore;
 use crate::sandbox::time;
 
 /// The page; `None` for a trace without observations.
-pub fn trace(trace_id: &str, rows: &[Observation]) -> Option<String> {
+pub fn trace(trace_id: &str, rows: &[Observation], all_scores: &[StoredScore]) -> Option<String> {
     let trace = TraceSummary::of(rows)?;
     let nodes = waterfall::tree(rows);
     let title = if trace.name.is_empty() {
@@ -23,6 +24,7 @@ pub fn trace(trace_id: &str, rows: &[Observation]) -> Option<String> {
         h1 { (title) (level_badge(trace.level)) }
         (facts(&trace))
         (metadata("Metadata", &trace.metadata, true))
+        (scores::table(all_scores, &nodes))
         (waterfall::draw(&trace, &nodes))
         @for node in &nodes { (observation(node)) }
     };

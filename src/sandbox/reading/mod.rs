@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::observation::Observation;
 pub use metrics::MetricsQuery;
 pub use observations::ObservationsQuery;
-pub use refusal::bounded;
+pub use refusal::{bounded, invalid, refused};
 pub use traces::TracesQuery;
 
 /// A query over stored traces.

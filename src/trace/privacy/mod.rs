@@ -9,13 +9,14 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use regex_lite::Regex;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use self::keys::KeyFinder;
 use super::{Exchange, Trace};
 use crate::json::{edit, edit::Scalar, lenient};
 use crate::model::Request;
+use crate::model::dialect::ModelDialect;
 use crate::secret::{REDACTED, Secret};
 
 /// How much content to keep.
@@ -46,21 +47,6 @@ pub struct Filtered<'a> {
     pub redactions: usize,
 }
 
-/// The content fields of a request. The others are parameters.
-const CONTENT: [&str; 4] = ["messages", "tools", "functions", "prediction"];
-/// The fields of a response that are not content.
-const NOT_CONTENT: [&str; 8] = [
-    "id",
-    "object",
-    "created",
-    "model",
-    "service_tier",
-    "system_fingerprint",
-    "provider",
-    "usage",
-];
-/// The fields of a choice that are not content.
-const NOT_CONTENT_OF_CHOICES: [&str; 3] = ["index", "finish_reason", "native_finish_reason"];
 /// Fields with ids and fixed values. Patterns do not apply: one that matches `user` is not meant for the role, and without
 /// the model's name the cost would be lost. They are never truncated either.
 const FORMAT: [&str; 11] = [
@@ -198,7 +184,8 @@ impl Filter<'_> {
     fn exchange(&mut self, exchange: &Exchange) -> Option<Exchange> {
         let request = self.request(&exchange.request);
         let response = exchange.response.as_ref();
-        let response = response.and_then(|response| self.response(response.get()));
+        let response =
+            response.and_then(|response| self.response(exchange.request.dialect(), response.get()));
         let error = exchange.error.as_ref();
         let message = error.and_then(|error| self.text(&error.message));
         if request.is_none() && response.is_none() && message.is_none() {
@@ -244,7 +231,7 @@ impl Filter<'_> {
     fn request(&mut self, request: &Request) -> Option<Request> {
         let changes: Vec<FieldChange> = request
             .fields()
-            .map(|(name, value)| self.field(name, value.get()))
+            .map(|(name, value)| self.field(request.dialect(), name, value.get()))
             .collect();
         if changes
             .iter()
@@ -261,15 +248,16 @@ impl Filter<'_> {
             };
             Some((name.to_owned(), value))
         });
-        Some(fields.collect())
+        Some(request.with_fields(fields.collect()))
     }
 
     /// The change to a field of a request.
-    fn field(&mut self, name: &str, value: &str) -> FieldChange {
-        let is_content = CONTENT.contains(&name);
+    fn field(&mut self, dialect: &dyn ModelDialect, name: &str, value: &str) -> FieldChange {
+        let content = dialect.content_fields();
+        let is_content = content.contains(&name);
         let changed = match self.privacy.capture {
-            // A chat completion must have this field.
-            Capture::None if name == "messages" => Some("[]".to_owned()),
+            // Every request has the first one.
+            Capture::None if content.first() == Some(&name) => Some("[]".to_owned()),
             Capture::None if is_content => return FieldChange::Drop,
             _ => self.json(
                 name,
@@ -288,8 +276,8 @@ impl Filter<'_> {
     }
 
     /// The filtered body of a response; `None` if it is unchanged.
-    fn response(&mut self, body: &str) -> Option<String> {
-        let bare = (self.privacy.capture == Capture::None).then(|| without_content(body));
+    fn response(&mut self, dialect: &dyn ModelDialect, body: &str) -> Option<String> {
+        let bare = (self.privacy.capture == Capture::None).then(|| without_content(dialect, body));
         let rules = Rules {
             is_content: true,
             ..Rules::default()
@@ -385,29 +373,11 @@ fn truncate(text: &str, most: usize) -> Option<String> {
 }
 
 /// The body of a response without its content: model, finish reasons and usage stay.
-fn without_content(body: &str) -> String {
-    let mut kept = Map::new();
-    let Ok(Value::Object(parsed)) = lenient::parse(body) else {
-        return Value::Object(kept).to_string();
-    };
-    for (name, value) in parsed {
-        match (name.as_str(), value) {
-            ("choices", Value::Array(choices)) => {
-                let choices: Value = choices.into_iter().map(without_message).collect();
-                kept.insert(name, choices);
-            }
-            (known, value) if NOT_CONTENT.contains(&known) => drop(kept.insert(name, value)),
-            _ => {}
-        }
+fn without_content(dialect: &dyn ModelDialect, body: &str) -> String {
+    match lenient::parse(body) {
+        Ok(Value::Object(body)) => Value::Object(dialect.without_content(body)).to_string(),
+        _ => "{}".to_owned(),
     }
-    Value::Object(kept).to_string()
-}
-
-fn without_message(mut choice: Value) -> Value {
-    if let Some(fields) = choice.as_object_mut() {
-        fields.retain(|name, _| NOT_CONTENT_OF_CHOICES.contains(&name.as_str()));
-    }
-    choice
 }
 
 #[cfg(test)]

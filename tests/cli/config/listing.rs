@@ -35,9 +35,10 @@ fn every_setting_names_its_origin() {
     let ended = call.run();
     ended.code(0).stderr_lacks("error");
     let file = call.home().join(".config/langspan/config.toml");
-    let line = |line: u32| format!("{}:{line}", file.display());
+    let line = |line: u32| format!("config.toml:{line}");
     let of = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
     for (name, expected) in [
+        ("settings_file", of(&file.display().to_string(), "found")),
         ("profile", of("p", "--profile")),
         ("name", of("mine", "--name")),
         ("wait", of("5", "--wait")),
@@ -72,6 +73,12 @@ fn the_list_is_also_a_document() {
     let settings = document["settings"].as_array().unwrap();
     let model = settings.iter().find(|row| row["name"] == "model").unwrap();
     assert_eq!(model["origin"], "default");
+    let key = settings.iter().find(|row| row["name"] == "public_key");
+    let origin = key.unwrap()["origin"].as_str().unwrap();
+    assert!(
+        origin.starts_with('/') && origin.ends_with("/config.toml:2"),
+        "{origin}"
+    );
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::{Servers, call};
+use crate::support::harness::{Reply, Scripted};
 
 /// Settings whose Langfuse secret and model key come from these lines.
 fn settings(servers: &Servers, lines: &str) -> String {
@@ -125,4 +128,32 @@ fn a_command_runs_only_when_its_key_is_needed() {
         call.run().code(0);
         assert!(!call.home().join("ran").exists());
     }
+}
+
+#[test]
+fn the_hint_about_a_refused_key_names_the_line_that_it_came_from() {
+    let refusal = Reply::json(401, &json!({"error": {"message": "wrong key"}}));
+    let model = Scripted::always(refusal);
+    let langfuse = Scripted::langfuse(|_, _| Reply::json(401, &json!({"message": "no"})));
+    let servers = Servers { model, langfuse };
+    let lines = "secret_key = 'sk-lf-9876543210'\nopenai_api_key = 'sk-model-0123456789'";
+    let call = call(
+        &["chat", "--retries", "0", "Hello"],
+        &settings(&servers, lines),
+    );
+    let file = call.home().join(".config/langspan/config.toml");
+    let file = file.display();
+    let ended = call.run();
+    ended.code(5);
+    ended.stderr_has(&format!(
+        "check that {file}:5 is a valid key for 127.0.0.1:"
+    ));
+    ended.stderr_has(&format!(
+        "check that {file}:2 and {file}:4 are keys of {}",
+        servers.langfuse.url()
+    ));
+    ended.stderr_lacks("_KEY");
+    let of_variable = call.env("OPENAI_API_KEY", "sk-model-of-variable");
+    let ended = of_variable.run();
+    ended.stderr_has("check that OPENAI_API_KEY is a valid key");
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Cluster;
 use crate::support::batch::output::{lines, lines_in, numbers, text};
 use crate::support::batch::{prompt, prompts};
+use crate::support::schema::assert_described;
 
 /// Ten lines: a blank one, and one that is not a request.
 fn mixed() -> String {
@@ -77,6 +78,7 @@ fn the_totals_are_those_of_one_run() {
     let ended = cluster.merge(&[&arguments[..], &["--summary", "all.json", "-o", "json"]].concat());
     let (merged, one) = (cluster.json("all.json"), cluster.json("one.json"));
     assert_eq!(ended.code(0).json(), merged);
+    assert_described(&merged, "summary");
     for field in [
         "schema_version",
         "run",
@@ -199,6 +201,9 @@ fn a_session_of_a_line_is_kept_in_its_output_line() {
     let cluster = Cluster::new(&format!("{}{own}\n", prompt("line 1")));
     cluster.shard("out-1.jsonl", 1, 1, &[]);
     let lines = lines_in(&cluster.path("out-1.jsonl"));
+    for line in &lines {
+        assert_described(line, "output_line");
+    }
     let sessions: Vec<(u64, &serde_json::Value)> = lines
         .iter()
         .map(|line| &line["langspan"])

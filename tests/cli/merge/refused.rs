@@ -6,6 +6,7 @@ use super::Cluster;
 use crate::support::batch::output::{lines, lines_in, numbers};
 use crate::support::batch::prompts;
 use crate::support::harness::Langspan;
+use crate::support::schema::assert_described;
 
 const PARTS: [&str; 3] = ["out-1.jsonl", "out-2.jsonl", "out-3.jsonl"];
 
@@ -44,6 +45,7 @@ fn a_missing_shard_is_named() {
     assert_refused(&cluster, &["out-2.jsonl"], &says, &[2, 5]);
     let json = cluster.merge(&["out-2.jsonl", "--out", "all.jsonl", "-o", "json"]);
     let json = json.code(8).json();
+    assert_described(&json, "failure");
     assert_eq!(json["command"], "merge");
     assert_eq!(json["error"]["kind"], "input");
     assert_eq!(json["error"]["exit_code"], 8);

@@ -41,6 +41,11 @@ impl Export {
         Self::of(&requests[0])
     }
 
+    /// The whole request.
+    pub fn into_json(self) -> Value {
+        self.0
+    }
+
     /// The attributes of the resource, by key.
     pub fn resource(&self) -> Map<String, Value> {
         attributes(&self.0["resourceSpans"][0]["resource"])

@@ -19,6 +19,7 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 use tempfile::TempDir;
 
+use crate::support::schema::assert_fits;
 use crate::support::stand_in::Sandbox;
 
 /// The path for exports.
@@ -257,7 +258,10 @@ impl Ended {
     /// Stdout as one JSON document.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+        let document = serde_json::from_str(&self.stdout);
+        let document = document.unwrap_or_else(|error| panic!("{error}: {self:#?}"));
+        assert_fits(&document);
+        document
     }
 
     pub fn home(&self) -> &Path {

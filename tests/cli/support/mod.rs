@@ -18,6 +18,8 @@ pub mod memory;
 pub mod otlp;
 // Sandboxes that answer reads with something else.
 pub mod readers;
+// The JSON Schemas of documents.
+pub mod schema;
 // The sandbox as a stand-in for the model and Langfuse.
 pub mod stand_in;
 // What a series of kills came to.

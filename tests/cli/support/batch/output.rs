@@ -10,6 +10,7 @@ use ruzstd::decoding::StreamingDecoder;
 use serde_json::Value;
 
 use crate::support::harness::Ended;
+use crate::support::schema::assert_fits;
 
 /// The lines of an output; the last one must be whole.
 #[track_caller]
@@ -17,7 +18,12 @@ pub fn lines(text: &str) -> Vec<Value> {
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");
     let lines = text.lines();
     lines
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .map(|line| {
+            let document = serde_json::from_str(line);
+            let document = document.unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert_fits(&document);
+            document
+        })
         .collect()
 }
 
@@ -117,7 +123,9 @@ pub fn content(line: &Value) -> &str {
 #[track_caller]
 pub fn summary(ended: &Ended) -> Value {
     let text = fs::read_to_string(ended.home().join("summary.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
+    let summary = serde_json::from_str(&text).unwrap();
+    assert_fits(&summary);
+    summary
 }
 
 /// The text of an output file, decompressed according to its name.

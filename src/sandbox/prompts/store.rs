@@ -1,0 +1,117 @@
+//! The stored prompts: a file for each, replaced as a whole and readable only by its owner. A change locks the folder, so
+//! that two processes never write the same version.
+//!
+//! Two prompts are there from the start, so that a prompt can be tried at once.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+
+use sha2::{Digest as _, Sha256};
+
+use super::prompt::StoredPrompt;
+use crate::sandbox::hex::hex;
+
+/// The prompts of a new sandbox.
+const SAMPLES: &str = include_str!("samples.json");
+
+#[derive(Debug, Clone)]
+pub struct PromptStore {
+    folder: PathBuf,
+}
+
+impl PromptStore {
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// A prompt; without versions if there is none of this name.
+    pub fn prompt(&self, name: &str) -> io::Result<StoredPrompt> {
+        match fs::read(self.path(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let sample = samples().into_iter().find(|sample| sample.name == name);
+                Ok(sample.unwrap_or_else(|| StoredPrompt::new(name)))
+            }
+            Err(error) => Err(error),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+        }
+    }
+
+    /// All prompts that have a version, by name.
+    pub fn prompts(&self) -> io::Result<Vec<StoredPrompt>> {
+        let mut prompts = samples();
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            entries => Some(entries?),
+        };
+        for entry in entries.into_iter().flatten() {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+                && let Ok(stored) = serde_json::from_slice::<StoredPrompt>(&fs::read(path)?)
+            {
+                prompts.retain(|prompt| prompt.name != stored.name);
+                prompts.push(stored);
+            }
+        }
+        prompts.retain(|prompt| !prompt.versions.is_empty());
+        prompts.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(prompts)
+    }
+
+    /// Changes a prompt. Nothing is written if `change` fails.
+    pub fn change<T, E>(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut StoredPrompt) -> Result<T, E>,
+    ) -> io::Result<Result<T, E>> {
+        let _lock = self.lock()?;
+        let mut prompt = self.prompt(name)?;
+        let changed = change(&mut prompt);
+        if changed.is_ok() {
+            let draft = self.folder.join("draft");
+            fs::write(&draft, serde_json::to_vec(&prompt)?)?;
+            fs::rename(draft, self.path(name))?;
+        }
+        Ok(changed)
+    }
+
+    /// Reserves the folder until the value is dropped.
+    fn lock(&self) -> io::Result<File> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.folder.join(".lock"))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// A name may be any text, so the file has its digest.
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder
+            .join(format!("{}.json", hex(&Sha256::digest(name))))
+    }
+}
+
+fn samples() -> Vec<StoredPrompt> {
+    serde_json::from_str(SAMPLES).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_samples_can_be_read() {
+        let names: Vec<String> = samples().into_iter().map(|sample| sample.name).collect();
+        assert_eq!(names, ["answer", "support"]);
+    }
+}
