@@ -1,7 +1,10 @@
 //! `langspan`: runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 //!
 //! Data flows one way and imports point down: commands · batch · app · output · settings · cli · delivery · langfuse ·
-//! trace · model · http · sandbox · console · failure · `content_type` · stdio · json · secret.
+//! expect · trace · model · http · sandbox · console · failure · `content_type` · stdio · json · secret.
+
+// A table of schemas is long.
+#![cfg_attr(test, recursion_limit = "256")]
 
 mod app;
 mod batch;
@@ -12,6 +15,7 @@ mod console;
 mod content_type;
 mod delivery;
 mod exec;
+mod expect;
 mod failure;
 mod http;
 mod json;

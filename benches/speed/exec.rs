@@ -1,4 +1,5 @@
-//! What `langspan exec` costs: starting a child, a proxied call, a chunk of a stream; each beside the same without it.
+//! What `langspan exec` costs: starting a child, a proxied call, a chunk of a stream, each beside the same without it; and
+//! the memory of a long run.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,17 +8,25 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::commands;
+use crate::machine;
+use crate::process::PEAK_ARGUMENT;
 
 /// The argument that makes the bench binary the child that calls the model.
 pub const CALLS_ARGUMENT: &str = "--exec-calls";
 /// The argument that makes the bench binary the child that tells when it has started.
 pub const STARTED_ARGUMENT: &str = "--exec-started";
+/// The argument that makes the bench binary the child of a long run.
+pub const LONG_ARGUMENT: &str = "--exec-long";
 
 const CALLS: usize = 400;
 const STREAMS: usize = 20;
 const CHUNKS: usize = 50;
+/// A long run: this many exports of so many spans each, and calls.
+const EXPORTS: usize = 100;
+const SPANS: usize = 100;
+const LONG_CALLS: usize = 1000;
 
-/// Prints the three figures beside their goals.
+/// Prints the figures beside their goals.
 pub fn measure(rounds: usize) {
     let server = serve();
     let home = tempfile::tempdir().unwrap();
@@ -52,6 +61,60 @@ pub fn measure(rounds: usize) {
     );
     let output = through(&[CALLS_ARGUMENT, &server]).output().unwrap();
     print!("{}", String::from_utf8_lossy(&output.stdout));
+    let peak = peak_of(&through(&[LONG_ARGUMENT]));
+    println!(
+        "exec: {} spans and {LONG_CALLS} calls of one child take {peak:.1} MiB at most (goal 64)",
+        EXPORTS * SPANS
+    );
+    println!("exec: load {}, {}", machine::load(), machine::describe());
+}
+
+/// The peak memory of a command, in mebibytes, found by a process that has only this child.
+fn peak_of(command: &Command) -> f64 {
+    let mut alone = Command::new(std::env::current_exe().unwrap());
+    alone
+        .arg(PEAK_ARGUMENT)
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        alone.env(name, value.unwrap());
+    }
+    let output = alone.output().unwrap();
+    let kibibytes: f64 = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .unwrap();
+    kibibytes / 1024.0
+}
+
+/// The child of a long run: it exports spans, and asks the model.
+pub fn run_long() {
+    let traces = std::env::var("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").unwrap();
+    let mut exporter = Connection::open(&traces);
+    let text = "x".repeat(1000);
+    for export in 0..EXPORTS {
+        let spans: Vec<String> = (0..SPANS)
+            .map(|place| span(export * SPANS + place, &text))
+            .collect();
+        let body = format!(
+            r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#,
+            spans.join(",")
+        );
+        exporter.post(&body);
+        exporter.read();
+    }
+    let mut model = Connection::open_chat(&std::env::var("OPENAI_BASE_URL").unwrap());
+    for _ in 0..LONG_CALLS {
+        model.ask(false);
+    }
+}
+
+fn span(number: usize, text: &str) -> String {
+    let (id, end) = (number + 1, now());
+    format!(
+        r#"{{"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"{id:016x}","name":"s","startTimeUnixNano":"{}","endTimeUnixNano":"{end}","attributes":[{{"key":"input.value","value":{{"stringValue":"{text}"}}}},{{"key":"output.value","value":{{"stringValue":"{text}"}}}}]}}"#,
+        end - 1_000_000
+    )
 }
 
 /// How long after its command was started a child runs, in milliseconds.
@@ -74,7 +137,8 @@ pub fn print_start() {
 pub fn call(server: &str) {
     let proxied = std::env::var("OPENAI_BASE_URL").unwrap();
     let urls = [format!("{server}/v1"), proxied];
-    let mut connections: Vec<Connection> = urls.iter().map(|url| Connection::open(url)).collect();
+    let mut connections: Vec<Connection> =
+        urls.iter().map(|url| Connection::open_chat(url)).collect();
     let (mut calls, mut chunks) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..CALLS {
         for (connection, times) in connections.iter_mut().zip(&mut calls) {
@@ -116,15 +180,15 @@ impl Connection {
         Self {
             stream: BufReader::new(stream),
             place: place.to_owned(),
-            path: format!("/{path}/chat/completions"),
+            path: format!("/{path}"),
         }
     }
 
-    /// One call; of a stream, how long each chunk was under way, in milliseconds.
-    fn ask(&mut self, stream: bool) -> Vec<f64> {
-        let body = format!(
-            r#"{{"model":"m","stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
-        );
+    fn open_chat(url: &str) -> Self {
+        Self::open(&format!("{url}/chat/completions"))
+    }
+
+    fn post(&mut self, body: &str) {
         let head = format!(
             "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.path,
@@ -132,6 +196,10 @@ impl Connection {
             body.len()
         );
         self.stream.get_mut().write_all(head.as_bytes()).unwrap();
+    }
+
+    /// Reads the head of an answer; returns the length of its body.
+    fn head(&mut self) -> usize {
         let mut length = 0;
         loop {
             let line = self.line();
@@ -139,15 +207,29 @@ impl Connection {
                 length = value.parse().unwrap();
             }
             if line.is_empty() {
-                break;
+                return length;
             }
         }
-        let mut delays = Vec::new();
+    }
+
+    /// Reads a whole answer.
+    fn read(&mut self) {
+        let mut body = vec![0; self.head()];
+        self.stream.read_exact(&mut body).unwrap();
+    }
+
+    /// One call; of a stream, how long each chunk was under way, in milliseconds.
+    fn ask(&mut self, stream: bool) -> Vec<f64> {
+        let body = format!(
+            r#"{{"model":"m","stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
+        );
+        self.post(&body);
         if !stream {
-            let mut body = vec![0; length];
-            self.stream.read_exact(&mut body).unwrap();
-            return delays;
+            self.read();
+            return Vec::new();
         }
+        self.head();
+        let mut delays = Vec::new();
         loop {
             let line = self.line();
             if let Some(sent) = line.split("\"sent\":").nth(1) {

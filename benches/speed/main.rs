@@ -26,6 +26,7 @@ mod commands;
 mod crowd;
 mod exec;
 mod figures;
+mod large;
 mod machine;
 mod process;
 mod stand_in;
@@ -45,6 +46,7 @@ fn main() {
         [process::PEAK_ARGUMENT, ..] => process::print_peak(&arguments[1..]),
         [crowd::ARGUMENT] => crowd::serve(),
         [exec::STARTED_ARGUMENT] => exec::print_start(),
+        [exec::LONG_ARGUMENT] => exec::run_long(),
         [exec::CALLS_ARGUMENT, server] => exec::call(server),
         [BARE_ARGUMENT, ..] => batch::bare(&arguments),
         words if !words.contains(&"--bench") => println!("measured by `cargo bench` only"),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::app::text_files;
 use crate::cli;
 use crate::content_type;
+use crate::expect::schema::JsonSchema;
 use crate::failure::Failure;
 use crate::http::url::parse_http_url;
 use crate::settings::{RequestFiles, Sources};
@@ -25,12 +26,15 @@ const MOST_BYTES: u64 = 50_000_000;
 /// # Errors
 /// If a file cannot be read, cannot be attached or is not a JSON Schema, or all attachments together are too large.
 pub fn read(options: &cli::ModelArgs, sources: &Sources) -> Result<RequestFiles, Failure> {
+    let format = options.schema.as_deref().map(response_format).transpose()?;
+    let (response_format, schema) = format.unzip();
     Ok(RequestFiles {
         system: text_files::system(options, sources)?,
         params: text_files::params(options)?,
         default_params: text_files::default_params(sources)?,
         attachments: parts(&options.images, &options.files)?,
-        response_format: options.schema.as_deref().map(response_format).transpose()?,
+        response_format,
+        schema,
     })
 }
 
@@ -153,8 +157,9 @@ fn data_uri(content_type: &str, bytes: &[u8]) -> String {
     )
 }
 
-/// A JSON Schema as `response_format`. Strict where the schema allows it: OpenAI requires closed objects for that.
-fn response_format(file: &Path) -> Result<Value, Failure> {
+/// A JSON Schema as `response_format`, and to check the answer. Strict where the schema allows it: OpenAI requires closed
+/// objects for that.
+fn response_format(file: &Path) -> Result<(Value, JsonSchema), Failure> {
     let text = fs::read_to_string(file).map_err(|error| {
         Failure::unreadable(file.display(), &error).hint("check the path of --schema")
     })?;
@@ -168,9 +173,20 @@ fn response_format(file: &Path) -> Result<Value, Failure> {
                 .hint("expected a JSON object"),
         );
     }
+    let sound = |schema: &Value| {
+        JsonSchema::new(schema.clone()).map_err(|error| {
+            Failure::input(format!(
+                "{} is not a sound JSON Schema: {error}",
+                file.display()
+            ))
+            .hint("--schema takes a JSON Schema of draft 7 or 2020-12")
+        })
+    };
     if schema["schema"].is_object() && schema["name"].is_string() {
-        return Ok(json!({"type": "json_schema", "json_schema": schema}));
+        let sound = sound(&schema["schema"])?;
+        return Ok((json!({"type": "json_schema", "json_schema": schema}), sound));
     }
+    let sound = sound(&schema)?;
     let stem = file
         .file_stem()
         .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
@@ -186,7 +202,6 @@ fn response_format(file: &Path) -> Result<Value, Failure> {
         .take(64)
         .collect();
     let strict = schema["additionalProperties"] == false;
-    Ok(
-        json!({"type": "json_schema", "json_schema": {"name": name, "strict": strict, "schema": schema}}),
-    )
+    let format = json!({"name": name, "strict": strict, "schema": schema});
+    Ok((json!({"type": "json_schema", "json_schema": format}), sound))
 }

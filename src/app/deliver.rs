@@ -1,20 +1,23 @@
 //! The steps that follow an answer and take time: uploads, the delivery, the read-back. A signal shortens each of them.
 
 use std::borrow::Cow;
+use std::future::Future;
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::SpanData;
+use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::app::clients::{self, Clients};
+use crate::app::score_sender::{self, PendingScores};
 use crate::app::signals::Signals;
 use crate::app::uploads::{self, Upload};
 use crate::app::verify;
 use crate::console::Console;
 use crate::delivery::{Delivery, StoredExport};
 use crate::failure::{Failure, Kind};
-use crate::langfuse::{Wanted, readback};
+use crate::langfuse::{Readback, Wanted, readback};
 use crate::settings::Settings;
 use crate::trace::{Exchange, TraceContext};
 
@@ -64,9 +67,23 @@ impl DeliverySteps<'_> {
             return Err(anyhow::anyhow!("there is no exporter").into());
         };
         let deadline = Instant::now() + self.budget();
-        self.signals.listen()?;
         let cancel = Notify::new();
-        let mut sending = std::pin::pin!(exporter.send(export, deadline, &cancel));
+        self.patiently(exporter.send(export, deadline, &cancel), &cancel)
+            .await
+    }
+
+    /// Waits for a delivery. After a signal there are a few seconds left for it; then, or after a second one, `cancel`
+    /// is notified, and the delivery ends at once.
+    ///
+    /// # Errors
+    /// If signals cannot be received.
+    pub async fn patiently<T>(
+        &mut self,
+        sending: impl Future<Output = T>,
+        cancel: &Notify,
+    ) -> Result<T, Failure> {
+        self.signals.listen()?;
+        let mut sending = std::pin::pin!(sending);
         let mut is_noted = !self.console.shows_progress();
         let mut farewell = None;
         loop {
@@ -91,6 +108,52 @@ impl DeliverySteps<'_> {
         }
     }
 
+    /// Sends the scores of a trace that was accepted. Returns why they were not accepted. A signal ends it: they then stay
+    /// in the outbox.
+    ///
+    /// # Errors
+    /// If signals cannot be received.
+    pub async fn deliver_scores(
+        &mut self,
+        scores: PendingScores,
+    ) -> Result<Result<(), Failure>, Failure> {
+        let Some(api) = &self.clients.api else {
+            return Ok(Ok(()));
+        };
+        let deadline = Instant::now() + self.budget();
+        self.signals.listen()?;
+        Ok(tokio::select! {
+            biased;
+            delivered = scores.deliver(api, deadline, self.console) => delivered,
+            signal = self.signals.wait() => {
+                let failure = Failure::new(Kind::Interrupted(signal), "interrupted while the scores were sent");
+                Err(failure.hint("they are in the outbox: langspan resend delivers them"))
+            }
+        })
+    }
+
+    /// Waits until the scores of a trace can be read as they were sent. Returns why they could not.
+    ///
+    /// # Errors
+    /// If signals cannot be received.
+    pub async fn verify_scores(
+        &mut self,
+        trace_id: &str,
+        bodies: &[Value],
+    ) -> Result<Result<(), Failure>, Failure> {
+        let (Some(api), Some(wait)) = (&self.clients.api, self.settings.delivery.verify) else {
+            return Ok(Ok(()));
+        };
+        self.signals.listen()?;
+        Ok(tokio::select! {
+            verified = score_sender::verify(api, trace_id, bodies, Instant::now() + wait) => verified,
+            signal = self.signals.wait() => {
+                let message = "interrupted while waiting until the scores can be read";
+                Err(Failure::new(Kind::Interrupted(signal), message).hint("they were accepted"))
+            }
+        })
+    }
+
     /// Waits until the trace can be read as it was sent. Returns why it could not, if that was asked for.
     ///
     /// # Errors
@@ -100,25 +163,40 @@ impl DeliverySteps<'_> {
         wanted: &Wanted,
         spans: &[SpanData],
     ) -> Result<Option<Result<(), Failure>>, Failure> {
+        let Some(wait) = self.settings.delivery.verify else {
+            return Ok(None);
+        };
+        let readback = self.read_back(wanted).await?;
+        Ok(readback.map(|readback| {
+            let resource = clients::resource(&self.settings.trace);
+            verify::verdict(readback?, spans, &resource, wait).map(drop)
+        }))
+    }
+
+    /// Waits until the trace can be read, if that was asked for. A signal ends the wait.
+    ///
+    /// # Errors
+    /// If signals cannot be received.
+    pub async fn read_back(
+        &mut self,
+        wanted: &Wanted,
+    ) -> Result<Option<Result<Readback, Failure>>, Failure> {
         let (Some(api), Some(wait)) = (&self.clients.api, self.settings.delivery.verify) else {
             return Ok(None);
         };
         self.signals.listen()?;
-        let readback = tokio::select! {
-            readback = readback::wait(api, wanted, Instant::now() + wait) => readback,
+        Ok(Some(tokio::select! {
+            readback = readback::wait(api, wanted, Instant::now() + wait) => Ok(readback),
             signal = self.signals.wait() => {
                 let message = "interrupted while waiting until the trace can be read";
                 let failure = Failure::new(Kind::Interrupted(signal), message);
-                return Ok(Some(Err(failure.hint("the trace was accepted"))));
+                Err(failure.hint("the trace was accepted"))
             }
-        };
-        let resource = clients::resource(&self.settings.trace);
-        let verdict = verify::verdict(readback, spans, &resource, wait);
-        Ok(Some(verdict.map(drop)))
+        }))
     }
 
     /// The time for each step: less after a signal.
-    fn budget(&self) -> Duration {
+    pub fn budget(&self) -> Duration {
         let budget = self.settings.delivery.export_timeout;
         match self.signals.received() {
             Some(_) => budget.min(FAREWELL),

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::io;
 use std::mem;
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use crate::app::delivery_report::{self, Subject};
 use crate::app::hints;
 use crate::app::redeliver::Redelivery;
+use crate::console::counted;
 use crate::delivery::ambiguity::Ambiguity;
 use crate::delivery::client::Arrival;
 use crate::delivery::ledger::{self, Ledger, LedgerDestination, Noted, SentKey};
@@ -29,6 +31,10 @@ use crate::settings::Destination;
 
 /// How many line numbers a message names.
 const NAMED_LINES: usize = 5;
+/// How often a long delivery says how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
+/// The same on a terminal.
+const PROGRESS_ON_TERMINAL: Duration = Duration::from_secs(5);
 /// How many traces Langfuse is asked for at once.
 const QUESTIONS: usize = 8;
 
@@ -41,6 +47,8 @@ pub struct Shipment {
     pub payload: Payload,
     /// When an attempt that the ledger does not know of may have sent them.
     pub earlier: Option<Ambiguity>,
+    /// Whether it is the trace of a failed call.
+    pub is_failed_call: bool,
 }
 
 /// How many lines and spans became what.
@@ -50,6 +58,8 @@ pub struct LedgeredCounts {
     pub accepted: u64,
     /// Spans that were accepted now.
     pub spans: u64,
+    /// Those of them that are traces of failed calls.
+    pub failed_calls: u64,
     /// Lines that were sent before, by the ledger.
     pub sent_before: u64,
     /// Lines that Langfuse was found to have.
@@ -81,6 +91,8 @@ pub struct LedgeredDelivery<'a> {
     accepted: Option<Vec<Wanted>>,
     /// Whether the server would answer every further request as it answered the last one.
     is_stopped: bool,
+    /// When progress was said last.
+    said: Instant,
 }
 
 /// What the notes of a ledger at this destination are about.
@@ -142,6 +154,7 @@ impl<'a> LedgeredDelivery<'a> {
             best_effort: false,
             accepted: None,
             is_stopped: false,
+            said: Instant::now(),
         })
     }
 
@@ -234,7 +247,23 @@ impl<'a> LedgeredDelivery<'a> {
         let payload = Payload::joined(missing.iter().map(|shipment| &shipment.payload));
         let deadline = Instant::now() + self.to.budget;
         let result = Box::pin(self.to.client.deliver(&payload, deadline)).await;
-        self.settle(&missing, &result)
+        self.settle(&missing, &result)?;
+        self.say_progress(missing.last().map_or(0, |shipment| shipment.line));
+        Ok(())
+    }
+
+    fn say_progress(&mut self, line: u64) {
+        let console = self.to.console;
+        let pause = if console.shows_progress() {
+            PROGRESS_ON_TERMINAL
+        } else {
+            PROGRESS
+        };
+        if self.said.elapsed() >= pause {
+            self.said = Instant::now();
+            let (name, spans) = (&self.name, counted(self.counts.spans, "span"));
+            console.note(&format!("{name}: {spans} accepted, now at line {line}"));
+        }
     }
 
     /// The shipments without what has arrived in an earlier attempt. Where that is not known, they are not sent.
@@ -337,6 +366,7 @@ impl<'a> LedgeredDelivery<'a> {
             self.counts.spans += (shipment.payload.span_count() - left) as u64;
             if left == 0 {
                 sent.push(shipment.key);
+                self.counts.failed_calls += u64::from(shipment.is_failed_call);
                 if let Some(accepted) = &mut self.accepted {
                     accepted.extend(shipment.payload.traces());
                 }

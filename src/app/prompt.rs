@@ -54,6 +54,30 @@ impl Prompt {
         }
     }
 
+    /// The same where the messages come from elsewhere, so that there may be nothing: `None` if there is nothing to read.
+    ///
+    /// # Errors
+    /// When `-` and `--no-stdin` contradict each other.
+    pub fn plan_addition(arguments: &[String], no_stdin: bool) -> Result<Option<Self>, Failure> {
+        if !arguments.is_empty() {
+            return Self::plan(arguments, no_stdin).map(Some);
+        }
+        let is_read = !no_stdin && may_hold_input();
+        Ok(is_read.then_some(Self::Stdin))
+    }
+
+    /// What was typed and piped in addition to other messages; `None` if that is empty.
+    ///
+    /// # Errors
+    /// When stdin cannot be read.
+    pub fn read_addition(self, console: &Console) -> Result<Option<String>, Failure> {
+        let text = match self {
+            Self::Stdin => read_stdin(console)?,
+            other => other.read(console)?,
+        };
+        Ok((!text.trim().is_empty()).then_some(text))
+    }
+
     /// The whole prompt.
     ///
     /// # Errors

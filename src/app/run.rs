@@ -14,9 +14,12 @@ use serde_json::Value;
 
 use crate::app::deliver::DeliverySteps;
 use crate::app::delivery_report::{self, Subject};
+use crate::app::judge::{self, Judge};
+use crate::app::managed_prompt::RunPrompt;
 use crate::app::model_call::{self, Caller};
 use crate::app::price_lookup::PriceLookup;
 use crate::app::project_lookup::ProjectLookup;
+use crate::app::score_sender::PendingScores;
 use crate::app::setup::Setup;
 use crate::app::signals::Signals;
 use crate::app::span_maker::SpanMaker;
@@ -26,16 +29,21 @@ use crate::app::uploads::{self, Upload};
 use crate::app::verify;
 use crate::cli;
 use crate::console::{self, Console, OutputFormat, counted};
-use crate::delivery::{OutboxError, StoredExport};
+use crate::delivery::{Exporter, OutboxError, StoredExport};
+use crate::expect::{self, Finding};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::url::shown;
-use crate::langfuse::Row;
+use crate::langfuse::scores::ScoredSpan;
+use crate::langfuse::{Row, Score};
+use crate::model::completion::is_cut_off;
 use crate::model::{Progress, Request};
 use crate::output::dry_run::DryRun;
 use crate::output::tree::{self, Canvas, Texts};
 use crate::output::{DeliveryState, Printer, Report, TraceReport, dollars};
 use crate::settings::{self, CommandDefaults, Settings, Sources, Tracing};
+use crate::trace::ids::SpanIds;
 use crate::trace::privacy::Filtered;
+use crate::trace::spans::Dialect;
 use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
 
 /// A run of `chat` or `replay`.
@@ -48,11 +56,15 @@ pub struct Run {
     signals: Signals,
     lookup: ProjectLookup,
     prices: PriceLookup,
+    /// Whether costs are printed.
+    shows_costs: bool,
     /// When the command began, for the parent span. `None` with several exchanges: each then has a parent that starts
     /// 1 ms before its generation.
     pub command_start: Option<Timestamp>,
     /// The conversation that the next exchange is part of.
     pub thread: Option<Thread>,
+    /// What is expected of each answer.
+    pub judge: Judge,
     verdict: Verdict,
 }
 
@@ -79,6 +91,7 @@ pub enum Copies {
 struct PendingTrace {
     spans: [SpanData; 2],
     export: StoredExport,
+    scores: Option<PendingScores>,
     redactions: usize,
 }
 
@@ -102,8 +115,10 @@ impl Run {
             signals: Signals::default(),
             lookup: ProjectLookup::default(),
             prices: PriceLookup::default(),
+            shows_costs: false,
             command_start,
             thread: None,
+            judge: Judge::default(),
             verdict: Verdict::default(),
             setup,
         })
@@ -122,8 +137,33 @@ impl Run {
         self.setup.is_dry
     }
 
+    /// Reads the managed prompt that the options name, if they name one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn managed_prompt(
+        &self,
+        options: &cli::ManagedPromptArgs,
+        sources: &Sources,
+    ) -> Result<Option<RunPrompt>, Failure> {
+        RunPrompt::open(options, &self.setup, sources, &self.console).await
+    }
+
+    /// Makes the run check its answers.
+    pub fn judge_answers(&mut self, judge: Judge, sources: &Sources) {
+        if judge.needs_cost() {
+            self.look_up_costs(sources);
+        }
+        self.judge = judge;
+    }
+
     /// Makes the run print what each exchange costs.
     pub fn show_costs(&mut self, sources: &Sources) {
+        self.shows_costs = true;
+        self.look_up_costs(sources);
+    }
+
+    fn look_up_costs(&mut self, sources: &Sources) {
         // The embedded sandbox has another port each time.
         let cache = settings::cache_dir(sources).filter(|_| !self.setup.is_sandbox);
         self.prices = PriceLookup::Wanted(cache.map(|cache| cache.join("prices")));
@@ -140,9 +180,13 @@ impl Run {
         exchange.command_start = self.command_start;
         if self.setup.is_dry {
             let name = exchange.request.model().unwrap_or_default();
-            let url = shown(&model.endpoint.url(exchange.request.dialect(), &name));
+            let dialect = exchange.request.dialect();
+            let url = shown(&model.endpoint_of(dialect).url(dialect, &name));
             self.show_plan(Some(url), &exchange, &trace, &context);
             return Ok(());
+        }
+        if let Some(warning) = exchange.request.dialect().warning(&exchange.request) {
+            self.console.warn(warning);
         }
         self.start_price_lookup();
         let is_sampled = self.is_sampled(&context);
@@ -161,7 +205,10 @@ impl Run {
         let is_complete = failure.is_none();
         self.conclude(traced, upload, failure).await?;
         if let Some(caveat) = exchange.completion.caveat().filter(|_| is_complete) {
-            self.console.warn(caveat.message());
+            let mut reasons = exchange.completion.finish_reasons.iter().flatten();
+            let reason = reasons.find(|reason| is_cut_off(reason));
+            let reason = reason.map_or("length", String::as_str);
+            self.console.warn(&caveat.message(reason));
         }
         Ok(())
     }
@@ -291,6 +338,22 @@ impl Run {
         upload: Option<Upload>,
         failure: Option<Failure>,
     ) -> Result<(), Failure> {
+        let cost = self.cost(traced).await;
+        let findings = self.judge.findings(traced.exchange, cost.as_ref(), None);
+        let scores = self.judge.scores(&findings, &self.setup.settings.privacy);
+        let judged;
+        let traced =
+            if self.setup.settings.tracing.dialect() == Dialect::Plain && !scores.is_empty() {
+                let mut trace = traced.trace.clone();
+                trace.metadata.extend(judge::as_metadata(&scores));
+                judged = trace;
+                Traced {
+                    trace: &judged,
+                    ..traced
+                }
+            } else {
+                traced
+            };
         let outlined = uploads::with_placeholders(traced.exchange);
         let has_media = matches!(outlined, Cow::Owned(_));
         let is_traced = self.is_traced(traced);
@@ -303,7 +366,7 @@ impl Run {
         let pending = filtered
             .as_ref()
             .filter(|_| is_traced)
-            .and_then(|filtered| self.store(filtered, traced));
+            .and_then(|filtered| self.store(filtered, traced, &scores));
         self.printer.answer(traced.exchange);
 
         let mut failures: Vec<Failure> = failure.into_iter().collect();
@@ -329,8 +392,15 @@ impl Run {
                 "redacted {passages} in the trace or the recording"
             ));
         }
-        let cost = self.cost(traced).await;
-        self.report(traced.exchange, cost, &report, failures);
+        let cost = cost.filter(|_| self.shows_costs);
+        let cost = cost.map(|cost| self.say_cost(&cost));
+        if let Some(message) = expect::missed(&findings) {
+            let failure = Failure::new(Kind::Expectation, message)
+                .hint("-o json has all findings; they are scores of the trace");
+            self.console.error(&failure);
+            failures.push(failure);
+        }
+        self.report(traced.exchange, cost, &findings, &report, failures);
         Ok(())
     }
 
@@ -346,10 +416,17 @@ impl Run {
     }
 
     /// Makes the spans of an exchange and puts them into the outbox. An outbox that cannot be written holds nothing up.
-    fn store(&self, filtered: &Filtered<'_>, traced: Traced<'_>) -> Option<PendingTrace> {
+    fn store(
+        &self,
+        filtered: &Filtered<'_>,
+        traced: Traced<'_>,
+        scores: &[Score],
+    ) -> Option<PendingTrace> {
         let exporter = self.setup.clients.exporter.as_ref()?;
-        let spans = SpanMaker::new(&self.setup.settings).spans(filtered, traced.context);
-        let mut export = exporter.store(spans.to_vec());
+        // Made twice rather than copied: large content is then never in memory as spans and as their encoding steps at once.
+        let maker = SpanMaker::new(&self.setup.settings);
+        let mut export = exporter.store(maker.spans(filtered, traced.context).into());
+        let spans = maker.spans(filtered, traced.context);
         if traced.copies == Copies::LeftOut {
             export.ask_first(traced.exchange.end);
         }
@@ -360,31 +437,60 @@ impl Run {
                 "{error}; if this process is killed, the trace is lost"
             ));
         }
+        let scores = self.store_scores(scores, traced, exporter, export.entry());
         Some(PendingTrace {
             spans,
             export,
+            scores,
             redactions: filtered.redactions,
         })
     }
 
-    /// Prints what an exchange costs, if that was asked for and there is an answer. Returns the number, or null.
-    async fn cost(&mut self, traced: Traced<'_>) -> Option<Value> {
+    /// Puts the scores of a trace into the outbox beside its spans; `None` if there are none, or no Langfuse to take them.
+    fn store_scores(
+        &self,
+        scores: &[Score],
+        traced: Traced<'_>,
+        exporter: &Exporter,
+        beside: Option<&str>,
+    ) -> Option<PendingScores> {
+        if scores.is_empty() || self.setup.settings.tracing.dialect() == Dialect::Plain {
+            return None;
+        }
+        let trace_id = traced.context.trace_id;
+        let start = traced.exchange.start.as_nanosecond();
+        let subject = ScoredSpan {
+            trace_id,
+            span_id: Some(SpanIds::derive(trace_id, start).parent),
+            environment: self.setup.settings.trace.environment.as_deref(),
+        };
+        let bodies = scores.iter().map(|score| score.body(subject)).collect();
+        let trace_ids = vec![trace_id.to_string()];
+        Some(PendingScores::store(bodies, exporter, beside, trace_ids))
+    }
+
+    /// What an exchange costs in US dollars, or why that is not known; `None` if it was not asked for, or there is no
+    /// answer.
+    async fn cost(&mut self, traced: Traced<'_>) -> Option<Result<f64, String>> {
         traced.exchange.response.as_ref()?;
         let grace = if self.is_interrupted() {
             Duration::ZERO
         } else {
             trace_link::LOOKUP_GRACE
         };
-        let cost = self.prices.cost(traced.exchange, traced.trace, grace);
-        let cost = cost.await?;
-        match &cost {
+        self.prices.cost(traced.exchange, traced.trace, grace).await
+    }
+
+    /// Prints what an exchange costs. Returns the number, or null.
+    fn say_cost(&self, cost: &Result<f64, String>) -> Value {
+        match cost {
             Ok(cost) => self.console.note(&format!("cost: {}", dollars(*cost))),
             Err(why) => {
                 let why = self.console.clean(why);
                 self.console.note(&format!("cost: unknown ({why})"));
             }
         }
-        Some(cost.map_or(Value::Null, Value::from))
+        cost.as_ref().map_or(Value::Null, |cost| Value::from(*cost))
     }
 
     /// Appends the recording of an exchange to the file of `--record`; returns the number of redacted passages.
@@ -419,11 +525,13 @@ impl Run {
             exchange: &with_media,
             ..traced
         });
-        pending.spans = SpanMaker::new(&self.setup.settings).spans(&filtered, context);
+        let maker = SpanMaker::new(&self.setup.settings);
         pending.redactions = filtered.redactions;
         if let Some(exporter) = &self.setup.clients.exporter {
-            exporter.replace(&mut pending.export, pending.spans.to_vec());
+            let spans = maker.spans(&filtered, context).into();
+            exporter.replace(&mut pending.export, spans);
         }
+        pending.spans = maker.spans(&filtered, context);
         Ok(())
     }
 
@@ -452,6 +560,7 @@ impl Run {
         let PendingTrace {
             spans,
             export,
+            scores,
             redactions,
         } = pending;
         let wanted = verify::wanted(&spans, traced.exchange);
@@ -466,11 +575,15 @@ impl Run {
         if !report.delivery.is_delivered() {
             let failure = delivery_report::failure(Subject::Trace, &delivery, tracing, None);
             self.fail(failure, failures);
+            if let Some(scores) = scores {
+                scores.wait_for_trace();
+            }
             return Ok(report);
         }
         let (form, is_sandbox) = (self.printer.form(), self.setup.is_sandbox);
         trace_link::print(&report, form, tracing, is_sandbox, &self.console);
         self.console.detail(1, || draw(&report.id, &spans));
+        let scores = self.deliver_scores(scores, failures).await?;
         if !self.is_interrupted()
             && let Some(verified) = self.steps().verify(&wanted, &spans).await?
         {
@@ -479,8 +592,48 @@ impl Run {
                 Ok(()) => self.console.note("verified: the trace can be read"),
                 Err(failure) => self.fail(failure, failures),
             }
+            self.verify_scores(&mut report, &scores, failures).await?;
         }
         Ok(report)
+    }
+
+    /// Sends the scores of a trace that was accepted; returns those that were accepted too.
+    async fn deliver_scores(
+        &mut self,
+        scores: Option<PendingScores>,
+        failures: &mut Vec<Failure>,
+    ) -> Result<Vec<Value>, Failure> {
+        let Some(scores) = scores else {
+            return Ok(Vec::new());
+        };
+        let bodies = scores.bodies.clone();
+        match self.steps().deliver_scores(scores).await? {
+            Ok(()) => Ok(bodies),
+            Err(failure) => {
+                self.fail(failure, failures);
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// With `--verify`: waits until the scores can be read.
+    async fn verify_scores(
+        &mut self,
+        report: &mut TraceReport,
+        bodies: &[Value],
+        failures: &mut Vec<Failure>,
+    ) -> Result<(), Failure> {
+        if bodies.is_empty() || report.verified != Some(true) {
+            return Ok(());
+        }
+        match self.steps().verify_scores(&report.id, bodies).await? {
+            Ok(()) => self.console.note("verified: the scores can be read"),
+            Err(failure) => {
+                report.verified = Some(false);
+                self.fail(failure, failures);
+            }
+        }
+        Ok(())
     }
 
     fn steps(&mut self) -> DeliverySteps<'_> {
@@ -521,6 +674,7 @@ impl Run {
         &mut self,
         exchange: &Exchange,
         cost: Option<Value>,
+        findings: &[Finding],
         trace: &TraceReport,
         mut failures: Vec<Failure>,
     ) {
@@ -549,7 +703,8 @@ impl Run {
             deciding,
             &self.console,
         )
-        .with_cost(cost);
+        .with_cost(cost)
+        .with_expectations(findings);
         self.printer.report(&report);
         if let Some(kind) = verdict.kind() {
             self.verdict.add(kind);

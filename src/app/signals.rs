@@ -81,6 +81,11 @@ impl Signals {
         signal
     }
 
+    /// Forgets the signals so far: they were meant for another process.
+    pub fn forget(&mut self) {
+        self.received = None;
+    }
+
     /// The last signal that was received.
     pub fn received(&self) -> Option<Signal> {
         self.received

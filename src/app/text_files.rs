@@ -70,6 +70,41 @@ pub fn default_params(sources: &Sources) -> Result<Vec<Field>, Failure> {
     Ok(fields)
 }
 
+/// The variables of a managed prompt: those of a file, then those of options.
+///
+/// # Errors
+/// If a file cannot be read, or does not hold JSON where it must.
+pub fn variables(
+    options: &[Parameter],
+    file: Option<&Path>,
+) -> Result<Map<String, Value>, Failure> {
+    let mut variables = match file {
+        Some(path) => {
+            let origin = Origin::Flag("--vars");
+            let read = json(path, &text(path, &origin)?, &origin)?;
+            serde_json::from_str(read.get()).map_err(|_| {
+                Failure::input(format!("{} is not a JSON object", path.display()))
+                    .hint("as in {\"topic\": \"tracing\"}")
+            })?
+        }
+        None => Map::new(),
+    };
+    let origin = Origin::Flag("--var");
+    let unread = |error: serde_json::Error| Failure::from(anyhow::Error::from(error));
+    for Parameter { name, value } in options {
+        let value = match value {
+            ParameterValue::Json(text) => serde_json::from_str(text).map_err(unread)?,
+            ParameterValue::TextFile(path) => message(path, &origin)?.into(),
+            ParameterValue::JsonFile(path) => {
+                let read = json(path, &text(path, &origin)?, &origin)?;
+                serde_json::from_str(read.get()).map_err(unread)?
+            }
+        };
+        variables.insert(name.clone(), value);
+    }
+    Ok(variables)
+}
+
 fn field(parameter: &Parameter, origin: &Origin) -> Result<Field, Failure> {
     // The command line has parsed the JSON, and texts always serialise.
     let unread = |error: serde_json::Error| Failure::from(anyhow::Error::from(error));

@@ -56,6 +56,11 @@ impl Uploads {
         }
     }
 
+    /// Where content goes; `None` if nothing is uploaded.
+    pub fn api(&self) -> Option<&Api> {
+        self.api.as_ref()
+    }
+
     /// Whether an exchange may have content. A cheap search.
     pub fn may_be_in(exchange: &Exchange) -> bool {
         let mut fields = exchange.request.fields();
@@ -252,8 +257,11 @@ fn firsts(json: &str, slots: &[Slot]) -> Vec<usize> {
 }
 
 /// Replaces each slot of an exchange with the result of `text`.
-fn rewritten(exchange: &Exchange, text: impl Fn(&str, &Slot) -> String) -> Cow<'_, Exchange> {
-    let rewrite = |json: String| {
+pub fn rewritten(
+    exchange: &Exchange,
+    mut text: impl FnMut(&str, &Slot) -> String,
+) -> Cow<'_, Exchange> {
+    let mut rewrite = |json: String| {
         let slots = media::find(&json);
         let texts: Vec<String> = slots.iter().map(|slot| text(&json, slot)).collect();
         (!slots.is_empty()).then(|| media::replace(&json, &slots, &texts))
@@ -264,8 +272,8 @@ fn rewritten(exchange: &Exchange, text: impl Fn(&str, &Slot) -> String) -> Cow<'
         .any(|(_, value)| media::may_be_in(value.get()));
     let request = is_asked
         .then(|| exchange.request.to_json())
-        .and_then(rewrite);
-    let answer = response_with_media(exchange).and_then(rewrite);
+        .and_then(&mut rewrite);
+    let answer = response_with_media(exchange).and_then(&mut rewrite);
     with_texts(exchange, request.as_deref(), answer.as_deref())
 }
 

@@ -107,7 +107,10 @@ fn suggestion(error: &clap::Error) -> Option<&str> {
         ErrorKind::InvalidValue => (ContextKind::InvalidValue, ContextKind::ValidValue),
         ErrorKind::InvalidSubcommand => {
             let typed = ContextKind::InvalidSubcommand;
-            return nearest(strings(error, typed).next()?, topics::COMMANDS);
+            return nearest(
+                strings(error, typed).next()?,
+                topics::COMMANDS.iter().copied(),
+            );
         }
         _ => return None,
     };

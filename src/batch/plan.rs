@@ -6,17 +6,23 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry::trace::TraceId;
 
+use crate::app::judge::Judge;
+use crate::app::managed_prompt::RunPrompt;
 use crate::batch::input::Input;
+use crate::batch::input::line::LineDefaults;
 use crate::batch::output::target::OutputTarget;
 use crate::cli::{self, Allowance};
 use crate::console::OutputFormat;
+use crate::expect::MatchMode;
 use crate::failure::Failure;
+use crate::settings;
 use crate::settings::trace::{refuse_keys, warning_of_length};
-use crate::settings::{Settings, Shard, Sources};
+use crate::settings::{ModelSettings, Settings, Shard, Sources};
 use crate::trace::{Trace, ids};
 
 /// What a run does.
@@ -43,8 +49,14 @@ pub struct Plan {
     pub concurrency: usize,
     /// The most requests per minute.
     pub rpm: Option<u32>,
+    /// The most tokens per minute.
+    pub tpm: Option<u32>,
+    /// How long the run waits for an endpoint that is down.
+    pub give_up: Duration,
     /// The number of failed lines and traces that stops the run.
     pub max_errors: Option<u64>,
+    /// The cost that stops the run, in US dollars.
+    pub max_cost: Option<f64>,
     /// How many lines may fail for exit code 0.
     pub allow_errors: Allowance,
     /// Whether the output follows the order of the input.
@@ -52,6 +64,16 @@ pub struct Plan {
     /// Whether every line is checked before the first call.
     pub is_strict: bool,
     pub is_sandbox: bool,
+    /// The managed prompt of every line; read once the plan is made.
+    pub prompt: Option<RunPrompt>,
+    /// What is expected of every answer.
+    pub judge: Judge,
+    /// Where the price table is kept, if it is.
+    pub price_folder: Option<PathBuf>,
+    /// How an answer is compared with the expected one of its line.
+    pub match_expected: MatchMode,
+    /// How many lines may miss an expectation for exit code 0.
+    pub allow_misses: Allowance,
 }
 
 /// What happens to an existing output.
@@ -97,15 +119,36 @@ impl Plan {
             trace: settings.trace.of_call(),
             concurrency: args.concurrency,
             rpm: args.rpm,
+            tpm: args.tpm,
+            give_up: Duration::from_secs_f64(args.give_up),
             max_errors: args.max_errors,
+            max_cost: args.max_cost,
             allow_errors: args.allow_errors,
             is_ordered: args.ordered,
             is_strict: args.strict,
             is_sandbox: args.run.stand_in.sandbox,
+            prompt: None,
+            judge: Judge::new(&args.expect, settings.model.schema.as_ref())?,
+            // The embedded sandbox has another port each time.
+            price_folder: settings::cache_dir(sources)
+                .filter(|_| !args.run.stand_in.sandbox)
+                .map(|cache| cache.join("prices")),
+            match_expected: args.match_expected,
+            allow_misses: args.allow_misses,
         };
         plan.rename(name);
         refuse_keys(&plan.trace)?;
         Ok(plan)
+    }
+
+    /// What fills in the fields that a line does not set.
+    pub fn line_defaults<'a>(&'a self, model: &'a ModelSettings) -> LineDefaults<'a> {
+        LineDefaults {
+            model,
+            trace: &self.trace,
+            prompt: self.prompt.as_ref(),
+            match_expected: self.match_expected,
+        }
     }
 
     /// The warnings about a run name that is too long for a session, and about shards that do not share a name.

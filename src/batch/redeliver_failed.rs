@@ -2,9 +2,9 @@
 //! the trace of a failure could not be rebuilt.
 
 use crate::batch::input::Input;
-use crate::batch::input::line::{LineDefaults, ParsedLine};
+use crate::batch::input::line::ParsedLine;
 use crate::batch::plan::Plan;
-use crate::batch::pool::trace_sender::TraceSender;
+use crate::batch::pool::trace_sender::{SenderEvent, TraceSender};
 use crate::batch::resume::acks::Ack;
 use crate::batch::resume::state::ArrivedSpans;
 use crate::failure::Failure;
@@ -22,10 +22,7 @@ pub async fn redeliver_failed(
     if !traces.is_on() || matches!(traces.state.arrived, ArrivedSpans::Unknown) {
         return Ok(());
     }
-    let defaults = LineDefaults {
-        model: &traces.settings.model,
-        trace: &plan.trace,
-    };
+    let defaults = plan.line_defaults(&traces.settings.model);
     let unreadable = |error| Failure::unreadable(&input.name, &error);
     for line in input.lines().map_err(unreadable)? {
         let line = line.map_err(unreadable)?;
@@ -57,10 +54,14 @@ pub async fn redeliver_failed(
 }
 
 async fn await_export(traces: &mut TraceSender<'_>) -> Result<(), Failure> {
-    let exported = traces.next_export().await;
-    let ack = traces.export_ended(&exported)?;
-    apply(ack, traces);
-    Ok(())
+    match traces.next_event().await {
+        SenderEvent::Exported(exported) => {
+            let ack = traces.export_ended(&exported)?;
+            apply(ack, traces);
+            Ok(())
+        }
+        SenderEvent::Scored(scored) => traces.scores_ended(scored),
+    }
 }
 
 fn apply(ack: Option<Ack>, traces: &mut TraceSender<'_>) {

@@ -3,8 +3,12 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::app::delivery_report::{self, Subject};
+use crate::app::score_sender::{self, not_accepted};
 use crate::app::signals::SignalListener;
 use crate::batch::output::target::OutputTarget;
 use crate::batch::plan::Plan;
@@ -15,6 +19,7 @@ use crate::cli::Allowance;
 use crate::console::{self, Console, OutputFormat, counted};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::{Api, SessionCount};
+use crate::output::report::dollars;
 use crate::output::{ErrorReport, Printer};
 use crate::settings::Settings;
 
@@ -87,6 +92,7 @@ impl RunReport<'_> {
             session_url: result.session_url.clone(),
             verified,
             traces: result.traces,
+            scores: result.scores,
             redactions: result.redactions,
             error: deciding.map(|failure| ErrorReport::new(failure, self.console)),
         };
@@ -97,7 +103,9 @@ impl RunReport<'_> {
     fn failures(&mut self) -> Vec<Failure> {
         let failures = [
             self.failed_lines(),
+            self.missed_expectations(),
             self.undelivered(),
+            self.undelivered_scores(),
             self.undecided(),
             self.stopped(),
         ];
@@ -127,16 +135,16 @@ impl RunReport<'_> {
     /// More lines failed than `--allow-errors` permits, or all of them.
     fn failed_lines(&self) -> Option<Failure> {
         let RunResult { stats, stop, .. } = &self.result;
-        if matches!(stop, Some(StopReason::Model(_) | StopReason::MaxErrors(_))) {
+        let is_reason_enough = |stop: &StopReason| {
+            use StopReason::{Down, MaxCost, MaxErrors, Model};
+            matches!(stop, Model(_) | Down(_) | MaxErrors(_) | MaxCost(_))
+        };
+        if stop.as_ref().is_some_and(is_reason_enough) {
             return None;
         }
         let failed = stats.failed + stats.failed_before;
         let lines = stats.done + stats.skipped;
-        #[expect(clippy::cast_precision_loss, reason = "a share of lines")]
-        let is_allowed = match self.plan.allow_errors {
-            Allowance::Lines(most) => failed <= most,
-            Allowance::Percent(most) => failed as f64 * 100.0 <= most * lines as f64,
-        };
+        let is_allowed = is_allowed(self.plan.allow_errors, failed, lines);
         if failed == 0 || (is_allowed && failed < lines) {
             return None;
         }
@@ -153,6 +161,38 @@ impl RunReport<'_> {
                 failure.hint("see the failed lines in the output; --allow-errors N permits up to N")
             }
         })
+    }
+
+    /// More lines missed an expectation than `--allow-misses` permits.
+    fn missed_expectations(&self) -> Option<Failure> {
+        let stats = &self.result.stats.expectations;
+        let (missed, lines) = (stats.missed_lines, stats.lines);
+        if missed == 0 || is_allowed(self.plan.allow_misses, missed, lines) {
+            return None;
+        }
+        let message = format!(
+            "{missed} of {} missed an expectation",
+            counted(lines, "line")
+        );
+        let failure = Failure::new(Kind::Expectation, message);
+        Some(
+            failure
+                .hint("see `expectations` in the output lines; --allow-misses N permits up to N"),
+        )
+    }
+
+    /// Scores that were not accepted.
+    fn undelivered_scores(&self) -> Option<Failure> {
+        let stats = self.result.scores;
+        let place = match (stats.spooled, stats.lost) {
+            (0, 0) => return None,
+            (_, 0) => "they are in the outbox; to deliver them: langspan resend".to_owned(),
+            (0, _) => "the scores are LOST: there is no outbox for them".to_owned(),
+            (spooled, lost) => format!("{spooled} are in the outbox, {lost} are LOST"),
+        };
+        // Without a refusal, they wait for their traces, which are reported.
+        let refused = self.result.refused_scores.as_ref()?;
+        Some(not_accepted(stats.failed(), refused, Some(place)))
     }
 
     /// Traces that were not accepted, in this run or again from an earlier one.
@@ -210,10 +250,12 @@ impl RunReport<'_> {
             StopReason::File(failure) => return Some(failure),
             StopReason::Signal(signal) => (Kind::Interrupted(signal), "interrupted".to_owned()),
             StopReason::Model(why) => (Kind::Lines, format!("stopped early: {why}")),
+            StopReason::Down(why) => (Kind::Lines, format!("stopped early: {why}")),
             StopReason::MaxErrors(most) => (
                 Kind::Lines,
                 format!("stopped early: --max-errors {most} reached"),
             ),
+            StopReason::MaxCost(most) => return Some(self.too_expensive(most)),
             StopReason::Outbox(why) => (Kind::Delivery, format!("stopped early: {why}")),
         };
         let failure = Failure::new(kind, message);
@@ -221,6 +263,21 @@ impl RunReport<'_> {
             Some(_) => failure.hint("continue with").command(self.resume_command()),
             None => failure.hint("with --out FILE a run can be resumed"),
         })
+    }
+
+    /// The run has cost as much as `--max-cost` allows.
+    fn too_expensive(&self, most: f64) -> Failure {
+        let most = dollars(most);
+        let spent = self.result.stats.cost.map_or_else(String::new, dollars);
+        let message =
+            format!("stopped early: --max-cost {most} reached, the run has cost {spent} so far");
+        let failure = Failure::new(Kind::Lines, message);
+        match self.plan.out.resumable() {
+            Some(_) => failure
+                .hint("raise --max-cost, then continue with")
+                .command(self.resume_command()),
+            None => failure.hint("raise --max-cost; with --out FILE a run can be resumed"),
+        }
     }
 
     /// The command that resumes this run, and sends the lines again that failed.
@@ -237,6 +294,15 @@ impl RunReport<'_> {
         };
         let given = std::env::args_os().skip(1);
         resume_command::command(given, further, without, |word| self.console.scrub(word))
+    }
+
+    /// Reads some of the scores back, those of the first traces: one request for each trace of a long run would be many.
+    async fn verify_scores(&self, api: &Api, wait: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + wait;
+        for (trace_id, bodies) in &self.result.scored {
+            score_sender::verify(api, trace_id, bodies, deadline).await?;
+        }
+        Ok(())
     }
 
     /// With `--verify`: waits until all spans are readable, and counts them; `None` without `--verify`.
@@ -256,7 +322,19 @@ impl RunReport<'_> {
                 return Some(Err(failure.hint("they were accepted")));
             }
         };
-        Some(counted.into_result())
+        match counted.into_result() {
+            Ok(readable) => Some(self.verify_scores(api, wait).await.map(|()| readable)),
+            Err(failure) => Some(Err(failure)),
+        }
+    }
+}
+
+/// Whether so many of the lines are allowed.
+fn is_allowed(allowance: Allowance, count: u64, lines: u64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "a share of lines")]
+    match allowance {
+        Allowance::Lines(most) => count <= most,
+        Allowance::Percent(most) => count as f64 * 100.0 <= most * lines as f64,
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::delivery::Stored;
+use crate::expect::Finding;
 use crate::model::Completion;
 use crate::trace::Exchange;
 
@@ -28,9 +29,12 @@ pub struct Stats {
     pub failed_before: u64,
     pub input_tokens: u64,
     pub output_tokens: u64,
-    /// In US dollars, the sum over the answers that report it.
+    /// Calls with a known usage.
+    pub usages: u64,
+    /// In US dollars, the sum over the calls with a known cost; `None` if there is none.
     pub cost: Option<f64>,
     pub answers: AnswerStats,
+    pub expectations: ExpectationStats,
     pub latency: TimeHistogram,
     pub first_token: TimeHistogram,
 }
@@ -44,6 +48,28 @@ pub struct AnswerStats {
     pub empty: u64,
     /// Lines with a refusal of the model.
     pub refused: u64,
+}
+
+/// The counts of expectations.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ExpectationStats {
+    /// Lines with an answer of which something was expected.
+    pub lines: u64,
+    /// Those that missed an expectation.
+    pub missed_lines: u64,
+    /// Expectations that were met, by name.
+    pub met: BTreeMap<String, u64>,
+    pub missed: BTreeMap<String, u64>,
+}
+
+/// The counts of the scores of a run, by where they are.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct ScoreStats {
+    pub accepted: u64,
+    /// Waiting in the outbox.
+    pub spooled: u64,
+    /// Neither accepted nor in the outbox.
+    pub lost: u64,
 }
 
 /// The counts of the traces of a run, by where they are.
@@ -78,17 +104,20 @@ impl Stats {
             failed_before: 0,
             input_tokens: 0,
             output_tokens: 0,
+            usages: 0,
             cost: None,
             answers: AnswerStats::default(),
+            expectations: ExpectationStats::default(),
             latency: TimeHistogram::new(),
             first_token: TimeHistogram::new(),
         }
     }
 
     /// Counts a line with a call; `cause` is the cause of a failed one.
-    pub fn add(&mut self, exchange: &Exchange, cause: Option<String>) {
+    pub fn add(&mut self, exchange: &Exchange, cost: Option<f64>, cause: Option<String>) {
         self.done += 1;
         self.add_call(exchange);
+        self.add_cost(cost);
         if let Some(cause) = cause {
             self.fail(cause);
         }
@@ -103,13 +132,23 @@ impl Stats {
         if let Some(usage) = &exchange.completion.usage {
             self.input_tokens = self.input_tokens.saturating_add(usage.all_input());
             self.output_tokens = self.output_tokens.saturating_add(usage.all_output());
-        }
-        if let Some(cost) = exchange.completion.cost.or(exchange.cost) {
-            *self.cost.get_or_insert(0.0) += cost;
+            self.usages += 1;
         }
         if exchange.error.is_none() {
             self.answers.add(&exchange.completion);
         }
+    }
+
+    /// Adds what a call cost, if that is known, in US dollars.
+    pub fn add_cost(&mut self, cost: Option<f64>) {
+        if let Some(cost) = cost {
+            *self.cost.get_or_insert(0.0) += cost;
+        }
+    }
+
+    /// Counts what became of the expectations of a line.
+    pub fn judge(&mut self, findings: &[Finding]) {
+        self.expectations.add(findings);
     }
 
     /// Counts a line that an earlier run completed; `cause` is the cause of a failed one.
@@ -132,6 +171,11 @@ impl Stats {
         *self.causes.entry(cause).or_default() += 1;
     }
 
+    /// The mean number of tokens of an answer; `None` before there is one.
+    pub fn mean_answer(&self) -> Option<u64> {
+        self.output_tokens.checked_div(self.usages)
+    }
+
     /// The time of all stretches of the run.
     pub fn elapsed(&self) -> Duration {
         self.before + self.began.elapsed()
@@ -151,6 +195,31 @@ impl AnswerStats {
         };
         self.refused += u64::from(completion.messages.iter().any(is_refused));
         self.empty += u64::from(completion.answer().trim().is_empty());
+    }
+}
+
+impl ExpectationStats {
+    fn add(&mut self, findings: &[Finding]) {
+        if findings.is_empty() {
+            return;
+        }
+        self.lines += 1;
+        self.missed_lines += u64::from(findings.iter().any(|finding| !finding.met));
+        for finding in findings {
+            let counts = if finding.met {
+                &mut self.met
+            } else {
+                &mut self.missed
+            };
+            *counts.entry(finding.name.clone()).or_default() += 1;
+        }
+    }
+}
+
+impl ScoreStats {
+    /// The scores that were not accepted.
+    pub fn failed(&self) -> u64 {
+        self.spooled + self.lost
     }
 }
 

@@ -6,9 +6,12 @@ use std::time::Duration;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use crate::batch::stats::{AnswerStats, Stats, TimeHistogram, TraceStats};
+use crate::batch::stats::{
+    AnswerStats, ExpectationStats, ScoreStats, Stats, TimeHistogram, TraceStats,
+};
 use crate::console::counted;
-use crate::output::report::{ErrorReport, SCHEMA_VERSION};
+use crate::model::completion::is_cut_off;
+use crate::output::report::{ErrorReport, SCHEMA_VERSION, dollars};
 
 /// The summary of a run.
 #[derive(Debug, Serialize)]
@@ -27,9 +30,15 @@ pub struct RunSummary {
     latency_ms: Option<Percentiles>,
     time_to_first_token_ms: Option<Percentiles>,
     tokens: Tokens,
-    /// In US dollars; `None` when no answer reported any.
+    /// In US dollars; `None` when none is known.
     cost: Option<f64>,
     traces: TraceCounts,
+    /// Only if anything was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expectations: Option<ExpectationStats>,
+    /// Only if there are scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<ScoreStats>,
     /// Redacted passages of traces and recordings.
     redactions: u64,
     error: Option<ErrorReport>,
@@ -77,6 +86,7 @@ pub struct RunOutcome {
     pub session_url: Option<String>,
     pub verified: Option<u64>,
     pub traces: TraceStats,
+    pub scores: ScoreStats,
     pub redactions: u64,
     pub error: Option<ErrorReport>,
 }
@@ -114,6 +124,8 @@ impl RunSummary {
                 counts: outcome.traces,
                 verified: outcome.verified,
             },
+            expectations: Some(stats.expectations.clone()).filter(|stats| stats.lines > 0),
+            scores: Some(outcome.scores).filter(|scores| scores.accepted + scores.failed() > 0),
             redactions: outcome.redactions,
             error: outcome.error,
             latency: stats.latency.clone(),
@@ -135,6 +147,9 @@ impl RunSummary {
                 .iter()
                 .flat_map(|line| wrapped(line, width)),
         );
+        if let Some(expectations) = &self.expectations {
+            text.extend(wrapped(&expectations_text(expectations), width));
+        }
         if let Some(times) = &self.latency_ms {
             text.extend(wrapped(&format!("latency: {}", times.to_text()), width));
             text.extend(histogram(&self.latency, width));
@@ -144,7 +159,7 @@ impl RunSummary {
         }
         let cost = self
             .cost
-            .map_or_else(String::new, |cost| format!(", ${cost:.4}"));
+            .map_or_else(String::new, |cost| format!(", {}", dollars(cost)));
         let Tokens { input, output } = self.tokens;
         let tokens = format!("tokens: {input} in, {output} out{cost}");
         text.extend(wrapped(&tokens, width));
@@ -152,6 +167,9 @@ impl RunSummary {
             text.push(format!("{rate} requests/s over {:.1} s", self.seconds));
         }
         text.extend(wrapped(&self.traces.to_text(), width));
+        if let Some(scores) = &self.scores {
+            text.extend(wrapped(&scores_text(*scores), width));
+        }
         if self.redactions > 0 {
             text.push(format!("redacted: {}", counted(self.redactions, "passage")));
         }
@@ -171,11 +189,13 @@ impl RunSummary {
             refused,
         } = &self.answers;
         let reason = |name: &str| finish_reasons.get(name).copied().unwrap_or_default();
+        let cut_off = finish_reasons.iter().filter(|(name, _)| is_cut_off(name));
+        let cut_off = cut_off.map(|(_, count)| count).sum();
         let counts = [
-            (reason("length"), "cut off (length)"),
+            (cut_off, "cut off (length)"),
             (reason("content_filter"), "filtered (content_filter)"),
             (*empty, "empty"),
-            (*refused, "refused by the model"),
+            (*refused + reason("refusal"), "refused by the model"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         let counts: Vec<String> = counts
@@ -252,6 +272,32 @@ impl TraceCounts {
         parts.extend(self.verified.map(|count| format!("{count} readable")));
         format!("traces: {}", parts.join(", "))
     }
+}
+
+/// How many lines met their expectations, and which were missed how often.
+fn expectations_text(stats: &ExpectationStats) -> String {
+    let missed: Vec<String> = stats
+        .missed
+        .iter()
+        .map(|(name, count)| format!("{name}: {count}"))
+        .collect();
+    let which = match missed.as_slice() {
+        [] => String::new(),
+        missed => format!(" ({})", missed.join(", ")),
+    };
+    let met = stats.lines - stats.missed_lines;
+    format!(
+        "expectations: {met} lines met them, {} missed{which}",
+        stats.missed_lines
+    )
+}
+
+fn scores_text(stats: ScoreStats) -> String {
+    let mut parts = vec![format!("{} accepted", stats.accepted)];
+    let rare = [(stats.spooled, "in the outbox"), (stats.lost, "LOST")];
+    let rare = rare.into_iter().filter(|(count, _)| *count > 0);
+    parts.extend(rare.map(|(count, what)| format!("{count} {what}")));
+    format!("scores: {}", parts.join(", "))
 }
 
 /// Wraps a line after commas and semicolons at `width` columns, if phrases are short enough; all lines but the first

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::RunArgs;
+use crate::cli::{ExpectArgs, ManagedPromptArgs, RunArgs};
 
 const EXAMPLES: &str = "\
 Examples:
   langspan chat --sandbox \"Why trace LLM calls?\"
   git diff | langspan chat -S \"$PWD\" -t review \"Review this change\"
+  langspan chat --prompt answer --var topic=tracing --expect trace --sandbox
   url=$(langspan chat --no-stdin --verify -o url \"One word for joy?\")";
 
 #[derive(Debug, Args)]
@@ -40,6 +41,10 @@ pub struct ChatArgs {
     /// Print the cost, by the price table of the project
     #[arg(long, hide_short_help = true)]
     pub cost: bool,
+    #[command(flatten)]
+    pub managed: ManagedPromptArgs,
+    #[command(flatten)]
+    pub expect: ExpectArgs,
     #[command(flatten)]
     pub run: RunArgs,
 }

@@ -36,6 +36,14 @@ pub struct ExecArgs {
     /// Leave the telemetry of the command alone
     #[arg(long, help_heading = "Exec", hide_short_help = true)]
     pub no_receiver: bool,
+    /// Ask for the token counts of streams; the command does not see them
+    #[arg(
+        long,
+        help_heading = "Exec",
+        hide_short_help = true,
+        conflicts_with = "no_proxy"
+    )]
+    pub stream_usage: bool,
     /// Use the embedded model and Langfuse: no key, no network
     #[arg(long, help_heading = "Exec", conflicts_with_all = ["langfuse_base_url", "otlp_endpoint"])]
     pub sandbox: bool,

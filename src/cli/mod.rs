@@ -17,18 +17,22 @@ mod deferred;
 mod delivery;
 mod destination;
 mod exec;
+mod expect;
 #[cfg(test)]
 mod generated;
 mod help;
+mod managed_prompt;
 mod merge;
 mod model;
 mod models;
 mod output;
 mod privacy;
+mod prompt;
 mod replay;
 mod resend;
 mod run;
 mod sandbox;
+mod score;
 mod show;
 pub mod topics;
 mod trace;
@@ -46,21 +50,25 @@ use deferred::Deferred;
 pub use delivery::{DeliveryArgs, WaitArgs};
 pub use destination::{DestinationArgs, SourceArgs, StandInArgs};
 pub use exec::ExecArgs;
+pub use expect::ExpectArgs;
 pub use help::HelpArgs;
+pub use managed_prompt::ManagedPromptArgs;
 pub use merge::MergeArgs;
 pub use model::{EndpointArgs, ModelArgs};
 pub use models::ModelsArgs;
 pub use output::OutputArgs;
 pub use privacy::PrivacyArgs;
+pub use prompt::PromptArgs;
 pub use replay::ReplayArgs;
 pub use resend::ResendArgs;
 pub use run::RunArgs;
 pub use sandbox::{LangfuseVersionArg, SandboxArgs};
+pub use score::{ScoreArgs, ScoreTypeArg};
 pub use show::ShowArgs;
 pub use trace::TraceArgs;
 pub use values::{
-    Allowance, Parameter, ParameterValue, ShardArg, capture, form, pair, parameter, rate, seconds,
-    temperature,
+    Allowance, Parameter, ParameterValue, ShardArg, api, capture, form, pair, parameter, rate,
+    seconds, temperature,
 };
 
 /// Run or replay a chat completion inside a Langfuse trace, with proof of delivery
@@ -123,7 +131,16 @@ pub enum Command {
     /// Draws the tree of observations with time bars, model, tokens, cost and errors, and below each generation its last
     /// user message and its answer. Waits until the trace is there and no parent is missing.
     Show(Deferred<ShowArgs>),
-    /// Deliver the spans that wait in the outbox
+    /// Print a prompt that Langfuse manages, or list them
+    ///
+    /// A text prompt is printed as it is, a chat prompt message by message. `--prompt` of chat and batch uses one.
+    Prompt(Deferred<PromptArgs>),
+    /// Set scores on a trace
+    ///
+    /// The scores belong to the first observation of the trace. A score of the same name is replaced. Waits until the trace
+    /// can be read.
+    Score(Deferred<ScoreArgs>),
+    /// Deliver the spans and scores that wait in the outbox
     ///
     /// Sends them to the destination of the current settings. Entries of another public key are left alone and named.
     /// With FILE, sends the OTLP/JSON lines of files that other programs wrote, with the same proof.

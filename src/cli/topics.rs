@@ -12,7 +12,7 @@ pub struct Topic {
 }
 
 /// All topics, by name.
-pub const TOPICS: [Topic; 13] = [
+pub const TOPICS: &[Topic] = &[
     Topic {
         name: "batch",
         text: include_str!("help/batch.md"),
@@ -38,6 +38,10 @@ pub const TOPICS: [Topic; 13] = [
         text: include_str!("help/destinations.md"),
     },
     Topic {
+        name: "dialects",
+        text: include_str!("help/dialects.md"),
+    },
+    Topic {
         name: "environment",
         text: include_str!("help/environment.md"),
     },
@@ -50,8 +54,16 @@ pub const TOPICS: [Topic; 13] = [
         text: include_str!("help/exit-codes.md"),
     },
     Topic {
+        name: "expectations",
+        text: include_str!("help/expectations.md"),
+    },
+    Topic {
         name: "failures",
         text: include_str!("help/failures.md"),
+    },
+    Topic {
+        name: "import",
+        text: include_str!("help/import.md"),
     },
     Topic {
         name: "mapping",
@@ -62,8 +74,16 @@ pub const TOPICS: [Topic; 13] = [
         text: include_str!("help/privacy.md"),
     },
     Topic {
+        name: "prompts",
+        text: include_str!("help/prompts.md"),
+    },
+    Topic {
         name: "sandbox",
         text: include_str!("help/sandbox.md"),
+    },
+    Topic {
+        name: "scores",
+        text: include_str!("help/scores.md"),
     },
 ];
 
@@ -71,7 +91,7 @@ pub const TOPICS: [Topic; 13] = [
 pub const SCHEMAS: &str = "json";
 
 /// The commands, in the order of `langspan --help`.
-pub const COMMANDS: [&str; 13] = [
+pub const COMMANDS: &[&str] = &[
     "chat",
     "replay",
     "batch",
@@ -79,6 +99,8 @@ pub const COMMANDS: [&str; 13] = [
     "exec",
     "check",
     "show",
+    "prompt",
+    "score",
     "resend",
     "models",
     "config",
@@ -89,8 +111,8 @@ pub const COMMANDS: [&str; 13] = [
 
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
-Topics (langspan help TOPIC): batch, ci, cluster, config, conversations, destinations, environment, exec, \
-exit-codes, failures, json, mapping, privacy, sandbox";
+Topics (langspan help TOPIC): batch, ci, cluster, config, conversations, destinations, dialects, environment, exec, \
+exit-codes, expectations, failures, import, json, mapping, privacy, prompts, sandbox, scores";
 
 /// The last lines of `langspan --help` and of `langspan help`.
 pub const LISTED: &str = "\
@@ -101,14 +123,19 @@ Topics (langspan help TOPIC):
   config         The settings file: keys, profiles, secrets, and which value wins
   conversations  Continue a conversation; messages and values from files
   destinations   Which server gets the spans, and with which keys
+  dialects       Responses, Messages, embeddings: the APIs that models speak
   environment    Every environment variable
   exec           Any program inside one trace: what is seen, and what is not
   exit-codes     Every exit code, and which one wins
+  expectations   What an answer must be: text, patterns, schemas, latency, cost
   failures       What happens when a server, a network or a certificate fails
+  import         Files that others wrote: spans of a Collector, batches of a provider
   json           A JSON Schema for each document that is printed
   mapping        Which part of a call becomes which attribute; the known endpoints
   privacy        What is redacted, captured and uploaded
+  prompts        Prompts that Langfuse manages: versions, variables, the kept copy
   sandbox        The stand-in for model and Langfuse
+  scores         Scores of a trace, and their delivery
 
 Try it without a key: langspan chat --sandbox \"Why trace LLM calls?\"";
 
@@ -121,7 +148,8 @@ pub fn find(name: &str) -> Option<&'static Topic> {
 pub fn names() -> impl Iterator<Item = &'static str> {
     let topics = TOPICS.iter().map(|topic| topic.name);
     COMMANDS
-        .into_iter()
+        .iter()
+        .copied()
         .chain(topics.filter(|name| !COMMANDS.contains(name)))
         .chain([SCHEMAS])
 }
@@ -157,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_also_a_command_ends_with_its_options() {
-        for topic in &TOPICS {
+        for topic in TOPICS {
             let last = format!("Options: langspan {} --help\n", topic.name);
             let is_command = COMMANDS.contains(&topic.name);
             assert_eq!(topic.text.ends_with(&last), is_command, "{}", topic.name);

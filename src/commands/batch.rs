@@ -1,5 +1,6 @@
 //! `langspan batch`: a file of requests, one trace for each.
 
+use crate::app::managed_prompt::RunPrompt;
 use crate::app::setup::Setup;
 use crate::app::signals::SignalListener;
 use crate::batch::Batch;
@@ -24,6 +25,10 @@ pub async fn run(
     let mut plan = Plan::new(args, &input, &setup.settings, sources)?;
     for warning in plan.warnings() {
         console.warn(&warning);
+    }
+    plan.prompt = RunPrompt::open(&args.managed, &setup, sources, console).await?;
+    if let Some(prompt) = &plan.prompt {
+        prompt.warn_of_unused(prompt.unused(), console);
     }
     if args.run.dry_run {
         return dry_run::show(&input.rewindable()?, &plan, &setup);

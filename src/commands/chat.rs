@@ -3,6 +3,11 @@
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
+use serde_json::Map;
+use serde_json::value::RawValue;
+
+use crate::app::judge::Judge;
+use crate::app::managed_prompt::RunPrompt;
 use crate::app::prompt::Prompt;
 use crate::app::run::Run;
 use crate::app::text_files::{messages, warn_of_at};
@@ -10,6 +15,8 @@ use crate::app::thread::Thread;
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
+use crate::model::Request;
+use crate::model::dialect::Feature;
 use crate::settings::Sources;
 
 /// # Errors
@@ -19,26 +26,54 @@ pub async fn run(
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
-    let prompt = Prompt::plan(&options.prompt, options.no_stdin)?;
+    let is_managed = options.managed.reference.is_some();
+    let prompt = if is_managed {
+        Prompt::plan_addition(&options.prompt, options.no_stdin)?
+    } else {
+        Some(Prompt::plan(&options.prompt, options.no_stdin)?)
+    };
     let mut run = Run::open(&options.run, "chat", sources, console).await?;
     if options.cost {
         run.show_costs(sources);
     }
-    run.settings().model.check_key()?;
+    let judge = Judge::new(&options.expect, run.settings().model.schema.as_ref())?;
+    run.judge_answers(judge, sources);
+    let model = &run.settings().model;
+    if model.dialect().lacks(Feature::Prompt) {
+        return Err(Failure::usage(format!(
+            "chat has a prompt, and the dialect {} takes none",
+            model.dialect().name()
+        ))
+        .hint("use replay or batch with a body that has `input`"));
+    }
+    model.check_endpoint_option()?;
+    model.check_key()?;
     let stream = run.settings().model.stream.as_ref();
     let stream = stream.map_or_else(|| io::stdout().is_terminal(), |stream| stream.value);
     let messages = options.messages.as_deref().map(messages).transpose()?;
     let mut earlier = messages.unwrap_or_default();
-    if options.thread.is_some() && !run.settings().model.field_messages().is_empty() {
+    let field_messages = run.settings().model.field_messages();
+    let field_messages = field_messages.map_err(refused)?;
+    if options.thread.is_some() && !field_messages.is_empty() {
         return Err(
             Failure::usage("--thread and `messages` both give earlier messages")
                 .hint("omit one of them"),
         );
     }
-    let prompt = prompt.read(console)?;
-    warn_of_at(&prompt, "prompt", "--file", console);
+    let prompt = match prompt {
+        Some(prompt) if is_managed => prompt.read_addition(console)?,
+        Some(prompt) => Some(prompt.read(console)?),
+        None => None,
+    };
+    if let Some(prompt) = &prompt {
+        warn_of_at(prompt, "prompt", "--file", console);
+    }
     if let Some(system) = &options.run.model.system {
         warn_of_at(system, "system message", "--system-file", console);
+    }
+    let managed = run.managed_prompt(&options.managed, sources).await?;
+    if let Some(managed) = managed.as_ref().filter(|managed| managed.is_chat()) {
+        refuse_messages_beside(managed, options, &run)?;
     }
     let thread = match &options.thread {
         Some(path) => Some(thread(path, &mut run, console).await?),
@@ -47,11 +82,72 @@ pub async fn run(
     if let Some(thread) = &thread {
         earlier.extend(thread.messages().iter().cloned());
     }
-    let request = run.settings().model.continued(&earlier, &prompt, stream);
-    let trace = run.settings().trace.of_call();
+    let mut trace = run.settings().trace.of_call();
+    let request = match &managed {
+        Some(managed) => {
+            trace.prompt = Some(managed.link());
+            filled(managed, &earlier, prompt.as_deref(), stream, &run, console)?
+        }
+        None => {
+            let prompt = prompt.unwrap_or_default();
+            let request = run.settings().model.continued(&earlier, &prompt, stream);
+            request.map_err(refused)?
+        }
+    };
     run.thread = thread;
     run.ask(request, trace).await?;
     Ok(run.finish())
+}
+
+/// A request that cannot be made as the options ask.
+fn refused(why: String) -> Failure {
+    Failure::usage(why).hint("langspan help dialects tells what each dialect has")
+}
+
+/// The request of a managed prompt. Warns of variables that it does not have.
+fn filled(
+    managed: &RunPrompt,
+    earlier: &[Box<RawValue>],
+    typed: Option<&str>,
+    stream: bool,
+    run: &Run,
+    console: &Console,
+) -> Result<Request, Failure> {
+    let filled = managed.fill(&Map::new(), typed).map_err(|why| {
+        Failure::input(why).hint("give each with --var KEY=VALUE, or in the file of --vars")
+    })?;
+    managed.warn_of_unused(managed.unused(), console);
+    let model = &run.settings().model;
+    let request = model.managed(earlier, &filled.messages, &managed.parameters);
+    let request = request.and_then(|request| model.with_options(request, stream));
+    request.map_err(refused)
+}
+
+/// A chat prompt is a list of messages itself.
+fn refuse_messages_beside(
+    managed: &RunPrompt,
+    options: &cli::ChatArgs,
+    run: &Run,
+) -> Result<(), Failure> {
+    let given = [
+        (options.messages.is_some(), "--messages"),
+        (options.thread.is_some(), "--thread"),
+        (
+            run.settings()
+                .model
+                .field_messages()
+                .is_ok_and(|messages| !messages.is_empty()),
+            "`messages`",
+        ),
+    ];
+    match given.iter().find(|(is_given, _)| *is_given) {
+        None => Ok(()),
+        Some((_, other)) => Err(Failure::usage(format!(
+            "the chat prompt `{}` and {other} both give messages",
+            managed.link().name
+        ))
+        .hint("omit one of them; a placeholder of the prompt takes earlier messages")),
+    }
 }
 
 /// Opens the conversation that is continued; the trace joins its session.

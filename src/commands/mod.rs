@@ -9,9 +9,11 @@ mod exec;
 mod help;
 mod merge;
 mod models;
+mod prompt;
 mod replay;
 mod resend;
 mod sandbox;
+mod score;
 mod show;
 
 pub use crate::app::signals::wait_for_readers;
@@ -75,6 +77,14 @@ fn dispatch(cli: Cli) -> Verdict {
         Command::Show(args) => {
             let run = async |sources: &_, console: &_| show::run(&args, sources, console).await;
             verb("show", &args.destination.sources, &args.output, run)
+        }
+        Command::Prompt(args) => {
+            let run = async |sources: &_, console: &_| prompt::run(&args, sources, console).await;
+            verb("prompt", &args.destination.sources, &args.output, run)
+        }
+        Command::Score(args) => {
+            let run = async |sources: &_, console: &_| score::run(&args, sources, console).await;
+            verb("score", &args.destination.sources, &args.output, run)
         }
         Command::Resend(args) => {
             let run = async |sources: &_, console: &_| resend::run(&args, sources, console).await;

@@ -1,29 +1,28 @@
-//! `langspan show`: reads a trace back and draws it.
+//! `langspan show`: reads a trace back and draws it, with its scores.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use reqwest::Url;
-use serde_json::json;
-use tokio::time::{Instant, sleep};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::app::signals::SignalListener;
-use crate::app::{clients, hints, setup};
+use crate::app::trace_reference::{not_found, trace_id, unread};
+use crate::app::{clients, setup};
 use crate::cli;
 use crate::console::OutputFormat;
 use crate::console::{self, Console};
 use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::http::url::{is_loopback, parse_http_url, shown};
 use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::api::TraceQuery;
 use crate::langfuse::readback::{self, Poll};
-use crate::langfuse::{Api, ApiError, Row};
+use crate::langfuse::{Api, Row};
+use crate::output::scores::score_lines;
 use crate::output::tree::{self, Canvas, Texts};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Destination, Notes, Sources, destination};
-use crate::trace::ids;
 
 /// How long `show` waits by default: a person waits here, and may have mistyped the id.
 const DEFAULT_WAIT: Duration = Duration::from_secs(15);
@@ -31,6 +30,8 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Rows that stay the same for this long are all that there are.
 const SETTLED: Duration = Duration::from_secs(1);
+/// The time for the scores of a trace.
+const SCORES_TIMEOUT: Duration = Duration::from_secs(5);
 const INCOMPLETE: &str = "a span names a parent that is not there: the trace may be incomplete";
 
 /// # Errors
@@ -70,94 +71,82 @@ pub async fn run(
     } else {
         Texts::Cut
     };
-    Ok(tell(&trace_id, read, texts, Printer::new(form), console))
+    let scores = match &read {
+        Ok(_) => scores(&api, &trace_id, console).await,
+        Err(_) => Vec::new(),
+    };
+    let shown = Shown {
+        trace_id: &trace_id,
+        scores: &scores,
+        texts,
+    };
+    Ok(shown.tell(read, Printer::new(form), console))
 }
 
-/// Prints the trace, or the reason why it cannot be read.
-fn tell(
-    trace_id: &str,
-    read: Result<Vec<Row>, Failure>,
+/// The scores of a trace that can be read now. A server that has none is not worth an error.
+async fn scores(api: &Api, trace_id: &str, console: &Console) -> Vec<Value> {
+    match timeout(SCORES_TIMEOUT, api.scores(trace_id)).await {
+        Ok(Ok(scores)) => scores,
+        Ok(Err(error)) => {
+            let why = console.clean(&error.message);
+            console.detail(1, || format!("the scores cannot be read: {why}"));
+            Vec::new()
+        }
+        Err(_) => Vec::new(),
+    }
+}
+
+/// What is shown of a trace beside its rows.
+struct Shown<'a> {
+    trace_id: &'a str,
+    scores: &'a [Value],
     texts: Texts,
-    mut printer: Printer,
-    console: &Console,
-) -> Verdict {
-    if printer.form() == OutputFormat::Json {
-        let error = read.as_ref().err();
-        let rows = read.as_deref().unwrap_or_default();
-        printer.document(&json!({
-            "schema_version": SCHEMA_VERSION,
-            "ok": error.is_none(),
-            "command": "show",
-            "trace": {"id": trace_id},
-            "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
-            "error": error.map(|failure| ErrorReport::new(failure, console)),
-        }));
-    } else if let Ok(rows) = &read {
-        let canvas = Canvas {
-            width: console::columns(),
-            colour: console::wants_colour(&io::stdout()),
-            texts,
-        };
-        printer.text(&tree::draw(trace_id, rows, canvas));
+}
+
+impl Shown<'_> {
+    /// Prints the trace, or the reason why it cannot be read.
+    fn tell(
+        self,
+        read: Result<Vec<Row>, Failure>,
+        mut printer: Printer,
+        console: &Console,
+    ) -> Verdict {
+        if printer.form() == OutputFormat::Json {
+            let error = read.as_ref().err();
+            let rows = read.as_deref().unwrap_or_default();
+            printer.document(&json!({
+                "schema_version": SCHEMA_VERSION,
+                "ok": error.is_none(),
+                "command": "show",
+                "trace": {"id": self.trace_id},
+                "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
+                "scores": self.scores,
+                "error": error.map(|failure| ErrorReport::new(failure, console)),
+            }));
+        } else if let Ok(rows) = &read {
+            let canvas = Canvas {
+                width: console::columns(),
+                colour: console::wants_colour(&io::stdout()),
+                texts: self.texts,
+            };
+            printer.text(&tree::draw(self.trace_id, rows, canvas));
+            printer.text(&score_lines(self.scores));
+        }
+        if read.as_deref().is_ok_and(has_orphans) {
+            console.warn(INCOMPLETE);
+        }
+        let mut verdict = Verdict::default();
+        for failure in [read.err(), printer.take_failure()].into_iter().flatten() {
+            console.error(&failure);
+            verdict.add(failure.kind);
+        }
+        verdict
     }
-    if read.as_deref().is_ok_and(has_orphans) {
-        console.warn(INCOMPLETE);
-    }
-    let mut verdict = Verdict::default();
-    for failure in [read.err(), printer.take_failure()].into_iter().flatten() {
-        console.error(&failure);
-        verdict.add(failure.kind);
-    }
-    verdict
 }
 
 fn interrupted(signal: Signal) -> Failure {
     let message = "interrupted while the trace was read";
     Failure::new(Kind::Interrupted(signal), message).hint("run it again")
-}
-
-/// The id itself, or that of a page's URL, which must be of the server that is asked.
-fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure> {
-    if !text.contains("://") {
-        let id = ids::parse_trace_id(text).map_err(|error| {
-            Failure::usage(error).hint("give the id of a trace, or the URL of its page")
-        })?;
-        return Ok(id.to_string());
-    }
-    let url = parse_http_url(text)
-        .map_err(|error| Failure::usage(error).hint("give the URL of a trace's page"))?;
-    let id = url
-        .path_segments()
-        .into_iter()
-        .flatten()
-        .find_map(|segment| ids::parse_trace_id(segment).ok());
-    let id = id.ok_or_else(|| {
-        Failure::usage(format!("{} is not the URL of a trace", shown(&url)))
-            .hint("the path of a trace's page ends in its id of 32 digits")
-    })?;
-    if !is_of(&url, destination) {
-        return Err(Failure::config(format!(
-            "the trace is on {}, but the settings name another server",
-            url.host_str().unwrap_or_default()
-        ))
-        .hint("set LANGFUSE_BASE_URL and the keys of that server"));
-    }
-    Ok(id.to_string())
-}
-
-/// Whether the URL is on the server of the settings, or on the name that its links use.
-fn is_of(url: &Url, destination: &Destination) -> bool {
-    let langfuse = destination.langfuse.as_ref();
-    langfuse.is_some_and(|langfuse| {
-        [&langfuse.base, &langfuse.ui]
-            .iter()
-            .any(|base| is_same_host(&base.below("/"), url))
-    })
-}
-
-/// Names of this machine are one host.
-fn is_same_host(one: &Url, other: &Url) -> bool {
-    one.host_str() == other.host_str() || (is_loopback(one) && is_loopback(other))
 }
 
 /// Whether a span names a parent that is not among the rows, although it is not the first span of its program.
@@ -217,29 +206,6 @@ async fn read(
         | Poll::TimeUp {
             error: Some(error), ..
         } => Err(unread(error, api, settings)),
-        Poll::TimeUp { error: None, .. } => Err(Failure::new(
-            Kind::NotReadable,
-            format!("trace {trace_id} was not found"),
-        )
-        .retryable(true)
-        .hint("check the id; a new trace takes some seconds to appear: --wait SECS")),
+        Poll::TimeUp { error: None, .. } => Err(not_found(trace_id)),
     }
-}
-
-fn unread(error: ApiError, api: &Api, (destination, notes): (&Destination, &Notes)) -> Failure {
-    let kind = if error.is_refusal() {
-        Kind::Config
-    } else {
-        Kind::Delivery
-    };
-    let hint = match (error.status, &destination.langfuse) {
-        (Some(401), Some(langfuse)) => hints::wrong_key(langfuse),
-        (Some(403), _) => hints::PROJECT_KEYS.to_owned(),
-        _ => hints::of_api_error(&error, &hints::setting(notes, api.base())),
-    };
-    let is_passing = error.is_passing();
-    Failure::new(kind, error.message)
-        .status(error.status)
-        .retryable(is_passing)
-        .hint(hint)
 }

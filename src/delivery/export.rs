@@ -3,19 +3,19 @@
 //!
 //! [`Exporter::store`] and [`Exporter::send`] are its two halves: between them, `chat` and `replay` print the answer.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::delivery::ambiguity::Ambiguity;
 use crate::delivery::client::OtlpClient;
-use crate::delivery::encode::{EncodeError, Encoder};
-use crate::delivery::outbox::{EntryMeta, Outbox, OutboxError, PendingEntry};
+use crate::delivery::encode::{EncodeError, Encoder, trace_count};
+use crate::delivery::outbox::{Entry, EntryMeta, Outbox, OutboxError, PendingEntry};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
 use crate::delivery::presence::deliver_missing;
@@ -42,11 +42,15 @@ pub enum Stored {
     Lost(OutboxError),
 }
 
+/// How long an export may be under way before its spans are stored. With the time that they wait for others, it is less
+/// than the second that a batch promises.
+const STORE_AFTER: Duration = Duration::from_millis(500);
+
 /// When spans are put into the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutboxPolicy {
-    /// Before they are sent: after a kill they could not be made again.
-    BeforeSend,
+    /// When they are not accepted within a moment ([`STORE_AFTER`]): after a kill they could not be made again.
+    Soon,
     /// When they were not accepted: after a kill they can be rebuilt from the output and its acks.
     OnFailure,
 }
@@ -69,6 +73,8 @@ pub struct StoredExport {
     payload: Result<Payload, EncodeError>,
     /// `None` if they are stored only when they are not accepted.
     pending: Option<Result<PendingEntry, OutboxError>>,
+    /// When they are stored, if they are not accepted by then.
+    store_at: Option<Instant>,
     /// When an earlier run may have sent the spans last; `None` if none has.
     sent_before: Option<Timestamp>,
     traces: usize,
@@ -79,6 +85,11 @@ impl StoredExport {
     /// before, and send only the others. Without a Langfuse to ask, all are sent.
     pub fn ask_first(&mut self, sent_before: Timestamp) {
         self.sent_before = Some(sent_before);
+    }
+
+    /// The entry of the outbox that holds the spans, if one does.
+    pub fn entry(&self) -> Option<&str> {
+        Some(self.pending.as_ref()?.as_ref().ok()?.id())
     }
 
     /// Why the spans are not in the outbox, if they should be.
@@ -97,12 +108,12 @@ impl Exporter {
         policy: OutboxPolicy,
         cancel: &Notify,
     ) -> Delivery {
-        let deadline = Instant::now() + budget;
-        let export = match policy {
-            OutboxPolicy::BeforeSend => self.store(spans),
-            OutboxPolicy::OnFailure => self.encode(spans),
+        let now = Instant::now();
+        let export = StoredExport {
+            store_at: (policy == OutboxPolicy::Soon).then_some(now + STORE_AFTER),
+            ..self.encode(spans)
         };
-        self.send(export, deadline, cancel).await
+        self.send(export, now + budget, cancel).await
     }
 
     /// Encodes `spans` and writes them to the outbox. The entry is not synced to disk: it survives the end of the
@@ -129,8 +140,41 @@ impl Exporter {
         }
     }
 
+    /// Puts scores into the outbox until they are delivered, beside the entry of their spans if there is one.
+    ///
+    /// # Errors
+    /// If they cannot be stored.
+    pub fn store_scores(
+        &self,
+        beside: Option<&str>,
+        bodies: &[String],
+        trace_ids: Vec<String>,
+    ) -> Result<Entry, OutboxError> {
+        let outbox = self.outbox.as_ref().map_err(Clone::clone)?;
+        let meta = EntryMeta {
+            trace_ids,
+            ..self.meta()
+        };
+        outbox.store_scores(beside, bodies, meta)
+    }
+
+    fn meta(&self) -> EntryMeta {
+        let endpoint = self.client.as_ref().map(|client| &client.endpoint.url);
+        EntryMeta {
+            endpoint: endpoint.map_or_else(|_| String::new(), shown),
+            public_key: self.public_key.clone(),
+            time: Timestamp::now(),
+            ..EntryMeta::default()
+        }
+    }
+
     /// Sends an export until `deadline`; keeps or releases its entry of the outbox as the answer says.
-    pub async fn send(&self, export: StoredExport, deadline: Instant, cancel: &Notify) -> Delivery {
+    pub async fn send(
+        &self,
+        mut export: StoredExport,
+        deadline: Instant,
+        cancel: &Notify,
+    ) -> Delivery {
         let payload = match export.payload {
             Ok(payload) => payload,
             Err(error) => {
@@ -141,9 +185,16 @@ impl Exporter {
                 };
             }
         };
-        let result = self
-            .attempt(&payload, export.sent_before, deadline, cancel)
-            .await;
+        let attempt = self.attempt(&payload, export.sent_before, deadline, cancel);
+        let mut attempt = pin!(attempt);
+        let store_at = export.store_at.unwrap_or(deadline);
+        let result = tokio::select! {
+            result = &mut attempt => result,
+            () = sleep_until(store_at), if export.store_at.is_some() => {
+                export.pending = Some(self.store_payload(&payload));
+                attempt.await
+            }
+        };
         let stored = if result.outcome.is_accepted() {
             if let Some(Ok(pending)) = export.pending {
                 pending.release();
@@ -190,6 +241,7 @@ impl Exporter {
             traces: trace_count(&spans),
             payload: self.encoder.encode(spans),
             pending: None,
+            store_at: None,
             sent_before: None,
         }
     }
@@ -197,14 +249,7 @@ impl Exporter {
     /// Writes a request to the outbox, where it is marked as under way.
     fn store_payload(&self, payload: &Payload) -> Result<PendingEntry, OutboxError> {
         let outbox = self.outbox.as_ref().map_err(Clone::clone)?;
-        let endpoint = self.client.as_ref().map(|client| &client.endpoint.url);
-        let meta = EntryMeta {
-            endpoint: endpoint.map_or_else(|_| String::new(), shown),
-            public_key: self.public_key.clone(),
-            time: Timestamp::now(),
-            ..EntryMeta::default()
-        };
-        outbox.store(payload, meta)
+        outbox.store(payload, self.meta())
     }
 
     async fn attempt(
@@ -238,9 +283,4 @@ impl Exporter {
             pending.and_then(|pending| pending.keep(&result.remaining, &cause, result.ambiguity));
         kept.map_or_else(Stored::Lost, |(entry, path)| Stored::Kept { entry, path })
     }
-}
-
-fn trace_count(spans: &[SpanData]) -> usize {
-    let ids = spans.iter().map(|span| span.span_context.trace_id());
-    ids.collect::<HashSet<_>>().len()
 }

@@ -1,41 +1,40 @@
 //! The end of a run of `exec`: it is put together, delivered and reported.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::app::clients::{self, Clients};
+use crate::app::deliver::DeliverySteps;
 use crate::app::delivery_report::{self, Subject};
 use crate::app::project_lookup::ProjectLookup;
+use crate::app::signals::Signals;
 use crate::app::{trace_link, verify};
 use crate::cli::ExecArgs;
 use crate::console::{Console, OutputFormat};
 use crate::delivery::outbox::Entry;
 use crate::delivery::redelivery::EntryError;
-use crate::delivery::{Delivery, Outcome};
-use crate::exec::assemble::Summary;
-use crate::exec::deliver::{Requests, assembled};
+use crate::delivery::{Delivery, OutboxError, Outcome};
+use crate::exec::assemble::{Summary, outline};
+use crate::exec::deliver::{Requests, Source};
 use crate::exec::journal::Journal;
-use crate::exec::process::{ChildSignals, Ended};
+use crate::exec::media_upload::{self, MediaTexts};
+use crate::exec::process::Ended;
 use crate::exec::report::{self, ExecReport, ReportFile};
 use crate::failure::{Failure, Kind, Verdict};
-use crate::langfuse::{Readback, Wanted, readback};
+use crate::langfuse::{Readback, Wanted};
 use crate::output::{DeliveryState, TraceReport};
 use crate::settings::Settings;
 use crate::trace::ids;
-
-/// After this time, a terminal shows what is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The time that an interrupted run may still spend on delivery.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What became of the child, and what it left.
 #[derive(Debug)]
 pub struct Outcomes {
     pub ended: Ended,
     pub journal: Journal,
-    /// The entry of the journal in the outbox.
-    pub entry: Option<Entry>,
+    /// The entry of the journal in the outbox, or why it has none.
+    pub entry: Result<Entry, OutboxError>,
     /// How many passages were redacted.
     pub redactions: usize,
 }
@@ -53,42 +52,98 @@ pub struct Conclusion<'a> {
 }
 
 impl Conclusion<'_> {
-    /// Puts the run together, delivers it, and says what became of it.
+    /// Puts the run together, delivers it, and says what became of it. Whatever fails here, the verdict is the child's
+    /// if that failed too.
     pub async fn conclude(
         mut self,
         outcomes: Outcomes,
-        signals: &mut ChildSignals,
+        signals: &mut Signals,
         report: Option<ReportFile>,
-    ) -> Result<Verdict, Failure> {
-        let dialect = self.settings.tracing.dialect();
-        let (summary, requests) = assembled(&outcomes.journal, outcomes.entry, dialect)?;
-        let mut trace = self.empty_report(&summary);
+    ) -> Verdict {
+        let ended = outcomes.ended;
+        let mut summary = Summary::default();
+        let mut trace = self.empty_report();
         trace.redactions = outcomes.redactions;
-        let is_sampled = outcomes.ended != Ended::Exited(0)
-            || summary.has_failed_call
-            || ids::parse_trace_id(&summary.trace_id)
-                .is_ok_and(|id| ids::is_sampled(id, self.settings.delivery.sample));
-        if is_sampled {
-            self.deliver(requests, &summary, &mut trace, signals)
-                .await?;
-        } else {
-            trace.delivery = DeliveryState::SampledOut;
-            self.console
-                .note("the trace was left out by the sample rate");
-            requests
-                .discard()
-                .map_err(|error| Failure::unwritable("the outbox", &error))?;
+        let concluded = self
+            .try_conclude(outcomes, signals, &mut summary, &mut trace)
+            .await;
+        if let Err(failure) = concluded {
+            self.fail(failure);
         }
-        self.comment(&summary);
-        Ok(self.end(outcomes.ended, &summary, trace, report))
+        // Of a run that cannot be put together nothing is known.
+        let summary = Some(summary).filter(|summary| !summary.trace_id.is_empty());
+        if let Some(summary) = &summary {
+            self.comment(summary);
+        }
+        self.end(ended, summary.as_ref(), trace, report)
     }
 
-    fn empty_report(&self, summary: &Summary) -> TraceReport {
+    async fn try_conclude(
+        &mut self,
+        outcomes: Outcomes,
+        signals: &mut Signals,
+        summary: &mut Summary,
+        trace: &mut TraceReport,
+    ) -> Result<(), Failure> {
+        let mut source = Source {
+            journal: Arc::new(outcomes.journal),
+            dialect: self.settings.tracing.dialect(),
+            media: MediaTexts::default(),
+        };
+        source.media = self.upload(&source, outcomes.ended, signals).await?;
+        let (assembled, requests) = source.assembled(outcomes.entry)?;
+        *summary = assembled;
+        trace.id.clone_from(&summary.trace_id);
+        trace.spans = summary.span_ids.len();
+        if self.is_sampled(outcomes.ended, &summary.trace_id, summary.has_failed_call) {
+            return self.deliver(requests, summary, trace, signals).await;
+        }
+        trace.delivery = DeliveryState::SampledOut;
+        self.console
+            .note("the trace was left out by the sample rate");
+        requests
+            .discard()
+            .map_err(|error| Failure::unwritable("the outbox", &error))
+    }
+
+    fn is_sampled(&self, ended: Ended, trace_id: &str, has_failed_call: bool) -> bool {
+        ended != Ended::Exited(0)
+            || has_failed_call
+            || ids::parse_trace_id(trace_id)
+                .is_ok_and(|id| ids::is_sampled(id, self.settings.delivery.sample))
+    }
+
+    /// Uploads the images and files of a run that is delivered.
+    async fn upload(
+        &self,
+        source: &Source,
+        ended: Ended,
+        signals: &mut Signals,
+    ) -> Result<MediaTexts, Failure> {
+        let holds_media = source.journal.holds_media().map_err(anyhow::Error::from)?;
+        let Some(api) = self.clients.uploads.api().filter(|_| holds_media) else {
+            return Ok(MediaTexts::default());
+        };
+        let outline = outline(&source.journal, source.dialect)?;
+        if !self.is_sampled(ended, &outline.trace_id, outline.has_failed_call) {
+            return Ok(MediaTexts::default());
+        }
+        let deadline = Instant::now() + self.settings.delivery.export_timeout;
+        let uploaded = tokio::select! {
+            biased;
+            uploaded = media_upload::upload(&source.journal, &outline.media, api, deadline) => uploaded,
+            _ = signals.wait() => media_upload::not_uploaded(&outline.media, "the upload was interrupted"),
+        };
+        uploaded.warn(self.console);
+        Ok(uploaded.texts)
+    }
+
+    fn empty_report(&self) -> TraceReport {
         let destination = self.settings.tracing.destination();
         TraceReport {
-            id: summary.trace_id.clone(),
+            id: String::new(),
             url: None,
-            spans: summary.span_ids.len(),
+            spans: 0,
             endpoint: destination.map(|destination| destination.target.url.to_string()),
             delivery: DeliveryState::Failed,
             status: None,
@@ -102,12 +157,12 @@ impl Conclusion<'_> {
         mut requests: Requests,
         summary: &Summary,
         trace: &mut TraceReport,
-        signals: &mut ChildSignals,
+        signals: &mut Signals,
     ) -> Result<(), Failure> {
-        let delivery = self.send(&mut requests, signals).await;
+        let delivery = self.send(&mut requests, signals).await?;
         let delivery = delivery.map_err(|error| {
             Failure::file(format!("the outbox {error}"))
-                .hint("check the free disk space and the permissions of the outbox")
+                .hint("check the free disk space and the permissions of the outbox; then: langspan resend")
         })?;
         trace.status = delivery.outcome.status();
         trace.delivery = delivery_report::state(&delivery);
@@ -125,7 +180,7 @@ impl Conclusion<'_> {
             self.is_sandbox,
             self.console,
         );
-        if let Some(verified) = self.verify(summary, signals).await {
+        if let Some(verified) = self.verify(summary, signals).await? {
             trace.verified = Some(verified.is_ok());
             match verified {
                 Ok(()) => self.console.note("verified: the trace can be read"),
@@ -135,56 +190,53 @@ impl Conclusion<'_> {
         Ok(())
     }
 
-    /// Sends the requests. After a signal there are a few seconds left for it, after a second one none.
+    /// Sends the requests.
     async fn send(
         &self,
         requests: &mut Requests,
-        signals: &mut ChildSignals,
-    ) -> Result<Delivery, EntryError> {
-        let client = match self
-            .clients
-            .exporter
-            .as_ref()
-            .map(|exporter| &exporter.client)
-        {
+        signals: &mut Signals,
+    ) -> Result<Result<Delivery, EntryError>, Failure> {
+        let exporter = self.clients.exporter.as_ref();
+        let client = match exporter.map(|exporter| &exporter.client) {
             Some(Ok(client)) => client,
-            Some(Err(outcome)) => return Ok(requests.result(outcome.clone())),
-            None => return Ok(requests.result(Outcome::Unsent("tracing is off".to_owned()))),
-        };
-        let interrupted = {
-            let mut sending =
-                std::pin::pin!(requests.deliver(client, self.settings.delivery.export_timeout));
-            let mut is_noted = !self.console.shows_progress();
-            let mut farewell: Option<Instant> = None;
-            loop {
-                tokio::select! {
-                    delivery = &mut sending => return delivery,
-                    () = sleep(PATIENCE), if !is_noted => {
-                        is_noted = true;
-                        self.console.note("still delivering the trace …");
-                    }
-                    _ = signals.listener.wait() => {
-                        if farewell.is_some() {
-                            break Outcome::Interrupted;
-                        }
-                        farewell = Some(Instant::now() + FAREWELL);
-                    }
-                    () = sleep_until(farewell.unwrap_or_else(Instant::now)), if farewell.is_some() => {
-                        break Outcome::Interrupted;
-                    }
-                }
+            Some(Err(outcome)) => return Ok(Ok(requests.result(outcome.clone()))),
+            None => {
+                return Ok(Ok(
+                    requests.result(Outcome::Unsent("tracing is off".to_owned()))
+                ));
             }
         };
-        Ok(requests.result(interrupted))
+        let mut steps = self.steps(signals);
+        let budget = steps.budget();
+        let cancel = Notify::new();
+        let sending = async {
+            tokio::select! {
+                delivery = requests.deliver(client, budget) => Some(delivery),
+                () = cancel.notified() => None,
+            }
+        };
+        let delivery = steps.patiently(sending, &cancel).await?;
+        Ok(delivery.unwrap_or_else(|| Ok(requests.result(Outcome::Interrupted))))
+    }
+
+    fn steps<'s>(&'s self, signals: &'s mut Signals) -> DeliverySteps<'s> {
+        DeliverySteps {
+            settings: &self.settings,
+            clients: &self.clients,
+            console: self.console,
+            signals,
+        }
     }
 
     /// Waits until the trace can be read, if that was asked for.
     async fn verify(
         &self,
         summary: &Summary,
-        signals: &mut ChildSignals,
-    ) -> Option<Result<(), Failure>> {
-        let (api, wait) = (self.clients.api.as_ref()?, self.settings.delivery.verify?);
+        signals: &mut Signals,
+    ) -> Result<Option<Result<(), Failure>>, Failure> {
+        let Some(wait) = self.settings.delivery.verify else {
+            return Ok(None);
+        };
         let wanted = Wanted {
             trace_id: summary.trace_id.clone(),
             span_ids: summary
@@ -195,27 +247,22 @@ impl Conclusion<'_> {
             from: summary.start,
             to: summary.end,
         };
-        let readback = tokio::select! {
-            readback = readback::wait(api, &wanted, Instant::now() + wait) => readback,
-            signal = signals.listener.wait() => {
-                let message = "interrupted while waiting until the trace can be read";
-                let failure = Failure::new(Kind::Interrupted(signal), message);
-                return Some(Err(failure.hint("the trace was accepted")));
+        let readback = self.steps(signals).read_back(&wanted).await?;
+        Ok(readback.map(|readback| {
+            let readback = readback?;
+            if let Readback::Missing { found, .. } = &readback {
+                let (count, seconds) = (wanted.span_ids.len(), wait.as_secs_f64());
+                let message = format!(
+                    "the trace was accepted, but only {found} of its {count} spans could be read within {seconds} s"
+                );
+                let failure = Failure::new(Kind::NotReadable, message).retryable(true);
+                return Err(failure.hint(
+                    "the server may be slow: wait longer with --wait SECS; if that does not help, its worker is not running",
+                ));
             }
-        };
-        if let Readback::Missing { found, .. } = &readback {
-            let (count, seconds) = (wanted.span_ids.len(), wait.as_secs_f64());
-            let message = format!(
-                "the trace was accepted, but only {found} of its {count} spans could be read within {seconds} s"
-            );
-            let failure = Failure::new(Kind::NotReadable, message).retryable(true);
-            return Some(Err(failure.hint(
-                "the server may be slow: wait longer with --wait SECS; if that does not help, its worker is not running",
-            )));
-        }
-        let resource = clients::resource(&self.settings.trace);
-        let command = summary.command.as_slice();
-        Some(verify::verdict(readback, command, &resource, wait).map(drop))
+            let resource = clients::resource(&self.settings.trace);
+            verify::verdict(readback, &summary.command, &resource, wait).map(drop)
+        }))
     }
 
     /// The line of counts, and what is remarkable about them.
@@ -249,22 +296,17 @@ impl Conclusion<'_> {
     fn end(
         mut self,
         ended: Ended,
-        summary: &Summary,
+        summary: Option<&Summary>,
         trace: TraceReport,
         report: Option<ReportFile>,
     ) -> Verdict {
+        let trace = summary.is_some().then_some(trace);
         let deciding = self.verdict(ended).kind();
         let decides = |failure: &&Failure| Some(failure.kind) == deciding;
         let deciding = self.failures.iter().find(decides);
         // Of a child that failed by itself the worst of the other failures is told.
         let deciding = deciding.or_else(|| self.failures.first());
-        let document = ExecReport::new(
-            Some(ended),
-            Some(summary),
-            Some(trace),
-            deciding,
-            self.console,
-        );
+        let document = ExecReport::new(Some(ended), summary, trace, deciding, self.console);
         if let Some(Err(failure)) = report.map(|report| report.write(&document)) {
             self.console.error(&failure);
             self.failures.push(failure);

@@ -1,19 +1,27 @@
 //! The requests of a run on their way: from its journal into the outbox, and from there to the destination.
 //!
-//! They are read one at a time, so that a long run needs no more memory than a short one.
+//! They are read one at a time, so that a long run needs no more memory than a short one. Where the outbox does not
+//! take them, they are made again from the journal while they are sent.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, IntoInnerError, Seek as _, SeekFrom, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use crate::delivery::ambiguity::Ambiguity;
 use crate::delivery::outbox::Entry;
 use crate::delivery::payload::Payload;
 use crate::delivery::redelivery::{self, EntryError};
+use crate::delivery::result::DeliveryResult;
 use crate::delivery::{Delivery, OtlpClient, OutboxError, Outcome, Stored};
-use crate::exec::assemble::{Summary, assemble};
+use crate::exec::assemble::{Summary, assemble, outline};
 use crate::exec::journal::Journal;
+use crate::exec::media_upload::{MediaTexts, upload};
 use crate::trace::spans::Dialect;
 
 /// The requests of a run, ready to be sent.
@@ -21,89 +29,140 @@ use crate::trace::spans::Dialect;
 pub enum Requests {
     /// They are in the outbox, where they stay until they were accepted.
     Entry(Entry),
-    /// They are in a file without a name, or in memory; the journal, if there is one, stays until they were accepted.
-    Passing {
-        source: Passing,
-        journal: Option<Entry>,
-        /// Why a part of them is nowhere else; `None` if the journal holds all.
+    /// They are in the journal, which stays in the outbox, if it is there, until they were accepted.
+    Journal {
+        source: Source,
+        entry: Option<Entry>,
+        /// Why they go with the process, or a part of them; `None` if the outbox holds all.
         lost: Option<OutboxError>,
     },
 }
 
-/// Requests that go with the process.
-#[derive(Debug)]
-pub enum Passing {
-    File(File),
-    Memory(Vec<Payload>),
+/// What requests are made from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub journal: Arc<Journal>,
+    pub dialect: Dialect,
+    /// The texts for images and files that were not uploaded.
+    pub media: MediaTexts,
 }
 
-/// Puts a journal of the outbox together: it becomes an entry that waits.
+/// Puts the journal of a run that was killed together: it becomes an entry that waits. Its images and files are uploaded
+/// before. If that fails for a reason that passes, the journal stays as it is.
 ///
 /// # Errors
-/// If the journal cannot be read, or the entry cannot be written.
-pub fn settle(entry: &mut Entry, dialect: Dialect) -> anyhow::Result<Summary> {
-    let journal = Journal::of_file(entry.file()?)?;
-    settle_from(&journal, entry, dialect)
-}
-
-fn settle_from(journal: &Journal, entry: &mut Entry, dialect: Dialect) -> anyhow::Result<Summary> {
-    let mut writer = entry.rewriter()?;
-    let summary = assemble(journal, dialect, &mut |request| {
-        Ok(writer.add(&Payload::of_messages(request))?)
-    })?;
-    entry.replace(writer)?;
-    Ok(summary)
-}
-
-/// Puts the journal of a run that has just ended together.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn assembled(
-    journal: &Journal,
-    entry: Option<Entry>,
+/// If the journal cannot be read, the entry cannot be written, or the uploads must be repeated.
+pub async fn settle(
+    entry: &mut Entry,
+    client: &OtlpClient,
     dialect: Dialect,
-) -> anyhow::Result<(Summary, Requests)> {
-    let mut entry = entry;
-    if let Some(known) = &mut entry
-        && let Ok(summary) = settle_from(journal, known, dialect)
-        && let Some(entry) = entry.take()
+    budget: Duration,
+) -> anyhow::Result<()> {
+    let mut source = Source {
+        journal: Arc::new(Journal::of_file(entry.file()?)?),
+        dialect,
+        media: MediaTexts::default(),
+    };
+    if let Some(api) = &client.api
+        && source.journal.holds_media()?
     {
-        return Ok((summary, Requests::Entry(entry)));
+        let shown = outline(&source.journal, dialect)?.media;
+        let uploaded = upload(&source.journal, &shown, api, Instant::now() + budget).await;
+        if uploaded.is_passing {
+            let why = uploaded.failure().unwrap_or_default().to_owned();
+            return Err(anyhow::Error::msg(why).context("an image or file was not uploaded"));
+        }
+        uploaded.warn(&client.console);
+        source.media = uploaded.texts;
     }
-    let (summary, source) = match to_file(journal, dialect) {
-        Ok(written) => written,
-        Err(_) => to_memory(journal, dialect)?,
-    };
-    let lost = match &entry {
-        Some(_) if !journal.has_overflow() => None,
-        _ => Some(OutboxError::Disabled),
-    };
-    let requests = Requests::Passing {
-        source,
-        journal: entry,
-        lost,
-    };
-    Ok((summary, requests))
+    source.settle(entry).map(drop)
 }
 
-fn to_file(journal: &Journal, dialect: Dialect) -> anyhow::Result<(Summary, Passing)> {
-    let mut file = BufWriter::new(tempfile::tempfile()?);
-    let summary = assemble(journal, dialect, &mut |request| {
-        let line = Payload::of_messages(request).to_json_line()?;
-        Ok(writeln!(file, "{line}")?)
-    })?;
-    let file = file.into_inner().map_err(IntoInnerError::into_error)?;
-    Ok((summary, Passing::File(file)))
+impl Source {
+    /// Puts the journal together. It becomes an entry of the outbox, if it is in the outbox and that has room for it.
+    /// `entry` is its entry, or why it has none.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn assembled(
+        self,
+        entry: Result<Entry, OutboxError>,
+    ) -> anyhow::Result<(Summary, Requests)> {
+        let entry = match entry {
+            Ok(mut entry) => match self.settle(&mut entry) {
+                Ok(summary) => return Ok((summary, Requests::Entry(entry))),
+                Err(_) => Ok(entry),
+            },
+            Err(why) => Err(why),
+        };
+        let summary = self.each(&mut |_| Ok(()))?;
+        let lost = match &entry {
+            Ok(entry) => self
+                .journal
+                .refused()
+                .filter(|_| self.journal.has_overflow())
+                .map(|error| unwritable(entry, error)),
+            Err(why) => Some(why.clone()),
+        };
+        let requests = Requests::Journal {
+            source: self,
+            entry: entry.ok(),
+            lost,
+        };
+        Ok((summary, requests))
+    }
+
+    fn settle(&self, entry: &mut Entry) -> anyhow::Result<Summary> {
+        let mut writer = entry.rewriter()?;
+        let summary = self.each(&mut |request| Ok(writer.add(&Payload::of_messages(request))?))?;
+        entry.replace(writer)?;
+        Ok(summary)
+    }
+
+    fn each(
+        &self,
+        take: &mut dyn FnMut(ExportTraceServiceRequest) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Summary> {
+        assemble(&self.journal, self.dialect, &self.media, take)
+    }
+
+    /// Makes the requests on a thread of its own, and sends each before the next but one is made.
+    async fn send(&self, client: &OtlpClient, budget: Duration) -> anyhow::Result<Sent> {
+        let (sender, mut made) = mpsc::channel(1);
+        let source = self.clone();
+        let making = spawn_blocking(move || {
+            source.each(&mut |request| Ok(sender.blocking_send(Payload::of_messages(request))?))
+        });
+        let mut sent = Sent {
+            result: None,
+            has_accepted: false,
+        };
+        while let Some(payload) = made.recv().await {
+            let result = client.deliver(&payload, Instant::now() + budget).await;
+            let is_accepted = result.outcome.is_accepted();
+            sent.result = Some(result);
+            if !is_accepted {
+                // Nothing more is made.
+                return Ok(sent);
+            }
+            sent.has_accepted = true;
+        }
+        making.await.context("the run cannot be put together")??;
+        Ok(sent)
+    }
 }
 
-fn to_memory(journal: &Journal, dialect: Dialect) -> anyhow::Result<(Summary, Passing)> {
-    let mut payloads = Vec::new();
-    let summary = assemble(journal, dialect, &mut |request| {
-        payloads.push(Payload::of_messages(request));
-        Ok(())
-    })?;
-    Ok((summary, Passing::Memory(payloads)))
+/// What became of requests that were sent one after the other.
+struct Sent {
+    /// Of the last one that was sent.
+    result: Option<DeliveryResult>,
+    has_accepted: bool,
+}
+
+fn unwritable(entry: &Entry, error: &std::io::Error) -> OutboxError {
+    let dir = entry.path().parent().unwrap_or(entry.path()).to_owned();
+    let error = Arc::new(std::io::Error::new(error.kind(), error.to_string()));
+    OutboxError::Unwritable { dir, error }
 }
 
 impl Requests {
@@ -127,14 +186,24 @@ impl Requests {
                 }
                 Ok(self.result(result.outcome))
             }
-            Self::Passing {
-                source, journal, ..
-            } => {
-                let outcome = source.deliver(client, budget).await?;
-                if outcome.is_accepted()
-                    && let Some(journal) = journal
-                {
-                    journal.remove()?;
+            Self::Journal { source, entry, .. } => {
+                if let Some(entry) = entry {
+                    // The disk may be too full for a note; the run is delivered all the same.
+                    let _ = entry.note_under_way();
+                }
+                let sent = source.send(client, budget).await;
+                let sent = sent.map_err(EntryError::Unreadable)?;
+                let outcome = sent.result.as_ref().map_or_else(
+                    || Outcome::Unsent("there was nothing to send".to_owned()),
+                    |result| result.outcome.clone(),
+                );
+                if let Some(entry) = entry {
+                    if outcome.is_accepted() {
+                        entry.remove()?;
+                    } else {
+                        let cause = client.console.clean(&outcome.describe());
+                        let _ = entry.note(&cause, sent.ambiguity());
+                    }
                 }
                 Ok(self.result(outcome))
             }
@@ -150,15 +219,14 @@ impl Requests {
         let is_accepted = outcome.is_accepted();
         let stored = match self {
             _ if is_accepted => Stored::NotNeeded,
-            Self::Entry(entry) => kept(entry),
-            Self::Passing {
+            Self::Journal {
                 lost: Some(lost), ..
             } => Stored::Lost(lost.clone()),
-            Self::Passing {
-                journal: Some(journal),
-                ..
-            } => kept(journal),
-            Self::Passing { .. } => Stored::Lost(OutboxError::Disabled),
+            Self::Entry(entry)
+            | Self::Journal {
+                entry: Some(entry), ..
+            } => kept(entry),
+            Self::Journal { .. } => Stored::Lost(OutboxError::Disabled),
         };
         Delivery {
             outcome,
@@ -174,50 +242,18 @@ impl Requests {
     pub fn discard(self) -> std::io::Result<()> {
         match self {
             Self::Entry(entry)
-            | Self::Passing {
-                journal: Some(entry),
-                ..
+            | Self::Journal {
+                entry: Some(entry), ..
             } => entry.remove(),
-            Self::Passing { .. } => Ok(()),
+            Self::Journal { .. } => Ok(()),
         }
     }
 }
 
-impl Passing {
-    async fn deliver(
-        &mut self,
-        client: &OtlpClient,
-        budget: Duration,
-    ) -> Result<Outcome, EntryError> {
-        let mut outcome = Outcome::Unsent("there was nothing to send".to_owned());
-        match self {
-            Self::Memory(payloads) => {
-                for payload in payloads.iter() {
-                    outcome = send(client, payload, budget).await;
-                    if !outcome.is_accepted() {
-                        break;
-                    }
-                }
-            }
-            Self::File(file) => {
-                file.seek(SeekFrom::Start(0))?;
-                for line in BufReader::new(file).lines() {
-                    let payload =
-                        Payload::from_json_line(&line?).map_err(EntryError::Unreadable)?;
-                    outcome = send(client, &payload, budget).await;
-                    if !outcome.is_accepted() {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(outcome)
+impl Sent {
+    /// Whether the whole may have arrived, or a part of it did: `resend` then asks before it sends.
+    fn ambiguity(&self) -> Option<Ambiguity> {
+        let of_last = self.result.as_ref().and_then(|result| result.ambiguity);
+        of_last.or_else(|| self.has_accepted.then(|| Ambiguity::at(Timestamp::now())))
     }
-}
-
-async fn send(client: &OtlpClient, payload: &Payload, budget: Duration) -> Outcome {
-    client
-        .deliver(payload, Instant::now() + budget)
-        .await
-        .outcome
 }

@@ -8,12 +8,15 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use serde::{Deserialize, Serialize};
 
 use crate::exec::call::CallRecord;
 use crate::exec::identity::Identity;
+use crate::trace::media::Media;
 
 /// How much is kept in memory when the disk takes nothing, in bytes.
 const MOST_IN_MEMORY: usize = 16 << 20;
@@ -28,6 +31,8 @@ pub enum JournalRecord {
     Spans(SpansRecord),
     /// A model call that passed the proxy.
     Call(Box<CallRecord>),
+    /// The content of an image or a file, to which later records refer.
+    Media(Box<KeptMedia>),
     /// The child has ended.
     End(EndRecord),
 }
@@ -76,6 +81,31 @@ pub struct Reported {
     pub texts: Vec<u64>,
     /// Whether it holds an answer at all.
     pub has_text: bool,
+}
+
+/// The content of an image or a file, once for a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeptMedia {
+    /// Its id in Langfuse.
+    pub id: String,
+    pub content_type: String,
+    pub base64: String,
+}
+
+impl KeptMedia {
+    pub fn of(media: &Media) -> Self {
+        Self {
+            id: media.id(),
+            content_type: media.content_type.clone(),
+            base64: BASE64_STANDARD.encode(&media.bytes),
+        }
+    }
+
+    /// The content itself; `None` if the record is damaged.
+    pub fn media(&self) -> Option<Media> {
+        let bytes = BASE64_STANDARD.decode(&self.base64).ok()?;
+        Some(Media::new(Some(&self.content_type), bytes))
+    }
 }
 
 /// How the child ended.
@@ -146,6 +176,15 @@ impl Journal {
         Ok(())
     }
 
+    /// Appends a record that the run can do without, if the file takes it; returns whether it did.
+    pub fn append_if_it_fits(&mut self, record: &JournalRecord) -> bool {
+        let Ok(mut line) = serde_json::to_vec(record) else {
+            return false;
+        };
+        line.push(b'\n');
+        self.refused.is_none() && self.write(&line).is_ok()
+    }
+
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let Some(file) = &mut self.file else {
             return Err(io::Error::other("there is no file for it"));
@@ -175,6 +214,28 @@ impl Journal {
     /// Whether any line is in memory alone.
     pub fn has_overflow(&self) -> bool {
         !self.overflow.is_empty()
+    }
+
+    /// Whether there is the content of an image or a file in it.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn holds_media(&self) -> io::Result<bool> {
+        const BEGIN: &[u8] = b"{\"media\":";
+        let mut reader = BufReader::with_capacity(64 << 10, self.reader());
+        let mut begin = Vec::with_capacity(BEGIN.len());
+        loop {
+            begin.clear();
+            let read = (&mut reader)
+                .take(BEGIN.len() as u64)
+                .read_until(b'\n', &mut begin)?;
+            if read == 0 || begin == BEGIN {
+                return Ok(read > 0);
+            }
+            if begin.last() != Some(&b'\n') {
+                reader.skip_until(b'\n')?;
+            }
+        }
     }
 
     /// Visits every record with its place, in order. A line that is cut off ends the journal.

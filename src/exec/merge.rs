@@ -47,19 +47,19 @@ pub fn fill(
     dialect: Dialect,
 ) -> Vec<Filled> {
     let mut filled = content(span, scope, call);
+    if !kind::has_usage(&span.attributes) && !has(call.attributes, langfuse::USAGE_DETAILS) {
+        plain_output(span, call);
+    }
     let attributes = &mut span.attributes;
     let lacks_parameters = !PARAMETERS.iter().any(|key| has(attributes, key))
         && !attributes.iter().any(|attribute| {
             attribute.key.starts_with("gen_ai.request.") && attribute.key != otel::REQUEST_MODEL
         });
+    let has_usage = kind::has_usage(attributes);
     let lacks_first_token = !FIRST_TOKEN.iter().any(|key| has(attributes, key));
     for (name, key, is_lacking) in [
         ("model", langfuse::MODEL_NAME, !kind::has_model(attributes)),
-        (
-            "usage",
-            langfuse::USAGE_DETAILS,
-            !kind::has_usage(attributes),
-        ),
+        ("usage", langfuse::USAGE_DETAILS, !has_usage),
         (
             "cost",
             langfuse::COST_DETAILS,
@@ -74,7 +74,10 @@ pub fn fill(
     ] {
         if is_lacking && let Some(value) = get(call.attributes, key) {
             set(attributes, key, value.clone());
-            filled.push(name);
+            // An empty list of parameters only keeps Langfuse from reading others.
+            if text(call.attributes, key) != Some("{}") {
+                filled.push(name);
+            }
         }
     }
     name_endpoint(attributes, call.exchange);
@@ -84,7 +87,7 @@ pub fn fill(
         set(attributes, key, Value::IntValue(attempts));
     }
     if dialect != Dialect::Langfuse {
-        conventions(attributes, call.attributes);
+        conventions(attributes, call.attributes, has_usage);
     }
     status(span, call.exchange);
     filled
@@ -122,6 +125,24 @@ fn content(span: &mut Span, scope: ScopeName<'_>, call: &SeenCall<'_>) -> Vec<Fi
     Vec::new()
 }
 
+/// Without token counts the server counts the text that it stores, JSON included. So the output is the answer alone.
+fn plain_output(span: &mut Span, call: &SeenCall<'_>) {
+    let answer = call.exchange.completion.answer();
+    let (input, Some(output)) = kind::content(&span.attributes) else {
+        return;
+    };
+    let input = input.map(str::to_owned);
+    let input =
+        input.or_else(|| text(call.attributes, langfuse::OBSERVATION_INPUT).map(str::to_owned));
+    if answer.is_empty() || !output.starts_with(['{', '[']) {
+        return;
+    }
+    set_text(&mut span.attributes, langfuse::OBSERVATION_OUTPUT, answer);
+    if let Some(input) = input.filter(|input| !input.is_empty()) {
+        set_text(&mut span.attributes, langfuse::OBSERVATION_INPUT, input);
+    }
+}
+
 /// The child names the listener; the real endpoint is behind it.
 fn name_endpoint(attributes: &mut Vec<KeyValue>, exchange: &Exchange) {
     let Some(server) = &exchange.server else {
@@ -137,10 +158,11 @@ fn name_endpoint(attributes: &mut Vec<KeyValue>, exchange: &Exchange) {
     }
 }
 
-/// What other backends than Langfuse read.
-fn conventions(attributes: &mut Vec<KeyValue>, of_call: &[KeyValue]) {
+/// What other backends than Langfuse read. The usage comes from one side, or Langfuse would add up both.
+fn conventions(attributes: &mut Vec<KeyValue>, of_call: &[KeyValue], has_usage: bool) {
     for attribute in of_call {
         if attribute.key.starts_with("gen_ai.")
+            && !(has_usage && attribute.key.starts_with("gen_ai.usage."))
             && !has(attributes, &attribute.key)
             && let Some(value) = get(of_call, &attribute.key)
         {

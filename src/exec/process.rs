@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-use crate::app::signals::SignalListener;
+use crate::app::signals::Signals;
 use crate::exec::environment::Changes;
 use crate::failure::{self, Failure};
 
@@ -60,7 +60,7 @@ impl From<ExitStatus> for Ended {
 /// Signals: those that end a run, and the one that only the child heeds.
 #[derive(Debug)]
 pub struct ChildSignals {
-    pub listener: SignalListener,
+    pub signals: Signals,
     _quit: Stream,
 }
 
@@ -70,13 +70,13 @@ impl ChildSignals {
     /// # Errors
     /// If the signals cannot be received.
     pub fn listen() -> Result<Self, Failure> {
-        let listen = || -> io::Result<Self> {
-            Ok(Self {
-                listener: SignalListener::listen()?,
-                _quit: signal(SignalKind::quit())?,
-            })
-        };
-        Ok(listen().map_err(anyhow::Error::from)?)
+        let mut signals = Signals::default();
+        signals.listen()?;
+        let quit = signal(SignalKind::quit()).map_err(anyhow::Error::from)?;
+        Ok(Self {
+            signals,
+            _quit: quit,
+        })
     }
 }
 
@@ -111,7 +111,7 @@ pub fn code_of(error: &io::Error) -> u8 {
 ///
 /// # Errors
 /// If the child cannot be waited for.
-pub async fn wait(child: &mut Child, signals: &mut SignalListener) -> io::Result<Ended> {
+pub async fn wait(child: &mut Child, signals: &mut Signals) -> io::Result<Ended> {
     let id = child.id();
     loop {
         tokio::select! {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::exec::attributes::for_each_text;
 use crate::exec::journal::Reported;
 use crate::exec::kind::{self, RESPONSE_IDS};
+use crate::exec::media::MediaTaker;
 use crate::exec::{attributes, fixes};
 use crate::trace::Privacy;
 use crate::trace::privacy::spans::{Fate, Holds};
@@ -58,11 +59,12 @@ pub struct Preparation<'a> {
     pub urls: &'a [(String, String)],
     /// Whether an environment among the resource's attributes is the user's own.
     pub keeps_environment: bool,
+    pub media: MediaTaker<'a>,
 }
 
 impl Preparation<'_> {
     /// Makes a request fit to be kept. Returns which spans report model calls, and how many passages were redacted.
-    pub fn prepare(&self, request: &mut ExportTraceServiceRequest) -> (Vec<Reported>, usize) {
+    pub fn prepare(&mut self, request: &mut ExportTraceServiceRequest) -> (Vec<Reported>, usize) {
         let mut reported = Vec::new();
         let mut redactions = 0;
         let mut place = 0;
@@ -120,7 +122,7 @@ impl Preparation<'_> {
         reported
     }
 
-    fn filter(&self, span: &mut Span) -> usize {
+    fn filter(&mut self, span: &mut Span) -> usize {
         let mut redactions = self.filter_attributes(&mut span.attributes);
         for event in &mut span.events {
             redactions += self.filter_attributes(&mut event.attributes);
@@ -135,7 +137,7 @@ impl Preparation<'_> {
         redactions
     }
 
-    fn filter_attributes(&self, attributes: &mut Vec<KeyValue>) -> usize {
+    fn filter_attributes(&mut self, attributes: &mut Vec<KeyValue>) -> usize {
         let mut redactions = 0;
         let mut dropped = Vec::new();
         for_each_text(attributes, &mut |key, text| {
@@ -143,6 +145,10 @@ impl Preparation<'_> {
                 if text.contains(url) {
                     *text = text.replace(url, meant);
                 }
+            }
+            // Before the filter, which would cut through base64.
+            if let Some(rest) = self.media.without_content(text) {
+                *text = rest;
             }
             let (is_dropped, count) = self.filter_text(text, holds(key));
             redactions += count;
@@ -225,6 +231,8 @@ mod tests {
 
     use super::*;
     use crate::exec::attributes::{set_text, text};
+    use crate::exec::journal::Journal;
+    use crate::exec::media::MediaRules;
     use crate::trace::privacy::Capture;
 
     fn request(pairs: &[(&str, &str)]) -> ExportTraceServiceRequest {
@@ -249,7 +257,11 @@ mod tests {
         let mut known = KnownCalls::default();
         known.add(7, Some(prints.of("chatcmpl-1")), &[prints.of("Hello")]);
         let privacy = Privacy::new(capture, &[], &[]).unwrap();
-        let preparation = Preparation {
+        let mut preparation = Preparation {
+            media: MediaTaker {
+                rules: &mut MediaRules::default(),
+                journal: &mut Journal::new(None, 0),
+            },
             known: &known,
             prints: &prints,
             privacy: &privacy,

@@ -9,9 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
+use crate::app::uploads;
 use crate::console::Console;
 use crate::exec::call::{CallRecord, telling_texts};
 use crate::exec::journal::{Journal, JournalRecord, SpansRecord};
+use crate::exec::media::{MediaRules, MediaTaker};
 use crate::exec::received::{Fingerprints, KnownCalls, Preparation};
 use crate::trace::{Exchange, Privacy, Trace};
 
@@ -39,6 +41,7 @@ pub struct Recorder {
 struct State {
     journal: Journal,
     known: KnownCalls,
+    media: MediaRules,
     next_call: usize,
     counts: Counts,
     /// The trace ids of the child, the first one apart.
@@ -61,7 +64,8 @@ pub struct Counts {
 }
 
 impl Recorder {
-    pub fn new(console: Console, privacy: Privacy, journal: Journal) -> Self {
+    /// With `keeps_media`, images and files are kept to be uploaded.
+    pub fn new(console: Console, privacy: Privacy, journal: Journal, keeps_media: bool) -> Self {
         Self {
             console,
             privacy,
@@ -74,6 +78,7 @@ impl Recorder {
             state: Mutex::new(State {
                 journal,
                 known: KnownCalls::default(),
+                media: MediaRules::new(keeps_media),
                 next_call: 0,
                 counts: Counts::default(),
                 first_trace: None,
@@ -96,7 +101,11 @@ impl Recorder {
     /// If neither disk nor memory takes it: it must not be acknowledged then.
     pub fn keep_spans(&self, mut request: ExportTraceServiceRequest) -> io::Result<()> {
         let state = &mut *self.state();
-        let preparation = Preparation {
+        let mut preparation = Preparation {
+            media: MediaTaker {
+                rules: &mut state.media,
+                journal: &mut state.journal,
+            },
             known: &state.known,
             prints: &self.prints,
             privacy: &self.privacy,
@@ -142,15 +151,15 @@ impl Recorder {
     pub fn keep_call(&self, mut call: CallRecord) -> io::Result<()> {
         let exchange = call.exchange();
         let completion = &exchange.completion;
-        let texts = telling_texts(call.api, &exchange.request, completion);
+        let texts = telling_texts(&exchange.request, completion);
         call.text_prints = texts.iter().map(|text| self.prints.of(text)).collect();
         let id = completion.id.as_deref().map(|id| self.prints.of(id));
-        let (filtered, redactions) = self.filter(&exchange);
+        let state = &mut *self.state();
+        let (filtered, redactions) = self.filter(&exchange, state);
         call.request = filtered.request;
         call.response = filtered.response;
         call.error = filtered.error;
         call.user_agent = call.user_agent.map(|agent| self.console.clean(&agent));
-        let state = &mut *self.state();
         state.known.add(call.number, id, &call.text_prints);
         Self::append(state, &JournalRecord::Call(Box::new(call)))?;
         state.counts.calls += 1;
@@ -159,8 +168,12 @@ impl Recorder {
     }
 
     /// The exchange as it may be kept: without base64 content, and filtered.
-    fn filter(&self, exchange: &Exchange) -> (Exchange, usize) {
-        let outlined = crate::app::uploads::with_placeholders(exchange);
+    fn filter(&self, exchange: &Exchange, state: &mut State) -> (Exchange, usize) {
+        let mut media = MediaTaker {
+            rules: &mut state.media,
+            journal: &mut state.journal,
+        };
+        let outlined = uploads::rewritten(exchange, |json, slot| media.take(json, slot));
         let trace = Trace::default();
         let filtered = self.privacy.filter(&outlined, &trace);
         (filtered.exchange.into_owned(), filtered.redactions)
@@ -168,6 +181,12 @@ impl Recorder {
 
     fn append(state: &mut State, record: &JournalRecord) -> io::Result<()> {
         state.journal.append(record)?;
+        if state.media.take_refusal() {
+            state.warnings.push(
+                "the outbox has no room for an image or file: the trace has type and size instead"
+                    .to_owned(),
+            );
+        }
         if let Some(error) = state.journal.refused()
             && !state.is_refusal_said
         {

@@ -1,6 +1,6 @@
 //! One run of `exec`: the command is started among its changed endpoints, waited for, and what came of it delivered.
 
-use std::path::Path;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::process::Child;
 
-use crate::app::clients::{self, Clients};
+use crate::app::clients::Clients;
 use crate::app::embedded_sandbox;
 use crate::app::project_lookup::ProjectLookup;
 use crate::cli::ExecArgs;
 use crate::console::Console;
+use crate::delivery::OutboxError;
 use crate::delivery::outbox::{Entry, EntryMeta};
 use crate::exec::busy::Busy;
 use crate::exec::conclude::{Conclusion, Outcomes};
 use crate::exec::environment::{self, Changes, ChildSettings};
-use crate::exec::identity::Identity;
 use crate::exec::journal::{EndRecord, Journal, JournalRecord, RunRecord};
 use crate::exec::listener::{self, Service, Serving};
 use crate::exec::pass_through::{ApiTarget, PassThrough};
@@ -25,12 +25,11 @@ use crate::exec::process::{self, ChildSignals, Ended};
 use crate::exec::proxy::{ModelProxy, Upstream};
 use crate::exec::recorder::{Recorder, hex};
 use crate::exec::report::ReportFile;
+use crate::exec::run_record::record;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
 use crate::sandbox;
 use crate::settings::{self, Settings, Sources};
-use crate::trace::privacy::spans::{Fate, Holds};
-use crate::trace::{TraceContext, ids};
 
 /// A run that is ready to begin.
 #[derive(Debug)]
@@ -82,7 +81,8 @@ pub async fn run(
         lookup: run.lookup,
         failures: run.failures,
     };
-    conclusion.conclude(outcomes, &mut signals, report).await
+    // Boxed: the future is large.
+    Ok(Box::pin(conclusion.conclude(outcomes, &mut signals.signals, report)).await)
 }
 
 impl<'a> ExecRun<'a> {
@@ -201,7 +201,9 @@ impl<'a> ExecRun<'a> {
     }
 
     async fn wait(&self, mut child: Child, signals: &mut ChildSignals) -> Result<Ended, Failure> {
-        let ended = process::wait(&mut child, &mut signals.listener).await;
+        let ended = process::wait(&mut child, &mut signals.signals).await;
+        // From now on they concern the delivery.
+        signals.signals.forget();
         Ok(ended
             .map_err(|error| anyhow::Error::new(error).context("cannot wait for the command"))?)
     }
@@ -212,7 +214,7 @@ impl<'a> ExecRun<'a> {
         let mut finish = std::pin::pin!(serving.finish(grace));
         tokio::select! {
             () = &mut finish => return,
-            _ = signals.listener.wait() => cut.notify_one(),
+            _ = signals.signals.wait() => cut.notify_one(),
         }
         finish.await;
     }
@@ -231,32 +233,41 @@ impl<'a> ExecRun<'a> {
         Ended::Exited(code.into())
     }
 
-    /// The journal: in the outbox, else in a file without a name, else in memory.
-    fn journal(&self) -> (Journal, Option<Entry>) {
-        let exporter = self.clients.exporter.as_ref();
-        let outbox = exporter.and_then(|exporter| exporter.outbox.as_ref().ok());
-        if let Some(outbox) = outbox {
-            let endpoint = self.settings.tracing.destination();
-            let meta = EntryMeta {
-                endpoint: endpoint.map_or_else(String::new, |to| to.target.url.to_string()),
-                public_key: exporter.and_then(|exporter| exporter.public_key.clone()),
-                time: Timestamp::now(),
-                cause: Some("its run did not end, or was killed".to_owned()),
-                ..EntryMeta::default()
-            };
-            let room = outbox.room();
-            if let Ok(entry) = outbox.create_journal(meta)
-                && let Ok(file) = entry.file()
-            {
-                return (Journal::new(Some(file), room), Some(entry));
-            }
+    /// The journal, and its entry: in the outbox, else in a file without a name, else in memory.
+    fn journal(&self) -> (Journal, Result<Entry, OutboxError>) {
+        match self.entry() {
+            Ok((entry, file, room)) => (Journal::new(Some(file), room), Ok(entry)),
+            Err(why) => (Journal::new(tempfile::tempfile().ok(), u64::MAX), Err(why)),
         }
-        (Journal::new(tempfile::tempfile().ok(), u64::MAX), None)
+    }
+
+    /// An entry of the outbox for the journal, its file, and how many bytes it may have.
+    fn entry(&self) -> Result<(Entry, File, u64), OutboxError> {
+        let exporter = self.clients.exporter.as_ref();
+        let Some(exporter) = exporter else {
+            return Err(OutboxError::Disabled);
+        };
+        let outbox = exporter.outbox.as_ref().map_err(Clone::clone)?;
+        let endpoint = self.settings.tracing.destination();
+        let meta = EntryMeta {
+            endpoint: endpoint.map_or_else(String::new, |to| to.target.url.to_string()),
+            public_key: exporter.public_key.clone(),
+            time: Timestamp::now(),
+            cause: Some("its run did not end, or was killed".to_owned()),
+            ..EntryMeta::default()
+        };
+        let entry = outbox.create_journal(meta)?;
+        let file = entry.file().map_err(|error| OutboxError::Unwritable {
+            dir: outbox.dir().to_owned(),
+            error: Arc::new(error),
+        })?;
+        Ok((entry, file, outbox.room()))
     }
 
     fn recorder(&self, journal: Journal, changes: &Changes, root: &str) -> Recorder {
         let privacy = self.settings.privacy.clone();
-        let mut recorder = Recorder::new(self.console.clone(), privacy, journal);
+        let keeps_media = self.clients.uploads.api().is_some();
+        let mut recorder = Recorder::new(self.console.clone(), privacy, journal, keeps_media);
         let langfuse = self.settings.tracing.destination();
         let langfuse = langfuse.and_then(|destination| destination.langfuse.as_ref());
         let base = langfuse.map(|langfuse| langfuse.base.to_string());
@@ -297,6 +308,7 @@ impl<'a> ExecRun<'a> {
             proxy: ModelProxy {
                 http: self.clients.http.clone(),
                 recorder: Arc::clone(recorder),
+                stream_usage: self.options.stream_usage,
             },
             openai: upstream(&changes.openai),
             azure: upstream(&changes.azure),
@@ -333,53 +345,6 @@ impl<'a> ExecRun<'a> {
 fn keep(recorder: &Recorder, record: &JournalRecord) {
     if let Err(error) = recorder.keep(record) {
         recorder.warn_later(format!("the run cannot be recorded: {error}"));
-    }
-}
-
-/// What the options say of a run.
-fn record(options: &ExecArgs, settings: &Settings) -> RunRecord {
-    let trace = settings.trace.of_call();
-    let named: Option<TraceContext> = settings.trace.named.as_ref().map(|found| found.value);
-    let program = options.command.first().cloned().unwrap_or_default();
-    let name = Path::new(&program).file_name().unwrap_or(&program);
-    let redacted = |text: &str, holds| match settings.privacy.attribute(text, holds).0 {
-        Fate::Kept => text.to_owned(),
-        Fate::Changed(text) => text,
-        Fate::Dropped => String::new(),
-    };
-    let name = redacted(&name.to_string_lossy(), Holds::Other);
-    let whole = redacted(&process::command_line(&options.command), Holds::Content);
-    let first = options.command.get(..1).unwrap_or_default();
-    let alone = || redacted(&process::command_line(first), Holds::Other);
-    let command_line = Some(whole)
-        .filter(|line| !line.is_empty())
-        .unwrap_or_else(alone);
-    let settings = &settings.trace;
-    let resource = clients::resource(settings);
-    RunRecord {
-        trace_id: named.map(|context| context.trace_id.to_string()),
-        own_trace_id: ids::random().to_string(),
-        remote_parent: named
-            .and_then(|context| context.remote_parent)
-            .map(|parent| parent.to_string()),
-        span_id: ids::random_span().to_string(),
-        start_time: Timestamp::now(),
-        name: trace.name.unwrap_or(name),
-        command_line,
-        identity: Identity {
-            user: trace.user,
-            session: trace.session,
-            tags: trace.tags,
-        },
-        metadata: trace.metadata,
-        version: trace.version,
-        is_public: trace.public,
-        environment: settings.environment.clone(),
-        release: settings.release.clone(),
-        resource: resource
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect(),
     }
 }
 

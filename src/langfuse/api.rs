@@ -28,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Queries look this far around the times of the spans, because servers round them to milliseconds.
 const WINDOW_MARGIN: SignedDuration = SignedDuration::from_mins(5);
 /// The fields that are compared by a read-back and shown by `show`.
-const FIELDS: &str = "core,basic,time,io,model,usage,metrics,trace_context";
+const FIELDS: &str = "core,basic,time,io,model,usage,prompt,metrics,trace_context";
 
 /// A client of a Langfuse's public API.
 #[derive(Clone, Debug)]
@@ -423,10 +423,10 @@ fn most_bytes(path: &str) -> usize {
     }
 }
 
-/// Whether a 404 is about the trace, and not about the path. The error name does not tell: an interface that is
+/// Whether a 404 is about the trace or the prompt, and not about the path. The error name does not tell: an interface that is
 /// switched off has the same one.
 fn says_absence(body: &Value) -> bool {
-    body["message"]
-        .as_str()
-        .is_some_and(|message| message.contains("not found within"))
+    body["message"].as_str().is_some_and(|message| {
+        message.contains("not found within") || message.starts_with("Prompt not found")
+    })
 }

@@ -169,7 +169,7 @@ pub fn differences(spans: &[SpanData], resource: &Resource, rows: &[Row]) -> Vec
 
 /// The fields of a span that must come back, by their names in the row.
 fn sent(span: &SpanData, resource: &Resource) -> Vec<(&'static str, Value)> {
-    const FIELDS: [&str; 7] = [
+    const FIELDS: [&str; 9] = [
         "userId",
         "sessionId",
         "tags",
@@ -177,6 +177,8 @@ fn sent(span: &SpanData, resource: &Resource) -> Vec<(&'static str, Value)> {
         "output",
         "model",
         "usageDetails",
+        "promptName",
+        "promptVersion",
     ];
     let row = Row::of_span(span);
     let mut sent: Vec<_> = FIELDS.map(|field| (field, row.field(field).clone())).into();
@@ -199,8 +201,8 @@ fn compare(span: &str, sent: &[(&'static str, Value)], row: &Row) -> Vec<Differe
 
 fn is_same(field: &str, sent: &Value, found: &Value) -> bool {
     match (field, sent) {
-        // The server may fill in what was not sent: it counts tokens itself.
-        ("usageDetails" | "model", Value::Null) => true,
+        // The server may fill in what was not sent: it counts tokens itself, and knows prompts by other attributes.
+        ("usageDetails" | "model" | "promptName" | "promptVersion", Value::Null) => true,
         // Depending on the interface, an absent value is null, an empty text or an empty list.
         (_, Value::Null) => match found {
             Value::String(text) => text.is_empty(),

@@ -59,6 +59,10 @@ impl Row {
                 .as_str()
                 .and_then(|text| serde_json::from_str(text).ok())
         };
+        // The server links generations only, and only with a version.
+        let is_generation = attribute(langfuse::OBSERVATION_TYPE) == "generation";
+        let version = parsed(langfuse::PROMPT_VERSION).filter(|_| is_generation);
+        let prompt = version.as_ref().map(|_| attribute(langfuse::PROMPT_NAME));
         let time = |time: SystemTime| Timestamp::try_from(time).ok().map(|time| time.to_string());
         let is_root = span.parent_span_id == SpanId::INVALID || span.parent_span_is_remote;
         let (level, message) = match &span.status {
@@ -81,6 +85,8 @@ impl Row {
             "input": attribute(langfuse::OBSERVATION_INPUT).as_str().map_or_else(|| attribute(openinference::INPUT_VALUE), Value::from),
             "output": attribute(langfuse::OBSERVATION_OUTPUT).as_str().map_or_else(|| attribute(openinference::OUTPUT_VALUE), Value::from),
             "model": attribute(langfuse::MODEL_NAME),
+            "promptName": prompt,
+            "promptVersion": version,
             "usageDetails": parsed(langfuse::USAGE_DETAILS),
             "totalCost": parsed(langfuse::COST_DETAILS).map(|cost: Value| cost["total"].clone()),
         }))

@@ -6,6 +6,7 @@ pub mod dry_run;
 pub mod printer;
 pub mod report;
 pub mod schema;
+pub mod scores;
 pub mod stages;
 pub mod tree;
 

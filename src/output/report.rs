@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::console::Console;
+use crate::expect::Finding;
 use crate::failure::Failure;
 use crate::trace::Exchange;
 
@@ -18,6 +19,9 @@ pub struct Report {
     ok: bool,
     command: &'static str,
     response: Option<Response>,
+    /// Only if anything was expected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    expectations: Vec<Finding>,
     pub trace: Option<TraceReport>,
     error: Option<ErrorReport>,
 }
@@ -104,9 +108,17 @@ impl Report {
             ok: failure.is_none(),
             command,
             response: exchange.and_then(response),
+            expectations: Vec::new(),
             trace,
             error: failure.map(|failure| ErrorReport::new(failure, console)),
         }
+    }
+
+    /// With what became of the expectations.
+    #[must_use]
+    pub fn with_expectations(mut self, findings: &[Finding]) -> Self {
+        self.expectations = findings.to_vec();
+        self
     }
 
     /// With the cost in US dollars, or null if it is not known; `None` if it was not asked for.

@@ -2,7 +2,7 @@
 
 use super::{
     CommandDefaults, Notes, Settings, Sources, TraceSettings, Tracing, delivery, destination_of,
-    privacy, tls_files,
+    privacy, tls_files, uploads_media,
 };
 use crate::cli;
 use crate::console::OutputFormat;
@@ -54,7 +54,7 @@ pub fn exec(
     }
     Ok(Settings {
         privacy: privacy(&options.privacy, sources, &mut notes)?,
-        uploads_media: false,
+        uploads_media: uploads_media(&options.privacy, sources, &mut notes)?,
         tls: tls_files(&options.destination, sources, sandbox),
         record: None,
         model: model(sources)?,
@@ -70,7 +70,9 @@ pub fn exec(
 fn model(sources: &Sources) -> Result<ModelSettings, Failure> {
     let nowhere = cli::EndpointArgs {
         model: None,
+        api: None,
         openai_base_url: Some("http://localhost/v1".to_owned()),
+        anthropic_base_url: Some("http://localhost".to_owned()),
         headers: Vec::new(),
     };
     ModelSettings::resolve(&nowhere, sources, None, &mut Notes::default())

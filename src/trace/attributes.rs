@@ -36,6 +36,9 @@ pub mod langfuse {
     pub const OBSERVATION_METADATA_RESPONSE_ID: &str = "langfuse.observation.metadata.response_id";
     /// `HOST:PORT` of the model endpoint.
     pub const OBSERVATION_METADATA_SERVER: &str = "langfuse.observation.metadata.server";
+    /// Read on generations only, and only together with the version.
+    pub const PROMPT_NAME: &str = "langfuse.observation.prompt.name";
+    pub const PROMPT_VERSION: &str = "langfuse.observation.prompt.version";
     pub const MODEL_NAME: &str = "langfuse.observation.model.name";
     pub const MODEL_PARAMETERS: &str = "langfuse.observation.model.parameters";
     pub const USAGE_DETAILS: &str = "langfuse.observation.usage_details";
@@ -55,26 +58,38 @@ pub mod otel {
 
     pub const OPERATION_NAME: &str = "gen_ai.operation.name";
     pub const PROVIDER_NAME: &str = "gen_ai.provider.name";
+    /// The session.
+    pub const CONVERSATION_ID: &str = "gen_ai.conversation.id";
+    pub const OUTPUT_TYPE: &str = "gen_ai.output.type";
     pub const REQUEST_MODEL: &str = "gen_ai.request.model";
     pub const REQUEST_CHOICE_COUNT: &str = "gen_ai.request.choice.count";
+    pub const REQUEST_ENCODING_FORMATS: &str = "gen_ai.request.encoding_formats";
     pub const REQUEST_FREQUENCY_PENALTY: &str = "gen_ai.request.frequency_penalty";
     pub const REQUEST_MAX_TOKENS: &str = "gen_ai.request.max_tokens";
     pub const REQUEST_PRESENCE_PENALTY: &str = "gen_ai.request.presence_penalty";
     pub const REQUEST_SEED: &str = "gen_ai.request.seed";
     pub const REQUEST_STOP_SEQUENCES: &str = "gen_ai.request.stop_sequences";
+    /// Sent only if it is true.
+    pub const REQUEST_STREAM: &str = "gen_ai.request.stream";
     pub const REQUEST_TEMPERATURE: &str = "gen_ai.request.temperature";
     pub const REQUEST_TOP_K: &str = "gen_ai.request.top_k";
     pub const REQUEST_TOP_P: &str = "gen_ai.request.top_p";
     pub const RESPONSE_ID: &str = "gen_ai.response.id";
     pub const RESPONSE_MODEL: &str = "gen_ai.response.model";
     pub const RESPONSE_FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
+    /// Seconds from the first request to the first chunk of a stream.
+    pub const RESPONSE_TIME_TO_FIRST_CHUNK: &str = "gen_ai.response.time_to_first_chunk";
     pub const USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
     pub const USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
     pub const USAGE_CACHE_READ: &str = "gen_ai.usage.cache_read.input_tokens";
     pub const USAGE_CACHE_WRITE: &str = "gen_ai.usage.cache_write.input_tokens";
     pub const USAGE_REASONING: &str = "gen_ai.usage.reasoning.output_tokens";
+    /// The number of dimensions that the request asks for.
+    pub const EMBEDDINGS_DIMENSION_COUNT: &str = "gen_ai.embeddings.dimension.count";
     pub const INPUT_MESSAGES: &str = "gen_ai.input.messages";
     pub const OUTPUT_MESSAGES: &str = "gen_ai.output.messages";
+    /// Instructions outside of the messages.
+    pub const SYSTEM_INSTRUCTIONS: &str = "gen_ai.system_instructions";
     pub const TOOL_DEFINITIONS: &str = "gen_ai.tool.definitions";
 }
 

@@ -44,6 +44,12 @@ pub fn parse_trace_id(text: &str) -> Result<TraceId, String> {
     }
 }
 
+/// Reads a span id of 16 hexadecimal digits; `None` if it is none.
+pub fn parse_span_id(text: &str) -> Option<SpanId> {
+    let id = SpanId::from_hex(text).ok()?;
+    (text.len() == 16 && id != SpanId::INVALID).then_some(id)
+}
+
 /// The ids of the two spans of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanIds {

@@ -1,8 +1,9 @@
 //! Finds base64 content in JSON bodies, and replaces it with references or placeholders. Pure functions; a body may hold
 //! megabytes of content, so its text is searched, not parsed.
 //!
-//! Finds strings that are data URIs, in any field, and the fields of OpenAI's bodies with bare base64: `data` of
-//! `input_audio` and of a response's `audio`, and `file_data`. Uploading is done elsewhere.
+//! Finds strings that are data URIs, in any field; the fields of OpenAI's bodies with bare base64: `data` of
+//! `input_audio` and of a response's `audio`, and `file_data`; and bare base64 in an object that states its media type,
+//! as Anthropic, Gemini and the GenAI conventions write it. Uploading is done elsewhere.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -18,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::content_type;
 use crate::json::edit::Edits;
-use crate::json::scan::{string_end, strings_with_prefix, unquote, values_of_key};
+use crate::json::scan::{string_end, strings_with_prefix, unquote, value_after_key, values_of_key};
 
 /// As lenient as media decoders: padding may be missing, and unused bits may be set.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -29,6 +30,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 /// The longest head of a data URI: its type and parameters.
 const MAX_HEAD: usize = 256;
+/// Keys whose value is the media type of the content beside it.
+const TYPE_KEYS: [&str; 4] = [
+    "\"media_type\"",
+    "\"mediaType\"",
+    "\"mime_type\"",
+    "\"mimeType\"",
+];
+/// Keys of content whose media type stands beside it.
+const CONTENT_KEYS: [&str; 3] = ["\"data\"", "\"content\"", "\"image\""];
 
 /// A JSON string that holds base64 content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +65,8 @@ pub struct Media {
 }
 
 impl Media {
-    fn new(content_type: Option<&str>, bytes: Vec<u8>) -> Self {
+    /// Content of the stated type; without one, the bytes are examined.
+    pub fn new(content_type: Option<&str>, bytes: Vec<u8>) -> Self {
         let content_type = content_type
             .or_else(|| content_type::of_bytes(&bytes))
             .unwrap_or(content_type::UNKNOWN);
@@ -94,12 +105,19 @@ pub fn reference(content_type: &str, id: &str) -> String {
     format!("@@@langfuseMedia:type={content_type}|id={id}|source=base64_data_uri@@@")
 }
 
-/// Whether a body may contain media. Every form has `data` in its name, so most bodies cost only one search.
+/// Whether a body may contain media. Every form has `data` in its name or states a media type, so most bodies cost only
+/// a few searches.
 pub fn may_be_in(json: &str) -> bool {
-    json.contains("data")
+    let is_named = json.contains("data")
         && ["base64,", "input_audio", "file_data", "\"audio\""]
             .iter()
-            .any(|mark| json.contains(mark))
+            .any(|mark| json.contains(mark));
+    is_named || states_type(json)
+}
+
+fn states_type(json: &str) -> bool {
+    (json.contains("edia") || json.contains("mime"))
+        && TYPE_KEYS.iter().any(|key| json.contains(key))
 }
 
 /// The strings with base64 content in a JSON text, in order.
@@ -112,6 +130,9 @@ pub fn find(json: &str) -> Vec<Slot> {
         slots.extend(values_of_key(json, key).filter_map(|at| audio(json, at)));
     }
     slots.extend(values_of_key(json, "\"file_data\"").filter_map(|at| bare(json, at, None)));
+    if states_type(json) {
+        slots.extend(typed(json));
+    }
     // A data URI in a field for bare base64 was found as a data URI first; that slot, with its own type, stays.
     slots.sort_by_key(|slot| slot.range.start);
     slots.dedup_by_key(|slot| slot.range.start);
@@ -200,6 +221,66 @@ fn audio(json: &str, at: usize) -> Option<Slot> {
         .filter(|format| !format.starts_with("pcm"))
         .map(|format| format!("audio/{}", format.to_ascii_lowercase()));
     bare(json, start, content_type)
+}
+
+/// What an object says of content.
+#[derive(Default)]
+struct Described {
+    content_type: Option<String>,
+    is_base64: bool,
+    /// Where its content starts.
+    content: Option<usize>,
+}
+
+impl Described {
+    fn slot(self, json: &str) -> Option<Slot> {
+        let content_type = self.content_type.filter(|stated| is_content_type(stated))?;
+        // A word of plain text can look like base64.
+        if content_type.starts_with("text/") && !self.is_base64 {
+            return None;
+        }
+        bare(json, self.content?, Some(content_type.to_ascii_lowercase()))
+    }
+}
+
+/// The bare base64 of objects that state its media type.
+fn typed(json: &str) -> Vec<Slot> {
+    let bytes = json.as_bytes();
+    let mut slots = Vec::new();
+    // The objects around the present place.
+    let mut objects: Vec<Described> = Vec::new();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'{' => objects.push(Described::default()),
+            b'}' => slots.extend(objects.pop().and_then(|object| object.slot(json))),
+            b'"' => {
+                let Some(end) = string_end(json, at) else {
+                    break;
+                };
+                let value = value_after_key(json, end)
+                    .filter(|value| json[*value..].starts_with('"'))
+                    .and_then(|value| Some((value, string_end(json, value)?)));
+                let (Some((value, value_end)), Some(object)) = (value, objects.last_mut()) else {
+                    at = end;
+                    continue;
+                };
+                let (key, text) = (&json[at..end], &json[value..value_end]);
+                if TYPE_KEYS.contains(&key) {
+                    object.content_type = Some(unquote(text).into_owned());
+                } else if CONTENT_KEYS.contains(&key) {
+                    object.content = Some(value);
+                } else if key == "\"type\"" {
+                    object.is_base64 = text == "\"base64\"";
+                }
+                at = value_end;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    slots
 }
 
 /// The string at `start`, if it can be bare base64. Some servers accept a URL in the same field.
@@ -341,6 +422,37 @@ mod tests {
     }
 
     #[test]
+    fn content_beside_its_type_is_found() {
+        let png = BASE64_STANDARD.encode(PNG);
+        for (json, content_type) in [
+            (
+                json!({"source": {"type": "base64", "media_type": "image/webp", "data": png}}),
+                "image/webp",
+            ),
+            (
+                json!({"source": {"data": png, "media_type": "text/csv", "type": "base64"}}),
+                "text/csv",
+            ),
+            (
+                json!({"inlineData": {"mimeType": "audio/ogg", "data": png}}),
+                "audio/ogg",
+            ),
+            (
+                json!({"type": "blob", "mime_type": "image/png", "content": png}),
+                "image/png",
+            ),
+            (
+                json!({"type": "image", "image": png, "mediaType": "image/gif"}),
+                "image/gif",
+            ),
+        ] {
+            let expected = (content_type.to_owned(), PNG.to_vec());
+            assert_eq!(only(&json.to_string()), expected);
+            assert_eq!(only(&format!("{json:#}")), expected, "with spaces");
+        }
+    }
+
+    #[test]
     fn base64_is_read_leniently() {
         let stated =
             |text: &str| only(&json!({"url": format!("data:a/b;base64,{text}")}).to_string()).1;
@@ -367,6 +479,10 @@ mod tests {
             json!({"input_audio": "data"}),
             json!({"type": "input_audio", "data": 7}),
             json!({"type": "file_data"}),
+            json!({"media_type": "text/plain", "data": "plaintext"}),
+            json!({"media_type": "image/png", "data": "https://example.com/a.png"}),
+            json!({"media_type": {"data": "AAAA"}, "data": "AAAA"}),
+            json!({"mime_type": "image/png", "parts": [{"content": "AAAA"}]}),
         ] {
             let text = json.to_string();
             assert_eq!(find(&text), [], "{text}");
@@ -396,7 +512,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_it_panic_or_breaks_the_json(text in "\\PC*", tail in "[\"\\\\a{}:, ]{0,12}") {
-            for start in ["\"data:a/b;base64,", "\"input_audio\":", "\"audio\":{\"data\":\"", "\"file_data\":\""] {
+            for start in ["{\"media_type\":\"a/b\",\"data\":", "\"data:a/b;base64,", "\"input_audio\":", "\"audio\":{\"data\":\"", "\"file_data\":\""] {
                 with_placeholders(&format!("{start}{text}{tail}"));
             }
             let json = json!({&text: {"input_audio": {"data": &tail}}, "url": format!("data:{text};base64,{tail}"), "file_data": &text});

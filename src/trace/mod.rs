@@ -1,11 +1,14 @@
 //! Turns one exchange and its trace attributes into two spans. Values and pure functions, no I/O.
 //!
 //! `exchange` holds a request and its outcome, `Trace` the trace's name, user, session and tags, `ids` and `context` the
-//! ids; `spans` builds OpenTelemetry spans, `recording` the JSON form, `media` replaces base64 content, `privacy` removes
+//! ids; `spans` builds OpenTelemetry spans, `conventions` and `genai` what other readers than Langfuse get of them,
+//! `recording` the JSON form, `media` replaces base64 content, `privacy` removes
 //! what must not be stored.
 
+mod attribute_list;
 pub mod attributes;
 pub mod context;
+mod conventions;
 pub mod exchange;
 pub mod genai;
 pub mod ids;
@@ -18,6 +21,8 @@ pub use context::TraceContext;
 pub use exchange::{Exchange, ExchangeError};
 pub use privacy::Privacy;
 pub use recording::Recording;
+
+use serde::{Deserialize, Serialize};
 
 /// The default name of a trace and its parent span.
 pub const DEFAULT_NAME: &str = "chat-completion";
@@ -36,6 +41,15 @@ pub struct Trace {
     pub version: Option<String>,
     /// Whether anyone with the link may read the trace.
     pub public: bool,
+    /// The managed prompt that the request was made of: Langfuse links the generation to it.
+    pub prompt: Option<PromptLink>,
+}
+
+/// A version of a prompt that Langfuse manages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromptLink {
+    pub name: String,
+    pub version: u64,
 }
 
 impl Trace {

@@ -9,7 +9,7 @@ use nix::pty::{Winsize, openpty};
 
 use crate::support::harness::{Ended, Langspan, files_below};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: &[&str] = &[
     "chat",
     "replay",
     "batch",
@@ -17,6 +17,8 @@ const COMMANDS: [&str; 13] = [
     "exec",
     "check",
     "show",
+    "prompt",
+    "score",
     "resend",
     "models",
     "config",
@@ -24,7 +26,7 @@ const COMMANDS: [&str; 13] = [
     "completions",
     "help",
 ];
-const TOPICS: [&str; 13] = [
+const TOPICS: &[&str] = &[
     "batch",
     "ci",
     "cluster",
@@ -34,10 +36,14 @@ const TOPICS: [&str; 13] = [
     "environment",
     "exec",
     "exit-codes",
+    "expectations",
     "failures",
+    "import",
     "mapping",
     "privacy",
+    "prompts",
     "sandbox",
+    "scores",
 ];
 
 fn langspan(arguments: &[&str]) -> Ended {
@@ -81,7 +87,7 @@ fn on_a_terminal(call: &Langspan, rows: u16) -> String {
 fn help_without_a_name_lists_commands_and_topics() {
     let ended = langspan(&["help"]);
     ended.code(0).stdout(&langspan(&["--help"]).stdout);
-    for name in COMMANDS.iter().chain(&TOPICS).chain(&["json"]) {
+    for name in COMMANDS.iter().chain(TOPICS).chain(&["json"]) {
         let listed = ended
             .stdout
             .lines()

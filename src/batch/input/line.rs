@@ -1,11 +1,15 @@
 //! One line of the input as a request: the body that is sent and the identity of its trace.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::app::managed_prompt::RunPrompt;
 use crate::batch::input;
-use crate::model::{Request, request};
+use crate::expect::{Expected, MatchMode};
+use crate::model::Request;
+use crate::model::dialect::Feature;
+use crate::model::fields::BodyFields;
 use crate::settings;
 use crate::settings::trace::refuse_keys;
 use crate::trace::Trace;
@@ -16,6 +20,10 @@ pub struct ParsedLine {
     pub custom_id: Option<String>,
     pub request: Request,
     pub trace: Trace,
+    /// The answer that the line expects.
+    pub expected: Option<Expected>,
+    /// Variables of the line that the managed prompt does not have.
+    pub unused: Vec<String>,
 }
 
 /// The fields that decide which of the three shapes a line has.
@@ -27,12 +35,23 @@ struct LineShape<'a> {
     body: Option<&'a RawValue>,
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
     prompt: Option<Value>,
     /// The `custom_id` of a line with a `prompt`.
     id: Option<Value>,
     /// The system message of a line with a `prompt`.
     system: Option<Value>,
     trace: Option<TraceOverride>,
+    /// The variables of a managed prompt.
+    vars: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    expected: Option<Value>,
+}
+
+/// A field that is there, null included.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// The `trace` object of a line. Unknown fields are refused: a misspelt `user` would otherwise be lost silently.
@@ -47,7 +66,7 @@ struct TraceOverride {
 }
 
 /// Fields that are removed from a line which is itself the body.
-const OUR_FIELDS: [&str; 2] = ["trace", "custom_id"];
+const OUR_FIELDS: [&str; 3] = ["trace", "custom_id", "expected"];
 
 impl ParsedLine {
     /// Parses a line; `defaults` fill in the fields that it does not set.
@@ -55,6 +74,17 @@ impl ParsedLine {
     /// # Errors
     /// One line that says what is wrong with the line.
     pub fn parse(line: &input::RawLine, defaults: &LineDefaults<'_>) -> Result<Self, String> {
+        let parsed = Self::read(line, defaults)?;
+        let key = defaults.model.check_key_of(parsed.request.dialect());
+        key.map_err(|failure| failure.message)?;
+        Ok(parsed)
+    }
+
+    /// Parses a line, whether or not there is a key for its endpoint.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with the line.
+    pub fn read(line: &input::RawLine, defaults: &LineDefaults<'_>) -> Result<Self, String> {
         // The parser sees one line, so its line number is always 1.
         Self::of(line, defaults).map_err(|why| why.replace(" at line 1 column ", " at column "))
     }
@@ -69,36 +99,45 @@ impl ParsedLine {
         if !text.starts_with('{') {
             return Err("expected a JSON object".to_owned());
         }
+        let preference = defaults.model.preference();
         let shape: LineShape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let is_batch_line = shape.messages.is_none() && shape.body.is_some();
-        let is_prompt = shape.messages.is_none() && shape.body.is_none() && shape.prompt.is_some();
+        let is_managed = defaults.prompt.is_some();
+        if !is_managed && shape.vars.is_some() {
+            return Err("`vars` needs a prompt: --prompt NAME".to_owned());
+        }
+        let is_body = shape.messages.is_some() || shape.input.is_some();
+        let has_prompt = is_managed || shape.prompt.is_some();
+        let is_prompt = !is_body && shape.body.is_none() && has_prompt;
+        let mut unused = Vec::new();
         let mut request = match &shape {
+            _ if is_prompt && is_managed => managed(text, &shape, defaults, &mut unused)?,
+            _ if is_managed => {
+                return Err(
+                    "a body of its own cannot be used with --prompt: give `vars`".to_owned(),
+                );
+            }
             LineShape {
-                messages: None,
                 body: Some(body),
                 url,
                 ..
-            } => {
-                request::check_batch_url(url.as_ref())?;
-                read(body.get())?
-            }
+            } if !is_body => Request::of_body(read(body.get())?, url.as_ref(), preference)?,
             LineShape {
-                messages: None,
                 prompt: Some(prompt),
                 ..
-            } => prompted(text, prompt, shape.system.as_ref(), defaults.model)?,
-            _ => read(text)?,
-        };
-        if !is_batch_line {
-            for field in OUR_FIELDS {
-                request.remove(field);
+            } if is_prompt => prompted(text, prompt, shape.system.as_ref(), defaults.model)?,
+            _ => {
+                let mut fields = read(text)?;
+                for field in OUR_FIELDS {
+                    fields.remove(field);
+                }
+                Request::of_body(fields, None, preference)?
             }
-        }
-        request.validate()?;
+        };
         if is_prompt {
-            defaults.model.amend_prompted(&mut request);
+            request.validate()?;
+            defaults.model.amend_prompted(&mut request)?;
         } else {
-            defaults.model.amend(&mut request);
+            defaults.model.amend(&mut request)?;
         }
         let custom_id = match (shape.custom_id, shape.id) {
             (Some(Value::String(id)), _) => Some(id),
@@ -106,12 +145,19 @@ impl ParsedLine {
             (None | Some(Value::Null), _) => None,
             (Some(_), _) => return Err("`custom_id` must be a string".to_owned()),
         };
-        let trace = shape.trace.unwrap_or_default().apply_to(defaults.trace);
+        let mut trace = shape.trace.unwrap_or_default().apply_to(defaults.trace);
+        trace.prompt = defaults.prompt.map(RunPrompt::link);
+        let mode = defaults.match_expected;
+        let expected = shape
+            .expected
+            .map(|expected| Expected::read(expected, mode));
         refuse_keys(&trace).map_err(|failure| failure.message)?;
         Ok(Self {
             custom_id,
             request,
             trace,
+            expected: expected.transpose()?,
+            unused,
         })
     }
 }
@@ -122,6 +168,9 @@ pub struct LineDefaults<'a> {
     pub model: &'a settings::ModelSettings,
     /// The identity of every trace of the run.
     pub trace: &'a Trace,
+    /// The managed prompt of every line.
+    pub prompt: Option<&'a RunPrompt>,
+    pub match_expected: MatchMode,
 }
 
 impl TraceOverride {
@@ -149,7 +198,7 @@ impl TraceOverride {
     }
 }
 
-fn read(text: &str) -> Result<Request, String> {
+fn read(text: &str) -> Result<BodyFields, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
@@ -170,11 +219,55 @@ fn prompted(
     system: Option<&Value>,
     model: &settings::ModelSettings,
 ) -> Result<Request, String> {
-    const OURS: [&str; 3] = ["prompt", "id", "system"];
     let Value::String(prompt) = prompt else {
         return Err("`prompt` must be a string".to_owned());
     };
-    let mut request = model.prompted(prompt);
+    with_fields(prompts(model)?.prompted(prompt)?, text, system)
+}
+
+/// The managed prompt of the run, filled with the variables of the line, and followed by its `prompt`.
+fn managed(
+    text: &str,
+    shape: &LineShape<'_>,
+    defaults: &LineDefaults<'_>,
+    unused: &mut Vec<String>,
+) -> Result<Request, String> {
+    let Some(prompt) = defaults.prompt else {
+        return Err("there is no prompt".to_owned());
+    };
+    let typed = match &shape.prompt {
+        None | Some(Value::Null) => None,
+        Some(Value::String(typed)) => Some(typed.as_str()),
+        Some(_) => return Err("`prompt` must be a string".to_owned()),
+    };
+    let none = Map::new();
+    let variables = match &shape.vars {
+        None | Some(Value::Null) => &none,
+        Some(Value::Object(variables)) => variables,
+        Some(_) => return Err("`vars` must be an object".to_owned()),
+    };
+    let filled = prompt.fill(variables, typed)?;
+    *unused = filled.unused;
+    let model = prompts(defaults.model)?;
+    let request = model.managed(&[], &filled.messages, &prompt.parameters)?;
+    with_fields(request, text, shape.system.as_ref())
+}
+
+/// The request with the fields of a line that are not ours.
+fn with_fields(
+    mut request: Request,
+    text: &str,
+    system: Option<&Value>,
+) -> Result<Request, String> {
+    const OURS: [&str; 7] = [
+        "prompt",
+        "id",
+        "system",
+        "vars",
+        "expected",
+        "trace",
+        "custom_id",
+    ];
     match system {
         None | Some(Value::Null) => {}
         Some(Value::String(system)) => request.set_system(system),
@@ -185,4 +278,13 @@ fn prompted(
         request.set_raw(name, value.to_owned());
     }
     Ok(request)
+}
+
+/// The model settings, if the chosen dialect answers prompts.
+fn prompts(model: &settings::ModelSettings) -> Result<&settings::ModelSettings, String> {
+    if model.dialect().lacks(Feature::Prompt) {
+        let name = model.dialect().name();
+        return Err(format!("the dialect {name} takes no `prompt`"));
+    }
+    Ok(model)
 }

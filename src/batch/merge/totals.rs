@@ -57,7 +57,11 @@ impl Totals {
             self.stats.add_invalid(&answer.cause());
             return;
         };
-        self.stats.add(&answer.bare_exchange(), cause);
+        let exchange = answer.bare_exchange();
+        // Version 0.1 did not repeat what the body states.
+        let cost = answer.langspan.cost.or(exchange.completion.cost);
+        self.stats.add(&exchange, cost, cause);
+        self.stats.judge(&answer.langspan.expectations);
         let trace_id = answer.langspan.trace_id.as_deref();
         let Some(trace_id) = trace_id.and_then(|id| ids::parse_trace_id(id).ok()) else {
             return;

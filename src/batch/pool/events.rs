@@ -8,7 +8,9 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::app::uploads::{self, Uploads};
+use crate::batch::costs::KnownCost;
 use crate::batch::output::line::CompletedCall;
+use crate::batch::pool::score_queue::SentScores;
 use crate::batch::pool::span_queue::ExportedLines;
 use crate::batch::pool::trace_sender::{PendingTrace, owned};
 use crate::batch::pool::{CallResult, Pool, StopReason, UploadingTrace};
@@ -42,8 +44,9 @@ impl Pool<'_> {
             while let Some(ended) = self.ended_call() {
                 all.push(ended);
             }
-            self.unprocessed = all.len();
-            if !all.iter().all(is_answer) {
+            self.unprocessed = self.ended.len() + all.len();
+            // With `--max-cost`, every answer may end the run.
+            if !all.iter().all(is_answer) || self.context.plan.max_cost.is_some() {
                 break;
             }
             self.start_calls();
@@ -55,13 +58,39 @@ impl Pool<'_> {
         }
         // The new requests are sent by the tasks of their connections.
         yield_now().await;
+        self.ended.extend(all);
+        if !self.costs.is_pending() {
+            self.process_ended();
+        }
+    }
+
+    /// Processes the calls that have ended.
+    pub(super) fn process_ended(&mut self) {
         self.unprocessed = 0;
-        for result in all {
+        for result in std::mem::take(&mut self.ended) {
             match result {
+                Ok(call) if self.may_be_outage(&call) => self.leave_undecided(call),
                 Ok(call) => self.answered(call),
-                Err(stopped) => self.call_stopped(stopped),
+                Err(call) => self.call_stopped(call),
             }
         }
+    }
+
+    /// Takes the price table, or that there is none, and processes the calls that waited for it.
+    pub(super) fn priced(&mut self) {
+        if let Some(why) = self.costs.missing() {
+            let why = format!(
+                "the prices are not known: {}",
+                self.context.console.clean(why)
+            );
+            if self.context.plan.max_cost.is_some() {
+                let message = format!("--max-cost only counts what the endpoint states: {why}");
+                self.context.console.warn(&message);
+            } else {
+                self.context.console.detail(1, || why);
+            }
+        }
+        self.process_ended();
     }
 
     /// A call that has ended by now.
@@ -69,9 +98,20 @@ impl Pool<'_> {
         self.calls.next().now_or_never().flatten()
     }
 
-    fn answered(&mut self, call: CompletedCall) {
+    pub(super) fn answered(&mut self, mut call: CompletedCall) {
+        let expected = call.expected.as_ref();
+        call.findings = self.context.findings(&call.exchange, &call.trace, expected);
         let exchange = &call.exchange;
-        self.stats.add(exchange, call.cause());
+        let cost = self.costs.of(exchange, &call.trace);
+        if let KnownCost::Unknown(Some(why)) = &cost {
+            let why = self.context.console.clean(why);
+            let warning = format!("some costs are not known and count as $0: {why}");
+            self.context.console.warn(&warning);
+        }
+        let cost = cost.known();
+        self.stats
+            .add(exchange, cost.map(|cost| cost.amount), call.cause());
+        self.stats.judge(&call.findings);
         if let (Some(kind), Some(error)) = (call.progress.error_kind, &exchange.error)
             && kind.concerns_all()
         {
@@ -82,9 +122,13 @@ impl Pool<'_> {
         let line = call.line;
         let trace_url = trace_url.filter(|_| is_traced);
         let session = self.context.plan.trace.session.as_deref();
-        match call.to_line(trace_url.as_deref(), session) {
+        match call.to_line(trace_url.as_deref(), cost, session) {
             Ok(text) => {
+                let findings = std::mem::take(&mut call.findings);
                 let pending = self.record(call.into(), is_traced);
+                let pending = self
+                    .traces
+                    .judged(pending, &findings, &self.context.plan.judge);
                 let after_write = if is_traced {
                     AfterWrite::Trace(Box::new(pending))
                 } else {
@@ -95,6 +139,7 @@ impl Pool<'_> {
             Err(error) => self.stop(StopReason::File(error.into())),
         }
         self.check_errors();
+        self.check_cost();
     }
 
     /// Whether an exchange is traced.
@@ -133,6 +178,7 @@ impl Pool<'_> {
             trace: trace.unwrap_or(pending.trace),
             context: pending.context,
             redactions: Some(redactions),
+            scores: pending.scores,
         }
     }
 
@@ -199,6 +245,7 @@ impl Pool<'_> {
             let uploaded = PendingTrace {
                 exchange: exchange.into_owned(),
                 trace: pending.trace.clone(),
+                scores: pending.scores.clone(),
                 ..*pending
             };
             (line, uploaded)
@@ -230,6 +277,12 @@ impl Pool<'_> {
             self.stop(StopReason::Outbox(why.to_string()));
         }
         self.check_errors();
+    }
+
+    pub(super) fn scored(&mut self, scored: SentScores) {
+        if let Err(failure) = self.traces.scores_ended(scored) {
+            self.stop(StopReason::File(failure));
+        }
     }
 
     /// Whether lost traces stop the run: not with `--no-outbox` or `--best-effort`.

@@ -9,7 +9,7 @@ use crate::batch::input::line::ParsedLine;
 use crate::batch::output::line::{self, INVALID};
 use crate::batch::pool::call::LineCall;
 use crate::batch::pool::events::{AfterWrite, FinishedLine};
-use crate::batch::pool::{Pool, StopReason};
+use crate::batch::pool::{Pool, StopReason, tokens};
 use crate::batch::resume::acks::Ack;
 use crate::batch::resume::previous_output::UnconfirmedLine;
 use crate::batch::resume::state::ArrivedSpans;
@@ -45,6 +45,11 @@ impl Pool<'_> {
 
     pub(super) fn start_calls(&mut self) {
         while self.may_start()
+            && let Some(line) = self.outage.take_held()
+        {
+            self.call(line);
+        }
+        while self.may_start()
             && let Some(line) = self.lines.pop_front()
         {
             self.begun += 1;
@@ -73,7 +78,8 @@ impl Pool<'_> {
     /// Whether there is room for one more call and for everything that follows it.
     fn may_start(&self) -> bool {
         let concurrency = self.context.plan.concurrency;
-        self.calls.len() < concurrency
+        !self.outage.is_known()
+            && self.calls.len() < concurrency
             && self.uploads.len() < concurrency
             // After a kill, an unwritten answer has to be paid for again.
             && self.unwritten.len() + self.unprocessed <= concurrency
@@ -96,6 +102,9 @@ impl Pool<'_> {
             return;
         }
         let parsed = ParsedLine::parse(line, &self.context.defaults());
+        if let Ok(parsed) = &parsed {
+            self.warn_of_unused(number, parsed);
+        }
         if let (Some(unconfirmed), Ok(parsed)) = (&work.deliver, &parsed) {
             self.deliver_again(number, parsed, unconfirmed);
         }
@@ -103,17 +112,41 @@ impl Pool<'_> {
         self.reorder.expect(number);
         match parsed {
             Ok(parsed) => {
-                let call = self.context.clone().call(LineCall {
+                self.note_first_call();
+                self.call(LineCall {
                     number,
                     digest: line::digest(line),
                     parsed,
                     redo,
+                    is_try: false,
                 });
-                self.note_first_call();
-                self.calls.push(Box::pin(call));
             }
             Err(why) => self.refuse_line(number, &why),
         }
+    }
+
+    pub(super) fn call(&mut self, line: LineCall) {
+        // The one call that is tried while the endpoint is down waits for nothing.
+        let is_limited = self.context.plan.tpm.is_some() && !line.is_try;
+        let tokens = if is_limited {
+            tokens::expected(&line.parsed.request, self.stats.mean_answer())
+        } else {
+            0
+        };
+        let call = self.context.clone().call(line, tokens);
+        self.calls.push(Box::pin(call));
+    }
+
+    /// Warns once of variables that the managed prompt does not have: the lines of a data set often have more.
+    fn warn_of_unused(&mut self, number: u64, parsed: &ParsedLine) {
+        if self.has_warned_of_unused || parsed.unused.is_empty() {
+            return;
+        }
+        self.has_warned_of_unused = true;
+        let names = parsed.unused.join(", ");
+        self.context.console.warn(&format!(
+            "line {number} has variables that the prompt does not have: {names}; further lines are not named"
+        ));
     }
 
     /// Notes when this stretch of the run begins.
@@ -153,6 +186,13 @@ impl Pool<'_> {
             Ok(None) => return,
             Err(failure) => return self.stop(StopReason::File(failure)),
         };
+        let expected = parsed.expected.as_ref();
+        let findings = self
+            .context
+            .findings(&pending.exchange, &pending.trace, expected);
+        let pending = self
+            .traces
+            .judged(pending, &findings, &self.context.plan.judge);
         if !self.traces.is_on() {
             // It stays unconfirmed, for a run with tracing.
         } else if !self.is_traced(&pending.exchange, &pending.context) {

@@ -6,22 +6,31 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::SpanData;
+use serde_json::Value;
 
 use crate::app::hints;
+use crate::app::judge::{self, Judge};
+use crate::app::score_sender::RefusedScores;
 use crate::app::span_maker::SpanMaker;
 use crate::app::uploads;
 use crate::batch::input::line::ParsedLine;
 use crate::batch::output::line::CompletedCall;
+use crate::batch::pool::score_queue::{ScoreQueue, SentScores};
 use crate::batch::pool::span_queue::{ExportedLines, SpanQueue};
 use crate::batch::resume::acks::Ack;
 use crate::batch::resume::previous_output::UnconfirmedLine;
 use crate::batch::resume::state::{ArrivedSpans, ResumeState};
-use crate::batch::stats::TraceStats;
+use crate::batch::stats::{ScoreStats, TraceStats};
 use crate::batch::verify::ExpectedTraces;
 use crate::delivery::{Delivery, Exporter, OutboxPolicy, StoredExport};
+use crate::expect::Finding;
 use crate::failure::Failure;
+use crate::langfuse::Api;
+use crate::langfuse::scores::ScoredSpan;
 use crate::settings::Settings;
+use crate::trace::ids::SpanIds;
 use crate::trace::privacy::Filtered;
+use crate::trace::spans::Dialect;
 use crate::trace::{Exchange, Trace, TraceContext};
 
 /// Sends the traces of a run and keeps account of them.
@@ -30,6 +39,8 @@ pub struct TraceSender<'a> {
     pub span_maker: SpanMaker<'a>,
     /// `None` when tracing is off.
     queue: Option<SpanQueue<'a>>,
+    /// `None` where no scores are sent.
+    scores: Option<ScoreQueue<'a>>,
     pub state: ResumeState,
     pub stats: TraceStats,
     /// Redacted passages of traces and recordings.
@@ -48,6 +59,15 @@ pub struct PendingTrace {
     pub context: TraceContext,
     /// The redactions, if the privacy filter has run already, for `--record`.
     pub redactions: Option<usize>,
+    /// The scores of the trace, as request bodies.
+    pub scores: Vec<Value>,
+}
+
+/// What has ended.
+#[derive(Debug)]
+pub enum SenderEvent {
+    Exported(ExportedLines),
+    Scored(SentScores),
 }
 
 impl<'a> TraceSender<'a> {
@@ -56,6 +76,7 @@ impl<'a> TraceSender<'a> {
     pub fn new(
         settings: &'a Settings,
         exporter: Option<&'a Exporter>,
+        api: Option<&'a Api>,
         policy: OutboxPolicy,
         state: ResumeState,
     ) -> Result<Self, Failure> {
@@ -65,6 +86,9 @@ impl<'a> TraceSender<'a> {
             settings,
             span_maker: SpanMaker::new(settings),
             queue: exporter.map(|exporter| SpanQueue::new(exporter, budget, policy, acks)),
+            scores: exporter
+                .zip(api)
+                .map(|(exporter, api)| ScoreQueue::new(api, exporter, budget)),
             state,
             stats: TraceStats::default(),
             redactions: 0,
@@ -81,11 +105,13 @@ impl<'a> TraceSender<'a> {
     /// Whether more traces can be taken without growing.
     pub fn has_room(&self) -> bool {
         self.queue.as_ref().is_none_or(SpanQueue::has_room)
+            && self.scores.as_ref().is_none_or(ScoreQueue::has_room)
     }
 
     /// Whether no trace is waiting or being exported.
     pub fn is_idle(&self) -> bool {
         self.queue.as_ref().is_none_or(SpanQueue::is_idle)
+            && self.scores.as_ref().is_none_or(ScoreQueue::is_idle)
     }
 
     /// Exports the waiting traces without waiting for more.
@@ -102,12 +128,97 @@ impl<'a> TraceSender<'a> {
         }
     }
 
-    /// Waits for the next export to end. Cancel safe. Never ends while there is nothing to send.
-    pub async fn next_export(&mut self) -> ExportedLines {
-        match &mut self.queue {
-            Some(queue) => queue.next().await,
-            None => std::future::pending().await,
+    /// Waits for the next export, or the next request with scores, to end. Cancel safe. Never ends while there is nothing
+    /// to send.
+    pub async fn next_event(&mut self) -> SenderEvent {
+        let Some(queue) = &mut self.queue else {
+            return std::future::pending().await;
+        };
+        let Some(scores) = &mut self.scores else {
+            return SenderEvent::Exported(queue.next().await);
+        };
+        tokio::select! {
+            exported = queue.next() => SenderEvent::Exported(exported),
+            scored = scores.next() => SenderEvent::Scored(scored),
         }
+    }
+
+    /// The trace with its scores: as metadata where a backend has none.
+    pub fn judged(
+        &self,
+        pending: PendingTrace,
+        findings: &[Finding],
+        judge: &Judge,
+    ) -> PendingTrace {
+        let scores = judge.scores(findings, &self.settings.privacy);
+        if scores.is_empty() {
+            return pending;
+        }
+        if self.settings.tracing.dialect() == Dialect::Plain {
+            let mut trace = pending.trace;
+            trace.metadata.extend(judge::as_metadata(&scores));
+            return PendingTrace { trace, ..pending };
+        }
+        let trace_id = pending.context.trace_id;
+        let start = pending.exchange.start.as_nanosecond();
+        let subject = ScoredSpan {
+            trace_id,
+            span_id: Some(SpanIds::derive(trace_id, start).parent),
+            environment: self.settings.trace.environment.as_deref(),
+        };
+        let scores = scores.iter().map(|score| score.body(subject)).collect();
+        PendingTrace { scores, ..pending }
+    }
+
+    /// Counts and acks a request with scores that has ended.
+    ///
+    /// # Errors
+    /// When the ack file cannot be written.
+    pub fn scores_ended(&mut self, scored: SentScores) -> Result<(), Failure> {
+        let lines = self.scores.as_mut().map(|scores| scores.ended(scored));
+        match lines.filter(|lines| !lines.is_empty()) {
+            Some(lines) => self.state.append(&Ack::Accepted(lines)),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives up sending scores: they go to the outbox.
+    pub fn store_scores(&mut self) {
+        let lines = self.scores.as_mut().map(ScoreQueue::give_up);
+        if let Some(lines) = lines.filter(|lines| !lines.is_empty()) {
+            // A line without an ack is only asked for again.
+            let _ = self.state.append(&Ack::Accepted(lines));
+        }
+    }
+
+    pub fn score_stats(&self) -> ScoreStats {
+        self.scores
+            .as_ref()
+            .map_or_else(ScoreStats::default, |scores| scores.stats)
+    }
+
+    /// The first scores that were not accepted.
+    pub fn take_refused_scores(&mut self) -> Option<RefusedScores> {
+        self.scores.as_mut()?.refused.take()
+    }
+
+    /// Some of the accepted scores, by their trace.
+    pub fn take_scored(&mut self) -> Vec<(String, Vec<Value>)> {
+        let scores = self.scores.as_mut();
+        scores.map_or_else(Vec::new, |scores| std::mem::take(&mut scores.scored))
+    }
+
+    /// Takes the scores of a line; returns whether there are any. `is_accepted` says whether its trace has arrived.
+    fn take_scores(&mut self, line: u64, pending: &PendingTrace, is_accepted: bool) -> bool {
+        let Some(queue) = self.scores.as_mut().filter(|_| !pending.scores.is_empty()) else {
+            return false;
+        };
+        if is_accepted {
+            queue.push(line, pending.scores.clone());
+        } else {
+            queue.hold(line, pending.scores.clone());
+        }
+        true
     }
 
     /// Rebuilds the trace of an unconfirmed line; `None` when its output line has no call.
@@ -128,6 +239,7 @@ impl<'a> TraceSender<'a> {
             trace: line.trace.clone(),
             context,
             redactions: None,
+            scores: Vec::new(),
         }))
     }
 
@@ -137,11 +249,15 @@ impl<'a> TraceSender<'a> {
     /// When the ack file cannot be written.
     pub fn push(&mut self, line: u64, pending: &PendingTrace) -> Result<Option<Ack>, Failure> {
         let spans = self.spans(pending);
+        let has_arrived = spans.is_empty();
+        let has_scores = self.take_scores(line, pending, has_arrived);
         match &mut self.queue {
-            Some(queue) if !spans.is_empty() => {
+            Some(queue) if !has_arrived => {
                 queue.push(line, spans);
                 Ok(None)
             }
+            // The line is acked with its scores.
+            Some(_) if has_scores => Ok(None),
             _ => self.accept(line).map(Some),
         }
     }
@@ -163,6 +279,7 @@ impl<'a> TraceSender<'a> {
         pending: &PendingTrace,
     ) -> Result<Option<Ack>, Failure> {
         let spans = self.spans(pending);
+        self.take_scores(line, pending, spans.is_empty());
         match &mut self.queue {
             Some(queue) if !spans.is_empty() => {
                 queue.push_unproven(line, spans);
@@ -191,6 +308,7 @@ impl<'a> TraceSender<'a> {
     /// Queues the spans of a line in place of those that are stored for it.
     pub fn push_stored(&mut self, line: u64, pending: &PendingTrace, stored: StoredExport) {
         let spans = self.spans(pending);
+        self.take_scores(line, pending, false);
         if let Some(queue) = &mut self.queue {
             queue.push_stored(line, pending.context.trace_id, stored, spans);
         }
@@ -227,7 +345,17 @@ impl<'a> TraceSender<'a> {
         if !delivery.outcome.is_accepted() && self.first_failure.is_none() {
             self.first_failure = Some(delivery.clone());
         }
-        let ack = Ack::of(lines, &delivery.stored);
+        let scored = self.scores.as_mut();
+        let scored = scored.map_or_else(Vec::new, |scores| {
+            scores.export_ended(lines, &delivery.stored)
+        });
+        // Lines with scores are acked with these.
+        let unscored: Vec<u64> = lines
+            .iter()
+            .copied()
+            .filter(|line| !scored.contains(line))
+            .collect();
+        let ack = Ack::of(&unscored, &delivery.stored).filter(|_| !unscored.is_empty());
         if let Some(ack) = &ack {
             self.state.append(ack)?;
         }
@@ -266,6 +394,7 @@ impl From<CompletedCall> for PendingTrace {
             trace: call.trace,
             context: call.context,
             redactions: None,
+            scores: Vec::new(),
         }
     }
 }

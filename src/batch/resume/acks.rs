@@ -27,6 +27,9 @@ pub struct RunIdentity {
     pub shard: Option<String>,
     /// The session of lines that do not set one.
     pub session: Option<String>,
+    /// `NAME:VERSION` of the managed prompt of every line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// Whether the file notes which exports have begun. Older files do not.
     #[serde(default)]
     pub notes_begun: bool,
@@ -326,6 +329,7 @@ mod tests {
         RunIdentity {
             name: "r".to_owned(),
             model: "m".to_owned(),
+            prompt: None,
             shard: None,
             session: Some("r".to_owned()),
             notes_begun: true,

@@ -117,6 +117,10 @@ fn identity(plan: &Plan, model: &str, sample: f64) -> RunIdentity {
         model: model.to_owned(),
         shard: plan.shard.map(|shard| shard.to_string()),
         session: plan.trace.session.clone(),
+        prompt: plan.prompt.as_ref().map(|prompt| {
+            let link = prompt.link();
+            format!("{}:{}", link.name, link.version)
+        }),
         notes_begun: true,
         sample,
     }
@@ -149,6 +153,7 @@ fn refuse_changes(earlier: &RunIdentity, now: &RunIdentity, path: &Path) -> Resu
         ("model", earlier.model.clone(), now.model.clone()),
         ("shard", or_none(&earlier.shard), or_none(&now.shard)),
         ("session", or_none(&earlier.session), or_none(&now.session)),
+        ("prompt", or_none(&earlier.prompt), or_none(&now.prompt)),
     ];
     let changed = values.into_iter().find(|(_, earlier, now)| earlier != now);
     let Some((what, earlier, now)) = changed else {

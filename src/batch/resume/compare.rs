@@ -59,10 +59,7 @@ impl Comparison {
             state,
             previous,
             settings,
-            defaults: LineDefaults {
-                model: &settings.model,
-                trace: &plan.trace,
-            },
+            defaults: plan.line_defaults(&settings.model),
         };
         let unreadable = |error| Failure::unreadable(&input.name, &error);
         let mut found = 0;

@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn no_span_of_a_topic_goes_over_the_end_of_a_line_and_prose_fits_the_usual_screen() {
-        for topic in &TOPICS {
+        for topic in TOPICS {
             let mut is_code = false;
             for line in topic.text.lines() {
                 is_code ^= line.starts_with("```");

@@ -13,6 +13,9 @@ pub struct EntryLine {
     pub id: String,
     pub state: State,
     pub spans: Option<usize>,
+    /// Of an entry of scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<usize>,
     pub trace_ids: Vec<String>,
     pub endpoint: Option<String>,
     pub public_key: Option<String>,
@@ -57,7 +60,8 @@ impl EntryLine {
             id: clean(entry.id.clone()),
             state,
             // Of a journal they are known when it is put together.
-            spans: (is_known && !entry.is_journal()).then_some(meta.spans),
+            spans: (is_known && !entry.is_journal() && !entry.is_scores()).then_some(meta.spans),
+            scores: meta.scores.filter(|_| entry.is_scores()),
             trace_ids: meta.trace_ids.into_iter().map(clean).collect(),
             endpoint: Some(shown_reference(&meta.endpoint))
                 .filter(|endpoint| !endpoint.is_empty())
@@ -75,13 +79,20 @@ impl EntryLine {
 
     /// A line with counts; with `names_traces`, the trace ids below it, one on each line.
     pub fn to_text(&self, names_traces: bool) -> String {
-        let count = match self.spans {
-            Some(spans) => {
-                let traces = counted(self.trace_ids.len() as u64, "trace");
-                format!("{} of {traces}", counted(spans as u64, "span"))
-            }
-            None => "? spans".to_owned(),
+        let count = match (self.scores, self.spans) {
+            (Some(scores), _) => Some(counted(scores as u64, "score")),
+            (None, Some(spans)) => Some(counted(spans as u64, "span")),
+            (None, None) => None,
         };
+        let count = count.map_or_else(
+            || "? spans".to_owned(),
+            |count| {
+                format!(
+                    "{count} of {}",
+                    counted(self.trace_ids.len() as u64, "trace")
+                )
+            },
+        );
         let cause = self
             .cause
             .as_deref()
@@ -104,6 +115,8 @@ pub struct FileLine {
     pub spans: u64,
     /// Lines that an earlier run sent.
     pub lines_sent_before: u64,
+    /// Lines that Langfuse was found to have.
+    pub lines_present: u64,
     /// Lines that were not accepted.
     pub lines_kept: u64,
     /// Those of them that may have arrived all the same.
@@ -122,6 +135,7 @@ impl FileLine {
             }
         };
         add(self.lines_sent_before, "sent before");
+        add(self.lines_present, "in Langfuse already");
         add(self.lines_kept - self.lines_unproven, "not accepted");
         add(self.lines_unproven, "unproven");
         add(self.lines_unreadable, "unreadable");

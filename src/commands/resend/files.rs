@@ -167,6 +167,7 @@ impl Sending<'_> {
                         line: line.number,
                         payload,
                         earlier,
+                        is_failed_call: false,
                     };
                     self.delivery.add(shipment).await?;
                 }
@@ -221,6 +222,7 @@ impl Sending<'_> {
             lines: counts.accepted,
             spans: counts.spans,
             lines_sent_before: counts.sent_before,
+            lines_present: counts.present,
             lines_kept: counts.kept,
             lines_unproven: counts.unproven,
             lines_unreadable: self.unreadable,

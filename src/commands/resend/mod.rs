@@ -222,10 +222,16 @@ impl Resend<'_> {
                 continue;
             }
             if entry.is_journal()
-                && let Err(failure) = sender.settle(&mut entry)
+                && let Err(failure) = sender.settle(&mut entry).await
             {
                 self.fail(failure);
                 self.say(EntryLine::new(&entry, State::Failed, self.console));
+                continue;
+            }
+            if entry.waits_for_spans() {
+                self.console
+                    .note(&format!("{id} waits for the spans of its traces"));
+                self.say(EntryLine::new(&entry, State::Waiting, self.console));
                 continue;
             }
             let delivered = tokio::select! {

@@ -63,9 +63,10 @@ impl Sender {
     ///
     /// # Errors
     /// If it cannot be read, or its entry cannot be written.
-    pub fn settle(&self, entry: &mut Entry) -> Result<(), Failure> {
-        let settled = exec::settle(entry, self.destination.dialect);
-        settled.map(drop).map_err(|error| {
+    pub async fn settle(&self, entry: &mut Entry) -> Result<(), Failure> {
+        let dialect = self.destination.dialect;
+        let settled = exec::settle(entry, &self.client, dialect, self.budget).await;
+        settled.map_err(|error| {
             let path = entry.path().display();
             Failure::new(
                 Kind::Delivery,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -35,16 +35,16 @@ pub enum Found {
 /// An entry that waits, locked against other processes.
 #[derive(Debug)]
 pub struct Entry {
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     pub id: String,
-    path: PathBuf,
-    file: File,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
     /// `None` if the process was killed before it wrote any, or the file was removed.
     pub meta: Option<EntryMeta>,
     /// Whether the process was killed during the first delivery.
     pub unfinished: bool,
     /// When it was found to be free.
-    found: Timestamp,
+    pub(super) found: Timestamp,
 }
 
 impl Outbox {
@@ -306,7 +306,7 @@ impl Entry {
         self.write_note(cause, ambiguity, false)
     }
 
-    fn write_note(
+    pub(super) fn write_note(
         &mut self,
         cause: &str,
         ambiguity: Option<Ambiguity>,
@@ -357,7 +357,7 @@ pub struct EntryWriter {
 
 /// A file that goes with this value; renamed before, there is nothing to remove.
 #[derive(Debug)]
-struct Temporary(PathBuf);
+pub(super) struct Temporary(pub(super) PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
@@ -371,9 +371,7 @@ impl EntryWriter {
     /// # Errors
     /// If it cannot be written.
     pub fn add(&mut self, payload: &Payload) -> io::Result<()> {
-        let line = payload.to_json_line().map_err(io::Error::other)?;
-        self.file.write_all(line.as_bytes())?;
-        self.file.write_all(b"\n")?;
+        payload.write_json_line(&mut self.file)?;
         self.spans += payload.span_count();
         for trace in payload.traces() {
             if self.trace_ids.last() != Some(&trace.trace_id) {

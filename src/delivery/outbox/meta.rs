@@ -29,6 +29,9 @@ pub struct EntryMeta {
     /// When the first delivery began.
     pub time: Timestamp,
     pub spans: usize,
+    /// Of an entry of scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<usize>,
     pub trace_ids: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The outbox: a folder of spans that were not delivered. Nothing is sent here.
 //!
 //! `ID.jsonl` holds the spans in the OTLP File Exporter format, and `ID.meta.json` their destination and why they did
-//! not get there. During its first delivery an entry is named `ID.pending`. The process that works on an entry locks
+//! not get there. `ID.scores.jsonl` is an entry of its own, with scores of their traces, one request body a line. During its first delivery an entry is named `ID.pending`. The process that works on an entry locks
 //! its file. The lock ends with the process, so an unlocked pending entry belongs to a process that was killed.
 //!
 //! A rename is what makes an entry appear or change, whole or not at all: this rests on the file system. Where files
@@ -11,6 +11,7 @@ mod entry;
 mod folder;
 mod meta;
 mod pending;
+mod scores;
 
 pub use entry::{Entry, EntryWriter, Found};
 pub use folder::{DEFAULT_MAX_BYTES, Outbox, OutboxError};

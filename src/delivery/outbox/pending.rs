@@ -55,6 +55,10 @@ impl Outbox {
 }
 
 impl PendingEntry {
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Removes the entry: its spans were accepted.
     pub fn release(mut self) {
         self.is_finished = true;

@@ -1,18 +1,24 @@
-//! The first reading of a journal: a few numbers of each record, and which call is which span.
+//! The first reading of a journal: a few numbers of each record, which call is which span, and where images and files
+//! are shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
+use crate::exec::attributes::for_each_text;
 use crate::exec::call::CallRecord;
 use crate::exec::identity::{Identities, Identity, Occurring};
-use crate::exec::journal::{EndRecord, Journal, JournalRecord, Reported, RunRecord, SpansRecord};
+use crate::exec::journal::{
+    EndRecord, Journal, JournalRecord, KeptMedia, Reported, RunRecord, SpansRecord,
+};
 use crate::exec::kind;
 use crate::exec::matching::{CallKey, Chain, SpanKey, chains};
+use crate::exec::media::ids_in;
 use crate::exec::tree::{Tree, TreePosition};
+use crate::langfuse::media::Field;
 use crate::trace::TraceContext;
 
 /// A few numbers of each record.
@@ -28,6 +34,26 @@ pub struct Index {
     pub calls: Vec<IndexedCall>,
     pub received_spans: u64,
     pub last: i64,
+    /// The images and files, by their ids.
+    pub media: HashMap<String, IndexedMedia>,
+}
+
+/// An image or a file: where its record is, the texts for it, and who shows it.
+#[derive(Debug)]
+pub struct IndexedMedia {
+    pub at: u64,
+    pub reference: String,
+    pub placeholder: String,
+    pub shown: Vec<(Shower, Field)>,
+}
+
+/// A record that refers to an image or a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shower {
+    /// The place of a call.
+    Call(usize),
+    /// The place of a span in the tree.
+    Span(usize),
 }
 
 /// A call: what is compared, and where its record is.
@@ -51,6 +77,7 @@ impl Index {
                 JournalRecord::Run(run) => index.run = Some(*run),
                 JournalRecord::Call(call) => index.add_call(at, &call),
                 JournalRecord::Spans(spans) => index.add_spans(&spans),
+                JournalRecord::Media(media) => index.add_media(at, &media),
                 JournalRecord::End(end) => index.end = Some(end),
             }
             Ok(())
@@ -59,9 +86,38 @@ impl Index {
         Ok(index)
     }
 
+    fn add_media(&mut self, at: u64, record: &KeptMedia) {
+        let Some(media) = record.media() else { return };
+        let indexed = IndexedMedia {
+            at,
+            reference: media.reference(),
+            placeholder: media.placeholder(),
+            shown: Vec::new(),
+        };
+        self.media.insert(record.id.clone(), indexed);
+    }
+
+    fn note_shown(&mut self, text: &str, shower: Shower, field: Field) {
+        for id in ids_in(text) {
+            if let Some(media) = self.media.get_mut(id)
+                && !media.shown.contains(&(shower, field))
+            {
+                media.shown.push((shower, field));
+            }
+        }
+    }
+
     fn add_call(&mut self, at: u64, call: &CallRecord) {
         let end = nanoseconds(call.end_time);
         self.last = self.last.max(end);
+        if !self.media.is_empty() {
+            let shower = Shower::Call(self.calls.len());
+            for (_, value) in call.request.fields() {
+                self.note_shown(value.get(), shower, Field::Input);
+            }
+            let response = call.response.as_ref().map_or("", |response| response.get());
+            self.note_shown(response, shower, Field::Output);
+        }
         self.calls.push(IndexedCall {
             number: call.number,
             at,
@@ -97,6 +153,16 @@ impl Index {
             let identity = Identity::of(&span.attributes);
             self.occurring.note(&identity, &span.attributes);
             self.tree.nodes[node].identity = self.identities.number(identity);
+            if !self.media.is_empty() {
+                for_each_text(&mut span.attributes.clone(), &mut |key, text| {
+                    let field = if kind::is_answer(key) {
+                        Field::Output
+                    } else {
+                        Field::Input
+                    };
+                    self.note_shown(text, Shower::Span(node), field);
+                });
+            }
             if kind::is_model_call(span, scope) {
                 let reported = record.model_calls.iter().find(|call| call.place == place);
                 self.add_model_call(span, node, reported);

@@ -4,36 +4,34 @@
 //! The journal is read twice: first for a few numbers of each span, then to write the spans out. So memory does not grow
 //! with their content. It does the same for a run that has just ended and for one that was killed.
 
+mod command;
 mod generation;
 mod index;
+mod media;
 mod pieces;
+mod stamp;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use opentelemetry as otel;
-use opentelemetry::trace::SpanId;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use opentelemetry_sdk::trace::SpanData;
 
-use crate::exec::assemble::generation::{generation, metadata};
+use crate::exec::assemble::generation::generation;
 use crate::exec::assemble::index::{Index, parent_of};
 use crate::exec::assemble::pieces::Pieces;
-use crate::exec::attributes::{has, remove, set, set_text, texts};
+use crate::exec::attributes::{has, remove, set_text};
 use crate::exec::call::CallRecord;
-use crate::exec::identity::Identity;
 use crate::exec::journal::{Journal, JournalRecord, RunRecord};
 use crate::exec::kind::{self, ScopeName};
 use crate::exec::matching::Chain;
+use crate::exec::media_upload::{MediaTexts, ShownMedia};
 use crate::exec::merge::{self, SeenCall};
 use crate::exec::tree;
-use crate::trace::attributes::{langfuse, openinference};
+use crate::trace::attributes::langfuse;
 use crate::trace::spans::Dialect;
 use crate::trace::{Exchange, Trace, TraceContext, ids};
 
@@ -60,17 +58,42 @@ pub struct Summary {
     pub filled: BTreeMap<&'static str, u64>,
 }
 
-/// Writes the requests of a run, in order, with `write`.
+/// What is known of a run before it is put together.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    pub trace_id: String,
+    /// Whether a model call failed for good.
+    pub has_failed_call: bool,
+    /// Its images and files, each with the observations that show it.
+    pub media: Vec<ShownMedia>,
+}
+
+/// Reads what is known of a run.
+///
+/// # Errors
+/// If the journal cannot be read or has no first line.
+pub fn outline(journal: &Journal, dialect: Dialect) -> anyhow::Result<Outline> {
+    let assembly = Assembly::new(Index::read(journal)?, dialect)?;
+    Ok(Outline {
+        media: assembly.media(),
+        trace_id: assembly.summary.trace_id,
+        has_failed_call: assembly.summary.has_failed_call,
+    })
+}
+
+/// Writes the requests of a run, in order, with `write`. `media` are the texts for what was not uploaded.
 ///
 /// # Errors
 /// If the journal cannot be read or has no first line, or `write` fails.
 pub fn assemble(
     journal: &Journal,
     dialect: Dialect,
+    media: &MediaTexts,
     write: &mut dyn FnMut(ExportTraceServiceRequest) -> anyhow::Result<()>,
 ) -> anyhow::Result<Summary> {
     let index = Index::read(journal)?;
     let mut assembly = Assembly::new(index, dialect)?;
+    assembly.media_texts = media.clone();
     let mut pieces = Pieces::new(write);
     // Generations first, so that the command's span can count them.
     assembly.write_calls(journal, &mut pieces)?;
@@ -92,6 +115,8 @@ struct Assembly {
     reported: BTreeMap<usize, usize>,
     /// The trace's attributes that are the same on every span.
     trace: Trace,
+    /// What stands for images and files that were not uploaded.
+    media_texts: MediaTexts,
     summary: Summary,
 }
 
@@ -125,6 +150,7 @@ impl Assembly {
                 public: run.is_public,
                 ..Trace::default()
             },
+            media_texts: MediaTexts::default(),
             summary: Summary {
                 trace_id: trace_id.to_string(),
                 start: run.start_time,
@@ -143,6 +169,12 @@ impl Assembly {
         })
     }
 
+    /// The id of the generation that a call is by itself, by its number.
+    fn generation_id(&self, number: usize) -> [u8; 8] {
+        let run = &self.run.span_id;
+        ids::first_bytes(format!("{}/{run}/{number}", self.context.trace_id))
+    }
+
     fn write_calls(&mut self, journal: &Journal, pieces: &mut Pieces<'_>) -> anyhow::Result<()> {
         for chain in self.chains.clone() {
             if chain.span.is_some() {
@@ -150,16 +182,12 @@ impl Assembly {
             }
             let (record, exchange) = self.read_chain(journal, &chain)?;
             let mut span = generation(&record, &exchange, &self.context, self.dialect);
-            let id = format!(
-                "{}/{}/{}",
-                self.context.trace_id, self.run.span_id, record.number
-            );
-            let id: [u8; 8] = ids::first_bytes(id);
-            span.span_id = id.to_vec();
+            span.span_id = self.generation_id(record.number).to_vec();
             let parent = parent_of(&self.index.tree, record.traceparent.as_deref());
             span.parent_span_id = self.id_of(parent);
             self.stamp(&mut span.attributes, &self.identity_below(parent));
             self.count_generation(&span.attributes);
+            self.apply_media(&mut span);
             self.write_own(span, pieces)?;
         }
         Ok(())
@@ -247,119 +275,13 @@ impl Assembly {
                 *self.summary.filled.entry(name).or_default() += 1;
             }
         }
+        self.apply_media(&mut span);
         let identity = self.identity_of(place);
         self.stamp(&mut span.attributes, &identity);
         if node.model_call.is_some() {
             self.count_generation(&span.attributes);
         }
         Ok(span)
-    }
-
-    fn write_command(&mut self, pieces: &mut Pieces<'_>) -> anyhow::Result<()> {
-        let mut attributes = Vec::new();
-        set_text(&mut attributes, langfuse::OBSERVATION_TYPE, "span");
-        if !self.run.command_line.is_empty() {
-            let line = self.run.command_line.as_str();
-            set_text(&mut attributes, openinference::INPUT_VALUE, line);
-        }
-        let remote = self
-            .run
-            .remote_parent
-            .as_deref()
-            .map(bytes_of)
-            .unwrap_or_default();
-        if !remote.is_empty() {
-            set(
-                &mut attributes,
-                langfuse::IS_APP_ROOT,
-                Value::BoolValue(true),
-            );
-        }
-        let message = self.outcome(&mut attributes);
-        let counts = [
-            ("spans", self.summary.received_spans),
-            ("calls", self.summary.calls),
-            ("generations", self.summary.generations),
-        ];
-        for (name, count) in counts {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            set(&mut attributes, &metadata(name), Value::IntValue(count));
-        }
-        self.stamp(&mut attributes, &self.identity_below(None));
-        self.summary.command = vec![self.comparable(&attributes)];
-        let span = Span {
-            span_id: bytes_of(&self.run.span_id),
-            parent_span_id: remote,
-            name: self.run.name.clone(),
-            kind: SpanKind::Internal.into(),
-            start_time_unix_nano: unsigned(self.summary.start),
-            end_time_unix_nano: unsigned(self.summary.end),
-            attributes,
-            status: message.map(|message| Status {
-                message,
-                code: StatusCode::Error.into(),
-            }),
-            ..Span::default()
-        };
-        self.write_own(span, pieces)
-    }
-
-    /// The command's span with what a read-back compares.
-    fn comparable(&self, attributes: &[KeyValue]) -> SpanData {
-        let span_id = SpanId::from_hex(&self.run.span_id).unwrap_or(SpanId::INVALID);
-        let texts = attributes.iter().filter_map(|attribute| {
-            let value = match attribute.value.as_ref()?.value.as_ref()? {
-                Value::StringValue(text) => otel::Value::from(text.clone()),
-                Value::ArrayValue(list) => {
-                    let texts = texts(list).map(|text| text.to_owned().into());
-                    otel::Value::Array(otel::Array::String(texts.collect()))
-                }
-                _ => return None,
-            };
-            Some(otel::KeyValue::new(attribute.key.clone(), value))
-        });
-        SpanData {
-            span_context: self.context.span(span_id),
-            parent_span_id: SpanId::INVALID,
-            parent_span_is_remote: false,
-            span_kind: otel::trace::SpanKind::Internal,
-            name: self.run.name.clone().into(),
-            start_time: self.summary.start.into(),
-            end_time: self.summary.end.into(),
-            attributes: texts.collect(),
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
-            status: otel::trace::Status::Unset,
-            instrumentation_scope: otel::InstrumentationScope::default(),
-        }
-    }
-
-    /// How the child ended, as metadata; returns the message of one that failed.
-    fn outcome(&self, attributes: &mut Vec<KeyValue>) -> Option<String> {
-        let mut set_number = |name: &str, value: i32| {
-            set(attributes, &metadata(name), Value::IntValue(value.into()));
-        };
-        let Some(end) = self.index.end else {
-            set_text(attributes, &metadata("exit"), "unknown");
-            return None;
-        };
-        match (end.exit_code, end.signal) {
-            (_, Some(signal)) => {
-                set_number("signal", signal);
-                Some(format!("the command was ended by signal {signal}"))
-            }
-            (Some(code), None) => {
-                set_number("exit_code", code);
-                let message = match code {
-                    126 => "the command ended with exit code 126, or cannot be executed".to_owned(),
-                    127 => "the command ended with exit code 127, or was not found".to_owned(),
-                    code => format!("the command ended with exit code {code}"),
-                };
-                (code != 0).then_some(message)
-            }
-            (None, None) => None,
-        }
     }
 
     /// Writes a span that the run makes itself.
@@ -395,57 +317,6 @@ impl Assembly {
         )
     }
 
-    fn identity_of(&self, place: usize) -> Identity {
-        self.own_identity(place)
-            .or(&self.inherited(Some(place)))
-            .or_only(&self.index.occurring)
-    }
-
-    /// The identity of a span that says nothing of itself, below another.
-    fn identity_below(&self, parent: Option<usize>) -> Identity {
-        let own = parent.map(|parent| self.own_identity(parent));
-        own.unwrap_or_default()
-            .or(&self.inherited(parent))
-            .or_only(&self.index.occurring)
-    }
-
-    fn own_identity(&self, place: usize) -> Identity {
-        let number = self.index.tree.nodes[place].identity;
-        let identity = number.and_then(|number| self.index.identities.get(number));
-        identity.cloned().unwrap_or_default()
-    }
-
-    /// What a span gets from the spans above it and the options.
-    fn inherited(&self, place: Option<usize>) -> Identity {
-        let above = place
-            .into_iter()
-            .flat_map(|place| self.index.tree.ancestors(place));
-        let identity = above.fold(Identity::default(), |identity, place| {
-            identity.or(&self.own_identity(place))
-        });
-        identity.or(&self.run.identity)
-    }
-
-    /// The attributes that every span of the run has.
-    fn stamp(&self, attributes: &mut Vec<KeyValue>, identity: &Identity) {
-        identity.stamp(attributes, self.dialect);
-        set_text(attributes, langfuse::TRACE_NAME, self.trace.name());
-        for (key, value) in &self.trace.metadata {
-            let key = format!("{}.{key}", langfuse::TRACE_METADATA);
-            if !has(attributes, &key) {
-                set_text(attributes, &key, value.as_str());
-            }
-        }
-        if let Some(version) = &self.trace.version
-            && !has(attributes, langfuse::VERSION)
-        {
-            set_text(attributes, langfuse::VERSION, version.as_str());
-        }
-        if self.trace.public {
-            set(attributes, langfuse::TRACE_PUBLIC, Value::BoolValue(true));
-        }
-    }
-
     fn stamp_resource(&self, resource: &mut Resource) {
         let given = [
             (langfuse::ENVIRONMENT, &self.run.environment),
@@ -467,10 +338,6 @@ impl Assembly {
             *self.summary.cost.get_or_insert(0.0) += cost;
         }
     }
-}
-
-fn unsigned(time: Timestamp) -> u64 {
-    u64::try_from(time.as_nanosecond()).unwrap_or_default()
 }
 
 /// The bytes of a hexadecimal id.

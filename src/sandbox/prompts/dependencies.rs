@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::prompt::Wanted;
+use super::prompt::WantedVersion;
 
 const BEGIN: &str = "@@@langfusePrompt:";
 const END: &str = "@@@";
@@ -11,7 +11,7 @@ const DEEPEST: usize = 5;
 
 /// Replaces the references in a text or in the messages of a chat prompt. `text_of` gives the text of another prompt;
 /// a reference to one that is not there stays as it is.
-pub fn resolved(prompt: &Value, text_of: &dyn Fn(&str, &Wanted) -> Option<String>) -> Value {
+pub fn resolved(prompt: &Value, text_of: &dyn Fn(&str, &WantedVersion) -> Option<String>) -> Value {
     match prompt {
         Value::String(text) => replaced(text, text_of, DEEPEST).into(),
         Value::Array(messages) => messages
@@ -28,7 +28,11 @@ pub fn resolved(prompt: &Value, text_of: &dyn Fn(&str, &Wanted) -> Option<String
     }
 }
 
-fn replaced(text: &str, text_of: &dyn Fn(&str, &Wanted) -> Option<String>, depth: usize) -> String {
+fn replaced(
+    text: &str,
+    text_of: &dyn Fn(&str, &WantedVersion) -> Option<String>,
+    depth: usize,
+) -> String {
     let mut whole = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(BEGIN) {
@@ -53,11 +57,11 @@ fn replaced(text: &str, text_of: &dyn Fn(&str, &Wanted) -> Option<String>, depth
 }
 
 /// The name of the prompt and which version of it.
-fn read(reference: &str) -> Option<(&str, Wanted)> {
+fn read(reference: &str) -> Option<(&str, WantedVersion)> {
     let (name, which) = reference.strip_prefix("name=")?.split_once('|')?;
     let wanted = match which.split_once('=')? {
-        ("label", label) => Wanted::Label(label.to_owned()),
-        ("version", version) => Wanted::Version(version.parse().ok()?),
+        ("label", label) => WantedVersion::Label(label.to_owned()),
+        ("version", version) => WantedVersion::Version(version.parse().ok()?),
         _ => return None,
     };
     Some((name, wanted))
@@ -71,9 +75,9 @@ mod tests {
 
     #[test]
     fn references_are_replaced_and_a_prompt_that_holds_itself_ends() {
-        let text_of = |name: &str, wanted: &Wanted| match (name, wanted) {
-            ("greet", Wanted::Label(label)) => Some(format!("Hi ({label})")),
-            ("self", Wanted::Version(1)) => {
+        let text_of = |name: &str, wanted: &WantedVersion| match (name, wanted) {
+            ("greet", WantedVersion::Label(label)) => Some(format!("Hi ({label})")),
+            ("self", WantedVersion::Version(1)) => {
                 Some("<@@@langfusePrompt:name=self|version=1@@@>".to_owned())
             }
             _ => None,

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::auth::AuthorizedForPrompts;
 use super::reading::bounded;
 use super::response::{StoreError, disk, json_response};
-use prompt::{NewVersion, StoredPrompt, Wanted, new_labels};
+use prompt::{NewVersion, StoredPrompt, WantedVersion, new_labels};
 pub use store::PromptStore;
 
 /// The largest body of a new version, in bytes.
@@ -67,7 +67,7 @@ async fn read(
     Path(name): Path<String>,
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, StoreError> {
-    let wanted = match Wanted::read(&parameters) {
+    let wanted = match WantedVersion::read(&parameters) {
         Err(refusal) => return Ok(json_response(StatusCode::BAD_REQUEST, &refusal)),
         Ok(wanted) => wanted,
     };
@@ -93,7 +93,7 @@ async fn read(
 
 /// The document with the texts of other prompts in place of the references to them.
 fn with_dependencies(mut document: Value, store: &PromptStore) -> Value {
-    let text_of = |name: &str, wanted: &Wanted| -> Option<String> {
+    let text_of = |name: &str, wanted: &WantedVersion| -> Option<String> {
         let prompt = store.prompt(name).ok()?;
         let text = prompt.version(wanted)?.prompt.as_str()?.to_owned();
         Some(text)
@@ -124,7 +124,7 @@ async fn relabel(
         Err(refusal) => return Ok(json_response(StatusCode::BAD_REQUEST, &refusal)),
         Ok(labels) => labels,
     };
-    let missing = not_found(&Wanted::Version(version).missing(&name));
+    let missing = not_found(&WantedVersion::Version(version).missing(&name));
     let change = move |prompt: &mut StoredPrompt| prompt.label(version, &labels).ok_or(());
     let changed = disk(move || store.change(&name, change)).await?;
     Ok(changed.map_or(missing, |document| json_response(StatusCode::OK, &document)))
@@ -140,7 +140,7 @@ async fn remove(
     let names_version = parameters
         .iter()
         .any(|(name, _)| name == "version" || name == "label");
-    let wanted = match Wanted::read(&parameters) {
+    let wanted = match WantedVersion::read(&parameters) {
         Err(refusal) => return Ok(json_response(StatusCode::BAD_REQUEST, &refusal)),
         Ok(wanted) => names_version.then_some(wanted),
     };

@@ -267,10 +267,10 @@ impl StoredPrompt {
     }
 
     /// The version that a query asks for.
-    pub fn version(&self, wanted: &Wanted) -> Option<&PromptVersion> {
+    pub fn version(&self, wanted: &WantedVersion) -> Option<&PromptVersion> {
         self.versions.iter().find(|version| match wanted {
-            Wanted::Version(number) => version.version == *number,
-            Wanted::Label(name) => version.labels.contains(name),
+            WantedVersion::Version(number) => version.version == *number,
+            WantedVersion::Label(name) => version.labels.contains(name),
         })
     }
 }
@@ -284,12 +284,12 @@ impl PromptVersion {
 
 /// Which version of a prompt is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum WantedVersion {
     Version(u64),
     Label(String),
 }
 
-impl Wanted {
+impl WantedVersion {
     /// Reads the parameters of a query; the error is the body of a 400 answer.
     pub fn read(parameters: &[(String, String)]) -> Result<Self, Value> {
         let named = |name: &str| {

@@ -59,16 +59,25 @@ fn switches_that_silence_the_child_are_named_once_and_left_alone() {
     let call = Langspan::new(&["exec"])
         .at(&sandbox)
         .env("OTEL_SDK_DISABLED", "true")
+        .env("LANGFUSE_TRACING_ENABLED", "false")
+        .env("OTEL_TRACES_SAMPLER", "always_off")
         .env("LANGFUSE_SAMPLE_RATE", "0");
     let session = Session::start(call);
     assert_eq!(session.variable("OTEL_SDK_DISABLED"), "true");
+    assert_eq!(session.variable("LANGFUSE_TRACING_ENABLED"), "false");
     let body = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}]});
     assert_eq!(session.ask(&[], &body).status, 200);
     let ended = session.finish();
-    ended
-        .code(0)
-        .stderr_has("OTEL_SDK_DISABLED=true silences")
-        .stderr_has("LANGFUSE_SAMPLE_RATE=0 silences");
+    ended.code(0);
+    for switch in [
+        "OTEL_SDK_DISABLED=true",
+        "LANGFUSE_TRACING_ENABLED=false",
+        "OTEL_TRACES_SAMPLER=always_off",
+        "LANGFUSE_SAMPLE_RATE=0",
+    ] {
+        let warning = format!("{switch} silences the command's own spans");
+        assert_eq!(ended.stderr.matches(&warning).count(), 1, "{ended:#?}");
+    }
     assert_eq!(sandbox.observations(&ended.trace_id()).len(), 2);
 }
 

@@ -73,6 +73,34 @@ fn the_commands_span_has_its_name_its_line_and_no_output() {
 }
 
 #[test]
+fn an_unread_trace_counts_only_when_the_child_did_not_fail() {
+    let never = Sandbox::start_with(&["--visible-after", "600000"]);
+    for (code, expected) in [("0", 7), ("3", 3)] {
+        let script = format!("exit {code}");
+        let words = ["--verify", "--wait", "1", "--", "sh", "-c", &script];
+        let ended = exec(&never, &words).run();
+        ended.code(expected).stderr_has("could be read within 1 s");
+    }
+}
+
+#[test]
+fn the_childs_code_wins_when_langspan_was_signalled() {
+    let sandbox = Sandbox::start();
+    for code in [0, 5] {
+        let script = format!("trap 'exit {code}' TERM; : >ready; while :; do sleep 0.05; done");
+        let call = exec(&sandbox, &["--", "sh", "-c", &script]);
+        let process = call.spawn();
+        let ready = call.home().join("ready");
+        wait_until("the child has started", || ready.exists());
+        let id = process.id().to_string();
+        let sent = Command::new("kill").args(["-s", "TERM", &id]).status();
+        assert!(sent.unwrap().success());
+        let ended = call.ended(&process.wait_with_output().unwrap());
+        ended.code(code).stderr_has("trace: ");
+    }
+}
+
+#[test]
 fn a_failed_delivery_counts_only_when_the_child_did_not_fail() {
     let refusing = Scripted::langfuse(|_, _| Reply::json(400, &json!({"message": "no"})));
     let call = |code: &str| {
@@ -106,18 +134,26 @@ fn signals_are_passed_on_and_the_trace_is_delivered() {
                 .unwrap()
                 .success()
         );
-        let ended = session.finish();
+        let ended = session.wait();
         ended.code(code);
         assert_eq!(sandbox.observations(TRACE).len(), 2, "{signal}");
     }
 }
 
 #[test]
-fn ctrl_c_reaches_the_child_and_langspan_stays() {
+fn keys_that_end_programs_reach_the_child_and_langspan_stays() {
     let sandbox = Sandbox::start();
+    // ^C and ^\
+    for key in [b"\x03", b"\x1c"] {
+        press(&sandbox, key);
+    }
+}
+
+/// Presses a key on the terminal of a run.
+fn press(sandbox: &Sandbox, key: &[u8]) {
     let pty = openpty(None, None).unwrap();
-    let script = "trap 'echo caught; exit 7' INT; [ -t 0 ] && [ -t 1 ] && : >terminal; while :; do sleep 0.05; done";
-    let call = exec(&sandbox, &["--", "sh", "-c", script]);
+    let script = "trap 'echo caught; exit 7' INT QUIT; [ -t 0 ] && [ -t 1 ] && : >terminal; while :; do sleep 0.05; done";
+    let call = exec(sandbox, &["--", "sh", "-c", script]);
     let stream = || Stdio::from(pty.slave.try_clone().unwrap());
     // setsid makes the terminal the controlling one, so that ^C is a signal to its whole group.
     let mut command = Command::new("setsid");
@@ -142,7 +178,7 @@ fn ctrl_c_reaches_the_child_and_langspan_stays() {
         call.home().join("terminal").exists()
     });
     let mut master = fs::File::from(pty.master.try_clone().unwrap());
-    master.write_all(b"\x03").unwrap();
+    master.write_all(key).unwrap();
     let code = process.wait().unwrap().code();
     drop(command);
     drop::<OwnedFd>(pty.slave);

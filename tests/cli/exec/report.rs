@@ -100,6 +100,23 @@ fn a_run_in_which_nothing_was_seen_says_why_that_may_be() {
 }
 
 #[test]
+fn the_help_shows_programs_and_says_what_they_cannot_do() {
+    let help = Langspan::new(&["help", "exec"]).run();
+    help.code(0);
+    for text in [
+        "langspan exec -- python cookbook.py",
+        "-- llm -m gpt-4o-mini",
+        "curl -s",
+        "- run: langspan exec --ci",
+        "cannot read its own trace back before the run ends",
+        "must not start daemons",
+        "--stream-usage",
+    ] {
+        assert!(help.stdout.contains(text), "{text}: {}", help.stdout);
+    }
+}
+
+#[test]
 fn verified_means_readable() {
     let sandbox = Sandbox::start_with(&["--visible-after", "300"]);
     let session =

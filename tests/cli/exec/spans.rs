@@ -9,7 +9,8 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::support::exec::{OTHER_TRACE, Session, TRACE, exchange, request, row, span};
-use crate::support::harness::Langspan;
+use crate::support::harness::{Langspan, Scripted};
+use crate::support::memory::Memory;
 use crate::support::stand_in::Sandbox;
 
 fn session(options: &[&str]) -> (Session, Sandbox) {
@@ -254,6 +255,48 @@ fn instrumentations_are_put_right() {
         (&json!("EMBEDDING"), &json!("e"))
     );
     assert!(!embeddings.to_string().contains("0.5"), "{embeddings}");
+}
+
+#[test]
+fn an_export_of_thirty_megabytes_is_taken_and_delivered() {
+    let memory = Memory::default();
+    let known = memory.clone();
+    let langfuse = Scripted::start(move |request, _| known.answer(request));
+    let session = Session::start(Langspan::new(&["exec"]).langfuse_at(langfuse.url()));
+    let text = "x".repeat(1 << 20);
+    let spans: Vec<Value> = (1..=30)
+        .map(|id| span(TRACE, id, None, "s", &json!({"input.value": text})))
+        .collect();
+    session.send(&spans);
+    session.finish().code(0);
+    assert_eq!(memory.total(TRACE), 31);
+}
+
+#[test]
+fn only_this_machine_can_reach_the_port() {
+    let (session, sandbox) = session(&[]);
+    let root = session.variable("OTEL_EXPORTER_OTLP_ENDPOINT");
+    let place = root.strip_prefix("http://127.0.0.1:").unwrap();
+    let port: u16 = place.split('/').next().unwrap().parse().unwrap();
+    let wanted = format!(":{port:04X}");
+    let listening: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .flat_map(|table| {
+            std::fs::read_to_string(table)
+                .unwrap_or_default()
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (local, _, state) = (fields.next()?, fields.next()?, fields.next()?);
+            (state == "0A" && local.ends_with(&wanted)).then(|| local.to_owned())
+        })
+        .collect();
+    assert_eq!(listening, [format!("0100007F{wanted}")]);
+    session.finish().code(0);
+    drop(sandbox);
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod requests;
 mod recordings;
 // Recordings that were emitted before.
 mod copies;
+// A provider's batches.
+mod provider_batch;
 // What `--record` writes.
 mod record;
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -50,8 +50,43 @@ impl Session {
 
     /// The same with a child that ends with `code`.
     pub fn start_ending(call: Langspan, code: i32) -> Self {
+        Self::start_by(call, code, Langspan::spawn)
+    }
+
+    /// The same where no file grows beyond `kibibytes`, which acts as a full disk does.
+    pub fn start_limited(call: Langspan, kibibytes: u32) -> Self {
+        Self::start_limited_ending(call, kibibytes, 0)
+    }
+
+    /// The same with a child that ends with `code`.
+    pub fn start_limited_ending(call: Langspan, kibibytes: u32, code: i32) -> Self {
+        Self::start_by(call, code, |call| {
+            let inner = call.command();
+            let mut limited = Command::new("sh");
+            // The unit of the limit is half a kibibyte.
+            let script = format!("ulimit -f {}; exec \"$@\"", kibibytes * 2);
+            limited
+                .args(["-c", &script, "sh"])
+                .arg(inner.get_program())
+                .args(inner.get_args())
+                .env_clear()
+                .current_dir(call.home());
+            for (name, value) in inner.get_envs() {
+                limited.env(name, value.unwrap_or_default());
+            }
+            let piped = Stdio::piped;
+            limited
+                .stdin(piped())
+                .stdout(piped())
+                .stderr(piped())
+                .spawn()
+                .unwrap()
+        })
+    }
+
+    fn start_by(call: Langspan, code: i32, start: impl FnOnce(&Langspan) -> Child) -> Self {
         let call = waiting(code).iter().fold(call, |call, word| call.arg(word));
-        let process = call.spawn();
+        let process = start(&call);
         let place = call.home().join("env");
         wait_until("the child has started", || place.exists());
         let text = fs::read_to_string(place).unwrap();
@@ -118,6 +153,11 @@ impl Session {
     /// Lets the child end, and waits for langspan.
     pub fn finish(self) -> Ended {
         fs::write(self.home().join("go"), "").unwrap();
+        self.wait()
+    }
+
+    /// Waits for langspan, whose child ends by itself.
+    pub fn wait(self) -> Ended {
         let output = self.process.wait_with_output().unwrap();
         self.call.ended(&output)
     }

@@ -127,6 +127,13 @@ impl Memory {
             .collect()
     }
 
+    /// How many spans of a trace were received, copies included.
+    pub fn total(&self, trace_id: &str) -> usize {
+        let taken = self.0.lock().unwrap();
+        let known = taken.get(trace_id);
+        known.map_or(0, |known| known.spans.values().sum())
+    }
+
     /// How often a span was received.
     pub fn count(&self, trace_id: &str, span_id: &str) -> usize {
         let taken = self.0.lock().unwrap();

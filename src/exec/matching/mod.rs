@@ -4,7 +4,13 @@
 //! then by time, model and text. In each step as many calls as possible find a span, and among such matchings the one
 //! whose start times are nearest is chosen. Nothing here knows OTLP or HTTP.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod assignment;
+mod attempts;
+
+use std::collections::HashSet;
+
+use crate::exec::matching::assignment::matching;
+use crate::exec::matching::attempts::{absorb_failures, joined};
 
 /// A span of the child that represents a model call.
 #[derive(Clone, Debug, Default)]
@@ -142,38 +148,6 @@ fn extends(long: &str, short: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Joins the attempts of one call by the retry counter of its SDK.
-fn joined(calls: &[CallKey]) -> Vec<Chain> {
-    let mut order: Vec<usize> = (0..calls.len()).collect();
-    order.sort_by_key(|&place| calls[place].start);
-    let mut chains: Vec<Chain> = Vec::new();
-    // The chains whose last attempt failed, by their request and the number that the next attempt will have.
-    let mut open: HashMap<(u64, u32), VecDeque<usize>> = HashMap::new();
-    for place in order {
-        let call = &calls[place];
-        let continued = call.retry.filter(|retry| *retry > 0).and_then(|retry| {
-            let waiting = open.get_mut(&(call.request, retry))?;
-            let ended = waiting
-                .iter()
-                .rposition(|&chain| calls[chains[chain].last()].end <= call.start + TOLERANCE)?;
-            waiting.remove(ended)
-        });
-        let chain = continued.unwrap_or_else(|| {
-            chains.push(Chain {
-                attempts: Vec::new(),
-                span: None,
-            });
-            chains.len() - 1
-        });
-        chains[chain].attempts.push(place);
-        if let Some(retry) = call.retry.filter(|_| call.is_failed) {
-            let next = (call.request, retry.saturating_add(1));
-            open.entry(next).or_default().push_back(chain);
-        }
-    }
-    chains
-}
-
 /// One step: gives spans that are free to chains that are free.
 fn assign(
     spans: &[SpanKey],
@@ -218,130 +192,8 @@ fn innermost(spans: &[SpanKey], places: &[usize]) -> impl Iterator<Item = usize>
         .filter(move |place| !enclosing.contains(place))
 }
 
-/// A failed attempt without a span of its own belongs to the matched span with the same model in whose time it lies.
-fn absorb_failures(spans: &[SpanKey], calls: &[CallKey], chains: Vec<Chain>) -> Vec<Chain> {
-    let (mut kept, failed): (Vec<Chain>, Vec<Chain>) = chains
-        .into_iter()
-        .partition(|chain| chain.span.is_some() || !calls[chain.last()].is_failed);
-    let mut alone = Vec::new();
-    for chain in failed {
-        let call = &calls[chain.attempts[0]];
-        let is_owner = |owner: &&mut Chain| {
-            let is_around = |span: usize| {
-                encloses(&spans[span], &calls[chain.last()]) && is_same_model(&spans[span], call)
-            };
-            let last = &calls[owner.last()];
-            // A call that had ended, or was under way, is not repeated.
-            let is_before = calls[chain.last()].end <= last.start + TOLERANCE;
-            is_before && owner.span.is_some_and(is_around)
-        };
-        let distance = |owner: &&mut Chain| {
-            let last = &calls[owner.last()];
-            (
-                last.request != call.request,
-                last.start.abs_diff(call.start),
-            )
-        };
-        match kept.iter_mut().filter(is_owner).min_by_key(distance) {
-            Some(owner) => {
-                owner.attempts.splice(0..0, chain.attempts);
-                owner.attempts.sort_by_key(|&attempt| calls[attempt].start);
-            }
-            None => alone.push(chain),
-        }
-    }
-    kept.extend(alone);
-    kept.sort_by_key(|chain| calls[chain.attempts[0]].start);
-    kept
-}
-
-/// For each row its column, or none: as many pairs as possible, and of these matchings the one with the smallest sum of
-/// distances. `edges` are the columns of each row with their distances.
-///
-/// Successive shortest paths: each round adds one pair, by the path that costs least.
-fn matching(edges: &[Vec<(usize, u64)>]) -> Vec<Option<usize>> {
-    let mut pairs = Pairs {
-        columns: vec![None; edges.len()],
-        rows: HashMap::new(),
-    };
-    while let Some(path) = pairs.cheapest_path(edges) {
-        for (row, column) in path {
-            pairs.columns[row] = Some(column);
-            pairs.rows.insert(column, row);
-        }
-    }
-    pairs.columns
-}
-
-/// A matching in the making.
-struct Pairs {
-    /// The column of each row.
-    columns: Vec<Option<usize>>,
-    /// The row of each column that has one.
-    rows: HashMap<usize, usize>,
-}
-
-impl Pairs {
-    /// The pairs that change so that one more row gets a column, at the least cost.
-    fn cheapest_path(&self, edges: &[Vec<(usize, u64)>]) -> Option<Vec<(usize, usize)>> {
-        let reached = self.reach(edges);
-        let free = reached
-            .iter()
-            .filter(|(column, _)| !self.rows.contains_key(column));
-        let (&last, _) = free.min_by_key(|(column, (cost, _))| (*cost, **column))?;
-        let mut path = Vec::new();
-        let mut column = last;
-        loop {
-            let (_, row) = *reached.get(&column)?;
-            path.push((row, column));
-            match self.columns[row] {
-                None => return Some(path),
-                Some(given_up) => column = given_up,
-            }
-        }
-    }
-
-    /// For each column that a free row can reach: the least cost, and the row before it.
-    fn reach(&self, edges: &[Vec<(usize, u64)>]) -> HashMap<usize, (i128, usize)> {
-        let free = (0..edges.len()).filter(|&row| self.columns[row].is_none());
-        let mut queue: VecDeque<usize> = free.collect();
-        let mut costs: HashMap<usize, i128> = queue.iter().map(|&row| (row, 0)).collect();
-        let mut reached: HashMap<usize, (i128, usize)> = HashMap::new();
-        while let Some(row) = queue.pop_front() {
-            let base = costs.get(&row).copied().unwrap_or_default();
-            let others = edges[row]
-                .iter()
-                .filter(|(column, _)| self.columns[row] != Some(*column));
-            for &(column, distance) in others {
-                let cost = base + i128::from(distance);
-                let known = reached.get(&column).map(|(known, _)| *known);
-                if known.is_some_and(|known| known <= cost) {
-                    continue;
-                }
-                reached.insert(column, (cost, row));
-                // Its owner would give it up, and need another.
-                if let Some(&owner) = self.rows.get(&column) {
-                    let cost = cost - distance_of(edges, owner, column);
-                    if costs.get(&owner).is_none_or(|known| cost < *known) {
-                        costs.insert(owner, cost);
-                        queue.push_back(owner);
-                    }
-                }
-            }
-        }
-        reached
-    }
-}
-
-fn distance_of(edges: &[Vec<(usize, u64)>], row: usize, column: usize) -> i128 {
-    let found = edges[row].iter().find(|(other, _)| *other == column);
-    found.map_or(0, |(_, distance)| i128::from(*distance))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     const MS: i64 = 1_000_000;
@@ -486,51 +338,5 @@ mod tests {
         let mut calls = [failed(10, 20, 0), failed(30, 40, 1)];
         calls[1].request = 7;
         assert_eq!(pairs(&[], &calls).len(), 2);
-    }
-
-    /// The best cardinality and cost by trying everything.
-    fn by_force(edges: &[Vec<(usize, u64)>]) -> (usize, u64) {
-        fn go(edges: &[Vec<(usize, u64)>], row: usize, used: &mut Vec<usize>) -> (usize, u64) {
-            let Some(choices) = edges.get(row) else {
-                return (0, 0);
-            };
-            let mut best = go(edges, row + 1, used);
-            for &(column, distance) in choices {
-                if used.contains(&column) {
-                    continue;
-                }
-                used.push(column);
-                let (count, cost) = go(edges, row + 1, used);
-                used.pop();
-                let found = (count + 1, cost + distance);
-                if found.0 > best.0 || (found.0 == best.0 && found.1 < best.1) {
-                    best = found;
-                }
-            }
-            best
-        }
-        go(edges, 0, &mut Vec::new())
-    }
-
-    proptest! {
-        #[test]
-        fn a_matching_is_the_largest_and_then_the_nearest(
-            distances in prop::collection::vec(prop::collection::vec(prop::option::of(0..50_u64), 5), 0..6)
-        ) {
-            let edges: Vec<Vec<(usize, u64)>> = distances
-                .iter()
-                .map(|row| row.iter().enumerate().filter_map(|(column, distance)| Some((column, (*distance)?))).collect())
-                .collect();
-            let matched = matching(&edges);
-            let mut used = Vec::new();
-            let mut cost = 0;
-            for (row, column) in matched.iter().enumerate() {
-                let Some(column) = column else { continue };
-                prop_assert!(!used.contains(column));
-                used.push(*column);
-                cost += edges[row].iter().find(|(other, _)| other == column).unwrap().1;
-            }
-            prop_assert_eq!((used.len(), cost), by_force(&edges));
-        }
     }
 }

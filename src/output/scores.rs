@@ -1,0 +1,67 @@
+//! The scores of a trace, as text for a terminal.
+
+use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
+
+/// The widest column of names, in columns.
+const WIDEST_NAME: usize = 24;
+
+/// One line for each score, by name, with its comment behind it; nothing without scores. Control characters are left out:
+/// others may have written the texts.
+pub fn score_lines(scores: &[Value]) -> String {
+    let mut rows: Vec<(String, String)> = scores
+        .iter()
+        .map(|score| {
+            let value = match &score["value"] {
+                Value::String(text) => text.clone(),
+                value => value.to_string(),
+            };
+            let text = match score["comment"]
+                .as_str()
+                .filter(|comment| !comment.is_empty())
+            {
+                Some(comment) => format!("{value}  {comment}"),
+                None => value,
+            };
+            (
+                plain(score["name"].as_str().unwrap_or_default()),
+                plain(&text),
+            )
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    rows.sort();
+    let widths = rows.iter().map(|(name, _)| name.width());
+    let width = widths.max().unwrap_or_default().min(WIDEST_NAME);
+    let lines = rows.iter().map(|(name, text)| {
+        let pad = " ".repeat(width.saturating_sub(name.width()));
+        format!("  {name}{pad}  {text}\n")
+    });
+    format!("scores\n{}", lines.collect::<String>())
+}
+
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn scores_are_aligned_and_without_control_characters() {
+        let scores = [
+            json!({"name": "tone", "value": "kind", "comment": "a\u{1b}[31m\nb"}),
+            json!({"name": "contains", "value": true, "comment": null}),
+        ];
+        let text = "scores\n  contains  true\n  tone      kind  a [31m b\n";
+        assert_eq!(score_lines(&scores), text);
+        assert_eq!(score_lines(&[]), "");
+    }
+}
