@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::merge::part::{Origin, Part, Place, line_at};
+use crate::batch::merge::part::{Part, PartOrigin, Place, line_at};
 use crate::batch::resume::input_note::InputNote;
 use crate::console::counted;
 use crate::settings::Shard;
@@ -34,11 +34,11 @@ pub fn problems(parts: &[Part], order: &[Place]) -> Vec<String> {
 }
 
 /// Parts of another run than the first one's.
-fn other_runs(known: &[(&Part, &Origin)]) -> Vec<String> {
+fn other_runs(known: &[(&Part, &PartOrigin)]) -> Vec<String> {
     let Some(((first, origin), others)) = known.split_first() else {
         return Vec::new();
     };
-    let differs = |(part, other): &(&Part, &Origin)| {
+    let differs = |(part, other): &(&Part, &PartOrigin)| {
         let values = [
             ("run", &origin.run.name, &other.run.name),
             ("model", &origin.run.model, &other.run.model),
@@ -54,7 +54,7 @@ fn other_runs(known: &[(&Part, &Origin)]) -> Vec<String> {
 }
 
 /// Parts with another number of shards than the first one, shards that are there twice, and missing ones.
-fn shards(known: &[(&Part, &Origin)], parts: usize) -> Vec<String> {
+fn shards(known: &[(&Part, &PartOrigin)], parts: usize) -> Vec<String> {
     let Some((first, origin)) = known.first() else {
         return Vec::new();
     };
@@ -104,7 +104,7 @@ fn shards(known: &[(&Part, &Origin)], parts: usize) -> Vec<String> {
 }
 
 /// Parts whose input was not read to its end, or differs from that of the first one.
-fn inputs(known: &[(&Part, &Origin)]) -> Vec<String> {
+fn inputs(known: &[(&Part, &PartOrigin)]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut first: Option<(&Part, &InputNote)> = None;
     for (part, origin) in known {
@@ -140,7 +140,7 @@ fn input(note: &InputNote, other: &InputNote) -> String {
 }
 
 /// Lines of a part that its run cannot have answered.
-fn foreign(part: &Part, origin: &Origin) -> Option<String> {
+fn foreign(part: &Part, origin: &PartOrigin) -> Option<String> {
     let shard = origin.shard;
     let note = origin.acked.input.as_ref();
     let is_foreign = |line: &u64| {
@@ -166,13 +166,13 @@ fn foreign(part: &Part, origin: &Origin) -> Option<String> {
 }
 
 /// The lines that no part of their shard answers.
-fn missing(known: &[(&Part, &Origin)]) -> Vec<String> {
-    let mut shards: BTreeMap<(u64, u64), Vec<&(&Part, &Origin)>> = BTreeMap::new();
+fn missing(known: &[(&Part, &PartOrigin)]) -> Vec<String> {
+    let mut shards: BTreeMap<(u64, u64), Vec<&(&Part, &PartOrigin)>> = BTreeMap::new();
     for part in known {
         let Shard { index, count } = part.1.shard;
         shards.entry((count, index)).or_default().push(part);
     }
-    let lacking = |parts: &Vec<&(&Part, &Origin)>| {
+    let lacking = |parts: &Vec<&(&Part, &PartOrigin)>| {
         let (first, origin) = parts[0];
         let note = origin.acked.input.as_ref()?;
         let lines = parts.iter().flat_map(|(part, _)| &part.lines);

@@ -21,7 +21,7 @@ pub struct Part {
     /// The path, for messages.
     pub name: String,
     /// What its ack file says.
-    pub origin: Result<Origin, String>,
+    pub origin: Result<PartOrigin, String>,
     pub stored: StoredOutput,
     /// Its lines in their order in the file.
     pub lines: Vec<PartLine>,
@@ -31,7 +31,7 @@ pub struct Part {
 
 /// The run that a part belongs to, and the state of its lines.
 #[derive(Debug)]
-pub struct Origin {
+pub struct PartOrigin {
     pub run: RunIdentity,
     /// 1/1 for a run without shards.
     pub shard: Shard,
@@ -95,7 +95,7 @@ impl Part {
         let stored = StoredOutput::open(path, File::options().read(true));
         let mut part = Self {
             name: path.display().to_string(),
-            origin: Origin::read(path),
+            origin: PartOrigin::read(path),
             stored: stored.map_err(unreadable)?,
             lines: Vec::new(),
             worked: Vec::new(),
@@ -161,7 +161,7 @@ impl Part {
 /// EMFILE on Linux, for which the standard library has no name.
 const TOO_MANY_OPEN: i32 = 24;
 
-impl Origin {
+impl PartOrigin {
     /// Reads the ack file of the output at `path`.
     ///
     /// # Errors

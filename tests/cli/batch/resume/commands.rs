@@ -164,7 +164,7 @@ fn overwrite_starts_a_new_run() {
     call.run().code(0);
     assert_eq!(by_number_in(&call.home().join(OUT)).len(), 1);
     let acks = fs::read_to_string(call.home().join(ACKS)).unwrap();
-    assert_eq!(acks.lines().count(), 4, "{acks}");
+    assert_eq!(acks.lines().count(), 5, "{acks}");
 }
 
 #[test]
