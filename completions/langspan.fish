@@ -69,7 +69,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-seed -d
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s s -l system -d 'System message' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l system-file -d 'System message, from a file' -r -F
@@ -132,7 +134,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-seed 
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s s -l system -d 'System message' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l system-file -d 'System message, from a file' -r -F
@@ -213,7 +217,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-seed -
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s s -l system -d 'System message' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l system-file -d 'System message, from a file' -r -F
@@ -318,7 +324,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-seed -
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
@@ -431,7 +439,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s s -l system -d 'System message' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l system-file -d 'System message, from a file' -r -F
@@ -497,4 +507,4 @@ complete -c langspan -n "__fish_langspan_using_subcommand score" -f
 complete -c langspan -n "__fish_langspan_using_subcommand score" -f
 complete -c langspan -n "__fish_langspan_using_subcommand models" -f
 complete -c langspan -n "__fish_langspan_using_subcommand completions" -f -a "bash zsh fish powershell elvish"
-complete -c langspan -n "__fish_langspan_using_subcommand help" -f -a "chat replay batch exec check show prompt score resend models config sandbox completions help ci conversations destinations environment exit-codes expectations failures import mapping privacy prompts scores json"
+complete -c langspan -n "__fish_langspan_using_subcommand help" -f -a "chat replay batch exec check show prompt score resend models config sandbox completions help ci conversations destinations dialects environment exit-codes expectations failures import mapping privacy prompts scores json"
