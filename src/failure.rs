@@ -31,6 +31,8 @@ pub enum Kind {
     NotReadable,
     /// More lines of a batch failed than were allowed, or it was stopped early.
     Lines,
+    /// Shards do not make up one whole run.
+    Incomplete,
     /// An expectation about the run was not met.
     Expectation,
     /// A signal ended the run.
@@ -46,7 +48,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Usage => "usage",
-            Self::Input => "input",
+            Self::Input | Self::Incomplete => "input",
             Self::Config => "config",
             Self::Model | Self::Lines => "model",
             Self::Delivery => "delivery",
@@ -71,7 +73,7 @@ impl Kind {
             Self::Delivery => 5,
             Self::File => 6,
             Self::NotReadable => 7,
-            Self::Lines => 8,
+            Self::Lines | Self::Incomplete => 8,
             Self::Expectation => 9,
             Self::Interrupted(Signal::Hangup) => 129,
             Self::Interrupted(Signal::Interrupt) => 130,
@@ -84,7 +86,7 @@ impl Kind {
         match self {
             Self::NotReadable => 1,
             Self::Expectation => 2,
-            Self::Model | Self::Lines => 3,
+            Self::Model | Self::Lines | Self::Incomplete => 3,
             Self::File => 4,
             Self::Delivery => 5,
             Self::Usage | Self::Input | Self::Config | Self::Internal => 6,

@@ -37,3 +37,9 @@ install_litellm() { with_pip litellm 'litellm[proxy]==1.106.2'; }
 # Two stores of traces that are no Langfuse.
 install_mlflow() { with_pip mlflow mlflow==3.17.2; }
 install_phoenix() { with_pip phoenix arize-phoenix==20.26.1; }
+
+# A cluster engine, for tests/ray.sh.
+install_ray() { with_pip ray ray==2.60.0; }
+
+# The schemas of Kubernetes.
+install_kubernetes() { with_pip kubernetes kubernetes-validate==1.37.0; }

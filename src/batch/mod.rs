@@ -2,14 +2,15 @@
 //!
 //! Bottom up: `delayed_note`, `stats`, `progress`, `summary`, `verify`, `links`, `costs`, `resume_command`; then `input`,
 //! `output`, `plan`, `dry_run`, `resume`; then `pool` (with `score_queue`), `redeliver_failed`, `catch_up`, `report`; then
-//! this file.
+//! this file. `merge` joins what runs have written.
 
 mod catch_up;
 mod costs;
-mod delayed_note;
+pub mod delayed_note;
 pub mod dry_run;
 pub mod input;
 pub mod links;
+pub mod merge;
 pub mod output;
 pub mod plan;
 pub mod pool;

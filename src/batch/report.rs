@@ -15,7 +15,6 @@ use crate::batch::plan::Plan;
 use crate::batch::pool::{RunResult, StopReason};
 use crate::batch::resume_command;
 use crate::batch::summary::{RunOutcome, RunSummary};
-use crate::batch::verify::CountResult;
 use crate::cli::Allowance;
 use crate::console::{self, Console, OutputFormat, counted};
 use crate::failure::{Failure, Kind, Verdict};
@@ -250,8 +249,9 @@ impl RunReport<'_> {
             }
             StopReason::File(failure) => return Some(failure),
             StopReason::Signal(signal) => (Kind::Interrupted(signal), "interrupted".to_owned()),
-            StopReason::Model(why) => (Kind::Lines, format!("stopped early: {why}")),
-            StopReason::Down(why) => (Kind::Lines, format!("stopped early: {why}")),
+            StopReason::Model(why) | StopReason::Down(why) => {
+                (Kind::Lines, format!("stopped early: {why}"))
+            }
             StopReason::MaxErrors(most) => (
                 Kind::Lines,
                 format!("stopped early: --max-errors {most} reached"),
@@ -313,11 +313,7 @@ impl RunReport<'_> {
     ) -> Option<Result<SessionCount, Failure>> {
         let (wait, api) = (self.settings.delivery.verify?, self.api?);
         let expected = std::mem::take(&mut self.result.expected);
-        let CountResult {
-            sent,
-            readable,
-            error,
-        } = tokio::select! {
+        let counted = tokio::select! {
             result = expected.count(api, wait) => result,
             signal = signals.wait() => {
                 let failure = Failure::new(
@@ -327,25 +323,10 @@ impl RunReport<'_> {
                 return Some(Err(failure.hint("they were accepted")));
             }
         };
-        if readable == sent {
-            return Some(self.verify_scores(api, wait).await.map(|()| readable));
+        match counted.into_result() {
+            Ok(readable) => Some(self.verify_scores(api, wait).await.map(|()| readable)),
+            Err(failure) => Some(Err(failure)),
         }
-        let message = match &error {
-            Some(error) => format!("the traces could not be counted: {}", error.message),
-            None => format!(
-                "{} of {} traces can be read, and {} of {} spans",
-                readable.traces, sent.traces, readable.spans, sent.spans
-            ),
-        };
-        let status = error.and_then(|error| error.status);
-        let hint = match status {
-            Some(401 | 403) => {
-                "the traces were accepted, but these keys cannot read them: use a project's key pair"
-            }
-            _ => "the traces were accepted: raise --wait, or check that the server's worker runs",
-        };
-        let failure = Failure::new(Kind::NotReadable, message);
-        Some(Err(failure.hint(hint).status(status)))
     }
 }
 
@@ -359,7 +340,10 @@ fn is_allowed(allowance: Allowance, count: u64, lines: u64) -> bool {
 }
 
 /// Replaces the content of the file by the summary.
-fn rewrite(file: &mut File, summary: &RunSummary) -> io::Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn rewrite(file: &mut File, summary: &RunSummary) -> io::Result<()> {
     let text = serde_json::to_string(summary).map_err(io::Error::other)?;
     // Pipes and devices have no length.
     if file.metadata()?.is_file() {

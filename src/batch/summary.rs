@@ -132,6 +132,13 @@ impl RunSummary {
         }
     }
 
+    /// The same as the result of another command than `batch`.
+    #[must_use]
+    pub fn of_command(mut self, command: &'static str) -> Self {
+        self.command = command;
+        self
+    }
+
     /// The summary for people, in lines of at most `width` columns where words allow.
     pub fn to_text(&self, width: usize) -> String {
         let mut text = wrapped(&self.lines_text(), width);

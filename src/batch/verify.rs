@@ -11,6 +11,7 @@ use opentelemetry::trace::{SpanId, TraceId};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::console::counted;
+use crate::failure::{Failure, Kind};
 use crate::langfuse::{Api, ApiError, SessionCount};
 
 /// The waits between two requests; the last one repeats.
@@ -22,7 +23,7 @@ const LAST_COUNT: Duration = Duration::from_secs(5);
 const SPANS_OF_CALL: u64 = 2;
 
 /// The traces that must be readable, by session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ExpectedTraces {
     /// The session that holds only these traces, if there is one.
     pub own_session: Option<String>,
@@ -43,6 +44,14 @@ pub struct CountResult {
 }
 
 impl ExpectedTraces {
+    /// No trace yet; `own_session` as in the field.
+    pub fn in_session(own_session: Option<String>) -> Self {
+        Self {
+            own_session,
+            ..Self::default()
+        }
+    }
+
     /// Adds a call that began between the two `starts`, and its trace.
     pub fn add(&mut self, session: &str, trace_id: TraceId, starts: (Timestamp, Timestamp)) {
         let traces = match self.sessions.get_mut(session) {
@@ -90,6 +99,39 @@ impl ExpectedTraces {
             }
         }
         result
+    }
+}
+
+impl CountResult {
+    /// The readable traces and spans, if these are all.
+    ///
+    /// # Errors
+    /// When some cannot be read, or they could not be counted.
+    pub fn into_result(self) -> Result<SessionCount, Failure> {
+        let Self {
+            sent,
+            readable,
+            error,
+        } = self;
+        if readable == sent {
+            return Ok(readable);
+        }
+        let message = match &error {
+            Some(error) => format!("the traces could not be counted: {}", error.message),
+            None => format!(
+                "{} of {} traces can be read, and {} of {} spans",
+                readable.traces, sent.traces, readable.spans, sent.spans
+            ),
+        };
+        let status = error.and_then(|error| error.status);
+        let hint = match status {
+            Some(401 | 403) => {
+                "the traces were accepted, but these keys cannot read them: use a project's key pair"
+            }
+            _ => "the traces were accepted: raise --wait, or check that the server's worker runs",
+        };
+        let failure = Failure::new(Kind::NotReadable, message);
+        Err(failure.hint(hint).status(status))
     }
 }
 

@@ -15,12 +15,13 @@ use crate::cli::{Cli, topics};
 
 /// Commands that use files and servers of a run.
 const RUNS: &[&str] = &[
-    "langspan", "chat", "replay", "batch", "exec", "check", "show", "prompt", "score", "resend",
+    "langspan", "chat", "replay", "batch", "merge", "exec", "check", "show", "prompt", "score",
+    "resend",
 ];
 /// Commands that use the settings file.
 const CONFIGURED: &[&str] = &[
-    "langspan", "chat", "replay", "batch", "check", "show", "prompt", "score", "resend", "models",
-    "config",
+    "langspan", "chat", "replay", "batch", "merge", "check", "show", "prompt", "score", "resend",
+    "models", "config",
 ];
 
 /// Files, the commands that use them, and their purpose.
@@ -39,8 +40,8 @@ const FILES: [(&str, &[&str], &str); 6] = [
     ),
     (
         "FILE.acks",
-        &["batch"],
-        "Beside the file of --out: which traces were accepted, for --resume.",
+        &["batch", "merge"],
+        "Beside the file of --out of batch: run, shard, and which traces were accepted, for --resume and merge.",
     ),
     (
         "~/.config/langspan/config.toml",
@@ -313,7 +314,7 @@ fn exit_codes(command: &str) -> Vec<(String, String)> {
         return LOCAL_EXIT_CODES.map(own).to_vec();
     }
     let rows = rows("exit-codes").into_iter().map(|row| (row[0], row[1]));
-    rows.filter(|(code, _)| *code != "8" || ["langspan", "batch"].contains(&command))
+    rows.filter(|(code, _)| *code != "8" || ["langspan", "batch", "merge"].contains(&command))
         .map(own)
         .collect()
 }

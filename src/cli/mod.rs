@@ -22,6 +22,7 @@ mod expect;
 mod generated;
 mod help;
 mod managed_prompt;
+mod merge;
 mod model;
 mod models;
 mod output;
@@ -52,6 +53,7 @@ pub use exec::ExecArgs;
 pub use expect::ExpectArgs;
 pub use help::HelpArgs;
 pub use managed_prompt::ManagedPromptArgs;
+pub use merge::MergeArgs;
 pub use model::{EndpointArgs, ModelArgs};
 pub use models::ModelsArgs;
 pub use output::OutputArgs;
@@ -107,6 +109,11 @@ pub enum Command {
     /// tags, name, metadata) overrides the options. Each line gives one output line as soon as it is answered. Files that
     /// end in .gz or .zst are read and written compressed.
     Batch(Deferred<BatchArgs>),
+    /// Join the outputs of a batch's shards into one
+    ///
+    /// Checks that all shards of one run and one input are there, and that no line is missing or there twice. Writes the
+    /// lines in the order of the input, and the totals of the run. It needs no Langfuse, except for --verify.
+    Merge(Deferred<MergeArgs>),
     /// Run any program inside one trace, with all its model calls
     ///
     /// The program runs unchanged: variables of its environment send its telemetry and its model calls to a listener on

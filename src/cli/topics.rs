@@ -22,6 +22,10 @@ pub const TOPICS: &[Topic] = &[
         text: include_str!("help/ci.md"),
     },
     Topic {
+        name: "cluster",
+        text: include_str!("help/cluster.md"),
+    },
+    Topic {
         name: "config",
         text: include_str!("help/config.md"),
     },
@@ -91,6 +95,7 @@ pub const COMMANDS: &[&str] = &[
     "chat",
     "replay",
     "batch",
+    "merge",
     "exec",
     "check",
     "show",
@@ -106,14 +111,15 @@ pub const COMMANDS: &[&str] = &[
 
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
-Topics (langspan help TOPIC): batch, ci, config, conversations, destinations, dialects, environment, exec, \
+Topics (langspan help TOPIC): batch, ci, cluster, config, conversations, destinations, dialects, environment, exec, \
 exit-codes, expectations, failures, import, json, mapping, privacy, prompts, sandbox, scores";
 
 /// The last lines of `langspan --help` and of `langspan help`.
 pub const LISTED: &str = "\
 Topics (langspan help TOPIC):
-  batch          Many requests from a file: lines, answers, pace, resuming, many machines
+  batch          Many requests from a file: lines, answers, pace, resuming
   ci             The smoke test, and langspan in scripts, CI jobs and images
+  cluster        One batch on many machines: Slurm, Ray, Kubernetes; joining the outputs
   config         The settings file: keys, profiles, secrets, and which value wins
   conversations  Continue a conversation; messages and values from files
   destinations   Which server gets the spans, and with which keys

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod exec;
 mod help;
+mod merge;
 mod models;
 mod prompt;
 mod replay;
@@ -68,6 +69,10 @@ fn dispatch(cli: Cli) -> Verdict {
                 &args.run.output,
                 run,
             )
+        }
+        Command::Merge(args) => {
+            let run = async |sources: &_, console: &_| merge::run(&args, sources, console).await;
+            verb("merge", &args.destination.sources, &args.output, run)
         }
         Command::Show(args) => {
             let run = async |sources: &_, console: &_| show::run(&args, sources, console).await;

@@ -7,7 +7,7 @@ use http::header::{HeaderMap, LOCATION};
 
 use super::dialect::{self, ModelDialect};
 use super::endpoint::{Endpoint, Surface};
-use super::rate_limiter::rate_limit_reset;
+use super::rate_limit_headers::rate_limit_reset;
 use super::server_error::{ServerError, is_html};
 use crate::failure::{Failure, Kind};
 use crate::http::url::{shown, shown_reference};

@@ -6,16 +6,13 @@
 use std::sync::Mutex as Cell;
 use std::time::Duration;
 
-use http::header::HeaderMap;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::dialect::Vendor;
 use super::failed::ModelError;
 use super::outage::OutageWatch;
 use super::refusals::Refusals;
 use super::token_bucket::TokenBucket;
-use crate::http::LONGEST_WAIT;
 
 /// Decides when the next request of a pool may start.
 #[derive(Debug)]
@@ -48,54 +45,6 @@ enum Gate {
 
 /// A wait for tokens is checked again after this time, since calls that end give back what they did not use.
 const TOKENS_CHECK: Duration = Duration::from_millis(100);
-
-/// The rate limiters of a pool: one for each vendor, since one endpoint's pauses are no reason to spare another.
-#[derive(Debug)]
-pub struct RateLimiters {
-    openai: RateLimiter,
-    anthropic: RateLimiter,
-}
-
-impl RateLimiters {
-    pub fn new(openai: RateLimiter, anthropic: RateLimiter) -> Self {
-        Self { openai, anthropic }
-    }
-
-    pub fn of(&self, vendor: Vendor) -> &RateLimiter {
-        match vendor {
-            Vendor::OpenAi => &self.openai,
-            Vendor::Anthropic => &self.anthropic,
-        }
-    }
-
-    fn both(&self) -> [&RateLimiter; 2] {
-        [&self.openai, &self.anthropic]
-    }
-
-    /// Refuses all further requests, including those that wait.
-    pub fn close(&self) {
-        for limiter in self.both() {
-            limiter.close();
-        }
-    }
-
-    /// The rest of the longest current pause.
-    pub fn pause_left(&self) -> Option<Duration> {
-        let pauses = self.both().map(RateLimiter::pause_left);
-        pauses.into_iter().flatten().max()
-    }
-
-    /// Whether one of the endpoints is down.
-    pub fn is_down(&self) -> bool {
-        self.both().into_iter().any(RateLimiter::is_down)
-    }
-
-    /// Whether the last attempt at one of the endpoints met an outage.
-    pub fn is_outage_suspected(&self) -> bool {
-        let mut both = self.both().into_iter();
-        both.any(RateLimiter::is_outage_suspected)
-    }
-}
 
 /// How far the schedule is slower than the limit. With [`LONGEST_CATCH_UP`] this keeps every minute below the limit:
 /// `N` requests take 60.24 s by the schedule, and the first of them is at most 0.1 s late. The rest allows for the way to
@@ -301,89 +250,9 @@ impl Gate {
     }
 }
 
-/// The time until the limit of requests or tokens resets, if one is used up (`x-ratelimit-remaining-…` and
-/// `x-ratelimit-reset-…`, as OpenAI documents them).
-pub fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: String| headers.get(name)?.to_str().ok();
-    let resets = ["requests", "tokens"].into_iter().filter_map(|what| {
-        let remaining = text(format!("x-ratelimit-remaining-{what}"))?;
-        let is_used_up = remaining.trim().parse::<f64>().ok()? < 1.0;
-        is_used_up.then(|| reset(text(format!("x-ratelimit-reset-{what}"))?))?
-    });
-    resets.max().map(|reset| reset.min(LONGEST_WAIT))
-}
-
-/// Parses the time until a reset: `1s`, `6m0s`, `20ms`, `1h2m3.5s`, or plain seconds.
-fn reset(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    if let Ok(seconds) = rest.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let unit = &rest[digits..];
-        let letters = unit
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(unit.len());
-        seconds += number
-            * match &unit[..letters] {
-                "ms" => 0.001,
-                "s" => 1.0,
-                "m" => 60.0,
-                "h" => 3600.0,
-                "d" => 86_400.0,
-                _ => return None,
-            };
-        rest = &unit[letters..];
-    }
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
-
-    #[test]
-    fn resets_are_read_as_providers_write_them() {
-        let seconds = |text: &str| reset(text).map(|wait| wait.as_secs_f64());
-        assert_eq!(seconds("1s"), Some(1.0));
-        assert_eq!(seconds("6m0s"), Some(360.0));
-        assert_eq!(seconds("20ms"), Some(0.02));
-        assert_eq!(seconds("1h2m3.5s"), Some(3723.5));
-        assert_eq!(seconds("7"), Some(7.0));
-        for wrong in ["", "s", "1x", "5 minutes", "-1"] {
-            assert_eq!(seconds(wrong).filter(|wait| *wait > 0.0), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn only_a_used_up_limit_pauses() {
-        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
-            let pairs = pairs.iter();
-            pairs
-                .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
-                .collect()
-        };
-        let left = [
-            ("x-ratelimit-remaining-requests", "1"),
-            ("x-ratelimit-reset-requests", "9s"),
-        ];
-        assert_eq!(rate_limit_reset(&headers(&left)), None);
-        let used_up = [
-            ("x-ratelimit-remaining-requests", "0"),
-            ("x-ratelimit-reset-requests", "2s"),
-            ("x-ratelimit-remaining-tokens", "0"),
-            ("x-ratelimit-reset-tokens", "150ms"),
-        ];
-        assert_eq!(
-            rate_limit_reset(&headers(&used_up)),
-            Some(Duration::from_secs(2))
-        );
-    }
 
     #[tokio::test(start_paused = true)]
     async fn requests_are_evenly_spaced_and_wait_for_a_pause() {

@@ -256,9 +256,11 @@ impl Case {
         };
         let start = attribute(&trace.generation, COMPLETION_START);
         let is_partly_there = attribute(&trace.generation, "langfuse.observation.output").is_some();
+        // In other dialects than chat, the first event can begin an answer that then has no output.
+        let begins = is_partly_there || (start.is_some() && self.endpoint() != self.name);
         assert_eq!(
             start.is_some(),
-            way.does_stream && is_partly_there,
+            way.does_stream && begins,
             "{}, {}: {COMPLETION_START}",
             self.name,
             way.name

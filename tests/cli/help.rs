@@ -13,6 +13,7 @@ const COMMANDS: &[&str] = &[
     "chat",
     "replay",
     "batch",
+    "merge",
     "exec",
     "check",
     "show",
@@ -28,6 +29,7 @@ const COMMANDS: &[&str] = &[
 const TOPICS: &[&str] = &[
     "batch",
     "ci",
+    "cluster",
     "config",
     "conversations",
     "destinations",

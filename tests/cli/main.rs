@@ -16,6 +16,8 @@ mod dialects;
 mod replay;
 // Many requests, one trace each.
 mod batch;
+// The outputs of a batch's shards become one.
+mod merge;
 // Which answers to an export count as acceptance, and how the others are handled.
 mod delivery;
 // The spans of an answer are stored before its last byte is printed.

@@ -198,7 +198,7 @@ fn the_topic_names_every_environment_variable_and_no_other() {
 fn every_option_of_a_text_exists() {
     let help: Vec<String> = thread::scope(|scope| {
         let commands = [
-            "chat", "replay", "batch", "exec", "check", "show", "resend", "sandbox",
+            "chat", "replay", "batch", "merge", "exec", "check", "show", "resend", "sandbox",
         ];
         let calls = commands.map(|command| {
             scope.spawn(move || Langspan::new(&[command, "--help"]).run().stdout.clone())
@@ -206,8 +206,8 @@ fn every_option_of_a_text_exists() {
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
     let mut known = options(&help.concat());
-    // Of GNU parallel.
-    known.insert("--sshlogin".to_owned());
+    // Of GNU parallel and Slurm.
+    known.extend(["--sshlogin", "--array"].map(str::to_owned));
     let mut texts = vec![readme()];
     texts.extend(
         topics()

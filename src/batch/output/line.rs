@@ -42,11 +42,16 @@ pub struct CompletedCall {
 }
 
 impl CompletedCall {
-    /// The output line; `url` is the link to the trace, `cost` what is known of the cost.
+    /// The output line; `url` is the link to the trace, `cost` what is known of the cost, `session` that of the run.
     ///
     /// # Errors
     /// Not expected: the body was parsed as JSON before.
-    pub fn to_line(&self, url: Option<&str>, cost: Option<CallCost>) -> anyhow::Result<String> {
+    pub fn to_line(
+        &self,
+        url: Option<&str>,
+        cost: Option<CallCost>,
+        session: Option<&str>,
+    ) -> anyhow::Result<String> {
         let exchange = &self.exchange;
         let start = exchange.start.as_nanosecond();
         let span = SpanIds::derive(self.context.trace_id, start).generation;
@@ -57,6 +62,8 @@ impl CompletedCall {
         };
         let body = body.map(on_one_line).transpose()?;
         let error = exchange.error.as_ref().filter(|_| refusal.is_none());
+        let own_session = self.trace.session.as_deref();
+        let own_session = own_session.filter(|own| Some(*own) != session);
         let answer = OutputLine {
             id: Some(format!("batch_req_{span}").into()),
             custom_id: self.custom_id.as_deref().map(Cow::from),
@@ -73,6 +80,7 @@ impl CompletedCall {
                 line: self.line,
                 trace_id: Some(self.context.trace_id.to_string().into()),
                 trace_url: url.map(Cow::from),
+                session: own_session.map(Cow::from),
                 start_time: Some(exchange.start),
                 end_time: Some(exchange.end),
                 time_to_first_token_ms: exchange.time_to_first_token_ms(),
@@ -157,6 +165,9 @@ pub struct LineMetadata<'a> {
     pub trace_id: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     pub trace_url: Option<Cow<'a, str>>,
+    /// The session of the trace, if it is not that of the run.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Cow<'a, str>>,
     #[serde(default)]
     pub start_time: Option<Timestamp>,
     #[serde(default)]
@@ -236,7 +247,7 @@ impl OutputLine<'_> {
         }
     }
 
-    /// The times and the answer of a line that did not fail, without its request.
+    /// The times and the answer of a line, without its request.
     pub fn bare_exchange(&self) -> Exchange {
         let metadata = &self.langspan;
         let start = metadata.start_time.unwrap_or_default();
@@ -247,6 +258,11 @@ impl OutputLine<'_> {
         if let Some(response) = &self.response {
             exchange.set_body(response.body.get());
         }
+        exchange.error = self.is_failed().then(|| ExchangeError {
+            kind: "model".to_owned(),
+            message: self.cause(),
+            status: None,
+        });
         exchange
     }
 

@@ -4,8 +4,9 @@
 //! its lock. Nothing else in the folder is touched.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -16,14 +17,17 @@ const RANDOM: usize = 4;
 /// Younger files may belong to a run on a file system without locks.
 const LEFT_BEHIND_AFTER: Duration = Duration::from_hours(1);
 
-/// Creates a temporary file beside `path`, locked until it is closed.
+/// Creates a temporary file beside `path`, locked until it is closed. It may be read by those who may read any new file.
 ///
 /// # Errors
 /// When it cannot be created.
 pub fn create(path: &Path) -> io::Result<NamedTempFile> {
     let prefix = prefix(path);
     let mut builder = Builder::new();
-    let builder = builder.prefix(&prefix).rand_bytes(RANDOM);
+    let builder = builder
+        .prefix(&prefix)
+        .rand_bytes(RANDOM)
+        .permissions(Permissions::from_mode(0o666));
     let file = builder.tempfile_in(folder(path))?;
     // Some file systems have no locks; then only the age protects the file.
     let _ = file.as_file().try_lock();

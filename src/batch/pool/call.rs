@@ -147,12 +147,7 @@ impl<'a> PoolContext<'a> {
             no_interrupt,
         )
         .await;
-        let used = match (&exchange.completion.usage, &exchange.error) {
-            (Some(usage), _) => usage.all_input() + usage.all_output(),
-            (None, Some(_)) => 0,
-            (None, None) => tokens,
-        };
-        rate_limiter.correct_tokens(tokens, used);
+        rate_limiter.correct_tokens(tokens, used_tokens(&exchange, tokens));
         let stopped = progress.stopped;
         let call = CompletedCall {
             line: line.number,
@@ -167,19 +162,27 @@ impl<'a> PoolContext<'a> {
             findings: Vec::new(),
         };
         // Without `stopped`, the failure is in the exchange.
-        match (stopped, ended) {
-            (None, _) => Ok(call),
-            (Some(stopped), ended) => Err(UnansweredCall {
-                why: ended
-                    .err()
-                    .map(|failure| failure.message)
-                    .unwrap_or_default(),
-                line: LineCall {
-                    is_try: line.is_try,
-                    ..LineCall::again(call)
-                },
-                stopped,
-            }),
-        }
+        let Some(stopped) = stopped else {
+            return Ok(call);
+        };
+        let why = ended.err().map(|failure| failure.message);
+        let is_try = line.is_try;
+        Err(UnansweredCall {
+            why: why.unwrap_or_default(),
+            line: LineCall {
+                is_try,
+                ..LineCall::again(call)
+            },
+            stopped,
+        })
+    }
+}
+
+/// The tokens that a call used, as far as the endpoint says; `expected` for an answer that does not.
+fn used_tokens(exchange: &Exchange, expected: u64) -> u64 {
+    match (&exchange.completion.usage, &exchange.error) {
+        (Some(usage), _) => usage.all_input() + usage.all_output(),
+        (None, Some(_)) => 0,
+        (None, None) => expected,
     }
 }

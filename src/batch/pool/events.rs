@@ -120,7 +120,9 @@ impl Pool<'_> {
         let is_traced = self.is_traced(exchange, &call.context);
         let trace_url = self.channels.links.trace(call.context.trace_id);
         let line = call.line;
-        match call.to_line(trace_url.filter(|_| is_traced).as_deref(), cost) {
+        let trace_url = trace_url.filter(|_| is_traced);
+        let session = self.context.plan.trace.session.as_deref();
+        match call.to_line(trace_url.as_deref(), cost, session) {
             Ok(text) => {
                 let findings = std::mem::take(&mut call.findings);
                 let pending = self.record(call.into(), is_traced);

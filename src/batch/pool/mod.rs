@@ -36,6 +36,7 @@ mod call;
 mod events;
 mod outage;
 pub mod score_queue;
+pub mod span_group;
 pub mod span_queue;
 mod start;
 mod stop;
@@ -74,6 +75,7 @@ use crate::batch::pool::span_queue::ExportedLines;
 pub use crate::batch::pool::stop::StopReason;
 use crate::batch::pool::trace_sender::{PendingTrace, SenderEvent, TraceSender};
 use crate::batch::progress::{ProgressLine, Wait};
+use crate::batch::resume::input_note::InputTracker;
 use crate::batch::stats::{ScoreStats, Stats, TraceStats};
 use crate::batch::verify::ExpectedTraces;
 use crate::delivery::{Delivery, StoredExport};
@@ -125,6 +127,7 @@ struct UploadingTrace {
 }
 
 /// The state of the event loop.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Pool<'a> {
     context: PoolContext<'a>,
     channels: Channels,
@@ -135,6 +138,8 @@ pub struct Pool<'a> {
     has_more_input: bool,
     /// Lines of the input that were started or skipped, those of other shards included.
     begun: u64,
+    /// Those lines, for the note on the input.
+    input: InputTracker,
     /// When the first call started.
     first_call: Option<Timestamp>,
     calls: FuturesUnordered<CallFuture<'a>>,
@@ -202,6 +207,7 @@ impl<'a> Pool<'a> {
             lines: VecDeque::new(),
             has_more_input: plan.limit != Some(0),
             begun: 0,
+            input: InputTracker::default(),
             calls: FuturesUnordered::new(),
             ended: Vec::new(),
             unprocessed: 0,

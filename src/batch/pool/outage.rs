@@ -103,14 +103,14 @@ impl Pool<'_> {
         let give_up = self.context.plan.give_up;
         let pause = match &self.outage.pause {
             None if self.context.rate_limiters.is_down() => Pause::first(give_up),
-            Some(pause) if is_try => match pause.next(give_up) {
-                Some(pause) => pause,
-                None => {
+            Some(pause) if is_try => {
+                let Some(pause) = pause.next(give_up) else {
                     let seconds = give_up.as_secs_f64();
                     let why = format!("the model endpoint has been down for {seconds} s: {why}");
                     return self.stop(StopReason::Down(why));
-                }
-            },
+                };
+                pause
+            }
             // Another call has shown the outage, or the end of it.
             _ => return,
         };
@@ -185,7 +185,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_double_up_to_a_minute_and_end_when_the_time_is_up() {
-        let give_up = Duration::from_secs(300);
+        let give_up = Duration::from_mins(5);
         let mut lengths = Vec::new();
         let mut pause = Some(Pause::first(give_up));
         while let Some(current) = pause {

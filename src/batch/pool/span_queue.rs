@@ -12,12 +12,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
-use opentelemetry::Value;
 use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::batch::pool::span_group::{SpanGroup, size};
 use crate::batch::resume::acks::{Ack, AckFile};
 use crate::delivery::{
     Delivery, Exporter, MAX_REQUEST_BYTES, MAX_REQUEST_SPANS, OutboxPolicy, StoredExport,
@@ -66,18 +66,6 @@ pub struct SpanQueue<'a> {
     /// Whether the last export ended with a retryable failure.
     is_down: bool,
     is_cancelled: bool,
-}
-
-/// The traces of the next export.
-#[derive(Default)]
-struct SpanGroup {
-    lines: Vec<u64>,
-    /// The trace of each line.
-    ids: Vec<TraceId>,
-    spans: Vec<SpanData>,
-    bytes: usize,
-    /// The latest time for the export to start.
-    due: Option<Instant>,
 }
 
 /// A group in the outbox.
@@ -370,42 +358,4 @@ fn unaccepted(ids: &[TraceId], delivery: &Delivery) -> usize {
         return ids.len();
     }
     delivery.unaccepted
-}
-
-impl SpanGroup {
-    fn push(&mut self, line: u64, spans: Vec<SpanData>) {
-        self.lines.push(line);
-        let id = spans.first().map(|span| span.span_context.trace_id());
-        self.ids.push(id.unwrap_or(TraceId::INVALID));
-        self.bytes += spans.iter().map(size).sum::<usize>();
-        self.spans.extend(spans);
-    }
-
-    /// Whether `spans` do not fit into the request that it makes now.
-    fn is_filled_by(&self, spans: &[SpanData]) -> bool {
-        let bytes = spans.iter().map(size).sum::<usize>();
-        !self.lines.is_empty()
-            && (self.spans.len() + spans.len() > MAX_REQUEST_SPANS
-                || self.bytes + bytes > MAX_REQUEST_BYTES)
-    }
-
-    fn is_full(&self) -> bool {
-        self.spans.len() >= MAX_REQUEST_SPANS || self.bytes >= MAX_REQUEST_BYTES
-    }
-}
-
-/// The approximate size of a span in a request, in bytes.
-fn size(span: &SpanData) -> usize {
-    const IDS_AND_TIMES: usize = 100;
-    const FRAME: usize = 10;
-    let value = |value: &Value| match value {
-        Value::String(text) => text.as_str().len(),
-        Value::Array(_) => 64,
-        _ => 8,
-    };
-    let attributes = span.attributes.iter();
-    attributes
-        .map(|attribute| attribute.key.as_str().len() + value(&attribute.value) + FRAME)
-        .sum::<usize>()
-        + IDS_AND_TIMES
 }

@@ -22,7 +22,12 @@ impl Pool<'_> {
     pub(super) fn read(&mut self, lines: Option<io::Result<Vec<RawLine>>>) {
         match lines {
             Some(Ok(lines)) => self.lines.extend(lines),
-            None => self.has_more_input = false,
+            None => {
+                if self.has_more_input {
+                    self.note_input(None);
+                }
+                self.has_more_input = false;
+            }
             Some(Err(error)) => {
                 let failure = Failure::unreadable("the input", &error);
                 self.stop(StopReason::File(
@@ -48,12 +53,25 @@ impl Pool<'_> {
             && let Some(line) = self.lines.pop_front()
         {
             self.begun += 1;
+            self.input.add(&line);
             self.start(&line);
             // Do not wait for input that --limit excludes.
             let limit = self.context.plan.limit;
             if limit.is_some_and(|limit| self.begun >= limit) {
+                if self.has_more_input {
+                    self.note_input(limit);
+                }
                 self.end_input();
             }
+        }
+    }
+
+    /// Notes what was read of the input, now that nothing more is read; `limit` is `--limit`, if it ended the input.
+    fn note_input(&mut self, limit: Option<u64>) {
+        let note = self.input.note(limit);
+        let known = self.traces.state.noted_input();
+        if known.is_none_or(|known| !known.covers(&note)) {
+            self.ack(&Ack::Input(note));
         }
     }
 

@@ -139,7 +139,7 @@ impl<'a> TraceSender<'a> {
         };
         tokio::select! {
             exported = queue.next() => SenderEvent::Exported(exported),
-            scored = scores.next() => SenderEvent::Scored(scored),
+            sent = scores.next() => SenderEvent::Scored(sent),
         }
     }
 

@@ -13,10 +13,11 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::batch::resume::input_note::InputNote;
 use crate::delivery::Stored;
 
 /// The identity of a run: `--resume` refuses to continue a run with another one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunIdentity {
     #[serde(rename = "run")]
     pub name: String,
@@ -32,6 +33,13 @@ pub struct RunIdentity {
     /// Whether the file notes which exports have begun. Older files do not.
     #[serde(default)]
     pub notes_begun: bool,
+    /// The share of the traces that is sent, from 0 to 1.
+    #[serde(default = "all_traces")]
+    pub sample: f64,
+}
+
+fn all_traces() -> f64 {
+    1.0
 }
 
 /// A state change of some lines.
@@ -50,6 +58,8 @@ pub enum Ack {
     Redone(Vec<(u64, u32)>),
     /// They are not in the output: earlier acks for them are void.
     Forgotten(Vec<u64>),
+    /// The input was read to its end.
+    Input(InputNote),
 }
 
 impl Ack {
@@ -88,6 +98,8 @@ pub struct AckState {
     pub old_run: Option<String>,
     /// When each stretch of the run began.
     pub stretches: Vec<Timestamp>,
+    /// The input; `None` until a stretch has read it to its end.
+    pub input: Option<InputNote>,
 }
 
 /// A set of line numbers, one bit for each.
@@ -188,34 +200,30 @@ impl AckFile {
         self.append_line(&serde_json::to_string(run)?)
     }
 
-    /// The run and the acks in the file; `None` if it does not hold a complete first line.
+    /// The run and the acks in the file; `None` if it does not hold a complete first line. Removes an incomplete last
+    /// line.
     ///
     /// # Errors
     /// When it cannot be read or was not written by langspan.
     pub fn read(&mut self) -> io::Result<Option<(RunIdentity, AckState)>> {
-        let mut reader = BufReader::new(&self.file);
-        let mut line = String::new();
-        let mut whole = reader.read_line(&mut line)? as u64;
-        if !line.ends_with('\n') {
-            // Killed before the first line was complete.
+        let Some((run, acked, size)) = parse(&self.file)? else {
             return Ok(None);
-        }
-        let run: RunIdentity = serde_json::from_str(&line)?;
-        let mut acked = AckState {
-            old_run: (!run.notes_begun).then(|| run.name.clone()),
-            ..AckState::default()
         };
-        loop {
-            line.clear();
-            let read = reader.read_line(&mut line)?;
-            if !line.ends_with('\n') {
-                break;
-            }
-            acked.apply(serde_json::from_str(&line)?);
-            whole += read as u64;
-        }
-        self.file.set_len(whole)?;
+        self.file.set_len(size)?;
         Ok(Some((run, acked)))
+    }
+
+    /// The run and the acks in the file at `path`, which is left as it is; `None` as in [`read`](Self::read).
+    ///
+    /// # Errors
+    /// When it cannot be read or was not written by langspan; `WouldBlock` when a run is writing it.
+    pub fn inspect(path: &Path) -> io::Result<Option<(RunIdentity, AckState)>> {
+        let file = File::open(path)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let found = parse(&file)?;
+        Ok(found.map(|(run, acked, _)| (run, acked)))
     }
 
     /// Appends an ack.
@@ -237,6 +245,31 @@ impl AckFile {
     }
 }
 
+/// The run and the acks in a file, and the size of its complete lines in bytes; `None` without a complete first line.
+fn parse(file: &File) -> io::Result<Option<(RunIdentity, AckState, u64)>> {
+    let mut reader = BufReader::new(file);
+    let mut line = String::new();
+    let mut whole = reader.read_line(&mut line)? as u64;
+    if !line.ends_with('\n') {
+        // Killed before the first line was complete.
+        return Ok(None);
+    }
+    let run: RunIdentity = serde_json::from_str(&line)?;
+    let mut acked = AckState {
+        old_run: (!run.notes_begun).then(|| run.name.clone()),
+        ..AckState::default()
+    };
+    loop {
+        line.clear();
+        let read = reader.read_line(&mut line)?;
+        if !line.ends_with('\n') {
+            return Ok(Some((run, acked, whole)));
+        }
+        acked.apply(serde_json::from_str(&line)?);
+        whole += read as u64;
+    }
+}
+
 impl AckState {
     /// Whether the trace of a line may have been sent.
     pub fn may_have_begun(&self, line: u64) -> bool {
@@ -246,6 +279,11 @@ impl AckState {
     pub fn apply(&mut self, ack: Ack) {
         match ack {
             Ack::Started(at) => self.stretches.push(at),
+            Ack::Input(note) => {
+                if self.input.as_ref().is_none_or(|known| !known.covers(&note)) {
+                    self.input = Some(note);
+                }
+            }
             Ack::Begun(lines) => {
                 for line in lines {
                     self.begun.insert(line);
@@ -295,6 +333,7 @@ mod tests {
             shard: None,
             session: Some("r".to_owned()),
             notes_begun: true,
+            sample: 1.0,
         }
     }
 

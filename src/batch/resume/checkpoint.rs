@@ -42,7 +42,7 @@ impl Checkpoint {
                 path.display()
             ))
             .hint("--resume continues it, --overwrite replaces it")),
-            Start::New | Start::Overwrite => Self::create(&path, identity(plan, model)),
+            Start::New | Start::Overwrite => Self::create(&path, identity(plan, model, sample)),
         }
     }
 
@@ -87,7 +87,7 @@ impl Checkpoint {
                 if !is_named {
                     plan.rename(earlier.name.clone());
                 }
-                refuse_changes(&earlier, &identity(plan, model), path)?;
+                refuse_changes(&earlier, &identity(plan, model, sample), path)?;
                 (None, acked)
             }
             None if needs_acks => return Err(no_name(&acks_path)),
@@ -96,7 +96,7 @@ impl Checkpoint {
                     old_run: has_lines.then(|| plan.name.clone()),
                     ..AckState::default()
                 };
-                (Some(identity(plan, model)), acked)
+                (Some(identity(plan, model, sample)), acked)
             }
         };
         let output = has_lines
@@ -111,7 +111,7 @@ impl Checkpoint {
     }
 }
 
-fn identity(plan: &Plan, model: &str) -> RunIdentity {
+fn identity(plan: &Plan, model: &str, sample: f64) -> RunIdentity {
     RunIdentity {
         name: plan.name.clone(),
         model: model.to_owned(),
@@ -122,6 +122,7 @@ fn identity(plan: &Plan, model: &str) -> RunIdentity {
             format!("{}:{}", link.name, link.version)
         }),
         notes_begun: true,
+        sample,
     }
 }
 

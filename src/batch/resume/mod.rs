@@ -64,5 +64,7 @@
 pub mod acks;
 pub mod checkpoint;
 pub mod compare;
+pub mod input_note;
 pub mod previous_output;
 pub mod state;
+pub mod stretches;

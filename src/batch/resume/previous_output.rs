@@ -3,30 +3,27 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufRead, BufWriter};
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
 
 use crate::batch::output::line::OutputLine;
+use crate::batch::output::stored::StoredOutput;
 use crate::batch::output::temporary;
 use crate::batch::plan;
 use crate::batch::resume::acks::{AckState, LineSet};
+use crate::batch::resume::stretches::{Stretches, covered};
 use crate::batch::stats::Stats;
-use crate::compression::{Compression, is_system_error};
+use crate::compression::Compression;
 use crate::failure::Failure;
 use crate::trace::ids::{self, SpanIds};
 
 /// The output of an earlier run.
 #[derive(Debug)]
 pub struct PreviousOutput {
-    /// The decompressed output. Later changes of the output file do not show here.
-    file: File,
-    /// The size of its complete lines, in bytes.
-    size: u64,
+    stored: StoredOutput,
     /// The first 32 bits of each line's digest, by line number; zero for a line without one.
     digests: Vec<u32>,
     pub answered: LineSet,
@@ -76,10 +73,10 @@ impl PreviousOutput {
             Failure::unreadable(path.display(), &error)
                 .hint("check its permissions, and that langspan batch wrote it")
         };
-        let (file, is_whole) = decompressed(path, compression).map_err(unreadable)?;
+        let mut options = File::options();
+        let stored = StoredOutput::open(path, options.read(true).write(true));
         let mut output = Self {
-            size: complete_lines(&file).map_err(unreadable)?,
-            file,
+            stored: stored.map_err(unreadable)?,
             digests: Vec::new(),
             answered: LineSet::default(),
             failed: LineSet::default(),
@@ -102,16 +99,21 @@ impl PreviousOutput {
         })?;
         // Only now, so that a foreign file is never changed.
         output
-            .repair(path, compression, is_whole)
+            .repair(path, compression)
             .map_err(|error| Failure::unwritable(path.display(), &error))?;
         Ok(output)
     }
 
     /// Removes an incomplete last line.
-    fn repair(&self, path: &Path, compression: Compression, is_whole: bool) -> io::Result<()> {
-        let has_rest = self.size < self.file.metadata()?.len();
+    fn repair(&self, path: &Path, compression: Compression) -> io::Result<()> {
+        let StoredOutput {
+            file,
+            size,
+            is_whole,
+        } = &self.stored;
+        let has_rest = self.stored.has_rest()?;
         match compression {
-            Compression::Plain if has_rest => self.file.set_len(self.size),
+            Compression::Plain if has_rest => file.set_len(*size),
             Compression::Plain => Ok(()),
             _ if has_rest || !is_whole => self.rewrite(path, compression, |_| true),
             _ => Ok(()),
@@ -124,7 +126,7 @@ impl PreviousOutput {
         for line in acked.spooled.values().flatten() {
             spooled.insert(*line);
         }
-        let mut reader = self.lines()?;
+        let mut reader = self.stored.lines()?;
         let (mut offset, mut number) = (0, 0);
         let mut text = Vec::new();
         loop {
@@ -132,7 +134,7 @@ impl PreviousOutput {
             let length = reader.read_until(b'\n', &mut text)?;
             number += 1;
             if length == 0 {
-                self.stats.before = stretches.sum();
+                self.stats.before = covered(stretches.spans());
                 return self.check_rest(number);
             }
             let answer: OutputLine<'_> = serde_json::from_slice(&text)
@@ -211,33 +213,13 @@ impl PreviousOutput {
         cause.map(|(cause, _)| cause.as_str())
     }
 
-    /// A reader of the complete lines.
-    fn lines(&self) -> io::Result<impl BufRead + use<>> {
-        let mut file = self.file.try_clone()?;
-        file.seek(SeekFrom::Start(0))?;
-        Ok(BufReader::new(file).take(self.size))
-    }
-
     /// Checks that the rest behind the complete lines can be the beginning of an output line; `number` is its line.
     fn check_rest(&self, number: u64) -> Result<(), ScanError> {
-        let rest = self.file.metadata()?.len() - self.size;
-        let mut begun = vec![
-            0;
-            usize::try_from(rest)
-                .unwrap_or(usize::MAX)
-                .min(LONGEST_BEGINNING)
-        ];
-        self.file.read_exact_at(&mut begun, self.size)?;
-        // A file system that had no time to write the last blocks before the machine crashed leaves NUL bytes there.
-        let written = begun.split(|byte| *byte == 0).next().unwrap_or_default();
-        let unwritten = &begun[written.len()..];
-        if OutputLine::may_begin(written) && unwritten.iter().all(|byte| *byte == 0) {
+        if self.stored.is_rest_of_output()? {
             return Ok(());
         }
-        Err(ScanError::Foreign(
-            number,
-            "it does not start like one".to_owned(),
-        ))
+        let why = "it does not start like one".to_owned();
+        Err(ScanError::Foreign(number, why))
     }
 
     fn keep_digest(&mut self, line: u64, digest: &str) {
@@ -260,8 +242,9 @@ impl PreviousOutput {
     /// # Errors
     /// When it cannot be read.
     pub fn output_line(&self, unconfirmed: &UnconfirmedLine) -> io::Result<Vec<u8>> {
-        let mut text = vec![0; unconfirmed.length];
-        self.file.read_exact_at(&mut text, unconfirmed.offset)?;
+        let mut text = Vec::new();
+        self.stored
+            .read(unconfirmed.offset, unconfirmed.length, &mut text)?;
         Ok(text)
     }
 
@@ -282,7 +265,7 @@ impl PreviousOutput {
             .set_permissions(fs::metadata(path)?.permissions())?;
         let mut writer = compression.writer(BufWriter::new(copy));
         let mut piece = Vec::new();
-        for line in self.lines()?.split(b'\n') {
+        for line in self.stored.lines()?.split(b'\n') {
             let line = line?;
             let answer: OutputLine<'_> = serde_json::from_slice(&line)?;
             if !kept(answer.langspan.line) {
@@ -308,8 +291,6 @@ impl PreviousOutput {
     }
 }
 
-/// How much of an incomplete line is examined, in bytes.
-const LONGEST_BEGINNING: usize = 64;
 /// The size of one write when a file is rewritten, in bytes.
 const PIECE: usize = 1 << 20;
 
@@ -342,38 +323,6 @@ impl UnconfirmedLine {
     }
 }
 
-/// The stretches of a run, each from its beginning to the end of its last call.
-struct Stretches<'a> {
-    /// Sorted.
-    begun: &'a [Timestamp],
-    /// The first start and the last end of the calls before the first stretch, then of each stretch.
-    calls: Vec<Option<(Timestamp, Timestamp)>>,
-}
-
-impl<'a> Stretches<'a> {
-    fn new(begun: &'a [Timestamp]) -> Self {
-        Self {
-            begun,
-            calls: vec![None; begun.len() + 1],
-        }
-    }
-
-    fn add(&mut self, start: Timestamp, end: Timestamp) {
-        let index = self.begun.partition_point(|begun| *begun <= start);
-        let (first, last) = self.calls[index].unwrap_or((start, end));
-        self.calls[index] = Some((first.min(start), last.max(end)));
-    }
-
-    fn sum(&self) -> Duration {
-        let begun = std::iter::once(None).chain(self.begun.iter().copied().map(Some));
-        let spans = begun.zip(&self.calls).filter_map(|(begun, calls)| {
-            let (first, last) = (*calls)?;
-            Duration::try_from(last.duration_since(begun.unwrap_or(first))).ok()
-        });
-        spans.sum()
-    }
-}
-
 /// Why an output cannot be resumed.
 enum ScanError {
     Unreadable(io::Error),
@@ -394,57 +343,10 @@ fn beginning(digest: &str) -> u32 {
     bits.unwrap_or(1).max(1)
 }
 
-/// The decompressed file up to the first decoding error, and whether there was none.
-fn decompressed(path: &Path, compression: Compression) -> io::Result<(File, bool)> {
-    let file = File::options().read(true).write(true).open(path)?;
-    if compression == Compression::Plain {
-        return Ok((file, true));
-    }
-    if !compression.may_begin(&file)? {
-        let message = "it is not compressed as its name suggests";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-    }
-    let mut copy = tempfile::tempfile()?;
-    let mut reader = compression.reader(BufReader::new(file));
-    let mut writer = BufWriter::new(&mut copy);
-    let mut buffer = vec![0; 64 << 10];
-    let mut is_whole = true;
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => writer.write_all(&buffer[..count])?,
-            Err(error) if is_system_error(&error) => return Err(error),
-            // A kill left the compressed stream incomplete.
-            Err(_) => {
-                is_whole = false;
-                break;
-            }
-        }
-    }
-    writer.flush()?;
-    drop(writer);
-    Ok((copy, is_whole))
-}
-
-/// The size of the complete lines, in bytes.
-fn complete_lines(file: &File) -> io::Result<u64> {
-    const STEP: u64 = 64 << 10;
-    let mut end = file.metadata()?.len();
-    let mut buffer = vec![0; 64 << 10];
-    while end > 0 {
-        let start = end.saturating_sub(STEP);
-        let part = &mut buffer[..usize::try_from(end - start).unwrap_or_default()];
-        file.read_exact_at(part, start)?;
-        if let Some(last) = part.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(start + last as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{BufReader, Read as _};
+
     use super::*;
 
     fn answer(line: u64, status: u16) -> String {

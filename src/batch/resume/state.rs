@@ -10,6 +10,7 @@ use crate::batch::input::line::ParsedLine;
 use crate::batch::output::line::OutputLine;
 use crate::batch::resume::acks::{Ack, AckFile, LineSet};
 use crate::batch::resume::checkpoint::Checkpoint;
+use crate::batch::resume::input_note::InputNote;
 use crate::batch::resume::previous_output::{PreviousOutput, UnconfirmedLine};
 use crate::compression::Compression;
 use crate::delivery::Outbox;
@@ -67,6 +68,11 @@ impl ResumeState {
     /// The output of the earlier run; `None` if there is no answer in it.
     pub fn previous(&self) -> Option<&PreviousOutput> {
         self.checkpoint.output.as_ref()
+    }
+
+    /// What earlier stretches have read of the input.
+    pub fn noted_input(&self) -> Option<&InputNote> {
+        self.checkpoint.acked.input.as_ref()
     }
 
     /// What is to be done for a line.

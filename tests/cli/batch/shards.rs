@@ -17,7 +17,21 @@ use crate::support::untouched::Untouched;
 
 const KUBERNETES: &str = "JOB_COMPLETION_INDEX";
 const GITLAB: [&str; 2] = ["CI_NODE_INDEX", "CI_NODE_TOTAL"];
+const SLURM: [&str; 4] = [
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_ARRAY_TASK_MIN",
+    "SLURM_ARRAY_TASK_STEP",
+    "SLURM_ARRAY_TASK_COUNT",
+];
 const BUILDKITE: [&str; 2] = ["BUILDKITE_PARALLEL_JOB", "BUILDKITE_PARALLEL_JOB_COUNT"];
+
+/// The variables of a task in a Slurm array of `count` tasks from `first` on, `step` apart.
+fn slurm(task: u64, first: u64, step: u64, count: u64) -> Vec<(&'static str, String)> {
+    SLURM
+        .into_iter()
+        .zip([task, first, step, count].map(|number| number.to_string()))
+        .collect()
+}
 
 /// The lines that a share of 10 holds.
 fn share(index: u64, count: u64) -> Vec<u64> {
@@ -186,6 +200,72 @@ fn the_shard_is_read_from_the_job_runner() {
         .after(&call.run());
         resumed.run().code(0);
     }
+}
+
+#[test]
+fn the_shard_is_read_from_a_slurm_array() {
+    let (model, langfuse) = (model(), langfuse(&Memory::default()));
+    // --array=1-4, 0-3, 0-6:2 and 10-30:10.
+    for (variables, (index, count)) in [
+        (slurm(1, 1, 1, 4), (1, 4)),
+        (slurm(4, 1, 1, 4), (4, 4)),
+        (slurm(0, 0, 1, 4), (1, 4)),
+        (slurm(3, 0, 1, 4), (4, 4)),
+        (slurm(4, 0, 2, 4), (3, 4)),
+        (slurm(30, 10, 10, 3), (3, 3)),
+        (slurm(7, 7, 1, 1), (1, 1)),
+    ] {
+        // A CI job that submits an array hands its own variables down.
+        let call = batch(
+            &prompts(10),
+            &model,
+            &langfuse,
+            &["-O", "out.jsonl", "--shard", "auto"],
+        )
+        .env(GITLAB[0], "1")
+        .env(GITLAB[1], "2");
+        let call = variables
+            .iter()
+            .fold(call, |call, (name, value)| call.env(name, value));
+        call.run().code(0);
+        let found: Vec<u64> = by_number_in(&call.home().join("out.jsonl"))
+            .into_keys()
+            .collect();
+        assert_eq!(found, share(index, count), "{variables:?}");
+    }
+}
+
+#[test]
+fn a_slurm_array_with_gaps_is_refused() {
+    let silent = Untouched::start();
+    let run = |variables: &[(&str, String)]| {
+        let call = Langspan::new(&["batch", "in.jsonl", "--shard", "auto"])
+            .model_at(silent.url())
+            .langfuse_at(silent.url());
+        call.file("in.jsonl", prompts(2));
+        let call = variables
+            .iter()
+            .fold(call, |call, (name, value)| call.env(name, value));
+        call.run()
+    };
+    for variables in [
+        // --array=1,2,5 has three tasks.
+        slurm(5, 1, 1, 3),
+        slurm(3, 0, 2, 4),
+        slurm(1, 2, 1, 4),
+        slurm(1, 1, 0, 4),
+    ] {
+        run(&variables)
+            .code(3)
+            .stderr_has(SLURM[0])
+            .stderr_has("--array=1-8");
+    }
+    for missing in [1, 2] {
+        let mut variables = slurm(1, 1, 1, 4);
+        variables.remove(missing);
+        run(&variables).code(3).stderr_has(SLURM[missing]);
+    }
+    silent.assert_untouched();
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod recordings;
 mod copies;
 // A provider's batches.
 mod provider_batch;
+// The same in every dialect.
+mod provider_dialects;
 // What `--record` writes.
 mod record;
 

@@ -1,0 +1,270 @@
+//! `langspan merge`: one output of the outputs of all shards.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::app::signals::SignalListener;
+use crate::app::{clients, setup};
+use crate::batch::delayed_note::DelayedNote;
+use crate::batch::merge::Merge;
+use crate::batch::merge::totals::Totals;
+use crate::batch::output::target::OutputTarget;
+use crate::batch::plan::{acks_path, is_same_file};
+use crate::batch::report;
+use crate::batch::stats::TraceStats;
+use crate::batch::summary::{RunOutcome, RunSummary};
+use crate::cli;
+use crate::console::{self, Console, OutputFormat, counted};
+use crate::failure::{Failure, Kind, Signal, Verdict};
+use crate::http::{CONNECT_TIMEOUT, Proxies};
+use crate::langfuse::{Api, Base};
+use crate::output::{ErrorReport, Printer};
+use crate::settings::{self, Notes, Sources, destination};
+
+/// How long `--verify` waits by default.
+const DEFAULT_WAIT: Duration = Duration::from_mins(1);
+
+/// The Langfuse that `--verify` asks.
+struct Verifier {
+    api: Api,
+    /// Where its pages are.
+    ui: Base,
+    wait: Duration,
+}
+
+/// # Errors
+/// When the outputs cannot be read or do not fit, or the result cannot be written.
+pub async fn run(
+    options: &cli::MergeArgs,
+    sources: &Sources,
+    console: &Console,
+) -> Result<Verdict, Failure> {
+    let form = settings::text_or_json(&options.output, sources)?;
+    let out = OutputTarget::new(Some(&options.out))?;
+    refuse_format(form, &out)?;
+    refuse_shared_files(options)?;
+    refuse_existing(options, &out)?;
+    let verifier = options
+        .verify
+        .then(|| Verifier::new(options, sources, console));
+    let verifier = verifier.transpose()?;
+    let mut summary_file = options
+        .summary
+        .as_deref()
+        .map(report::open_summary)
+        .transpose()?;
+    let mut signals = SignalListener::listen().map_err(anyhow::Error::from)?;
+    let totals = tokio::select! {
+        totals = merge(options, &out, console) => totals?,
+        signal = signals.wait() => {
+            return Err(interrupted(signal, "nothing was written: run it again"));
+        }
+    };
+    let outcome = RunOutcome {
+        duration: totals.duration,
+        run: totals.run.clone(),
+        traces: totals.traces,
+        ..RunOutcome::default()
+    };
+    let (outcome, failure) = match verifier {
+        None => (outcome, None),
+        Some(verifier) => tokio::select! {
+            found = verifier.verify(&totals, outcome) => found,
+            signal = signals.wait() => {
+                return Err(interrupted(signal, "the outputs are merged; the traces were not counted"));
+            }
+        },
+    };
+    let error = failure
+        .as_ref()
+        .map(|failure| ErrorReport::new(failure, console));
+    let summary = RunSummary::new(&totals.stats, RunOutcome { error, ..outcome });
+    let summary = summary.of_command("merge");
+    console.note(&summary.to_text(console::columns()));
+    let unwritten = write(&summary, form, summary_file.as_mut());
+    let mut verdict = Verdict::default();
+    for failure in failure.iter().chain(&unwritten) {
+        console.error(failure);
+        verdict.add(failure.kind);
+    }
+    Ok(verdict)
+}
+
+/// Reads the outputs, and writes their lines if they fit.
+async fn merge(
+    options: &cli::MergeArgs,
+    out: &OutputTarget,
+    console: &Console,
+) -> Result<Totals, Failure> {
+    let _note = DelayedNote::new(console, "reading the outputs …");
+    let merge = Merge::read(&options.parts).await?;
+    if !options.partial
+        && let Some(refusal) = merge.refusal()
+    {
+        return Err(refusal);
+    }
+    for problem in merge.problems() {
+        console.warn(problem);
+    }
+    let totals = merge.write(out).await?;
+    let lines = counted(totals.stats.done, "line");
+    let parts = counted(merge.parts() as u64, "output");
+    console.note(&format!(
+        "merged {lines} of {parts} into {}",
+        options.out.display()
+    ));
+    warn_of_missing(&totals.traces, options.verify, console);
+    Ok(totals)
+}
+
+/// Names traces that the ack files do not know as accepted. `--verify` finds out.
+fn warn_of_missing(traces: &TraceStats, is_verified: bool, console: &Console) {
+    let places = [
+        (
+            traces.spooled,
+            "in the outbox of its machine",
+            "langspan resend there",
+        ),
+        (
+            traces.undecided,
+            "not known to have arrived",
+            "resume its shard",
+        ),
+    ];
+    for (count, place, remedy) in places {
+        if count > 0 && !is_verified {
+            let are = if count == 1 { "is" } else { "are" };
+            let traces = counted(count, "trace");
+            console.warn(&format!("{traces} {are} {place}; to deliver: {remedy}"));
+        }
+    }
+}
+
+/// Writes the summary as JSON: to stdout with `-o json`, and to the file of `--summary`.
+fn write(summary: &RunSummary, form: OutputFormat, file: Option<&mut File>) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    if form == OutputFormat::Json {
+        let mut printer = Printer::new(form);
+        printer.document(summary);
+        failures.extend(printer.take_failure());
+    }
+    let written = file.map_or(Ok(()), |file| report::rewrite(file, summary));
+    let unwritten = written.err();
+    failures.extend(unwritten.map(|error| Failure::unwritable("the summary", &error)));
+    failures
+}
+
+/// Refuses `-o json` when stdout holds the lines.
+fn refuse_format(form: OutputFormat, out: &OutputTarget) -> Result<(), Failure> {
+    if form == OutputFormat::Json && *out == OutputTarget::Stdout {
+        return Err(
+            Failure::usage("stdout holds the lines").hint("omit -o, or name a file with --out")
+        );
+    }
+    Ok(())
+}
+
+/// Refuses to write a file that is read.
+fn refuse_shared_files(options: &cli::MergeArgs) -> Result<(), Failure> {
+    let written = [
+        ("--out", Some(&options.out)),
+        ("--summary", options.summary.as_ref()),
+    ];
+    let written = written
+        .into_iter()
+        .filter_map(|(what, path)| Some((what, path?)));
+    let read: Vec<(&Path, PathBuf)> = options
+        .parts
+        .iter()
+        .map(|part| (part.as_path(), acks_path(part)))
+        .collect();
+    for (what, path) in written {
+        let is_read =
+            |(part, acks): &&(&Path, PathBuf)| is_same_file(path, part) || is_same_file(path, acks);
+        if let Some((part, _)) = read.iter().find(is_read) {
+            let part = part.display();
+            return Err(
+                Failure::usage(format!("{what} names a file of the output {part}"))
+                    .hint("name another file"),
+            );
+        }
+    }
+    match &options.summary {
+        Some(summary) if is_same_file(summary, &options.out) => {
+            Err(Failure::usage("--summary names the same file as --out").hint("name another file"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an output that exists, unless it may be replaced.
+fn refuse_existing(options: &cli::MergeArgs, out: &OutputTarget) -> Result<(), Failure> {
+    let OutputTarget::Regular(path) = out else {
+        return Ok(());
+    };
+    let acks = acks_path(path);
+    let existing = [path, &acks]
+        .into_iter()
+        .find(|path| fs::metadata(path).is_ok());
+    match existing {
+        Some(existing) if !options.overwrite => Err(Failure::file(format!(
+            "{} already exists",
+            existing.display()
+        ))
+        .hint("--overwrite replaces it")),
+        _ => Ok(()),
+    }
+}
+
+impl Verifier {
+    /// # Errors
+    /// When there is no Langfuse that can be asked.
+    fn new(
+        options: &cli::MergeArgs,
+        sources: &Sources,
+        console: &Console,
+    ) -> Result<Self, Failure> {
+        let wait = settings::wait(&options.wait, DEFAULT_WAIT, sources)?;
+        let mut notes = Notes::default();
+        let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
+        setup::announce(&mut notes, console);
+        let tls = destination::tls_files(&options.destination, sources);
+        let http = clients::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
+        let api = clients::api(&destination, &http, console);
+        let (Some(api), Some(langfuse)) = (api, destination.langfuse) else {
+            return Err(Failure::config(
+                "--verify: a plain OTLP backend cannot be asked for traces",
+            )
+            .hint("set LANGFUSE_BASE_URL and the keys, or omit --verify"));
+        };
+        Ok(Self {
+            api,
+            ui: langfuse.ui,
+            wait,
+        })
+    }
+
+    /// Counts the traces and spans of the run, and looks up the page of its session.
+    async fn verify(&self, totals: &Totals, outcome: RunOutcome) -> (RunOutcome, Option<Failure>) {
+        let counted = totals.expected.clone().count(&self.api, self.wait).await;
+        let (verified, failure) = match counted.into_result() {
+            Ok(readable) => (Some(readable.traces), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let session_url = match (&totals.session, self.api.project().await) {
+            (Some(session), Ok(project)) => Some(self.ui.session_page(&project.id, session)),
+            _ => None,
+        };
+        let outcome = RunOutcome {
+            session_url,
+            verified,
+            ..outcome
+        };
+        (outcome, failure)
+    }
+}
+
+fn interrupted(signal: Signal, hint: &str) -> Failure {
+    Failure::new(Kind::Interrupted(signal), "interrupted").hint(hint)
+}
