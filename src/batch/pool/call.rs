@@ -12,6 +12,7 @@ use crate::batch::output::line::CompletedCall;
 use crate::batch::plan::Plan;
 use crate::console::Console;
 use crate::expect::{Expected, Finding};
+use crate::failure::Failure;
 use crate::model::{NullSink, Progress, RateLimiters, Stopped};
 use crate::prices::PriceTable;
 use crate::settings::Settings;
@@ -74,6 +75,24 @@ impl LineCall {
 }
 
 impl UnansweredCall {
+    /// A call that was stopped before a further attempt.
+    fn stopped(
+        call: CompletedCall,
+        is_try: bool,
+        stopped: Stopped,
+        ended: Result<(), Failure>,
+    ) -> Self {
+        let why = ended.err().map(|failure| failure.message);
+        Self {
+            why: why.unwrap_or_default(),
+            line: LineCall {
+                is_try,
+                ..LineCall::again(call)
+            },
+            stopped,
+        }
+    }
+
     /// A call that has failed because the endpoint is down.
     pub fn of_outage(call: CompletedCall) -> Self {
         let error = call.exchange.error.as_ref();
@@ -137,14 +156,13 @@ impl<'a> PoolContext<'a> {
         let mut progress = Progress::default();
         let is_sampled = ids::is_sampled(trace_id, self.settings.delivery.sample);
         let traceparent = (self.is_traced && is_sampled).then_some(&context);
-        let no_interrupt = std::future::pending();
         let ended = model_call::complete(
             &mut exchange,
             traceparent,
             &caller,
             &mut NullSink,
             &mut progress,
-            no_interrupt,
+            std::future::pending(),
         )
         .await;
         rate_limiter.correct_tokens(tokens, used_tokens(&exchange, tokens));
@@ -162,19 +180,10 @@ impl<'a> PoolContext<'a> {
             findings: Vec::new(),
         };
         // Without `stopped`, the failure is in the exchange.
-        let Some(stopped) = stopped else {
-            return Ok(call);
-        };
-        let why = ended.err().map(|failure| failure.message);
-        let is_try = line.is_try;
-        Err(UnansweredCall {
-            why: why.unwrap_or_default(),
-            line: LineCall {
-                is_try,
-                ..LineCall::again(call)
-            },
-            stopped,
-        })
+        match stopped {
+            None => Ok(call),
+            Some(stopped) => Err(UnansweredCall::stopped(call, line.is_try, stopped, ended)),
+        }
     }
 }
 
