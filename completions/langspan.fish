@@ -32,7 +32,9 @@ complete -c langspan -n "__fish_langspan_needs_command" -f -a "batch" -d 'Run ev
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "exec" -d 'Run any program inside one trace, with all its model calls'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "check" -d 'Test settings, keys, export and read-back, stage by stage'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "show" -d 'Read a trace back and draw it'
-complete -c langspan -n "__fish_langspan_needs_command" -f -a "resend" -d 'Deliver the spans that wait in the outbox'
+complete -c langspan -n "__fish_langspan_needs_command" -f -a "prompt" -d 'Print a prompt that Langfuse manages, or list them'
+complete -c langspan -n "__fish_langspan_needs_command" -f -a "score" -d 'Set scores on a trace'
+complete -c langspan -n "__fish_langspan_needs_command" -f -a "resend" -d 'Deliver the spans and scores that wait in the outbox'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "models" -d 'List the models of the model endpoint'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "config" -d 'Show the settings in force, or write a settings file'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "sandbox" -d 'Serve a stand-in for model and Langfuse on this machine'
@@ -40,6 +42,16 @@ complete -c langspan -n "__fish_langspan_needs_command" -f -a "completions" -d '
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "help" -d 'Show a help topic, or the help of a command'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l messages -d 'Messages that precede the prompt: a JSON array in FILE' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l thread -d 'Continue the conversation in FILE; prompt and answer are added to it' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect -d 'Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-regex -d 'Expect a match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-not -d 'Expect the answer not to contain TEXT' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-not-regex -d 'Expect no match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-latency -d 'Expect an answer within MS milliseconds' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-call-cost -d 'Expect the call to cost at most USD, by the price table of the project' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l score -d 'Add a score to the trace: a number, true, false or a word (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''
 raw\t''
@@ -84,6 +96,8 @@ truncate=\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-stdin -d 'Ignore stdin'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l cost -d 'Print the cost, by the price table of the project'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
@@ -99,6 +113,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l best-effort -
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-outbox -d 'Do not keep spans that cannot be delivered'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-input -d 'Input file of a provider\'s Batch API: each request becomes a trace with its output, without a model call' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-output -d 'Output or error file of the same batch' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-object -d 'The batch as the provider\'s API returns it, for its id and times' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''
 raw\t''
@@ -169,6 +186,20 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-errors -
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-errors -d 'Exit 0 if no more than N lines (or P%) failed' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l summary -d 'Write the summary to FILE as JSON' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l match-expected -d 'How an answer is compared with the `expected` of its line' -r -f -a "exact\t''
+contains\t''
+json\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-misses -d 'Exit 0 if no more than N lines (or P%) missed an expectation' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect -d 'Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-regex -d 'Expect a match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-not -d 'Expect the answer not to contain TEXT' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-not-regex -d 'Expect no match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-latency -d 'Expect an answer within MS milliseconds' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-call-cost -d 'Expect the call to cost at most USD, by the price table of the project' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l score -d 'Add a score to the trace: a number, true, false or a word (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s n -l name -d 'Name of the trace [default: chat-completion]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l metadata -d 'Metadata of the trace (repeatable)' -r -f
@@ -214,6 +245,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l resume -d 'C
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l retry-errors -d 'Ask again for the lines that failed'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l ordered -d 'Write the answers in the order of the lines'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l strict -d 'Validate every line before anything is sent'
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
@@ -258,6 +291,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand exec" -s n -l name -d 
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l expect-calls -d 'Exit with 9 if the run had no generation'
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l no-proxy -d 'Leave the model endpoints of the command alone'
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l no-receiver -d 'Leave the telemetry of the command alone'
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l stream-usage -d 'Ask for the token counts of streams; the command does not see them'
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l dry-run -d 'Show the variables that the command would get; start nothing'
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l public -d 'Let anyone who has the link read the trace'
@@ -321,6 +355,36 @@ complete -c langspan -n "__fish_langspan_using_subcommand show" -l json -d 'Shor
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
 complete -c langspan -n "__fish_langspan_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -s o -l output -d 'Output format' -r -f -a "text\t''
+json\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -l json -d 'Short for -o json'
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l comment -d 'Comment on each score' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l type -d 'Type of the values [default: by the value]' -r -f -a "numeric\t''
+categorical\t''
+boolean\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
+complete -c langspan -n "__fish_langspan_using_subcommand score" -s o -l output -d 'Output format' -r -f -a "text\t''
+json\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l wait -d 'Time to wait until the trace, and with --verify its scores, can be read, in seconds [default: 15]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l verify -d 'Wait until the scores can be read'
+complete -c langspan -n "__fish_langspan_using_subcommand score" -l json -d 'Short for -o json'
+complete -c langspan -n "__fish_langspan_using_subcommand score" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
+complete -c langspan -n "__fish_langspan_using_subcommand score" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
+complete -c langspan -n "__fish_langspan_using_subcommand score" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l older-than -d 'Only entries that have waited longer, as in 90s, 15m, 12h or 7d' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l export-timeout -d 'Time for one export request with its retries, in seconds' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
@@ -423,3 +487,12 @@ complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s q -l quiet
 complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -f
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -f
+complete -c langspan -n "__fish_langspan_using_subcommand show" -f
+complete -c langspan -n "__fish_langspan_using_subcommand prompt" -f
+complete -c langspan -n "__fish_langspan_using_subcommand score" -f
+complete -c langspan -n "__fish_langspan_using_subcommand score" -f
+complete -c langspan -n "__fish_langspan_using_subcommand models" -f
+complete -c langspan -n "__fish_langspan_using_subcommand completions" -f -a "bash zsh fish powershell elvish"
+complete -c langspan -n "__fish_langspan_using_subcommand help" -f -a "chat replay batch exec check show prompt score resend models config sandbox completions help ci conversations destinations environment exit-codes expectations failures import mapping privacy prompts scores json"

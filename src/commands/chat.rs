@@ -25,12 +25,7 @@ pub async fn run(
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
-    let is_managed = options.managed.reference.is_some();
-    let prompt = if is_managed {
-        Prompt::plan_addition(&options.prompt, options.no_stdin)?
-    } else {
-        Some(Prompt::plan(&options.prompt, options.no_stdin)?)
-    };
+    let prompt = plan(options)?;
     let mut run = Run::open(&options.run, "chat", sources, console).await?;
     if options.cost {
         run.show_costs(sources);
@@ -48,16 +43,20 @@ pub async fn run(
                 .hint("omit one of them"),
         );
     }
+    let is_managed = options.managed.reference.is_some();
     let prompt = match prompt {
         Some(prompt) if is_managed => prompt.read_addition(console)?,
         Some(prompt) => Some(prompt.read(console)?),
         None => None,
     };
-    if let Some(prompt) = &prompt {
-        warn_of_at(prompt, "prompt", "--file", console);
-    }
-    if let Some(system) = &options.run.model.system {
-        warn_of_at(system, "system message", "--system-file", console);
+    let system = options.run.model.system.as_ref();
+    for (text, what, option) in [
+        (prompt.as_ref(), "prompt", "--file"),
+        (system, "system message", "--system-file"),
+    ] {
+        if let Some(text) = text {
+            warn_of_at(text, what, option, console);
+        }
     }
     let managed = run.managed_prompt(&options.managed, sources).await?;
     if let Some(managed) = managed.as_ref().filter(|managed| managed.is_chat()) {
@@ -71,19 +70,25 @@ pub async fn run(
         earlier.extend(thread.messages().iter().cloned());
     }
     let mut trace = run.settings().trace.of_call();
-    let request = match &managed {
-        Some(managed) => {
-            trace.prompt = Some(managed.link());
-            filled(managed, &earlier, prompt.as_deref(), stream, &run, console)?
-        }
-        None => {
-            let prompt = prompt.unwrap_or_default();
-            run.settings().model.continued(&earlier, &prompt, stream)
-        }
+    trace.prompt = managed.as_ref().map(RunPrompt::link);
+    let prompt = prompt.as_deref();
+    let request = if let Some(managed) = &managed {
+        filled(managed, &earlier, prompt, stream, &run, console)?
+    } else {
+        let prompt = prompt.unwrap_or_default();
+        run.settings().model.continued(&earlier, prompt, stream)
     };
     run.thread = thread;
     run.ask(request, trace).await?;
     Ok(run.finish())
+}
+
+/// What is typed or piped; with a managed prompt, that may be nothing.
+fn plan(options: &cli::ChatArgs) -> Result<Option<Prompt>, Failure> {
+    if options.managed.reference.is_some() {
+        return Prompt::plan_addition(&options.prompt, options.no_stdin);
+    }
+    Prompt::plan(&options.prompt, options.no_stdin).map(Some)
 }
 
 /// The request of a managed prompt. Warns of variables that it does not have.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// The schemas of whole documents, by name.
-const DOCUMENTS: [(&str, &str); 11] = [
+const DOCUMENTS: [(&str, &str); 13] = [
     ("answer", include_str!("schema/answer.json")),
     ("dry_run", include_str!("schema/dry_run.json")),
     ("summary", include_str!("schema/summary.json")),
@@ -13,14 +13,17 @@ const DOCUMENTS: [(&str, &str); 11] = [
     ("exec", include_str!("schema/exec.json")),
     ("check", include_str!("schema/check.json")),
     ("show", include_str!("schema/show.json")),
+    ("prompt", include_str!("schema/prompt.json")),
+    ("score", include_str!("schema/score.json")),
     ("resend", include_str!("schema/resend.json")),
     ("config", include_str!("schema/config.json")),
     ("failure", include_str!("schema/failure.json")),
 ];
 
 /// The schemas of parts that several documents have.
-const PARTS: [(&str, &str); 7] = [
+const PARTS: [(&str, &str); 8] = [
     ("error", include_str!("schema/error.json")),
+    ("findings", include_str!("schema/findings.json")),
     ("percentiles", include_str!("schema/percentiles.json")),
     (
         "planned_request",

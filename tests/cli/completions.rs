@@ -127,7 +127,7 @@ fn fixed_values_are_proposed() {
             ("langspan check --output ", &["json", "text"]),
             ("langspan sandbox --langfuse ", &["v3", "v4"]),
             ("langspan chat --capture ", &["full", "none", "truncate="]),
-            ("langspan help ex", &["exec", "exit-codes"]),
+            ("langspan help ex", &["exec", "exit-codes", "expectations"]),
             ("langspan completions z", &["zsh"]),
         ] {
             assert_eq!(shell.complete(line), expected, "{}: {line}", shell.name);

@@ -29,6 +29,7 @@ fn answers_and_plans_are_described() {
         &["--cost", "--verify", "--stream"][..],
         &["-m", "no-such-model", "--retries", "0"],
         &["-p", "user=x", "--best-effort"],
+        &["--expect", "Hello", "--expect", "x", "--score", "q=1"],
     ] {
         let call = json_of(&sandbox, &[&["chat", "Hello"], options].concat());
         assert_described(&call.run().json(), "answer");
@@ -69,6 +70,13 @@ fn the_documents_of_a_batch_are_described() {
     };
     let call = batch(&["-j", "1", "--retries", "0", "--verify", "-O", "out.jsonl"]);
     let call = call.arg("--summary").arg("summary.json");
+    let call = call
+        .arg("--expect")
+        .arg("hi")
+        .arg("--expect")
+        .arg("x")
+        .arg("--score")
+        .arg("q=1");
     let ended = call.run();
     ended.code(8);
     let file = |name: &str| fs::read_to_string(call.home().join(name)).unwrap();
@@ -95,6 +103,14 @@ fn reports_of_the_other_commands_are_described() {
     let id = check.json()["trace"]["id"].as_str().unwrap().to_owned();
     let shown = json_of(&sandbox, &["show", &id]).run();
     assert_described(&shown.code(0).json(), "show");
+    let scored = json_of(&sandbox, &["score", &id, "q=1", "--verify"]).run();
+    assert_described(&scored.code(0).json(), "score");
+    let shown = json_of(&sandbox, &["show", &id]).run();
+    assert_described(&shown.code(0).json(), "show");
+    for arguments in [&["prompt"][..], &["prompt", "answer"]] {
+        let prompt = json_of(&sandbox, arguments).run();
+        assert_described(&prompt.code(0).json(), "prompt");
+    }
     let config = json_of(&sandbox, &["config"]).run();
     assert_described(&config.code(0).json(), "config");
     let report = json_of(&sandbox, &["chat", "Hello"]).env("LANGFUSE_SECRET_KEY", "sk-lf-other");

@@ -92,33 +92,9 @@ impl ParsedLine {
         }
         let has_prompt = is_managed || shape.prompt.is_some();
         let is_prompt = shape.messages.is_none() && shape.body.is_none() && has_prompt;
-        let mut unused = Vec::new();
-        let mut request = match &shape {
-            LineShape {
-                messages: None,
-                body: None,
-                ..
-            } if is_managed => managed(text, &shape, defaults, &mut unused)?,
-            _ if is_managed => {
-                return Err(
-                    "a body of its own cannot be used with --prompt: give `vars`".to_owned(),
-                );
-            }
-            LineShape {
-                messages: None,
-                body: Some(body),
-                url,
-                ..
-            } => {
-                request::check_batch_url(url.as_ref())?;
-                read(body.get())?
-            }
-            LineShape {
-                messages: None,
-                prompt: Some(prompt),
-                ..
-            } => prompted(text, prompt, shape.system.as_ref(), defaults.model)?,
-            _ => read(text)?,
+        let (mut request, unused) = match defaults.prompt {
+            Some(prompt) => managed(text, &shape, prompt, defaults.model)?,
+            None => (own_request(text, &shape, defaults.model)?, Vec::new()),
         };
         if !is_batch_line {
             for field in OUR_FIELDS {
@@ -217,16 +193,42 @@ fn prompted(
     with_fields(model.prompted(prompt), text, system)
 }
 
-/// The managed prompt of the run, filled with the variables of the line, and followed by its `prompt`.
+/// The request of a line that has its own messages or prompt.
+fn own_request(
+    text: &str,
+    shape: &LineShape<'_>,
+    model: &settings::ModelSettings,
+) -> Result<Request, String> {
+    match shape {
+        LineShape {
+            messages: None,
+            body: Some(body),
+            url,
+            ..
+        } => {
+            request::check_batch_url(url.as_ref())?;
+            read(body.get())
+        }
+        LineShape {
+            messages: None,
+            prompt: Some(prompt),
+            ..
+        } => prompted(text, prompt, shape.system.as_ref(), model),
+        _ => read(text),
+    }
+}
+
+/// The managed prompt of the run, filled with the variables of the line, and followed by its `prompt`; and the variables
+/// of the line that it does not have.
 fn managed(
     text: &str,
     shape: &LineShape<'_>,
-    defaults: &LineDefaults<'_>,
-    unused: &mut Vec<String>,
-) -> Result<Request, String> {
-    let Some(prompt) = defaults.prompt else {
-        return Err("there is no prompt".to_owned());
-    };
+    prompt: &RunPrompt,
+    model: &settings::ModelSettings,
+) -> Result<(Request, Vec<String>), String> {
+    if shape.messages.is_some() || shape.body.is_some() {
+        return Err("a body of its own cannot be used with --prompt: give `vars`".to_owned());
+    }
     let typed = match &shape.prompt {
         None | Some(Value::Null) => None,
         Some(Value::String(typed)) => Some(typed.as_str()),
@@ -239,11 +241,9 @@ fn managed(
         Some(_) => return Err("`vars` must be an object".to_owned()),
     };
     let filled = prompt.fill(variables, typed)?;
-    *unused = filled.unused;
-    let request = defaults
-        .model
-        .managed(&[], &filled.messages, &prompt.parameters);
-    with_fields(request, text, shape.system.as_ref())
+    let request = model.managed(&[], &filled.messages, &prompt.parameters);
+    let request = with_fields(request, text, shape.system.as_ref())?;
+    Ok((request, filled.unused))
 }
 
 /// The request with the fields of a line that are not ours.

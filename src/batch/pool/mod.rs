@@ -121,6 +121,7 @@ struct UploadingTrace {
 }
 
 /// The state of the event loop.
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub struct Pool<'a> {
     context: PoolContext<'a>,
     channels: Channels,

@@ -160,18 +160,15 @@ impl<'a> ScoreQueue<'a> {
         let unaccepted = refused.as_ref().map_or(0, |refused| refused.bodies.len());
         self.stats.accepted += count.saturating_sub(unaccepted) as u64;
         let lines = sent.iter().map(|(line, _)| *line).collect();
-        match refused {
-            Some(refused) => {
-                self.store(&refused.bodies, None);
-                self.refused.get_or_insert(refused);
-            }
-            None => {
-                let room = MOST_SCORED.saturating_sub(self.scored.len());
-                let scored = sent.into_iter().take(room).filter_map(|(_, scores)| {
-                    Some((scores.first()?["traceId"].as_str()?.to_owned(), scores))
-                });
-                self.scored.extend(scored);
-            }
+        if let Some(refused) = refused {
+            self.store(&refused.bodies, None);
+            self.refused.get_or_insert(refused);
+        } else {
+            let room = MOST_SCORED.saturating_sub(self.scored.len());
+            let scored = sent.into_iter().take(room).filter_map(|(_, scores)| {
+                Some((scores.first()?["traceId"].as_str()?.to_owned(), scores))
+            });
+            self.scored.extend(scored);
         }
         lines
     }

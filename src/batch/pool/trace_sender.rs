@@ -134,12 +134,12 @@ impl<'a> TraceSender<'a> {
         let Some(queue) = &mut self.queue else {
             return std::future::pending().await;
         };
-        let Some(scores) = &mut self.scores else {
+        let Some(score_queue) = &mut self.scores else {
             return SenderEvent::Exported(queue.next().await);
         };
         tokio::select! {
             exported = queue.next() => SenderEvent::Exported(exported),
-            scored = scores.next() => SenderEvent::Scored(scored),
+            scored = score_queue.next() => SenderEvent::Scored(scored),
         }
     }
 

@@ -51,6 +51,8 @@ fn schema_of(document: &Value) -> Option<&'static str> {
         "exec" => Some("exec"),
         "check" => Some("check"),
         "show" => Some("show"),
+        "prompt" => Some("prompt"),
+        "score" => Some("score"),
         "resend" => Some("resend"),
         "config" => Some("config"),
         _ => None,
