@@ -88,7 +88,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__batch)
-            opts="-O -j -q -v -n -m -H -s -p -o -u -t -S -h --out --overwrite --resume --retry-errors --concurrency --rpm --limit --shard --ordered --strict --max-errors --allow-errors --run --summary --match-expected --allow-misses --prompt --var --vars --no-prompt-cache --expect --expect-regex --expect-not --expect-not-regex --expect-json --max-latency --max-call-cost --score --sandbox --json --quiet --verbose --record --dry-run --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --no-outbox --sample --capture --redact --no-media --output --retries --export-timeout --user --tag --session --help"
+            opts="-O -j -q -v -n -m -H -s -p -o -u -t -S -h --out --overwrite --resume --retry-errors --concurrency --rpm --tpm --give-up --limit --shard --ordered --strict --max-errors --max-cost --allow-errors --run --summary --match-expected --allow-misses --sandbox --json --quiet --verbose --record --dry-run --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --api --openai-base-url --anthropic-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --no-outbox --sample --capture --redact --no-media --prompt --var --vars --no-prompt-cache --expect --expect-regex --expect-not --expect-not-regex --expect-json --max-latency --max-call-cost --score --output --retries --export-timeout --user --tag --session --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -123,6 +123,20 @@ _langspan() {
                     fi
                     return 0
                     ;;
+                --tpm)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --give-up)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --limit)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -135,6 +149,13 @@ _langspan() {
                     return 0
                     ;;
                 --max-errors)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-cost)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -167,73 +188,6 @@ _langspan() {
                     return 0
                     ;;
                 --allow-misses)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --prompt)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --var)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --vars)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --expect)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --expect-regex)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --expect-not)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --expect-not-regex)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --max-latency)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --max-call-cost)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --score)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -321,7 +275,21 @@ _langspan() {
                     fi
                     return 0
                     ;;
+                --api)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --openai-base-url)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --anthropic-base-url)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -470,6 +438,73 @@ _langspan() {
                     return 0
                     ;;
                 --redact)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --prompt)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --var)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --vars)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --expect-regex)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --expect-not)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --expect-not-regex)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-latency)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-call-cost)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --score)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -554,7 +589,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__chat)
-            opts="-o -q -v -u -S -t -n -m -H -s -p -h --no-stdin --messages --thread --cost --prompt --var --vars --no-prompt-cache --expect --expect-regex --expect-not --expect-not-regex --expect-json --max-latency --max-call-cost --score --sandbox --output --json --quiet --verbose --record --dry-run --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --export-timeout --no-outbox --sample --capture --redact --no-media --help"
+            opts="-o -q -v -u -S -t -n -m -H -s -p -h --no-stdin --messages --thread --cost --sandbox --output --json --quiet --verbose --record --dry-run --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --api --openai-base-url --anthropic-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --export-timeout --no-outbox --sample --capture --redact --no-media --prompt --var --vars --no-prompt-cache --expect --expect-regex --expect-not --expect-not-regex --expect-json --max-latency --max-call-cost --score --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -566,73 +601,6 @@ _langspan() {
                     ;;
                 --thread)
                     COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --prompt)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --var)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --vars)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --expect)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --expect-regex)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --expect-not)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --expect-not-regex)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --max-latency)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --max-call-cost)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                --score)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
                     return 0
                     ;;
                 --output)
@@ -772,7 +740,21 @@ _langspan() {
                     fi
                     return 0
                     ;;
+                --api)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --openai-base-url)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --anthropic-base-url)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -941,6 +923,73 @@ _langspan() {
                     fi
                     return 0
                     ;;
+                --prompt)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --var)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --vars)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --expect-regex)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --expect-not)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --expect-not-regex)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-latency)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-call-cost)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --score)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -949,7 +998,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__check)
-            opts="-q -v -m -H -o -u -S -t -n -h --junit --sandbox --json --quiet --verbose --with-model --no-write --timeout --wait-for-server --no-region-probe --wait --metadata --release --trace-version --public --trace-seed --trace-id --traceparent --join --model --openai-base-url --header --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --output --user --session --tag --name --environment --ci --help"
+            opts="-q -v -m -H -o -u -S -t -n -h --junit --sandbox --json --quiet --verbose --with-model --no-write --timeout --wait-for-server --no-region-probe --wait --metadata --release --trace-version --public --trace-seed --trace-id --traceparent --join --model --api --openai-base-url --anthropic-base-url --header --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --output --user --session --tag --name --environment --ci --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1036,7 +1085,21 @@ _langspan() {
                     fi
                     return 0
                     ;;
+                --api)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --openai-base-url)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --anthropic-base-url)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -1189,7 +1252,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__config)
-            opts="-q -v -u -S -t -n -m -H -s -p -o -h --sandbox --json --quiet --verbose --record --dry-run --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --export-timeout --no-outbox --sample --capture --redact --no-media --output --help path profiles init"
+            opts="-q -v -u -S -t -n -m -H -s -p -o -h --sandbox --json --quiet --verbose --record --dry-run --user --session --tag --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --api --openai-base-url --anthropic-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --export-timeout --no-outbox --sample --capture --redact --no-media --output --help path profiles init"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1318,7 +1381,21 @@ _langspan() {
                     fi
                     return 0
                     ;;
+                --api)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --openai-base-url)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --anthropic-base-url)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -1746,7 +1823,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__help)
-            opts="-h --help chat replay batch exec check show prompt score resend models config sandbox completions help ci conversations destinations environment exit-codes expectations failures import mapping privacy prompts scores json"
+            opts="-h --help chat replay batch exec check show prompt score resend models config sandbox completions help ci conversations destinations dialects environment exit-codes expectations failures import mapping privacy prompts scores json"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1889,7 +1966,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__replay)
-            opts="-o -q -v -u -S -n -m -H -s -p -t -h --batch-input --batch-output --batch-object --send --again --cost --sandbox --output --json --quiet --verbose --record --dry-run --user --session --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --openai-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --export-timeout --no-outbox --sample --capture --redact --no-media --tag --help"
+            opts="-o -q -v -u -S -n -m -H -s -p -t -h --batch-input --batch-output --batch-object --send --again --cost --sandbox --output --json --quiet --verbose --record --dry-run --user --session --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --api --openai-base-url --anthropic-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --export-timeout --no-outbox --sample --capture --redact --no-media --tag --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2030,7 +2107,21 @@ _langspan() {
                     fi
                     return 0
                     ;;
+                --api)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --openai-base-url)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --anthropic-base-url)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -42,16 +42,6 @@ complete -c langspan -n "__fish_langspan_needs_command" -f -a "completions" -d '
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "help" -d 'Show a help topic, or the help of a command'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l messages -d 'Messages that precede the prompt: a JSON array in FILE' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l thread -d 'Continue the conversation in FILE; prompt and answer are added to it' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect -d 'Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-regex -d 'Expect a match of REGEX in the answer' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-not -d 'Expect the answer not to contain TEXT' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-not-regex -d 'Expect no match of REGEX in the answer' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-latency -d 'Expect an answer within MS milliseconds' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-call-cost -d 'Expect the call to cost at most USD, by the price table of the project' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l score -d 'Add a score to the trace: a number, true, false or a word (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''
 raw\t''
@@ -69,7 +59,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-seed -d
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s s -l system -d 'System message' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l system-file -d 'System message, from a file' -r -F
@@ -94,10 +86,18 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l capture -d 'C
 none\t''
 truncate=\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect -d 'Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-regex -d 'Expect a match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-not -d 'Expect the answer not to contain TEXT' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-not-regex -d 'Expect no match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-latency -d 'Expect an answer within MS milliseconds' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-call-cost -d 'Expect the call to cost at most USD, by the price table of the project' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l score -d 'Add a score to the trace: a number, true, false or a word (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-stdin -d 'Ignore stdin'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l cost -d 'Print the cost, by the price table of the project'
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
@@ -112,6 +112,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l verify -d 'Wa
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l best-effort -d 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-outbox -d 'Do not keep spans that cannot be delivered'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-input -d 'Input file of a provider\'s Batch API: each request becomes a trace with its output, without a model call' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-output -d 'Output or error file of the same batch' -r -F
@@ -132,7 +134,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-seed 
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s s -l system -d 'System message' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l system-file -d 'System message, from a file' -r -F
@@ -179,10 +183,13 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -s h -l help -
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s O -l out -d 'Write the answers to FILE instead of stdout' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s j -l concurrency -d 'Maximum number of calls at once' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l rpm -d 'Maximum number of requests per minute' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l tpm -d 'Maximum number of tokens per minute' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l give-up -d 'Stop early when the model endpoint has been down for SECS seconds' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l limit -d 'Process only the first N lines of the input, counted before --shard' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l shard -d 'Process only shard K of N; `auto` reads K and N from the CI or job runner, `auto/N` only K' -r -f -a "auto\t''
 auto/\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-errors -d 'Stop early after N failed lines or traces' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-cost -d 'Stop early when the run has cost USD or more' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-errors -d 'Exit 0 if no more than N lines (or P%) failed' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l summary -d 'Write the summary to FILE as JSON' -r -F
@@ -190,16 +197,6 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l match-expect
 contains\t''
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-misses -d 'Exit 0 if no more than N lines (or P%) missed an expectation' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect -d 'Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-regex -d 'Expect a match of REGEX in the answer' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-not -d 'Expect the answer not to contain TEXT' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-not-regex -d 'Expect no match of REGEX in the answer' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-latency -d 'Expect an answer within MS milliseconds' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-call-cost -d 'Expect the call to cost at most USD, by the price table of the project' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l score -d 'Add a score to the trace: a number, true, false or a word (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s n -l name -d 'Name of the trace [default: chat-completion]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l metadata -d 'Metadata of the trace (repeatable)' -r -f
@@ -210,7 +207,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-seed -
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s s -l system -d 'System message' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l system-file -d 'System message, from a file' -r -F
@@ -233,6 +232,16 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l capture -d '
 none\t''
 truncate=\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect -d 'Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-regex -d 'Expect a match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-not -d 'Expect the answer not to contain TEXT' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-not-regex -d 'Expect no match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-latency -d 'Expect an answer within MS milliseconds' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-call-cost -d 'Expect the call to cost at most USD, by the price table of the project' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l score -d 'Add a score to the trace: a number, true, false or a word (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l retries -d 'Further attempts after a failed one [default: 5]' -r -f
@@ -245,8 +254,6 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l resume -d 'C
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l retry-errors -d 'Ask again for the lines that failed'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l ordered -d 'Write the answers in the order of the lines'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l strict -d 'Validate every line before anything is sent'
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
@@ -261,6 +268,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l verify -d 'W
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l best-effort -d 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-outbox -d 'Do not keep spans that cannot be delivered'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l grace -d 'Time for requests under way when the command has ended, in seconds' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l report -d 'Write what became of the run to FILE as JSON' -r -F
@@ -315,7 +324,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-seed -
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
@@ -428,7 +439,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s s -l system -d 'System message' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l system-file -d 'System message, from a file' -r -F
@@ -488,11 +501,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand sandbox" -s h -l help 
 complete -c langspan -n "__fish_langspan_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -f
-complete -c langspan -n "__fish_langspan_using_subcommand exec" -f
 complete -c langspan -n "__fish_langspan_using_subcommand show" -f
 complete -c langspan -n "__fish_langspan_using_subcommand prompt" -f
 complete -c langspan -n "__fish_langspan_using_subcommand score" -f
 complete -c langspan -n "__fish_langspan_using_subcommand score" -f
 complete -c langspan -n "__fish_langspan_using_subcommand models" -f
 complete -c langspan -n "__fish_langspan_using_subcommand completions" -f -a "bash zsh fish powershell elvish"
-complete -c langspan -n "__fish_langspan_using_subcommand help" -f -a "chat replay batch exec check show prompt score resend models config sandbox completions help ci conversations destinations environment exit-codes expectations failures import mapping privacy prompts scores json"
+complete -c langspan -n "__fish_langspan_using_subcommand help" -f -a "chat replay batch exec check show prompt score resend models config sandbox completions help ci conversations destinations dialects environment exit-codes expectations failures import mapping privacy prompts scores json"

@@ -23,17 +23,19 @@ def observations(sandbox, trace):
 
 
 def differing_rows(want, found):
-    """What differs in the two rows of a trace, each named by its type; `both` is expected of each."""
+    """What differs in the two rows of a trace, each named by its type; `both` is expected of each. The one that is no span
+    is a generation, unless another type is expected."""
     by_type = {row["type"]: row for row in found}
-    if len(found) != 2 or len(by_type) != 2:
-        return [f"expected a SPAN and a GENERATION, got {[row['type'] for row in found]}"]
+    call = next((kind for kind in want if kind not in ("both", "SPAN", "calls")), "GENERATION")
+    if len(found) != 2 or set(by_type) != {"SPAN", call}:
+        return [f"expected a SPAN and a {call}, got {[row['type'] for row in found]}"]
     lines = [
         line
         for kind, row in by_type.items()
         for line in difference({**want.get("both", {}), **want.get(kind, {})}, row, kind)
     ]
-    span, generation = by_type["SPAN"], by_type["GENERATION"]
-    lines += difference(span["id"], generation["parentObservationId"], "parent of the generation")
+    span, call = by_type["SPAN"], by_type[call]
+    lines += difference(span["id"], call["parentObservationId"], "parent of the call")
     return lines + difference(None, span["parentObservationId"], "parent of the span")
 
 

@@ -12,11 +12,11 @@ use crate::crowd::{Crowd, Script, Seen};
 use crate::process::{Run, Task, nanos};
 use crate::statistics::{median, ms};
 use crate::table::{self, Row};
-use crate::{BARE_ARGUMENT, machine};
+use crate::{BARE_ARGUMENT, large, machine};
 
 /// Calls under way at once.
-const CONCURRENCY: usize = 64;
-const MODEL_DELAY: Duration = Duration::from_millis(50);
+pub const CONCURRENCY: usize = 64;
+pub const MODEL_DELAY: Duration = Duration::from_millis(50);
 const EXPORT_DELAY: Duration = Duration::from_millis(300);
 /// A multiple of the calls under way, so that the last wave is whole.
 const SLOW_LINES: usize = 6_400;
@@ -25,10 +25,15 @@ const MOST_LINES: usize = 1_000_000;
 /// callgrind takes some fifty times as long.
 const COUNTED_LINES: usize = 1_000;
 const ROUNDS: usize = 5;
+/// The text of a usual prompt and of its answer, in bytes. The prompts and answers of the other figures are shorter.
+const PROMPT: usize = 600;
+const ANSWER: usize = 560;
+const SHORT_PROMPT: usize = 407;
 
-struct Bench {
-    home: TempDir,
-    crowd: Crowd,
+/// The servers and files of the runs.
+pub struct Bench {
+    pub home: TempDir,
+    pub crowd: Crowd,
 }
 
 /// One run, and what the server saw of it.
@@ -56,7 +61,9 @@ pub fn measure(is_long: bool) {
     };
     let load = machine::load();
     let mut rows = bench.rates();
+    rows.extend(bench.usual_lines());
     rows.extend(bench.memory(is_long));
+    rows.extend(large::measure(&mut bench));
     rows.push(bench.first_line(if is_long { MOST_LINES } else { FAST_LINES }));
     println!();
     table::print(&rows);
@@ -127,6 +134,51 @@ impl Bench {
         rows
     }
 
+    /// Lines and answers of a usual size, with no delay: what tracing costs beside the calls themselves.
+    fn usual_lines(&mut self) -> Vec<Row> {
+        let script = Script {
+            answer_bytes: ANSWER,
+            ..Script::default()
+        };
+        let to_file = self.task_of(FAST_LINES, PROMPT);
+        let to_null = self
+            .to_stdout(FAST_LINES, PROMPT)
+            .args(&["--out", "/dev/null"]);
+        let bare = self.bare_task(FAST_LINES, PROMPT);
+        let mut runs = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            for (runs, task) in runs.iter_mut().zip([&bare, &to_file, &to_null]) {
+                runs.push(self.measured(task, script));
+            }
+        }
+        let [bare, to_file, to_null] = &runs;
+        let cpu = |figure: &str, ours: &[Measured], most| {
+            let pairs = ours.iter().zip(bare);
+            let ratios =
+                pairs.map(|(ours, bare)| ours.cpu_per_thousand() / bare.cpu_per_thousand());
+            let figures = [ours, bare].map(|runs| median_of(runs, Measured::cpu_per_thousand));
+            Row::at_most(figure, median(&ratios.collect::<Vec<_>>()), most, "×").beside(&format!(
+                "{:.1} ms of 1,000; the bare loop: {:.1} ms",
+                figures[0], figures[1]
+            ))
+        };
+        let rate = "usual lines, 0 ms model: requests/s, of a bare loop's";
+        vec![
+            cpu(
+                "usual lines: CPU with --out FILE, of a bare loop's",
+                to_file,
+                2.2,
+            ),
+            cpu(
+                "usual lines: CPU with -O /dev/null, of a bare loop's",
+                to_null,
+                2.5,
+            ),
+            Self::against(&format!("{rate} (FILE)"), to_file, bare, 0.45),
+            Self::against(&format!("{rate} (/dev/null)"), to_null, bare, 0.45),
+        ]
+    }
+
     /// Both in turn.
     fn compare(&mut self, lines: usize, script: Script) -> (Vec<Measured>, Vec<Measured>) {
         let (mut ours, mut bare) = (Vec::new(), Vec::new());
@@ -195,7 +247,7 @@ impl Bench {
     fn first_line(&mut self, lines: usize) -> Row {
         self.crowd.follow(Script::default());
         let mut first = None;
-        self.to_stdout(lines).read(|_| {
+        self.to_stdout(lines, SHORT_PROMPT).read(|_| {
             first.get_or_insert_with(nanos);
         });
         let seen = self.crowd.follow(Script::default());
@@ -214,7 +266,7 @@ impl Bench {
             println!("SKIPPED instruction counts: there is no valgrind");
             return;
         }
-        let input = self.input(COUNTED_LINES);
+        let input = self.input(COUNTED_LINES, PROMPT);
         let batch = [
             "batch",
             "--sandbox",
@@ -235,12 +287,16 @@ impl Bench {
     }
 
     fn bare(&mut self, lines: usize, script: Script) -> Measured {
+        let task = self.bare_task(lines, SHORT_PROMPT);
+        self.measured(&task, script)
+    }
+
+    fn bare_task(&self, lines: usize, prompt: usize) -> Task {
         let bench = std::env::current_exe().unwrap();
-        let bodies = self.bodies(lines);
+        let bodies = self.bodies(lines, prompt);
         let url = format!("{}/v1/chat/completions", self.crowd.base());
         let arguments = [BARE_ARGUMENT, bodies.to_str().unwrap(), &url];
-        let task = Task::new(bench.to_str().unwrap(), &arguments, self.home.path());
-        self.measured(&task, script)
+        Task::new(bench.to_str().unwrap(), &arguments, self.home.path())
     }
 
     fn measured(&mut self, task: &Task, script: Script) -> Measured {
@@ -251,25 +307,33 @@ impl Bench {
     }
 
     fn task(&self, lines: usize) -> Task {
+        self.task_of(lines, SHORT_PROMPT)
+    }
+
+    fn task_of(&self, lines: usize, prompt: usize) -> Task {
         let out = self.home.path().join("out.jsonl");
-        self.to_stdout(lines)
+        self.to_stdout(lines, prompt)
             .args(&["--overwrite", "--out", out.to_str().unwrap()])
     }
 
-    fn to_stdout(&self, lines: usize) -> Task {
-        let input = self.input(lines);
+    fn to_stdout(&self, lines: usize, prompt: usize) -> Task {
+        let input = self.input(lines, prompt);
         let concurrency = CONCURRENCY.to_string();
-        let arguments = ["batch", input.to_str().unwrap(), "-j", &concurrency];
+        self.at_crowd(&["batch", input.to_str().unwrap(), "-j", &concurrency])
+    }
+
+    pub fn at_crowd(&self, arguments: &[&str]) -> Task {
         commands::at(
-            commands::langspan(&arguments, self.home.path()),
+            commands::langspan(arguments, self.home.path()),
             &format!("{}/v1", self.crowd.base()),
             &self.crowd.base(),
         )
     }
 
-    /// OpenAI Batch lines of some 600 bytes.
-    fn input(&self, lines: usize) -> PathBuf {
-        self.file(&format!("in-{lines}.jsonl"), lines, |line, body| {
+    /// OpenAI Batch lines with prompts of this size.
+    pub fn input(&self, lines: usize, prompt: usize) -> PathBuf {
+        let name = format!("in-{lines}-{prompt}.jsonl");
+        self.file(&name, lines, prompt, |line, body| {
             format!(
                 r#"{{"custom_id":"request-{line}","method":"POST","url":"/v1/chat/completions","body":{body}}}"#
             )
@@ -277,23 +341,25 @@ impl Bench {
     }
 
     /// The bodies alone.
-    fn bodies(&self, lines: usize) -> PathBuf {
-        self.file(&format!("bodies-{lines}.jsonl"), lines, |_, body| {
-            body.to_owned()
-        })
+    fn bodies(&self, lines: usize, prompt: usize) -> PathBuf {
+        let name = format!("bodies-{lines}-{prompt}.jsonl");
+        self.file(&name, lines, prompt, |_, body| body.to_owned())
     }
 
-    fn file(&self, name: &str, lines: usize, text: impl Fn(usize, &str) -> String) -> PathBuf {
+    fn file(
+        &self,
+        name: &str,
+        lines: usize,
+        length: usize,
+        text: impl Fn(usize, &str) -> String,
+    ) -> PathBuf {
         let path = self.home.path().join(name);
         if path.exists() {
             return path;
         }
         let mut file = BufWriter::new(File::create(&path).unwrap());
         for line in 0..lines {
-            let content = format!(
-                "{line}: {}",
-                "What does a trace of this call show? ".repeat(11)
-            );
+            let content = prompt(line, length);
             let body = format!(
                 r#"{{"model":"gpt-4o-mini","temperature":0.2,"messages":[{{"role":"system","content":"Answer in one sentence."}},{{"role":"user","content":"{content}"}}]}}"#
             );
@@ -302,6 +368,12 @@ impl Bench {
         file.flush().unwrap();
         path
     }
+}
+
+/// A prompt of some `length` bytes.
+pub fn prompt(line: usize, length: usize) -> String {
+    let words = "What does a trace of this call show? ";
+    format!("{line}: {}", words.repeat(length.div_ceil(words.len())))
 }
 
 fn median_of(runs: &[Measured], figure: impl Fn(&Measured) -> f64) -> f64 {

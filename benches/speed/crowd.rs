@@ -32,6 +32,8 @@ pub struct Script {
     pub export_delay: Duration,
     /// Every third export is answered 503.
     pub is_shaky: bool,
+    /// The text of an answer, in bytes; 0 for the answer of `stand_in`.
+    pub answer_bytes: usize,
 }
 
 /// What happened under a script. Times are nanoseconds since 1970.
@@ -102,6 +104,8 @@ impl Drop for Crowd {
 #[derive(Default)]
 struct State {
     script: Script,
+    /// What the model answers.
+    completion: String,
     seen: Seen,
     ids: HashSet<u64>,
 }
@@ -143,6 +147,10 @@ async fn obey(state: &RefCell<State>) {
     while let Some(order) = orders.recv().await {
         let mut state = state.borrow_mut();
         state.script = serde_json::from_str(&order).unwrap();
+        state.completion = match state.script.answer_bytes {
+            0 => ok(COMPLETION),
+            length => ok(&completion(length)),
+        };
         let mut seen = std::mem::take(&mut state.seen);
         seen.distinct_spans = std::mem::take(&mut state.ids).len() as u64;
         println!("{}", serde_json::to_string(&seen).unwrap());
@@ -193,12 +201,12 @@ async fn answer(head: &[u8], body: &[u8], state: &RefCell<State>) -> String {
             sleep(script.model_delay).await;
         }
         let now = nanos();
-        let seen = &mut state.borrow_mut().seen;
-        if seen.answered_first == 0 {
-            seen.answered_first = now;
+        let state = &mut *state.borrow_mut();
+        if state.seen.answered_first == 0 {
+            state.seen.answered_first = now;
         }
-        seen.answered = now;
-        ok(COMPLETION)
+        state.seen.answered = now;
+        state.completion.clone()
     } else if path.ends_with(b"/v1/traces") {
         if !script.export_delay.is_zero() {
             sleep(script.export_delay).await;
@@ -213,9 +221,24 @@ async fn answer(head: &[u8], body: &[u8], state: &RefCell<State>) -> String {
             state.ids.insert(id);
         }
         ok("{}")
+    } else if path.starts_with(b"/api/public/models") {
+        ok(PRICES)
     } else {
         ok(PROJECTS)
     }
+}
+
+/// The price of the model that answers, below that of another.
+const PRICES: &str = r#"{"data":[{"modelName":"gpt-4o","matchPattern":"(?i)^(gpt-4o)$","isLangfuseManaged":true,"prices":{"input":{"price":0.0000025},"output":{"price":0.00001}}},{"modelName":"gpt-4o-mini","matchPattern":"(?i)^(gpt-4o-mini(-2024-07-18)?)$","isLangfuseManaged":true,"prices":{"input":{"price":0.00000015},"input_cached_tokens":{"price":0.000000075},"output":{"price":0.0000006}}}],"meta":{"totalPages":1}}"#;
+
+/// The answer of `stand_in` with a text of this length.
+fn completion(length: usize) -> String {
+    const SHORT: &str = "A trace shows what a call cost, how long it took, and why it went wrong.";
+    let sentence = "A trace shows what a \"call\" cost, how long it took, and why.\\n";
+    let text: String = sentence.chars().cycle().take(length).collect();
+    // Not in the middle of an escape.
+    let text = text.trim_end_matches('\\');
+    COMPLETION.replace(SHORT, &text.replace('"', "\\\""))
 }
 
 fn ok(body: &str) -> String {

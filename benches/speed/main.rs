@@ -26,6 +26,7 @@ mod commands;
 mod crowd;
 mod exec;
 mod figures;
+mod large;
 mod machine;
 mod process;
 mod stand_in;

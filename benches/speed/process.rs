@@ -1,6 +1,7 @@
 //! Commands, and what one run of them took.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,6 +19,7 @@ pub struct Task {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     folder: PathBuf,
+    stdin: Option<PathBuf>,
 }
 
 /// One run of a task.
@@ -47,6 +49,7 @@ impl Task {
             arguments: arguments.iter().map(ToString::to_string).collect(),
             environment: Vec::new(),
             folder: home.to_owned(),
+            stdin: None,
         }
         .env("PATH", path)
         .env("HOME", home)
@@ -69,6 +72,13 @@ impl Task {
     pub fn args(mut self, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string);
         self.arguments.extend(arguments);
+        self
+    }
+
+    /// With this file on stdin.
+    #[must_use]
+    pub fn stdin(mut self, file: &Path) -> Self {
+        self.stdin = Some(file.to_owned());
         self
     }
 
@@ -111,7 +121,7 @@ impl Task {
         (stdout, stderr)
     }
 
-    /// Peak memory, found by a process that has only this child: the kernel keeps the highest of all children.
+    /// Peak memory in MiB, found by a process that has only this child: the kernel keeps the highest of all children.
     pub fn peak_mebibytes(&self) -> f64 {
         let bench = std::env::current_exe().unwrap();
         let mut task = Self {
@@ -119,6 +129,7 @@ impl Task {
             arguments: vec![PEAK_ARGUMENT.to_owned(), self.program.clone()],
             environment: self.environment.clone(),
             folder: self.folder.clone(),
+            stdin: self.stdin.clone(),
         };
         task.arguments.extend(self.arguments.iter().cloned());
         let kibibytes: f64 = task.output().0.trim().parse().unwrap();
@@ -134,7 +145,10 @@ impl Task {
             .current_dir(&self.folder)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(match &self.stdin {
+                Some(file) => File::open(file).unwrap().into(),
+                None => Stdio::null(),
+            })
             .stderr(Stdio::null());
         command
     }

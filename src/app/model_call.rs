@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal};
-use crate::model::models;
 use crate::model::{Client, Progress, RateLimiter, Request, Sink};
+use crate::model::{dialect, models};
 use crate::settings::ModelSettings;
 use crate::trace::exchange::Server;
 use crate::trace::ids::SpanIds;
@@ -15,7 +15,7 @@ use crate::trace::{Exchange, ExchangeError, TraceContext};
 
 /// Starts an exchange.
 pub fn begin(model: &ModelSettings, request: Request, start: Timestamp) -> Exchange {
-    let endpoint = &model.endpoint;
+    let endpoint = model.endpoint_of(request.dialect());
     let mut exchange = Exchange::new(request, start, start);
     exchange.server = Some(Server {
         provider: endpoint.provider,
@@ -53,7 +53,7 @@ pub async fn complete(
         .map(|context| context.traceparent(SpanIds::derive(context.trace_id, start).generation));
     let client = Client {
         http: caller.http,
-        endpoint: &caller.model.endpoint,
+        endpoint: caller.model.endpoint_of(exchange.request.dialect()),
         retries: caller.model.retries,
         timeout: caller.model.timeout,
         console: caller.console,
@@ -74,7 +74,10 @@ pub async fn complete(
             exchange.cost = response.cost;
             return Ok(());
         }
-        Ok(Err(error)) => with_proposal(Failure::from(error), caller).await,
+        Ok(Err(error)) => {
+            let failure = with_proposal(Failure::from(error), &exchange.request, caller);
+            failure.await
+        }
         Err(signal) => Failure::new(Kind::Interrupted(signal), "interrupted")
             .hint("the part received is in the trace"),
     };
@@ -90,10 +93,16 @@ pub async fn complete(
 }
 
 /// Adds the base URL that may have been meant to the remedy of a 404. A pool has too many calls to ask for each.
-async fn with_proposal(mut failure: Failure, caller: &Caller<'_>) -> Failure {
+/// A body of which only the shape told its dialect may be one of another.
+async fn with_proposal(mut failure: Failure, request: &Request, caller: &Caller<'_>) -> Failure {
     const NOT_FOUND: u16 = 404;
     if failure.status == Some(NOT_FOUND) && caller.rate_limiter.is_none() {
-        let endpoint = &caller.model.endpoint;
+        if request.is_guess() && request.dialect() == dialect::RESPONSES {
+            return failure.hint(
+                "a body with `input` is sent to the Responses API: for embeddings give --api embeddings",
+            );
+        }
+        let endpoint = caller.model.endpoint_of(request.dialect());
         let hint = failure.hint.take().unwrap_or_default();
         failure.hint =
             Some(models::with_proposal(hint, caller.http, endpoint, caller.console).await);

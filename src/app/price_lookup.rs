@@ -13,6 +13,10 @@ use crate::langfuse::Api;
 use crate::prices::{Call, PriceTable};
 use crate::trace::{Exchange, Trace, spans};
 
+const NO_SERVER: &str = "there is no Langfuse to ask for prices";
+const ENDED: &str = "the look-up of prices ended unexpectedly";
+const TOO_LONG: &str = "the look-up of prices took too long";
+
 /// The look-up of a run.
 #[derive(Debug, Default)]
 pub enum PriceLookup {
@@ -30,6 +34,44 @@ impl PriceLookup {
     /// Whether costs were asked for, and the look-up has not begun.
     pub fn is_waiting(&self) -> bool {
         matches!(self, Self::Wanted(_))
+    }
+
+    /// Whether the look-up has begun and has no answer yet.
+    pub fn is_asked(&self) -> bool {
+        matches!(self, Self::Asked(_))
+    }
+
+    /// Waits for the answer of a look-up that has begun. Cancel safe.
+    pub async fn answered(&mut self) {
+        if let Self::Asked(asked) = self {
+            let answer = asked.await;
+            *self = Self::Answered(answer.unwrap_or_else(|_| Err(ENDED.to_owned())));
+        }
+    }
+
+    /// Waits no longer for the answer.
+    pub fn give_up(&mut self) {
+        if let Self::Asked(asked) = self {
+            asked.abort();
+            *self = Self::Answered(Err(TOO_LONG.to_owned()));
+        }
+    }
+
+    /// The table, once it is known.
+    pub fn known(&self) -> Option<&PriceTable> {
+        match self {
+            Self::Answered(Ok(table)) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Why there is no table, once that is known.
+    pub fn missing(&self) -> Option<&str> {
+        match self {
+            Self::Answered(Err(why)) => Some(why),
+            Self::Wanted(_) => Some(NO_SERVER),
+            _ => None,
+        }
     }
 
     /// Begins the look-up, once the project is known.
@@ -69,17 +111,9 @@ impl PriceLookup {
     /// # Errors
     /// Why there is none, in a few words.
     pub async fn table(&mut self, grace: Duration) -> Result<&PriceTable, String> {
-        const NO_SERVER: &str = "there is no Langfuse to ask for prices";
-        let answer = match std::mem::take(self) {
-            Self::Asked(asked) => match timeout(grace, asked).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err("the look-up of prices ended unexpectedly".to_owned()),
-                Err(_) => Err("the look-up of prices took too long".to_owned()),
-            },
-            Self::Answered(answer) => answer,
-            Self::Off | Self::Wanted(_) => Err(NO_SERVER.to_owned()),
-        };
-        *self = Self::Answered(answer);
+        if timeout(grace, self.answered()).await.is_err() {
+            self.give_up();
+        }
         match self {
             Self::Answered(answer) => answer.as_ref().map_err(String::clone),
             _ => Err(NO_SERVER.to_owned()),

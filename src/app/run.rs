@@ -35,6 +35,7 @@ use crate::failure::{Failure, Kind, Verdict};
 use crate::http::url::shown;
 use crate::langfuse::scores::ScoredSpan;
 use crate::langfuse::{Row, Score};
+use crate::model::completion::is_cut_off;
 use crate::model::{Progress, Request};
 use crate::output::dry_run::DryRun;
 use crate::output::tree::{self, Canvas, Texts};
@@ -179,9 +180,13 @@ impl Run {
         exchange.command_start = self.command_start;
         if self.setup.is_dry {
             let name = exchange.request.model().unwrap_or_default();
-            let url = shown(&model.endpoint.url(exchange.request.dialect(), &name));
+            let dialect = exchange.request.dialect();
+            let url = shown(&model.endpoint_of(dialect).url(dialect, &name));
             self.show_plan(Some(url), &exchange, &trace, &context);
             return Ok(());
+        }
+        if let Some(warning) = exchange.request.dialect().warning(&exchange.request) {
+            self.console.warn(warning);
         }
         self.start_price_lookup();
         let is_sampled = self.is_sampled(&context);
@@ -200,7 +205,10 @@ impl Run {
         let is_complete = failure.is_none();
         self.conclude(traced, upload, failure).await?;
         if let Some(caveat) = exchange.completion.caveat().filter(|_| is_complete) {
-            self.console.warn(caveat.message());
+            let mut reasons = exchange.completion.finish_reasons.iter().flatten();
+            let reason = reasons.find(|reason| is_cut_off(reason));
+            let reason = reason.map_or("length", String::as_str);
+            self.console.warn(&caveat.message(reason));
         }
         Ok(())
     }
@@ -433,8 +441,10 @@ impl Run {
         scores: &[Score],
     ) -> Option<PendingTrace> {
         let exporter = self.setup.clients.exporter.as_ref()?;
-        let spans = SpanMaker::new(&self.setup.settings).spans(filtered, traced.context);
-        let mut export = exporter.store(spans.to_vec());
+        // Made twice rather than copied: large content is then never in memory as spans and as their encoding steps at once.
+        let maker = SpanMaker::new(&self.setup.settings);
+        let mut export = exporter.store(maker.spans(filtered, traced.context).into());
+        let spans = maker.spans(filtered, traced.context);
         if traced.copies == Copies::LeftOut {
             export.ask_first(traced.exchange.end);
         }
@@ -533,11 +543,13 @@ impl Run {
             exchange: &with_media,
             ..traced
         });
-        pending.spans = SpanMaker::new(&self.setup.settings).spans(&filtered, context);
+        let maker = SpanMaker::new(&self.setup.settings);
         pending.redactions = filtered.redactions;
         if let Some(exporter) = &self.setup.clients.exporter {
-            exporter.replace(&mut pending.export, pending.spans.to_vec());
+            let spans = maker.spans(&filtered, context).into();
+            exporter.replace(&mut pending.export, spans);
         }
+        pending.spans = maker.spans(&filtered, context);
         Ok(())
     }
 

@@ -125,7 +125,7 @@ impl Thread {
     /// # Errors
     /// If it cannot be written; the file is then as it was.
     pub fn extend(&mut self, request: &Request, completion: &Completion) -> Result<(), Failure> {
-        let mut messages: Vec<Box<RawValue>> = request.get("messages").unwrap_or_default();
+        let mut messages = request.conversation();
         messages.extend(completion.messages.first().and_then(answer));
         self.conversation.messages = messages;
         let written = self.write();

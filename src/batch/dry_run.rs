@@ -79,7 +79,7 @@ fn show_first((raw, line): (RawLine, ParsedLine), totals: LineTotals, plan: &Pla
     let spans = maker.spans(&filtered, &TraceContext::root(trace_id));
     let url = settings
         .model
-        .endpoint
+        .endpoint_of(exchange.request.dialect())
         .url(exchange.request.dialect(), &exchange.requested_model());
     let destination = settings.tracing.destination();
     let dry_run = BatchDryRun {

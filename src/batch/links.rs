@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use opentelemetry::trace::TraceId;
 
-use crate::app::project_lookup::ProjectLookup;
+use crate::app::project_lookup::{ProjectAnswer, ProjectLookup};
 use crate::langfuse::{Api, Base};
 use crate::settings::Tracing;
 
@@ -34,6 +34,11 @@ impl Links {
             lookup,
             project: None,
         }
+    }
+
+    /// The project, for something that waits for it in the background.
+    pub fn project(&self) -> ProjectAnswer {
+        self.lookup.answer()
     }
 
     /// Waits up to [`LONGEST_WAIT`] for the project.

@@ -1,9 +1,11 @@
 //! The engine of `langspan batch`: opens a run, catches up with an earlier one, works through the lines, reports.
 //!
-//! Bottom up: `delayed_note`, `stats`, `progress`, `summary`, `verify`, `links`, `resume_command`; then `input`, `output`,
-//! `plan`, `dry_run`, `resume`; then `pool` (with `score_queue`), `redeliver_failed`, `catch_up`, `report`; then this file.
+//! Bottom up: `delayed_note`, `stats`, `progress`, `summary`, `verify`, `links`, `costs`, `resume_command`; then `input`,
+//! `output`, `plan`, `dry_run`, `resume`; then `pool` (with `score_queue`), `redeliver_failed`, `catch_up`, `report`; then
+//! this file.
 
 mod catch_up;
+mod costs;
 mod delayed_note;
 pub mod dry_run;
 pub mod input;
@@ -29,6 +31,7 @@ use crate::app::record_file::RecordFile;
 use crate::app::setup::Setup;
 use crate::app::signals::SignalListener;
 use crate::batch::catch_up::CatchUp;
+use crate::batch::costs::Costs;
 use crate::batch::delayed_note::DelayedNote;
 use crate::batch::input::{Input, validate};
 use crate::batch::links::Links;
@@ -42,7 +45,7 @@ use crate::batch::resume::compare::Comparison;
 use crate::batch::resume::state::ResumeState;
 use crate::console::Console;
 use crate::failure::{Failure, Kind, Signal};
-use crate::model::RateLimiter;
+use crate::model::{RateLimiter, RateLimiters};
 use crate::prices::PriceTable;
 
 /// A run. Its methods are called in this order: `open`, `catch_up`, `work`.
@@ -73,7 +76,7 @@ impl<'a> Batch<'a> {
         let record = setup.record.take();
         let setup = &*setup;
         let settings = &setup.settings;
-        settings.model.check_key()?;
+        validate::check_keys(&input, plan, settings)?;
         if plan.reads_twice() {
             input = input.rewindable()?;
         }
@@ -144,18 +147,22 @@ impl<'a> Batch<'a> {
             http: &clients.http,
             uploads: &clients.uploads,
             console: self.console,
-            rate_limiter: Rc::new(RateLimiter::new(self.plan.rpm, settings.model.timeout)),
+            rate_limiters: Rc::new(RateLimiters::new(self.rate_limiter(), self.rate_limiter())),
             is_traced: self.traces.is_on(),
             prices: self.prices().await.map(Rc::new),
         };
+        let api = self.setup.clients.api.as_ref();
+        let mut links = Links::start(&settings.tracing, api);
+        let costs = Costs::start(api, self.plan.price_folder.clone(), links.project());
+        self.wait_for_project(&mut links).await;
         let channels = Channels {
-            links: self.links().await,
+            links,
             lines: self.input.stream().map_err(anyhow::Error::from)?,
             writer: Writer::start(self.plan.out.open()?).map_err(anyhow::Error::from)?,
             record: self.record,
         };
         let total = self.input.count(self.plan.shard, self.plan.limit);
-        let pool = Pool::new(context, channels, self.traces);
+        let pool = Pool::new(context, channels, costs, self.traces);
         let result = pool.run(signals, &total).await;
         Ok(RunReport {
             plan: self.plan,
@@ -165,6 +172,13 @@ impl<'a> Batch<'a> {
             summary: self.summary,
             result,
         })
+    }
+
+    fn rate_limiter(&self) -> RateLimiter {
+        let plan = self.plan;
+        RateLimiter::new(plan.rpm, self.setup.settings.model.timeout)
+            .with_tokens(plan.tpm)
+            .with_outage_after(2 * plan.concurrency as u64)
     }
 
     /// The traces of earlier runs that `--verify` looks for, and the session that will hold only traces of this run.
@@ -192,15 +206,12 @@ impl<'a> Batch<'a> {
         Some(table.await.map_err(|error| error.message))
     }
 
-    async fn links(&self) -> Links {
-        let api = self.setup.clients.api.as_ref();
-        let mut links = Links::start(&self.setup.settings.tracing, api);
+    async fn wait_for_project(&self, links: &mut Links) {
         if let Err(why) = links.wait_for_project().await {
             self.console.warn(&format!(
                 "the project is unknown, so links may ask you to log in: {why}"
             ));
         }
-        links
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry::trace::TraceId;
@@ -48,8 +49,14 @@ pub struct Plan {
     pub concurrency: usize,
     /// The most requests per minute.
     pub rpm: Option<u32>,
+    /// The most tokens per minute.
+    pub tpm: Option<u32>,
+    /// How long the run waits for an endpoint that is down.
+    pub give_up: Duration,
     /// The number of failed lines and traces that stops the run.
     pub max_errors: Option<u64>,
+    /// The cost that stops the run, in US dollars.
+    pub max_cost: Option<f64>,
     /// How many lines may fail for exit code 0.
     pub allow_errors: Allowance,
     /// Whether the output follows the order of the input.
@@ -112,7 +119,10 @@ impl Plan {
             trace: settings.trace.of_call(),
             concurrency: args.concurrency,
             rpm: args.rpm,
+            tpm: args.tpm,
+            give_up: Duration::from_secs_f64(args.give_up),
             max_errors: args.max_errors,
+            max_cost: args.max_cost,
             allow_errors: args.allow_errors,
             is_ordered: args.ordered,
             is_strict: args.strict,

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use unicode_width::UnicodeWidthStr;
 
 use crate::batch::stats::Stats;
-use crate::console::Console;
+use crate::console::{self, Console};
 
 /// The interval between plain lines.
 const PLAIN_EVERY: Duration = Duration::from_secs(30);
@@ -48,20 +49,20 @@ impl ProgressLine {
         self.first_call.get_or_insert_with(Instant::now);
     }
 
-    /// Updates the line; `total` is the number of lines of the run, once known, and `pause` the time until calls resume
-    /// after a rate limit.
-    pub fn show(&mut self, stats: &Stats, total: Option<u64>, pause: Option<Duration>) {
+    /// Updates the line; `total` is the number of lines of the run, once known, and `wait` what the calls wait for.
+    pub fn show(&mut self, stats: &Stats, total: Option<u64>, wait: Option<Wait>) {
         let elapsed = self.first_call.map(|first| first.elapsed());
-        let line = || line(stats, elapsed.unwrap_or_default(), total, pause);
+        let parts = || parts(stats, elapsed.unwrap_or_default(), total, wait);
         let is_due = self.last.elapsed() >= PLAIN_EVERY;
         match &self.bar {
             Some(bar) => {
-                bar.set_message(line());
+                // The spinner and a space come before it.
+                bar.set_message(fitted(&parts(), console::columns() - 2));
                 bar.tick();
             }
             None if is_due => {
                 self.last = Instant::now();
-                self.console.note(&line());
+                self.console.note(&fitted(&parts(), usize::MAX));
             }
             None => {}
         }
@@ -75,12 +76,38 @@ impl ProgressLine {
     }
 }
 
+/// What all calls of a run wait for.
+#[derive(Clone, Copy, Debug)]
+pub enum Wait {
+    /// The rest of a pause that the endpoint asked for.
+    RateLimit(Duration),
+    /// The rest of a pause while the endpoint is down; `None` while it is tried.
+    EndpointDown(Option<Duration>),
+}
+
+impl Wait {
+    fn to_text(self) -> String {
+        match self {
+            Self::RateLimit(left) => format!("rate limited, resuming in {}", rounded_up(left)),
+            Self::EndpointDown(Some(left)) => {
+                format!("endpoint down, next try in {}", rounded_up(left))
+            }
+            Self::EndpointDown(None) => "endpoint down, trying".to_owned(),
+        }
+    }
+}
+
 /// `1,180 / 5,000 (24%) · 98/s · 12 failed · 38 s left`. `elapsed` is the time since the first call. The rate, and with
 /// it the time left, counts what this run has done; the rest counts what earlier runs have done as well.
-fn line(stats: &Stats, elapsed: Duration, total: Option<u64>, pause: Option<Duration>) -> String {
+fn parts(
+    stats: &Stats,
+    elapsed: Duration,
+    total: Option<u64>,
+    wait: Option<Wait>,
+) -> Vec<(Rank, String)> {
     let done = stats.done + stats.skipped;
     let total = total.filter(|total| *total >= done && *total > 0);
-    let mut parts = vec![match total {
+    let lines = match total {
         Some(total) => format!(
             "{} / {} ({}%)",
             grouped(done),
@@ -88,27 +115,55 @@ fn line(stats: &Stats, elapsed: Duration, total: Option<u64>, pause: Option<Dura
             done * 100 / total
         ),
         None => format!("{} done", grouped(done)),
-    }];
+    };
+    let mut parts = vec![(Rank::Lines, lines)];
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = stats.done as f64 / elapsed.as_secs_f64().max(0.001);
     if stats.done > 0 {
         let decimals = usize::from(rate < 10.0);
-        parts.push(format!("{rate:.decimals$}/s"));
+        parts.push((Rank::Rate, format!("{rate:.decimals$}/s")));
     }
     let failed = stats.failed + stats.failed_before;
     if failed > 0 {
-        parts.push(format!("{} failed", grouped(failed)));
+        parts.push((Rank::Failed, format!("{} failed", grouped(failed))));
     }
     if let Some(left) = total.and_then(|total| time_left(total - done, stats.done, elapsed)) {
-        parts.push(format!("{} left", rounded_up(left)));
+        parts.push((Rank::Time, format!("{} left", rounded_up(left))));
     }
-    if let Some(pause) = pause {
-        parts.push(format!("rate limited, resuming in {}", rounded_up(pause)));
-    }
+    parts.extend(wait.map(|wait| (Rank::Time, wait.to_text())));
     if let Some(cost) = stats.cost {
-        parts.push(format!("${cost:.4}"));
+        parts.push((Rank::Cost, format!("${cost:.4}")));
     }
-    parts.join(" · ")
+    parts
+}
+
+/// What a narrow terminal still shows: a part is left out before all parts that come before it here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Lines,
+    Time,
+    Failed,
+    Rate,
+    Cost,
+}
+
+/// The parts in one line of at most `width` columns, if the first one fits.
+fn fitted(parts: &[(Rank, String)], width: usize) -> String {
+    let ranks = [
+        Rank::Cost,
+        Rank::Rate,
+        Rank::Failed,
+        Rank::Time,
+        Rank::Lines,
+    ];
+    let lines = ranks.map(|last| {
+        let shown = parts.iter().filter(|(rank, _)| *rank <= last);
+        let shown: Vec<&str> = shown.map(|(_, text)| text.as_str()).collect();
+        shown.join(" · ")
+    });
+    let [.., shortest] = &lines;
+    let fitting = lines.iter().find(|line| line.width() <= width);
+    fitting.unwrap_or(shortest).clone()
 }
 
 /// The time for `left` lines at the rate at which `done` lines took `elapsed`; `None` before there is a rate.
@@ -146,6 +201,31 @@ fn duration(time: Duration) -> String {
 mod tests {
     use super::*;
 
+    fn line(stats: &Stats, elapsed: Duration, total: Option<u64>, wait: Option<Wait>) -> String {
+        fitted(&parts(stats, elapsed, total, wait), usize::MAX)
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_what_matters_most() {
+        let stats = Stats {
+            cost: Some(0.5),
+            ..stats(1180, 0, 12)
+        };
+        let parts = parts(&stats, Duration::from_secs(12), Some(5000), None);
+        for (width, shown) in [
+            (
+                78,
+                "1,180 / 5,000 (23%) · 98/s · 12 failed · 39 s left · $0.5000",
+            ),
+            (54, "1,180 / 5,000 (23%) · 98/s · 12 failed · 39 s left"),
+            (43, "1,180 / 5,000 (23%) · 12 failed · 39 s left"),
+            (38, "1,180 / 5,000 (23%) · 39 s left"),
+            (10, "1,180 / 5,000 (23%)"),
+        ] {
+            assert_eq!(fitted(&parts, width), shown, "{width}");
+        }
+    }
+
     fn stats(done: u64, skipped: u64, failed: u64) -> Stats {
         Stats {
             done,
@@ -157,7 +237,10 @@ mod tests {
 
     #[test]
     fn a_pause_is_shown_in_whole_seconds_and_never_as_zero() {
-        let line = |pause| line(&Stats::begin(), Duration::ZERO, None, Some(pause));
+        let line = |left| {
+            let wait = Some(Wait::RateLimit(left));
+            line(&Stats::begin(), Duration::ZERO, None, wait)
+        };
         for (milliseconds, shown) in [(1, "1 s"), (1000, "1 s"), (1001, "2 s")] {
             let line = line(Duration::from_millis(milliseconds));
             assert!(

@@ -20,6 +20,7 @@ use crate::cli::Allowance;
 use crate::console::{self, Console, OutputFormat, counted};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::{Api, SessionCount};
+use crate::output::report::dollars;
 use crate::output::{ErrorReport, Printer};
 use crate::settings::Settings;
 
@@ -135,7 +136,11 @@ impl RunReport<'_> {
     /// More lines failed than `--allow-errors` permits, or all of them.
     fn failed_lines(&self) -> Option<Failure> {
         let RunResult { stats, stop, .. } = &self.result;
-        if matches!(stop, Some(StopReason::Model(_) | StopReason::MaxErrors(_))) {
+        let is_reason_enough = |stop: &StopReason| {
+            use StopReason::{Down, MaxCost, MaxErrors, Model};
+            matches!(stop, Model(_) | Down(_) | MaxErrors(_) | MaxCost(_))
+        };
+        if stop.as_ref().is_some_and(is_reason_enough) {
             return None;
         }
         let failed = stats.failed + stats.failed_before;
@@ -246,10 +251,12 @@ impl RunReport<'_> {
             StopReason::File(failure) => return Some(failure),
             StopReason::Signal(signal) => (Kind::Interrupted(signal), "interrupted".to_owned()),
             StopReason::Model(why) => (Kind::Lines, format!("stopped early: {why}")),
+            StopReason::Down(why) => (Kind::Lines, format!("stopped early: {why}")),
             StopReason::MaxErrors(most) => (
                 Kind::Lines,
                 format!("stopped early: --max-errors {most} reached"),
             ),
+            StopReason::MaxCost(most) => return Some(self.too_expensive(most)),
             StopReason::Outbox(why) => (Kind::Delivery, format!("stopped early: {why}")),
         };
         let failure = Failure::new(kind, message);
@@ -257,6 +264,21 @@ impl RunReport<'_> {
             Some(_) => failure.hint("continue with").command(self.resume_command()),
             None => failure.hint("with --out FILE a run can be resumed"),
         })
+    }
+
+    /// The run has cost as much as `--max-cost` allows.
+    fn too_expensive(&self, most: f64) -> Failure {
+        let most = dollars(most);
+        let spent = self.result.stats.cost.map_or_else(String::new, dollars);
+        let message =
+            format!("stopped early: --max-cost {most} reached, the run has cost {spent} so far");
+        let failure = Failure::new(Kind::Lines, message);
+        match self.plan.out.resumable() {
+            Some(_) => failure
+                .hint("raise --max-cost, then continue with")
+                .command(self.resume_command()),
+            None => failure.hint("raise --max-cost; with --out FILE a run can be resumed"),
+        }
     }
 
     /// The command that resumes this run, and sends the lines again that failed.

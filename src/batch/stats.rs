@@ -29,7 +29,9 @@ pub struct Stats {
     pub failed_before: u64,
     pub input_tokens: u64,
     pub output_tokens: u64,
-    /// In US dollars, the sum over the answers that report it.
+    /// Calls with a known usage.
+    pub usages: u64,
+    /// In US dollars, the sum over the calls with a known cost; `None` if there is none.
     pub cost: Option<f64>,
     pub answers: AnswerStats,
     pub expectations: ExpectationStats,
@@ -102,6 +104,7 @@ impl Stats {
             failed_before: 0,
             input_tokens: 0,
             output_tokens: 0,
+            usages: 0,
             cost: None,
             answers: AnswerStats::default(),
             expectations: ExpectationStats::default(),
@@ -111,9 +114,10 @@ impl Stats {
     }
 
     /// Counts a line with a call; `cause` is the cause of a failed one.
-    pub fn add(&mut self, exchange: &Exchange, cause: Option<String>) {
+    pub fn add(&mut self, exchange: &Exchange, cost: Option<f64>, cause: Option<String>) {
         self.done += 1;
         self.add_call(exchange);
+        self.add_cost(cost);
         if let Some(cause) = cause {
             self.fail(cause);
         }
@@ -128,12 +132,17 @@ impl Stats {
         if let Some(usage) = &exchange.completion.usage {
             self.input_tokens = self.input_tokens.saturating_add(usage.all_input());
             self.output_tokens = self.output_tokens.saturating_add(usage.all_output());
-        }
-        if let Some(cost) = exchange.completion.cost.or(exchange.cost) {
-            *self.cost.get_or_insert(0.0) += cost;
+            self.usages += 1;
         }
         if exchange.error.is_none() {
             self.answers.add(&exchange.completion);
+        }
+    }
+
+    /// Adds what a call cost, if that is known, in US dollars.
+    pub fn add_cost(&mut self, cost: Option<f64>) {
+        if let Some(cost) = cost {
+            *self.cost.get_or_insert(0.0) += cost;
         }
     }
 
@@ -160,6 +169,11 @@ impl Stats {
     fn fail(&mut self, cause: String) {
         self.failed += 1;
         *self.causes.entry(cause).or_default() += 1;
+    }
+
+    /// The mean number of tokens of an answer; `None` before there is one.
+    pub fn mean_answer(&self) -> Option<u64> {
+        self.output_tokens.checked_div(self.usages)
     }
 
     /// The time of all stretches of the run.

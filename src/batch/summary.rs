@@ -10,7 +10,8 @@ use crate::batch::stats::{
     AnswerStats, ExpectationStats, ScoreStats, Stats, TimeHistogram, TraceStats,
 };
 use crate::console::counted;
-use crate::output::report::{ErrorReport, SCHEMA_VERSION};
+use crate::model::completion::is_cut_off;
+use crate::output::report::{ErrorReport, SCHEMA_VERSION, dollars};
 
 /// The summary of a run.
 #[derive(Debug, Serialize)]
@@ -29,7 +30,7 @@ pub struct RunSummary {
     latency_ms: Option<Percentiles>,
     time_to_first_token_ms: Option<Percentiles>,
     tokens: Tokens,
-    /// In US dollars; `None` when no answer reported any.
+    /// In US dollars; `None` when none is known.
     cost: Option<f64>,
     traces: TraceCounts,
     /// Only if anything was expected.
@@ -151,7 +152,7 @@ impl RunSummary {
         }
         let cost = self
             .cost
-            .map_or_else(String::new, |cost| format!(", ${cost:.4}"));
+            .map_or_else(String::new, |cost| format!(", {}", dollars(cost)));
         let Tokens { input, output } = self.tokens;
         let tokens = format!("tokens: {input} in, {output} out{cost}");
         text.extend(wrapped(&tokens, width));
@@ -181,11 +182,13 @@ impl RunSummary {
             refused,
         } = &self.answers;
         let reason = |name: &str| finish_reasons.get(name).copied().unwrap_or_default();
+        let cut_off = finish_reasons.iter().filter(|(name, _)| is_cut_off(name));
+        let cut_off = cut_off.map(|(_, count)| count).sum();
         let counts = [
-            (reason("length"), "cut off (length)"),
+            (cut_off, "cut off (length)"),
             (reason("content_filter"), "filtered (content_filter)"),
             (*empty, "empty"),
-            (*refused, "refused by the model"),
+            (*refused + reason("refusal"), "refused by the model"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         let counts: Vec<String> = counts

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::output::text_or_json;
-use crate::cli::values::{allowance, at_least_one, concurrency, count, match_mode, rpm, shard};
+use crate::cli::values::{
+    allowance, at_least_one, concurrency, count, match_mode, rpm, seconds, shard, some_dollars, tpm,
+};
 use crate::cli::{Allowance, ExpectArgs, ManagedPromptArgs, RunArgs, ShardArg};
 use crate::expect::MatchMode;
 
@@ -64,6 +66,12 @@ pub struct BatchArgs {
     /// Maximum number of requests per minute
     #[arg(long, value_name = "N", value_parser = rpm, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
     pub rpm: Option<u32>,
+    /// Maximum number of tokens per minute
+    #[arg(long, value_name = "N", value_parser = tpm, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
+    pub tpm: Option<u32>,
+    /// Stop early when the model endpoint has been down for SECS seconds
+    #[arg(long, value_name = "SECS", default_value = "300", value_parser = seconds, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
+    pub give_up: f64,
     /// Process only the first N lines of the input, counted before --shard
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
     pub limit: Option<u64>,
@@ -79,6 +87,9 @@ pub struct BatchArgs {
     /// Stop early after N failed lines or traces
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
     pub max_errors: Option<u64>,
+    /// Stop early when the run has cost USD or more
+    #[arg(long, value_name = "USD", value_parser = some_dollars, allow_negative_numbers = true, help_heading = "Batch", hide_short_help = true)]
+    pub max_cost: Option<f64>,
     /// Exit 0 if no more than N lines (or P%) failed
     #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance, help_heading = "Batch", hide_short_help = true)]
     pub allow_errors: Allowance,

@@ -36,6 +36,6 @@ pub struct SourceArgs {
 #[derive(Debug, Args)]
 pub struct StandInArgs {
     /// Use the embedded model and Langfuse: no key, no network
-    #[arg(long, conflicts_with_all = ["openai_base_url", "langfuse_base_url", "otlp_endpoint"])]
+    #[arg(long, conflicts_with_all = ["openai_base_url", "anthropic_base_url", "langfuse_base_url", "otlp_endpoint"])]
     pub sandbox: bool,
 }

@@ -155,6 +155,8 @@ fn fish_argument(verb: &str, argument: &Arg) -> Option<String> {
     let values = argument.get_possible_values();
     let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
     let proposed = match argument.get_value_hint() {
+        // Its command may be a file.
+        _ if verb == "exec" => return None,
         _ if !names.is_empty() => format!(" -a \"{}\"", names.join(" ")),
         ValueHint::Other => String::new(),
         _ => return None,

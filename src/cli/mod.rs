@@ -65,8 +65,8 @@ pub use score::{ScoreArgs, ScoreTypeArg};
 pub use show::ShowArgs;
 pub use trace::TraceArgs;
 pub use values::{
-    Allowance, Parameter, ParameterValue, ShardArg, capture, form, pair, parameter, rate, seconds,
-    temperature,
+    Allowance, Parameter, ParameterValue, ShardArg, api, capture, form, pair, parameter, rate,
+    seconds, temperature,
 };
 
 /// Run or replay a chat completion inside a Langfuse trace, with proof of delivery

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Number;
 
-use crate::cli::values::{Parameter, attempts, count, parameter, seconds, temperature};
+use crate::cli::values::{Parameter, api, attempts, count, parameter, seconds, temperature};
+use crate::model::dialect::ModelDialect;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
@@ -61,9 +62,15 @@ pub struct EndpointArgs {
     /// Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]
     #[arg(short, long)]
     pub model: Option<String>,
+    /// Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]
+    #[arg(long, value_name = "NAME", value_parser = api, hide_short_help = true)]
+    pub api: Option<&'static dyn ModelDialect>,
     /// OpenAI-compatible endpoint [env: OPENAI_BASE_URL]
     #[arg(long, value_name = "URL", hide_short_help = true)]
     pub openai_base_url: Option<String>,
+    /// Endpoint of --api messages [env: ANTHROPIC_BASE_URL]
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub anthropic_base_url: Option<String>,
     /// HTTP header for the model endpoint (repeatable)
     #[arg(
         short = 'H',

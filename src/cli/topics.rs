@@ -34,6 +34,10 @@ pub const TOPICS: &[Topic] = &[
         text: include_str!("help/destinations.md"),
     },
     Topic {
+        name: "dialects",
+        text: include_str!("help/dialects.md"),
+    },
+    Topic {
         name: "environment",
         text: include_str!("help/environment.md"),
     },
@@ -113,6 +117,7 @@ Topics (langspan help TOPIC):
   config         The settings file: keys, profiles, secrets, and which value wins
   conversations  Continue a conversation; messages and values from files
   destinations   Which server gets the spans, and with which keys
+  dialects       Responses, Messages, embeddings: the APIs that models speak
   environment    Every environment variable
   exec           Any program inside one trace: what is seen, and what is not
   exit-codes     Every exit code, and which one wins

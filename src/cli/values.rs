@@ -11,6 +11,7 @@ use regex_lite::Regex;
 
 use crate::console::OutputFormat;
 use crate::expect::MatchMode;
+use crate::model::dialect::{self, ModelDialect};
 use crate::trace::privacy::Capture;
 
 /// A field of the request body.
@@ -41,6 +42,16 @@ pub fn form(text: &str) -> Result<OutputFormat, String> {
         "url" => Ok(OutputFormat::Url),
         _ => Err("expected text, json, raw or url".to_owned()),
     }
+}
+
+/// Parses the name of a dialect.
+///
+/// # Errors
+/// If there is no such dialect.
+pub fn api(text: &str) -> Result<&'static dyn ModelDialect, String> {
+    dialect::named(text)
+        .filter(|dialect| dialect::ALL.contains(dialect))
+        .ok_or_else(|| format!("expected one of {}", dialect::names()))
 }
 
 /// Parses how much content is kept.
@@ -178,6 +189,11 @@ pub fn rpm(text: &str) -> Result<u32, String> {
     within(text, 1..=u32::MAX)
 }
 
+/// Parses a number of tokens per minute. With fewer, a single short call would take minutes.
+pub fn tpm(text: &str) -> Result<u32, String> {
+    within(text, 100..=u32::MAX)
+}
+
 /// Parses a TCP port; 0 is any free one.
 pub fn port(text: &str) -> Result<u16, String> {
     within(text, 0..=u16::MAX)
@@ -232,6 +248,15 @@ pub fn at_least_one(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(count) if count > 0 => Ok(count),
         _ => Err("expected a whole number, 1 or greater".to_owned()),
+    }
+}
+
+/// Parses an amount of US dollars that is not 0.
+pub fn some_dollars(text: &str) -> Result<f64, String> {
+    let amount = text.strip_prefix('$').unwrap_or(text).parse::<f64>();
+    match amount {
+        Ok(amount) if amount > 0.0 && amount.is_finite() => Ok(amount),
+        _ => Err("expected US dollars, greater than 0, as in 2.50".to_owned()),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
 use crate::model::Request;
+use crate::model::dialect::Feature;
 use crate::settings::Sources;
 
 /// # Errors
@@ -32,17 +33,11 @@ pub async fn run(
     }
     let judge = Judge::new(&options.expect, run.settings().model.schema.as_ref())?;
     run.judge_answers(judge, sources);
-    run.settings().model.check_key()?;
+    check(options, &run)?;
     let stream = run.settings().model.stream.as_ref();
     let stream = stream.map_or_else(|| io::stdout().is_terminal(), |stream| stream.value);
     let messages = options.messages.as_deref().map(messages).transpose()?;
     let mut earlier = messages.unwrap_or_default();
-    if options.thread.is_some() && !run.settings().model.field_messages().is_empty() {
-        return Err(
-            Failure::usage("--thread and `messages` both give earlier messages")
-                .hint("omit one of them"),
-        );
-    }
     let is_managed = options.managed.reference.is_some();
     let prompt = match prompt {
         Some(prompt) if is_managed => prompt.read_addition(console)?,
@@ -76,11 +71,34 @@ pub async fn run(
         filled(managed, &earlier, prompt, stream, &run, console)?
     } else {
         let prompt = prompt.unwrap_or_default();
-        run.settings().model.continued(&earlier, prompt, stream)
+        let request = run.settings().model.continued(&earlier, prompt, stream);
+        request.map_err(refused)?
     };
     run.thread = thread;
     run.ask(request, trace).await?;
     Ok(run.finish())
+}
+
+/// Checks what can be checked before stdin is read.
+fn check(options: &cli::ChatArgs, run: &Run) -> Result<(), Failure> {
+    let model = &run.settings().model;
+    if model.dialect().lacks(Feature::Prompt) {
+        return Err(Failure::usage(format!(
+            "chat has a prompt, and the dialect {} takes none",
+            model.dialect().name()
+        ))
+        .hint("use replay or batch with a body that has `input`"));
+    }
+    model.check_endpoint_option()?;
+    model.check_key()?;
+    let field_messages = model.field_messages().map_err(refused)?;
+    if options.thread.is_some() && !field_messages.is_empty() {
+        return Err(
+            Failure::usage("--thread and `messages` both give earlier messages")
+                .hint("omit one of them"),
+        );
+    }
+    Ok(())
 }
 
 /// What is typed or piped; with a managed prompt, that may be nothing.
@@ -89,6 +107,11 @@ fn plan(options: &cli::ChatArgs) -> Result<Option<Prompt>, Failure> {
         return Prompt::plan_addition(&options.prompt, options.no_stdin);
     }
     Prompt::plan(&options.prompt, options.no_stdin).map(Some)
+}
+
+/// A request that cannot be made as the options ask.
+fn refused(why: String) -> Failure {
+    Failure::usage(why).hint("langspan help dialects tells what each dialect has")
 }
 
 /// The request of a managed prompt. Warns of variables that it does not have.
@@ -106,7 +129,8 @@ fn filled(
     managed.warn_of_unused(managed.unused(), console);
     let model = &run.settings().model;
     let request = model.managed(earlier, &filled.messages, &managed.parameters);
-    Ok(model.with_options(request, stream))
+    let request = request.and_then(|request| model.with_options(request, stream));
+    request.map_err(refused)
 }
 
 /// A chat prompt is a list of messages itself.
@@ -119,7 +143,10 @@ fn refuse_messages_beside(
         (options.messages.is_some(), "--messages"),
         (options.thread.is_some(), "--thread"),
         (
-            !run.settings().model.field_messages().is_empty(),
+            run.settings()
+                .model
+                .field_messages()
+                .is_ok_and(|messages| !messages.is_empty()),
             "`messages`",
         ),
     ];

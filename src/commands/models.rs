@@ -23,6 +23,8 @@ pub async fn run(
     let form = settings::text_or_json(&options.output, sources)?;
     let endpoint = cli::EndpointArgs {
         model: None,
+        api: None,
+        anthropic_base_url: None,
         openai_base_url: options.openai_base_url.clone(),
         headers: options.headers.clone(),
     };

@@ -98,6 +98,7 @@ fn greeting(port: u16, store: &Path, size: StoreSize) -> String {
          A chat model and a Langfuse, both stand-ins. Store: {} ({})\n\
          \n\
          export OPENAI_BASE_URL=http://127.0.0.1:{port}/v1\n\
+         export ANTHROPIC_BASE_URL=http://127.0.0.1:{port}\n\
          export LANGFUSE_BASE_URL=http://127.0.0.1:{port}\n\
          export LANGFUSE_PUBLIC_KEY={}\n\
          export LANGFUSE_SECRET_KEY={}\n\

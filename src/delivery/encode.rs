@@ -1,5 +1,6 @@
 //! Spans become an OTLP export request, encoded by `opentelemetry-otlp`. Nothing is sent here.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,18 +10,16 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
-use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 
-use crate::delivery::payload::{Payload, SourceSpans};
+use crate::delivery::payload::Payload;
 
 /// Encodes the spans of a run under its resource.
 #[derive(Debug)]
 pub struct Encoder {
     /// Locked while it encodes, so that bytes are never taken for those of another call.
     otlp: Mutex<CatchingExporter>,
-    resource: Arc<ResourceAttributesWithSchema>,
 }
 
 /// The exporter of `opentelemetry-otlp`, and the body of the last request that it made.
@@ -63,7 +62,6 @@ impl Encoder {
         exporter.set_resource(resource);
         Ok(Self {
             otlp: Mutex::new(CatchingExporter { exporter, caught }),
-            resource: Arc::new(resource.into()),
         })
     }
 
@@ -72,10 +70,9 @@ impl Encoder {
     /// # Errors
     /// When the exporter makes no request of them.
     pub fn encode(&self, spans: Vec<SpanData>) -> Result<Payload, EncodeError> {
+        let (count, traces) = (spans.len(), trace_count(&spans));
         let otlp = self.otlp.lock().unwrap_or_else(PoisonError::into_inner);
-        let body = otlp.encode(spans.clone())?;
-        let source = SourceSpans::new(spans, Arc::clone(&self.resource));
-        Ok(Payload::encoded(body, source))
+        Ok(Payload::encoded(otlp.encode(spans)?, count, traces))
     }
 }
 
@@ -90,6 +87,12 @@ impl CatchingExporter {
             _ => Err(EncodeError("the exporter made no request".to_owned())),
         }
     }
+}
+
+/// The number of traces that have one of the spans.
+pub fn trace_count(spans: &[SpanData]) -> usize {
+    let ids = spans.iter().map(|span| span.span_context.trace_id());
+    ids.collect::<HashSet<_>>().len()
 }
 
 impl BodyCatcher {

@@ -3,18 +3,18 @@
 //!
 //! [`Exporter::store`] and [`Exporter::send`] are its two halves: between them, `chat` and `replay` print the answer.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::delivery::ambiguity::Ambiguity;
 use crate::delivery::client::OtlpClient;
-use crate::delivery::encode::{EncodeError, Encoder};
+use crate::delivery::encode::{EncodeError, Encoder, trace_count};
 use crate::delivery::outbox::{Entry, EntryMeta, Outbox, OutboxError, PendingEntry};
 use crate::delivery::outcome::Outcome;
 use crate::delivery::payload::Payload;
@@ -42,11 +42,15 @@ pub enum Stored {
     Lost(OutboxError),
 }
 
+/// How long an export may be under way before its spans are stored. With the time that they wait for others, it is less
+/// than the second that a batch promises.
+const STORE_AFTER: Duration = Duration::from_millis(500);
+
 /// When spans are put into the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutboxPolicy {
-    /// Before they are sent: after a kill they could not be made again.
-    BeforeSend,
+    /// When they are not accepted within a moment ([`STORE_AFTER`]): after a kill they could not be made again.
+    Soon,
     /// When they were not accepted: after a kill they can be rebuilt from the output and its acks.
     OnFailure,
 }
@@ -69,6 +73,8 @@ pub struct StoredExport {
     payload: Result<Payload, EncodeError>,
     /// `None` if they are stored only when they are not accepted.
     pending: Option<Result<PendingEntry, OutboxError>>,
+    /// When they are stored, if they are not accepted by then.
+    store_at: Option<Instant>,
     /// When an earlier run may have sent the spans last; `None` if none has.
     sent_before: Option<Timestamp>,
     traces: usize,
@@ -102,12 +108,12 @@ impl Exporter {
         policy: OutboxPolicy,
         cancel: &Notify,
     ) -> Delivery {
-        let deadline = Instant::now() + budget;
-        let export = match policy {
-            OutboxPolicy::BeforeSend => self.store(spans),
-            OutboxPolicy::OnFailure => self.encode(spans),
+        let now = Instant::now();
+        let export = StoredExport {
+            store_at: (policy == OutboxPolicy::Soon).then_some(now + STORE_AFTER),
+            ..self.encode(spans)
         };
-        self.send(export, deadline, cancel).await
+        self.send(export, now + budget, cancel).await
     }
 
     /// Encodes `spans` and writes them to the outbox. The entry is not synced to disk: it survives the end of the
@@ -163,7 +169,12 @@ impl Exporter {
     }
 
     /// Sends an export until `deadline`; keeps or releases its entry of the outbox as the answer says.
-    pub async fn send(&self, export: StoredExport, deadline: Instant, cancel: &Notify) -> Delivery {
+    pub async fn send(
+        &self,
+        mut export: StoredExport,
+        deadline: Instant,
+        cancel: &Notify,
+    ) -> Delivery {
         let payload = match export.payload {
             Ok(payload) => payload,
             Err(error) => {
@@ -174,9 +185,16 @@ impl Exporter {
                 };
             }
         };
-        let result = self
-            .attempt(&payload, export.sent_before, deadline, cancel)
-            .await;
+        let attempt = self.attempt(&payload, export.sent_before, deadline, cancel);
+        let mut attempt = pin!(attempt);
+        let store_at = export.store_at.unwrap_or(deadline);
+        let result = tokio::select! {
+            result = &mut attempt => result,
+            () = sleep_until(store_at), if export.store_at.is_some() => {
+                export.pending = Some(self.store_payload(&payload));
+                attempt.await
+            }
+        };
         let stored = if result.outcome.is_accepted() {
             if let Some(Ok(pending)) = export.pending {
                 pending.release();
@@ -223,6 +241,7 @@ impl Exporter {
             traces: trace_count(&spans),
             payload: self.encoder.encode(spans),
             pending: None,
+            store_at: None,
             sent_before: None,
         }
     }
@@ -264,9 +283,4 @@ impl Exporter {
             pending.and_then(|pending| pending.keep(&result.remaining, &cause, result.ambiguity));
         kept.map_or_else(Stored::Lost, |(entry, path)| Stored::Kept { entry, path })
     }
-}
-
-fn trace_count(spans: &[SpanData]) -> usize {
-    let ids = spans.iter().map(|span| span.span_context.trace_id());
-    ids.collect::<HashSet<_>>().len()
 }

@@ -4,7 +4,8 @@
 //! bottom:
 //!
 //! 1. **encode** (`encode`, `payload`): spans become one OTLP export request.
-//! 2. **store** (`outbox`): the request is written to the outbox, if the policy asks for that before it is sent.
+//! 2. **store** (`outbox`): the request is written to the outbox, before it is sent or, in a batch without an output
+//!    file, if it is not accepted within a moment.
 //! 3. **send** (`client`): attempts, waits, pieces, and the question whether Langfuse has the spans already.
 //! 4. **judge** (`outcome`, `result`): what the answer means, and which spans remain.
 //! 5. **keep or release** (`outbox`): accepted spans leave the outbox, all others stay there for `langspan resend`.
@@ -23,14 +24,14 @@
 //!   `Ok` for a page of HTML or for rejected spans; its retries block the thread. So its HTTP client is replaced by one
 //!   that catches the encoded bytes. An earlier design let that client do the whole delivery, with a task-local that
 //!   carried the deadline in and the outcome out; which was hard to follow.
-//! * **Bytes are never decoded.** The outbox holds OTLP/JSON, and pieces of a request are cut from its messages. Both
-//!   come from the spans themselves, through the conversion that `opentelemetry-otlp` uses as well
-//!   (`opentelemetry-proto`), and only when they are needed: most requests are accepted at once. A test in `encode`
-//!   holds the two forms equal.
+//! * **Bytes are decoded only when that is needed.** The outbox holds OTLP/JSON, and pieces of a request are cut from its
+//!   messages. Both come from the encoded request: most requests are accepted at once, so nothing but the bytes is kept
+//!   in memory. A test in `encode` holds the forms equal.
 //!
 //! # What must stay true
 //!
-//! * The order is store, send, release. An entry is released only after the answer was judged to be an acceptance.
+//! * The order is store, send, release. Only a batch sends first, and stores what is not accepted within a moment. An
+//!   entry is released only after the answer was judged to be an acceptance.
 //! * Ids and times never change between attempts, pieces and redeliveries: the server merges copies of a span by id.
 //! * An outcome that is not known is not a failure that may simply be repeated: a second copy of a span doubles its
 //!   cost in Langfuse until the server merges it. Langfuse is asked first.
@@ -54,6 +55,7 @@ pub mod payload;
 pub mod presence;
 pub mod redelivery;
 pub mod result;
+pub mod sent_key;
 
 pub use ambiguity::PROOF_OF_ABSENCE;
 pub use client::{OtlpClient, OtlpEndpoint, Protocol};

@@ -63,9 +63,13 @@ pub fn read(text: &str) -> Result<OtlpLine, String> {
 
 /// The parser sees one line, so its line number is always 1.
 fn in_line(error: &serde_json::Error) -> String {
-    error
-        .to_string()
-        .replace(" at line 1 column ", " at column ")
+    let why = error.to_string();
+    let why = why.replace(" at line 1 column ", " at column ");
+    if error.is_data() {
+        why
+    } else {
+        format!("malformed JSON: {why}")
+    }
 }
 
 fn spans(request: &ExportTraceServiceRequest) -> impl Iterator<Item = &Span> {
@@ -88,9 +92,7 @@ fn payload(request: ExportTraceServiceRequest) -> Result<OtlpLine, String> {
             continue;
         };
         let name = &span.name;
-        return Err(format!(
-            "the {wrong} of span {number} (`{name}`) is not one"
-        ));
+        return Err(format!("span {number} (`{name}`) has no valid {wrong}"));
     }
     Ok(OtlpLine::Spans(Payload::of_messages(request)))
 }
@@ -265,9 +267,12 @@ mod tests {
             span[field] = value.into();
             error(&line(&span))
         };
-        assert!(id("traceId", "5b8e").contains("is not an id: expected 32"));
-        assert!(id("traceId", "").contains("trace id of span 1 (`a`)"));
-        assert!(id("traceId", "00000000000000000000000000000000").contains("trace id of span 1"));
+        assert!(id("traceId", "5b8e").contains("span 1 (`a`) has no valid trace id"));
+        assert!(id("traceId", "5b8e-").contains("is not an id: expected 32"));
+        assert!(id("traceId", "").contains("span 1 (`a`) has no valid trace id"));
+        assert!(
+            id("traceId", "00000000000000000000000000000000").contains("has no valid trace id")
+        );
         assert!(id("spanId", "eee19b7ec3c1b1zz").contains("expected 16"));
         assert!(id("kind", "CLIENT").contains("`CLIENT` is not a `kind`"));
     }

@@ -1,8 +1,9 @@
 //! One OTLP export request: as protobuf, as a line of OTLP/JSON, and cut into smaller pieces. Nothing is sent here.
 
 use std::collections::{HashMap, HashSet};
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -10,13 +11,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::common::v1::{AnyValue as Any, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
-use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
-use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
 
 use crate::langfuse::Wanted;
 
+/// How much is written to a file at once, in bytes.
+const PIECE: usize = 64 << 10;
 /// The most spans of one request.
 pub const MAX_REQUEST_SPANS: usize = 512;
 /// The most bytes of a request that holds several traces.
@@ -33,89 +33,67 @@ const TRUNCATION_KEY: &str = "langfuse.observation.metadata.truncated";
 pub struct Payload {
     form: Form,
     spans: usize,
+    traces: usize,
 }
 
 /// What a payload was made from.
 #[derive(Clone, Debug)]
 enum Form {
-    /// Spans of this process, encoded already. Their messages are made only when they are needed.
-    Encoded {
-        body: Bytes,
-        source: Arc<SourceSpans>,
-        request: OnceLock<Arc<ExportTraceServiceRequest>>,
-    },
+    /// Spans of this process, encoded already. They are decoded each time that their messages are needed, which is rare:
+    /// large content would otherwise stay in memory twice.
+    Encoded(Bytes),
     /// Messages: read from the outbox, or a piece of another payload.
     Messages(Arc<ExportTraceServiceRequest>),
 }
 
-/// The spans that a payload was encoded from.
-#[derive(Debug)]
-pub struct SourceSpans {
-    spans: Vec<SpanData>,
-    resource: Arc<ResourceAttributesWithSchema>,
-}
-
-impl SourceSpans {
-    pub fn new(spans: Vec<SpanData>, resource: Arc<ResourceAttributesWithSchema>) -> Self {
-        Self { spans, resource }
-    }
-
-    fn to_request(&self) -> ExportTraceServiceRequest {
-        let spans = self.spans.clone();
-        ExportTraceServiceRequest {
-            resource_spans: group_spans_by_resource_and_scope(spans, &self.resource),
-        }
-    }
-}
-
 impl Payload {
-    /// The request that was encoded as `body` from `source`.
-    pub fn encoded(body: Bytes, source: SourceSpans) -> Self {
+    /// The request that was encoded as `body`, and the numbers of its spans and traces.
+    pub fn encoded(body: Bytes, spans: usize, traces: usize) -> Self {
         Self {
-            spans: source.spans.len(),
-            form: Form::Encoded {
-                body,
-                source: Arc::new(source),
-                request: OnceLock::new(),
-            },
+            form: Form::Encoded(body),
+            spans,
+            traces,
         }
     }
 
     /// The request that these messages are.
     pub fn of_messages(request: ExportTraceServiceRequest) -> Self {
-        let scopes = request.resource_spans.iter();
-        let spans = scopes
-            .flat_map(|resource| &resource.scope_spans)
-            .map(|scope| scope.spans.len())
-            .sum();
+        let ids: Vec<&[u8]> = spans_of(&request)
+            .map(|span| span.trace_id.as_slice())
+            .collect();
+        let count = ids.len();
+        let traces = ids.into_iter().collect::<HashSet<_>>().len();
         Self {
             form: Form::Messages(Arc::new(request)),
-            spans,
+            spans: count,
+            traces,
         }
     }
 
     /// All spans of several requests in one.
     pub fn joined<'a>(payloads: impl IntoIterator<Item = &'a Self>) -> Self {
         let requests = payloads.into_iter().map(Self::request);
-        let resource_spans = requests.flat_map(|request| request.resource_spans.iter().cloned());
+        let resource_spans =
+            requests.flat_map(|request| Arc::unwrap_or_clone(request).resource_spans);
         Self::of_messages(ExportTraceServiceRequest {
             resource_spans: resource_spans.collect(),
         })
     }
 
-    fn request(&self) -> &Arc<ExportTraceServiceRequest> {
+    fn request(&self) -> Arc<ExportTraceServiceRequest> {
         match &self.form {
-            Form::Encoded {
-                source, request, ..
-            } => request.get_or_init(|| Arc::new(source.to_request())),
-            Form::Messages(request) => request,
+            Form::Encoded(body) => {
+                let decoded = ExportTraceServiceRequest::decode(body.clone());
+                Arc::new(decoded.unwrap_or_else(|_| unreachable!("what was encoded decodes")))
+            }
+            Form::Messages(request) => Arc::clone(request),
         }
     }
 
     /// The size of the request as protobuf, in bytes.
     pub fn size(&self) -> usize {
         match &self.form {
-            Form::Encoded { body, .. } => body.len(),
+            Form::Encoded(body) => body.len(),
             Form::Messages(request) => request.encoded_len(),
         }
     }
@@ -132,9 +110,20 @@ impl Payload {
 
     pub fn to_protobuf(&self) -> Bytes {
         match &self.form {
-            Form::Encoded { body, .. } => body.clone(),
+            Form::Encoded(body) => body.clone(),
             Form::Messages(request) => request.encode_to_vec().into(),
         }
+    }
+
+    /// Writes compact OTLP/JSON on one line, with its line ending.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_json_line(&self, writer: impl Write) -> io::Result<()> {
+        let mut writer = BufWriter::with_capacity(PIECE, writer);
+        serde_json::to_writer(&mut writer, &*self.request())?;
+        writer.write_all(b"\n")?;
+        writer.flush()
     }
 
     /// Compact OTLP/JSON on one line.
@@ -142,7 +131,7 @@ impl Payload {
     /// # Errors
     /// None is known; the serialiser's signature allows one.
     pub fn to_json_line(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string(&**self.request())?)
+        Ok(serde_json::to_string(&*self.request())?)
     }
 
     pub fn span_count(&self) -> usize {
@@ -152,7 +141,8 @@ impl Payload {
     /// The request in pieces of a size that servers commonly take: at most [`MAX_REQUEST_SPANS`] and
     /// [`MAX_REQUEST_BYTES`], unless a single trace is larger. A trace stays whole here; only a refusal divides it (`halves`).
     pub fn cut(self) -> Vec<Self> {
-        if self.span_count() <= MAX_REQUEST_SPANS && self.size() <= MAX_REQUEST_BYTES {
+        let is_small = self.span_count() <= MAX_REQUEST_SPANS && self.size() <= MAX_REQUEST_BYTES;
+        if is_small || self.traces == 1 {
             return vec![self];
         }
         let mut pieces = Vec::new();
@@ -175,7 +165,9 @@ impl Payload {
 
     /// Two halves, divided between traces, or between the spans of a single trace. `None` for a single span.
     pub fn halves(&self) -> Option<[Self; 2]> {
-        let mut traces: Vec<&[u8]> = self.spans().map(|span| span.trace_id.as_slice()).collect();
+        let request = self.request();
+        let ids = spans_of(&request).map(|span| span.trace_id.as_slice());
+        let mut traces: Vec<&[u8]> = ids.collect();
         traces.sort_unstable();
         traces.dedup();
         if traces.len() > 1 {
@@ -197,7 +189,7 @@ impl Payload {
 
     /// A copy with long texts cut to half and marked; `None` if no text is long.
     pub fn truncated(&self) -> Option<Self> {
-        let mut request = (**self.request()).clone();
+        let mut request = Arc::unwrap_or_clone(self.request());
         let mut is_truncated = false;
         for span in spans_mut(&mut request) {
             let texts =
@@ -243,15 +235,12 @@ impl Payload {
 
     /// The number of traces in the request.
     pub fn trace_count(&self) -> usize {
-        self.spans()
-            .map(|span| &span.trace_id)
-            .collect::<HashSet<_>>()
-            .len()
+        self.traces
     }
 
     /// The spans for which `is_wanted` is true, under their resources and scopes. It is called once for each, in order.
     fn only(&self, mut is_wanted: impl FnMut(&Span) -> bool) -> Self {
-        let mut request = (**self.request()).clone();
+        let mut request = Arc::unwrap_or_clone(self.request());
         for resource in &mut request.resource_spans {
             for scope in &mut resource.scope_spans {
                 scope.spans.retain(&mut is_wanted);
@@ -268,7 +257,8 @@ impl Payload {
     fn sizes(&self) -> Vec<(Vec<u8>, Size)> {
         let mut sizes: Vec<(Vec<u8>, Size)> = Vec::new();
         let mut places: HashMap<&[u8], usize> = HashMap::new();
-        for span in self.spans() {
+        let request = self.request();
+        for span in spans_of(&request) {
             let place = *places.entry(&span.trace_id).or_insert_with(|| {
                 sizes.push((span.trace_id.clone(), Size::default()));
                 sizes.len() - 1
@@ -282,7 +272,7 @@ impl Payload {
     /// Each trace of the request with its spans, to be looked up in Langfuse.
     pub fn traces(&self) -> Vec<Wanted> {
         let mut traces: HashMap<String, Wanted> = HashMap::new();
-        for span in self.spans() {
+        for span in spans_of(&self.request()) {
             let trace_id = hex(&span.trace_id);
             let (from, to) = (
                 time(span.start_time_unix_nano),
@@ -305,17 +295,16 @@ impl Payload {
 
     /// The ids of all spans.
     pub fn span_ids(&self) -> HashSet<String> {
-        self.spans().map(|span| hex(&span.span_id)).collect()
+        spans_of(&self.request())
+            .map(|span| hex(&span.span_id))
+            .collect()
     }
+}
 
-    fn spans(&self) -> impl Iterator<Item = &Span> {
-        let scopes = self
-            .request()
-            .resource_spans
-            .iter()
-            .flat_map(|resource| &resource.scope_spans);
-        scopes.flat_map(|scope| &scope.spans)
-    }
+fn spans_of(request: &ExportTraceServiceRequest) -> impl Iterator<Item = &Span> {
+    let resources = request.resource_spans.iter();
+    let scopes = resources.flat_map(|resource| &resource.scope_spans);
+    scopes.flat_map(|scope| &scope.spans)
 }
 
 /// The share of a trace in a request.
@@ -422,7 +411,7 @@ mod tests {
             rounds += 1;
         }
         assert!((5..12).contains(&rounds), "{rounds}");
-        for span in payload.spans() {
+        for span in spans_of(&payload.request()) {
             let keys: Vec<&str> = span
                 .attributes
                 .iter()

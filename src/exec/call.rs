@@ -6,18 +6,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::exec::dialect::ModelApi;
 use crate::json::lenient;
+use crate::model::dialect::{self, ModelDialect};
 use crate::model::{Completion, Provider, Request};
 use crate::trace::exchange::Server;
 use crate::trace::{Exchange, ExchangeError};
 
-/// A model call, filtered. Request and response have the form of chat completions, whichever API they are of.
+/// A model call, filtered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallRecord {
     /// Its number in the run, by which spans refer to it.
     pub number: usize,
-    pub api: ModelApi,
+    #[serde(with = "dialect")]
+    pub api: &'static dyn ModelDialect,
     /// The endpoint that was asked, without credentials.
     pub endpoint: String,
     pub start_time: Timestamp,
@@ -62,7 +63,11 @@ impl CallRecord {
 
     /// The call as an exchange, from which spans are made.
     pub fn exchange(&self) -> Exchange {
-        let mut exchange = Exchange::new(self.request.clone(), self.start_time, self.end_time);
+        let mut exchange = Exchange::new(
+            self.request.clone().in_dialect(self.api),
+            self.start_time,
+            self.end_time,
+        );
         exchange.error.clone_from(&self.error);
         exchange.completion_start = self.completion_start_time;
         exchange.status = self.status;
@@ -87,8 +92,8 @@ pub fn server(endpoint: &str) -> Option<Server> {
 
 /// What a call says by which a span that reports it is known: the texts of its answer and its tool calls, of embeddings
 /// the texts of its input.
-pub fn telling_texts(api: ModelApi, request: &Request, completion: &Completion) -> Vec<String> {
-    if api == ModelApi::Embeddings {
+pub fn telling_texts(request: &Request, completion: &Completion) -> Vec<String> {
+    if request.dialect() == dialect::EMBEDDINGS {
         let inputs = request.messages();
         let input = inputs.first().map(|message| message["content"].clone());
         return match input {
@@ -160,10 +165,9 @@ mod tests {
 
     #[test]
     fn embeddings_are_known_by_their_input() {
-        let request = ModelApi::Embeddings
-            .request(br#"{"model":"e","input":["a","b"]}"#)
-            .unwrap();
-        let texts = telling_texts(ModelApi::Embeddings, &request, &Completion::default());
+        let request: Request = serde_json::from_str(r#"{"model":"e","input":["a","b"]}"#).unwrap();
+        let request = request.in_dialect(dialect::EMBEDDINGS);
+        let texts = telling_texts(&request, &Completion::default());
         assert_eq!(texts, ["a", "b"]);
     }
 }

@@ -70,8 +70,12 @@ impl Conclusion<'_> {
         if let Err(failure) = concluded {
             self.fail(failure);
         }
-        self.comment(&summary);
-        self.end(ended, &summary, trace, report)
+        // Of a run that cannot be put together nothing is known.
+        let summary = Some(summary).filter(|summary| !summary.trace_id.is_empty());
+        if let Some(summary) = &summary {
+            self.comment(summary);
+        }
+        self.end(ended, summary.as_ref(), trace, report)
     }
 
     async fn try_conclude(
@@ -292,22 +296,17 @@ impl Conclusion<'_> {
     fn end(
         mut self,
         ended: Ended,
-        summary: &Summary,
+        summary: Option<&Summary>,
         trace: TraceReport,
         report: Option<ReportFile>,
     ) -> Verdict {
+        let trace = summary.is_some().then_some(trace);
         let deciding = self.verdict(ended).kind();
         let decides = |failure: &&Failure| Some(failure.kind) == deciding;
         let deciding = self.failures.iter().find(decides);
         // Of a child that failed by itself the worst of the other failures is told.
         let deciding = deciding.or_else(|| self.failures.first());
-        let document = ExecReport::new(
-            Some(ended),
-            Some(summary),
-            Some(trace),
-            deciding,
-            self.console,
-        );
+        let document = ExecReport::new(Some(ended), summary, trace, deciding, self.console);
         if let Some(Err(failure)) = report.map(|report| report.write(&document)) {
             self.console.error(&failure);
             self.failures.push(failure);

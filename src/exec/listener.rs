@@ -18,11 +18,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::exec::answer;
 use crate::exec::busy::{Busy, Underway};
-use crate::exec::dialect::ModelApi;
 use crate::exec::pass_through::PassThrough;
 use crate::exec::proxy::{ModelProxy, Upstream};
 use crate::exec::receiver;
 use crate::exec::recorder::Recorder;
+use crate::model::dialect::{self, Vendor};
 
 /// The time in which requests that were sent before the child ended become visible here.
 const SETTLING: Duration = Duration::from_millis(1);
@@ -144,18 +144,15 @@ impl Service {
             return answer::status(StatusCode::NOT_FOUND);
         };
         let is_post = request.method() == Method::POST;
-        for (prefix, upstream, api) in [
-            (
-                "/openai/v1",
-                &self.openai,
-                ModelApi::of_openai as fn(&str) -> Option<ModelApi>,
-            ),
-            ("/azure", &self.azure, ModelApi::of_openai),
-            ("/anthropic", &self.anthropic, ModelApi::of_anthropic),
+        for (prefix, upstream, vendor) in [
+            ("/openai/v1", &self.openai, Vendor::OpenAi),
+            ("/azure", &self.azure, Vendor::OpenAi),
+            ("/anthropic", &self.anthropic, Vendor::Anthropic),
         ] {
             if let Some(rest) = below(&path, prefix) {
                 let Some(upstream) = upstream else { break };
-                let api = api(&path).filter(|_| is_post);
+                let api = dialect::of_path(&path);
+                let api = api.filter(|api| is_post && api.vendor() == vendor);
                 return self
                     .proxy
                     .forward(upstream, rest, api, request, underway)

@@ -87,11 +87,9 @@ pub async fn upload(
     api: &Api,
     deadline: Instant,
 ) -> Uploaded {
-    let running = shown.iter().map(|one| async move {
-        let ended = timeout_at(deadline, upload_one(journal, one, api)).await;
-        let late = || unread("the upload took longer than --export-timeout");
-        (one, ended.unwrap_or_else(|_| Err(late())))
-    });
+    let running = shown
+        .iter()
+        .map(|one| async move { (one, upload_one(journal, one, api, deadline).await) });
     let mut ended = stream::iter(running).buffer_unordered(CONCURRENCY);
     let mut uploaded = Uploaded::default();
     while let Some((one, result)) = ended.next().await {
@@ -113,20 +111,34 @@ fn unread(why: &str) -> ApiError {
     ApiError::unanswered(why.to_owned())
 }
 
-/// Announces one for each observation that shows it; the content itself goes over the wire once. Returns its id.
-async fn upload_one(journal: &Journal, one: &ShownMedia, api: &Api) -> Result<String, ApiError> {
-    let mut id = Err(unread("no observation shows it"));
-    for (owner, field) in &one.places {
-        let media = match journal.read(one.at) {
-            Ok(JournalRecord::Media(record)) => record.media(),
-            _ => None,
-        };
-        let media = media.ok_or_else(|| unread("it cannot be read from the journal"))?;
-        let content_type = media.content_type.clone();
-        let given = api.upload(media, owner, *field).await?;
-        id = Ok(media::reference(&content_type, &given));
+/// Uploads one for the first observation that shows it, and links it to the others. Returns the reference to it.
+async fn upload_one(
+    journal: &Journal,
+    one: &ShownMedia,
+    api: &Api,
+    deadline: Instant,
+) -> Result<String, ApiError> {
+    let media = match journal.read(one.at) {
+        Ok(JournalRecord::Media(record)) => record.media(),
+        _ => None,
+    };
+    let media = media.ok_or_else(|| unread("it cannot be read from the journal"))?;
+    let mut places = one.places.iter();
+    let (owner, field) = places
+        .next()
+        .ok_or_else(|| unread("no observation shows it"))?;
+    let uploading = api.upload(media.clone(), owner, *field);
+    let id = timeout_at(deadline, uploading)
+        .await
+        .map_err(|_| unread("the upload took longer than --export-timeout"))??;
+    for (owner, field) in places {
+        // The references are good without the links, which only list it beside the observation.
+        let linking = api.upload(media.clone(), owner, *field);
+        if timeout_at(deadline, linking).await.is_err() {
+            break;
+        }
     }
-    id
+    Ok(media::reference(&media.content_type, &id))
 }
 
 impl Uploaded {

@@ -55,14 +55,11 @@ pub fn fill(
         && !attributes.iter().any(|attribute| {
             attribute.key.starts_with("gen_ai.request.") && attribute.key != otel::REQUEST_MODEL
         });
+    let has_usage = kind::has_usage(attributes);
     let lacks_first_token = !FIRST_TOKEN.iter().any(|key| has(attributes, key));
     for (name, key, is_lacking) in [
         ("model", langfuse::MODEL_NAME, !kind::has_model(attributes)),
-        (
-            "usage",
-            langfuse::USAGE_DETAILS,
-            !kind::has_usage(attributes),
-        ),
+        ("usage", langfuse::USAGE_DETAILS, !has_usage),
         (
             "cost",
             langfuse::COST_DETAILS,
@@ -77,7 +74,10 @@ pub fn fill(
     ] {
         if is_lacking && let Some(value) = get(call.attributes, key) {
             set(attributes, key, value.clone());
-            filled.push(name);
+            // An empty list of parameters only keeps Langfuse from reading others.
+            if text(call.attributes, key) != Some("{}") {
+                filled.push(name);
+            }
         }
     }
     name_endpoint(attributes, call.exchange);
@@ -87,7 +87,7 @@ pub fn fill(
         set(attributes, key, Value::IntValue(attempts));
     }
     if dialect != Dialect::Langfuse {
-        conventions(attributes, call.attributes);
+        conventions(attributes, call.attributes, has_usage);
     }
     status(span, call.exchange);
     filled
@@ -158,10 +158,11 @@ fn name_endpoint(attributes: &mut Vec<KeyValue>, exchange: &Exchange) {
     }
 }
 
-/// What other backends than Langfuse read.
-fn conventions(attributes: &mut Vec<KeyValue>, of_call: &[KeyValue]) {
+/// What other backends than Langfuse read. The usage comes from one side, or Langfuse would add up both.
+fn conventions(attributes: &mut Vec<KeyValue>, of_call: &[KeyValue], has_usage: bool) {
     for attribute in of_call {
         if attribute.key.starts_with("gen_ai.")
+            && !(has_usage && attribute.key.starts_with("gen_ai.usage."))
             && !has(attributes, &attribute.key)
             && let Some(value) = get(of_call, &attribute.key)
         {

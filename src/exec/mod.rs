@@ -13,7 +13,6 @@ mod busy;
 mod call;
 mod conclude;
 mod deliver;
-mod dialect;
 mod environment;
 mod fixes;
 mod identity;

@@ -151,7 +151,7 @@ impl Recorder {
     pub fn keep_call(&self, mut call: CallRecord) -> io::Result<()> {
         let exchange = call.exchange();
         let completion = &exchange.completion;
-        let texts = telling_texts(call.api, &exchange.request, completion);
+        let texts = telling_texts(&exchange.request, completion);
         call.text_prints = texts.iter().map(|text| self.prints.of(text)).collect();
         let id = completion.id.as_deref().map(|id| self.prints.of(id));
         let state = &mut *self.state();

@@ -23,6 +23,18 @@ pub fn parse(text: &str) -> serde_json::Result<Value> {
     })
 }
 
+/// Parses JSON text as [`parse`] does, and gives the text as [`valid`] does, in one pass where nothing is to be repaired.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn parse_valid(text: &str) -> serde_json::Result<(Value, Cow<'_, str>)> {
+    let bare = without_byte_order_mark(text);
+    match serde_json::from_str(bare) {
+        Ok(value) => Ok((value, Cow::Borrowed(bare))),
+        Err(_) => Ok((parse(text)?, valid(text))),
+    }
+}
+
 /// The text as valid JSON: without a byte order mark, and with null for each number that is not finite. Text that is not
 /// JSON is returned as it is.
 pub fn valid(text: &str) -> Cow<'_, str> {

@@ -17,7 +17,7 @@ use super::body::is_event_stream;
 use super::completion::Completion;
 use super::dialect::{ModelDialect, StreamError};
 use super::endpoint::Endpoint;
-use super::failed::{FailedAttempt, ModelError, ModelErrorKind};
+use super::failed::{FailedAttempt, ModelError, ModelErrorKind, is_status_of_outage};
 use super::rate_limiter::{RateLimiter, Stopped, rate_limit_reset};
 use super::request::Request;
 use super::server_error::ServerError;
@@ -82,6 +82,8 @@ pub struct Progress {
     pub error_kind: Option<ModelErrorKind>,
     /// Why a due attempt was not made. The call then has no outcome.
     pub stopped: Option<Stopped>,
+    /// Whether an event of an unknown type was noted.
+    is_unknown_noted: bool,
     /// The stream of the current attempt.
     stream: Option<StreamReader>,
     /// The body of a complete response that is not an answer: its choices have an error or no message.
@@ -101,6 +103,17 @@ impl Progress {
     pub fn error_response(&self) -> Option<&ErrorResponse> {
         let is_last = self.error_kind.is_some_and(ModelErrorKind::is_http_error);
         self.error_response.as_ref().filter(|_| is_last)
+    }
+
+    /// Whether the call ended as calls do while the endpoint is down.
+    pub fn met_outage(&self) -> bool {
+        match self.error_kind {
+            Some(ModelErrorKind::NoConnection) => true,
+            Some(ModelErrorKind::HttpError) => self
+                .error_response()
+                .is_some_and(|response| is_status_of_outage(response.status)),
+            _ => false,
+        }
     }
 
     /// The received part of an incomplete response, as a body.
@@ -203,6 +216,10 @@ impl Client<'_> {
                 Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
+            if self.shows_outage(&failed) {
+                progress.stopped = Some(Stopped::Down);
+                return Err(failed.error);
+            }
             failed.rejects_stream_options &= request.raw("stream_options").is_some();
             let next = self.next_attempt(&mut failed, &mut backoff, progress, (started, deadline));
             match next {
@@ -274,6 +291,12 @@ impl Client<'_> {
             format!("retrying in {} ms: {}", wait.as_millis(), error.message)
         });
         NextAttempt::Retry(wait)
+    }
+
+    /// Notes a failed attempt. True if the endpoint is down, by this attempt and others of the pool.
+    fn shows_outage(&self, failed: &FailedAttempt) -> bool {
+        let rate_limiter = self.rate_limiter;
+        rate_limiter.is_some_and(|rate_limiter| rate_limiter.attempt_failed(&failed.error))
     }
 
     /// Waits for the rate limiter. False if it stopped the call.
@@ -358,7 +381,7 @@ impl Client<'_> {
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&bytes)));
         let text = String::from_utf8_lossy(&bytes);
-        let Ok(body) = lenient::parse(&text) else {
+        let Ok((body, valid)) = lenient::parse_valid(&text) else {
             return Err(FailedAttempt::no_completion(
                 self.endpoint,
                 dialect,
@@ -384,12 +407,12 @@ impl Client<'_> {
         }
         if !dialect.has_message(&body) {
             progress.failed_body = Some(body);
-            return Err(FailedAttempt::no_message(status));
+            return Err(FailedAttempt::no_message(dialect, status));
         }
         sink.raw(&bytes);
         Ok(ModelResponse {
             completion: dialect.completion(body),
-            body: lenient::valid(&text).into_owned(),
+            body: valid.into_owned(),
             status: status.as_u16(),
             cost,
         })
@@ -439,7 +462,7 @@ impl Client<'_> {
         let body = stream.into_body();
         if !dialect.has_message(&body) {
             progress.failed_body = Some(body);
-            return Err(FailedAttempt::no_message(status));
+            return Err(FailedAttempt::no_message(dialect, status));
         }
         Ok(ModelResponse {
             body: body.to_string(),
@@ -465,6 +488,15 @@ impl Client<'_> {
             .map_or(Ok(()), |stream| stream.push(bytes, |text| sink.text(text)));
         if progress.has_content() {
             progress.first_token.get_or_insert(now);
+        }
+        let stream = progress.stream.as_mut();
+        if !progress.is_unknown_noted
+            && let Some(kind) = stream.and_then(StreamReader::unknown_event)
+        {
+            progress.is_unknown_noted = true;
+            self.console.detail(1, || {
+                format!("ignored an event of the unknown type `{kind}`")
+            });
         }
         read.map_err(|error| match error {
             StreamError::Reported(error) => {

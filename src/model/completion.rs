@@ -19,6 +19,8 @@ pub struct Completion {
     /// US dollars, only if the provider stated them (`usage.cost`).
     pub cost: Option<f64>,
     pub service_tier: Option<String>,
+    /// The output as the dialect has it, for traces; `None` where the messages are it.
+    pub output: Option<Value>,
 }
 
 impl Completion {
@@ -47,8 +49,43 @@ impl Completion {
                 })
             })
             .collect();
-        answers.join("\n\n")
+        match (&self.output, answers.is_empty()) {
+            (Some(output), true) => output.to_string(),
+            _ => answers.join("\n\n"),
+        }
     }
+
+    /// The output for traces: a message, several, or what the dialect has in their place. `None` if there is none.
+    pub fn traced_output(&self) -> Option<String> {
+        match (&self.output, self.messages.as_slice()) {
+            (Some(output), _) => Some(output.to_string()),
+            (None, []) => None,
+            (None, [message]) => Some(message.to_string()),
+            (None, messages) => Some(Value::from(messages).to_string()),
+        }
+    }
+}
+
+/// Finish reasons of answers that the limit of tokens cut off, in the words of the dialects.
+const CUT_OFF: [&str; 5] = [
+    "length",
+    "max_tokens",
+    "max_output_tokens",
+    "model_context_window_exceeded",
+    "incomplete",
+];
+
+/// Whether a finish reason is that of an answer that was cut off.
+pub fn is_cut_off(reason: &str) -> bool {
+    CUT_OFF.contains(&reason)
+}
+
+/// An object without the fields that are null.
+pub fn without_nulls(mut value: Value) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    value
 }
 
 /// Why a complete response may not be the answer that was asked for.
@@ -58,25 +95,33 @@ pub enum Caveat {
     Refusal,
     /// The finish reason is `content_filter`.
     ContentFilter,
-    /// The finish reason is `length`.
+    /// The finish reason is `length`, or the dialect's word for it.
     Length,
+    /// The answer is still being made: a background response.
+    Unfinished,
     /// No choice has text or a tool call.
     Empty,
 }
 
 impl Caveat {
-    /// What the caveat means, and what to do about it, in one line.
-    pub fn message(self) -> &'static str {
-        match self {
+    /// What the caveat means, and what to do about it, in one line. `reason` is the finish reason.
+    pub fn message(self, reason: &str) -> String {
+        let message = match self {
             Self::Refusal => "the model refused to answer",
             Self::ContentFilter => {
                 "a content filter cut the answer off (finish_reason content_filter)"
             }
             Self::Length => {
-                "the answer was cut off at the token limit (finish_reason length); raise --max-tokens"
+                return format!(
+                    "the answer was cut off at the token limit (finish_reason {reason}); raise --max-tokens"
+                );
+            }
+            Self::Unfinished => {
+                "the server makes the answer in the background, and it is not waited for"
             }
             Self::Empty => "the answer is empty",
-        }
+        };
+        message.to_owned()
     }
 }
 
@@ -87,13 +132,20 @@ impl Completion {
             let mut reasons = self.finish_reasons.iter().flatten();
             reasons.any(|found| found == reason)
         };
-        let is_refusal = |message: &Value| text_of(&message["refusal"]).is_some();
-        if self.messages.iter().any(is_refusal) {
+        let has_refusal = |message: &Value| text_of(&message["refusal"]).is_some();
+        if self.messages.iter().any(has_refusal) || has_reason("refusal") {
             Some(Caveat::Refusal)
         } else if has_reason("content_filter") {
             Some(Caveat::ContentFilter)
-        } else if has_reason("length") {
+        } else if self
+            .finish_reasons
+            .iter()
+            .flatten()
+            .any(|reason| is_cut_off(reason))
+        {
             Some(Caveat::Length)
+        } else if has_reason("queued") || has_reason("in_progress") {
+            Some(Caveat::Unfinished)
         } else {
             self.answer().trim().is_empty().then_some(Caveat::Empty)
         }

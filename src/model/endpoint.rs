@@ -6,7 +6,7 @@ use anyhow::Context;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 
-use super::dialect::ModelDialect;
+use super::dialect::{self, ModelDialect};
 use super::provider::Provider;
 use crate::http::url::secrets;
 use crate::secret::{Secret, scrub};
@@ -20,7 +20,12 @@ pub enum Surface {
     AzureV1,
     /// Azure's deployments API: the model is part of the path, and the API version is a query parameter.
     AzureDeployment { api_version: String },
+    /// Anthropic's API: `{base}/v1/messages`, with the key as `x-api-key`.
+    Anthropic,
 }
+
+/// The version of Anthropic's API that requests name.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// An endpoint of models.
 #[derive(Clone, Debug)]
@@ -38,7 +43,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// The URL of a request to `model` in a dialect.
     pub fn url(&self, dialect: &dyn ModelDialect, model: &str) -> Url {
-        self.below(dialect.path(), Some(model))
+        self.below(
+            dialect.path(),
+            Some(model).filter(|_| dialect.is_of_deployment()),
+        )
     }
 
     /// The URL of the list of models.
@@ -57,6 +65,9 @@ impl Endpoint {
             }
             match &self.surface {
                 Surface::OpenAi => {}
+                Surface::Anthropic => {
+                    path.push("v1");
+                }
                 Surface::AzureV1 => {
                     path.extend(["openai", "v1"]);
                 }
@@ -83,19 +94,24 @@ impl Endpoint {
     pub fn proposed_base(&self) -> Option<Url> {
         match self.surface {
             Surface::OpenAi => proposed_base(&self.base),
-            Surface::AzureV1 | Surface::AzureDeployment { .. } => None,
+            Surface::AzureV1 | Surface::AzureDeployment { .. } | Surface::Anthropic => None,
         }
     }
 
-    /// How many trailing path segments to drop from an Azure URL. The portal shows request URLs; everything from
-    /// `openai` on is added again.
+    /// How many trailing path segments to drop from the URL of an API with a path of its own. Azure's portal shows request
+    /// URLs; everything from `openai` or `v1` on is added again.
     fn surplus_segments(&self) -> usize {
         let given = self.base.path_segments();
         let given: Vec<&str> = given.map_or_else(Vec::new, |all| {
             all.filter(|segment| !segment.is_empty()).collect()
         });
-        match given.iter().position(|segment| *segment == "openai") {
-            Some(at) if self.surface != Surface::OpenAi => given.len() - at,
+        let first = match self.surface {
+            Surface::OpenAi => return 0,
+            Surface::Anthropic => "v1",
+            Surface::AzureV1 | Surface::AzureDeployment { .. } => "openai",
+        };
+        match given.iter().position(|segment| *segment == first) {
+            Some(at) => given.len() - at,
             _ => 0,
         }
     }
@@ -106,6 +122,10 @@ impl Endpoint {
         if let Some(key) = &self.key {
             let (name, value) = match self.surface {
                 Surface::OpenAi => (AUTHORIZATION, format!("Bearer {}", key.expose())),
+                Surface::Anthropic => {
+                    let name = HeaderName::from_static("x-api-key");
+                    (name, key.expose().to_owned())
+                }
                 _ => (HeaderName::from_static("api-key"), key.expose().to_owned()),
             };
             // `settings` has checked that the key is a valid header value.
@@ -113,6 +133,10 @@ impl Endpoint {
                 value.set_sensitive(true);
                 headers.insert(name, value);
             }
+        }
+        if self.surface == Surface::Anthropic {
+            let version = HeaderValue::from_static(ANTHROPIC_VERSION);
+            headers.insert("anthropic-version", version);
         }
         headers.extend(self.headers.clone());
         headers
@@ -123,6 +147,24 @@ impl Endpoint {
         match self.surface {
             Surface::OpenAi => "OPENAI_API_KEY",
             Surface::AzureV1 | Surface::AzureDeployment { .. } => "AZURE_OPENAI_API_KEY",
+            Surface::Anthropic => "ANTHROPIC_API_KEY",
+        }
+    }
+
+    /// The environment variable of the URL.
+    pub fn url_variable(&self) -> &'static str {
+        match self.surface {
+            Surface::OpenAi => "OPENAI_BASE_URL",
+            Surface::AzureV1 | Surface::AzureDeployment { .. } => "AZURE_OPENAI_ENDPOINT",
+            Surface::Anthropic => "ANTHROPIC_BASE_URL",
+        }
+    }
+
+    /// The option of the URL.
+    pub fn url_option(&self) -> &'static str {
+        match self.surface {
+            Surface::Anthropic => "--anthropic-base-url",
+            _ => "--openai-base-url",
         }
     }
 
@@ -170,7 +212,11 @@ pub fn proposed_base(base: &Url) -> Option<Url> {
         digits.starts_with(|c: char| c.is_ascii_digit())
     };
     let path = base.path().trim_end_matches('/');
-    let short = path.strip_suffix("/chat/completions").unwrap_or(path);
+    let requests = dialect::ALL.map(|dialect| format!("/{}", dialect.path().join("/")));
+    let mut short = requests
+        .iter()
+        .filter_map(|end| path.strip_suffix(end.as_str()));
+    let short = short.next().unwrap_or(path);
     let version = if short.split('/').any(is_version) {
         ""
     } else {
@@ -197,9 +243,7 @@ mod tests {
 
     fn url(base: &str, surface: Surface) -> String {
         let endpoint = endpoint(base, surface);
-        endpoint
-            .url(crate::model::dialect::CHAT, "gpt 4/o")
-            .to_string()
+        endpoint.url(dialect::CHAT, "gpt 4/o").to_string()
     }
 
     fn endpoint(base: &str, surface: Surface) -> Endpoint {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{HeaderMap, LOCATION};
 
-use super::dialect::ModelDialect;
-use super::endpoint::Endpoint;
+use super::dialect::{self, ModelDialect};
+use super::endpoint::{Endpoint, Surface};
 use super::rate_limiter::rate_limit_reset;
 use super::server_error::{ServerError, is_html};
 use crate::failure::{Failure, Kind};
@@ -69,6 +69,9 @@ impl ModelErrorKind {
     }
 }
 
+/// The status of an overloaded server of Anthropic.
+const OVERLOADED: u16 = 529;
+
 /// Why there is no complete response.
 #[derive(Clone, Debug)]
 pub struct ModelError {
@@ -78,6 +81,23 @@ pub struct ModelError {
     pub hint: String,
     pub status: Option<u16>,
     pub retryable: bool,
+}
+
+impl ModelError {
+    /// Whether the endpoint could not be reached, or its gateway had no server that takes the request.
+    pub fn is_outage(&self) -> bool {
+        // Of this process; the endpoint may be well.
+        let is_own_limit = self.message.contains("Too many open files");
+        match self.kind {
+            ModelErrorKind::NoConnection => !is_own_limit,
+            kind => kind.is_http_error() && self.status.is_some_and(is_status_of_outage),
+        }
+    }
+}
+
+/// Whether a gateway answers like this when it has no server that takes a request.
+pub fn is_status_of_outage(status: u16) -> bool {
+    matches!(status, 502..=504)
 }
 
 /// One attempt that failed.
@@ -123,12 +143,16 @@ impl FailedAttempt {
             FailedPhase::Connect => (
                 ModelErrorKind::NoConnection,
                 format!("no connection to the model endpoint {place}"),
-                "is it running, and is --openai-base-url or OPENAI_BASE_URL right?",
+                format!(
+                    "is it running, and is {} or {} right?",
+                    endpoint.url_option(),
+                    endpoint.url_variable()
+                ),
             ),
             FailedPhase::AfterSending => (
                 ModelErrorKind::BrokenOff,
                 format!("the response of the model endpoint {place} was cut off"),
-                "run the command again; --retries N makes more attempts",
+                "run the command again; --retries N makes more attempts".to_owned(),
             ),
         };
         ModelError {
@@ -137,7 +161,7 @@ impl FailedAttempt {
             hint: if error.message.contains("Too many open files") {
                 "raise the limit of open files: ulimit -n 4096".to_owned()
             } else {
-                error.hint().unwrap_or_else(|| hint.to_owned())
+                error.hint().unwrap_or(hint)
             },
             status: None,
             retryable: true,
@@ -179,11 +203,16 @@ impl FailedAttempt {
             _ => ModelErrorKind::HttpError,
         };
         let wait = requested_wait(headers);
-        let is_busy = retryable && matches!(status.as_u16(), 429 | 503);
+        let is_busy = retryable && matches!(status.as_u16(), 429 | 503 | OVERLOADED);
         let error = ModelError {
             kind,
-            message: format!("the model endpoint answered {status}{colon}{detail}"),
-            hint: if error.as_ref().is_some_and(ServerError::is_unknown_model) {
+            message: format!(
+                "the model endpoint answered {}{colon}{detail}",
+                status_line(status)
+            ),
+            hint: if error.as_ref().is_some_and(ServerError::is_unknown_model)
+                && endpoint.surface != Surface::Anthropic
+            {
                 format!(
                     "check the model name: langspan models lists those of {}",
                     endpoint.place()
@@ -239,11 +268,16 @@ impl FailedAttempt {
         .into()
     }
 
-    /// A response of the right form in which no choice has a message.
-    pub fn no_message(status: StatusCode) -> Self {
+    /// A response of the right form without a message.
+    pub fn no_message(dialect: &dyn ModelDialect, status: StatusCode) -> Self {
+        let what = if dialect == dialect::CHAT {
+            "no choice has a message"
+        } else {
+            "it holds no answer"
+        };
         ModelError {
             kind: ModelErrorKind::NoCompletion,
-            message: format!("the model endpoint answered {status}, but no choice has a message"),
+            message: format!("the model endpoint answered {status}, but {what}"),
             hint: "run the command again; -vvv shows the response".to_owned(),
             status: Some(status.as_u16()),
             retryable: false,
@@ -268,6 +302,7 @@ impl FailedAttempt {
 
     /// An error object in a response or stream with a success status.
     pub fn error_in_answer(endpoint: &Endpoint, error: &ServerError, status: StatusCode) -> Self {
+        let is_overloaded = error.is_overloaded();
         ModelError {
             kind: ModelErrorKind::ErrorInAnswer,
             message: endpoint.scrub(&format!(
@@ -276,7 +311,7 @@ impl FailedAttempt {
             )),
             hint: "change the request as the endpoint says, or run the command again".to_owned(),
             status: Some(status.as_u16()),
-            retryable: false,
+            retryable: is_overloaded,
         }
         .into()
     }
@@ -306,6 +341,14 @@ impl FailedAttempt {
     }
 }
 
+/// A status with its reason.
+fn status_line(status: StatusCode) -> String {
+    match status.as_u16() {
+        OVERLOADED => format!("{OVERLOADED} Overloaded"),
+        _ => status.to_string(),
+    }
+}
+
 /// A hint for an HTTP status.
 fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &HeaderMap) -> String {
     if let Some(hint) = proxy::hint(status.as_u16(), &endpoint.base) {
@@ -320,15 +363,21 @@ fn hint(endpoint: &Endpoint, status: StatusCode, is_quota: bool, headers: &Heade
         300..=399 => {
             let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
             let location = location.map_or("(no Location header)".to_owned(), shown_reference);
-            format!("redirects are not followed; set OPENAI_BASE_URL to the target: {location}")
+            let variable = endpoint.url_variable();
+            format!("redirects are not followed; set {variable} to the target: {location}")
         }
         401 | 403 if endpoint.key.is_none() => format!("set {key} to a key for {place}"),
         401 | 403 => format!("check that {key} is a valid key for {place}"),
+        404 if endpoint.surface == Surface::Anthropic => {
+            format!("check the model name and the base URL {base}")
+        }
         404 => {
             format!("check the model name (langspan models lists them) and the base URL {base}")
         }
         405 => {
-            format!("check the base URL {base}: /chat/completions is added to its path")
+            format!(
+                "check the base URL {base}: the path of the API, as /chat/completions, is added to its path"
+            )
         }
         429 if is_quota => {
             "the account has no quota left: add credit, or use another key".to_owned()

@@ -9,6 +9,7 @@ pub struct Provider(&'static str);
 impl Provider {
     pub const OPENAI: Self = Self("openai");
     pub const AZURE: Self = Self("azure.ai.openai");
+    pub const ANTHROPIC: Self = Self("anthropic");
     const AZURE_AI: Self = Self("azure.ai.inference");
     const OLLAMA: Self = Self("ollama");
 
@@ -27,7 +28,7 @@ impl Provider {
         ("api.mistral.ai", Self("mistral_ai")),
         ("api.x.ai", Self("x_ai")),
         ("api.perplexity.ai", Self("perplexity")),
-        ("api.anthropic.com", Self("anthropic")),
+        ("api.anthropic.com", Self::ANTHROPIC),
         ("api.cohere.ai", Self("cohere")),
         ("api.cohere.com", Self("cohere")),
         ("generativelanguage.googleapis.com", Self("gcp.gemini")),

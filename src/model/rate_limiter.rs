@@ -1,5 +1,5 @@
-//! The rate limiter that the calls of a pool share: the rate at which requests start, and the pauses that the endpoint
-//! asks for.
+//! The rate limiter that the calls of a pool share: the rate at which requests start, the pauses that the endpoint asks
+//! for, and whether it is down.
 //!
 //! An endpoint that asks one call to wait counts all of them, so the whole pool pauses.
 
@@ -10,7 +10,11 @@ use http::header::HeaderMap;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::dialect::Vendor;
+use super::failed::ModelError;
+use super::outage::OutageWatch;
 use super::refusals::Refusals;
+use super::token_bucket::TokenBucket;
 use crate::http::LONGEST_WAIT;
 
 /// Decides when the next request of a pool may start.
@@ -26,7 +30,71 @@ pub struct RateLimiter {
     /// The longest pause to wait for.
     max_pause: Duration,
     refusals: Cell<Refusals>,
-    is_closed: watch::Sender<bool>,
+    /// `None` without a limit of tokens.
+    tokens: Option<Cell<TokenBucket>>,
+    outage: Cell<OutageWatch>,
+    gate: watch::Sender<Gate>,
+}
+
+/// Whether requests may start at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Gate {
+    #[default]
+    Open,
+    /// The endpoint is down.
+    Down,
+    Closed,
+}
+
+/// A wait for tokens is checked again after this time, since calls that end give back what they did not use.
+const TOKENS_CHECK: Duration = Duration::from_millis(100);
+
+/// The rate limiters of a pool: one for each vendor, since one endpoint's pauses are no reason to spare another.
+#[derive(Debug)]
+pub struct RateLimiters {
+    openai: RateLimiter,
+    anthropic: RateLimiter,
+}
+
+impl RateLimiters {
+    pub fn new(openai: RateLimiter, anthropic: RateLimiter) -> Self {
+        Self { openai, anthropic }
+    }
+
+    pub fn of(&self, vendor: Vendor) -> &RateLimiter {
+        match vendor {
+            Vendor::OpenAi => &self.openai,
+            Vendor::Anthropic => &self.anthropic,
+        }
+    }
+
+    fn both(&self) -> [&RateLimiter; 2] {
+        [&self.openai, &self.anthropic]
+    }
+
+    /// Refuses all further requests, including those that wait.
+    pub fn close(&self) {
+        for limiter in self.both() {
+            limiter.close();
+        }
+    }
+
+    /// The rest of the longest current pause.
+    pub fn pause_left(&self) -> Option<Duration> {
+        let pauses = self.both().map(RateLimiter::pause_left);
+        pauses.into_iter().flatten().max()
+    }
+
+    /// Whether one of the endpoints is down.
+    pub fn is_down(&self) -> bool {
+        self.both().into_iter().any(RateLimiter::is_down)
+    }
+
+    /// Whether the last attempt at one of the endpoints met an outage.
+    pub fn is_outage_suspected(&self) -> bool {
+        let mut both = self.both().into_iter();
+        both.any(RateLimiter::is_outage_suspected)
+    }
 }
 
 /// How far the schedule is slower than the limit. With [`LONGEST_CATCH_UP`] this keeps every minute below the limit:
@@ -42,6 +110,8 @@ const LONGEST_CATCH_UP: Duration = Duration::from_millis(100);
 pub enum Stopped {
     /// The limiter was closed.
     Closed,
+    /// The endpoint is down.
+    Down,
     /// The pause, of which this much is left, is longer than the limiter waits.
     LongPause(Duration),
 }
@@ -56,27 +126,58 @@ impl RateLimiter {
             paused: Cell::default(),
             max_pause,
             refusals: Cell::default(),
-            is_closed: watch::Sender::default(),
+            tokens: None,
+            outage: Cell::new(OutageWatch::new(u64::MAX)),
+            gate: watch::Sender::default(),
         }
+    }
+
+    /// Limits the tokens of a minute too; `None` means no limit.
+    #[must_use]
+    pub fn with_tokens(mut self, per_minute: Option<u32>) -> Self {
+        self.tokens = per_minute.map(|count| Cell::new(TokenBucket::new(count)));
+        self
+    }
+
+    /// Takes the endpoint for down if none of the first `attempts` is answered, or enough in a row later.
+    #[must_use]
+    pub fn with_outage_after(mut self, attempts: u64) -> Self {
+        self.outage = Cell::new(OutageWatch::new(attempts));
+        self
     }
 
     /// Waits until one more request may start.
     ///
     /// # Errors
-    /// If the limiter is closed or a pause is too long.
+    /// If the limiter is closed, a pause is too long or the endpoint is down.
     pub async fn acquire(&self) -> Result<(), Stopped> {
-        if self.interval.is_none() && self.pause_end().is_none() {
+        self.acquire_with(0).await
+    }
+
+    /// Waits until a request may start that is expected to use `tokens`, and takes them.
+    ///
+    /// # Errors
+    /// As for [`acquire`](Self::acquire).
+    pub async fn acquire_with(&self, tokens: u64) -> Result<(), Stopped> {
+        if self.is_down() {
+            return Err(Stopped::Down);
+        }
+        let is_limited = self.interval.is_some() || (tokens > 0 && self.tokens.is_some());
+        if !is_limited && self.pause_end().is_none() {
             return Ok(());
         }
-        let mut is_closed = self.is_closed.subscribe();
+        let mut gate = self.gate.subscribe();
         tokio::select! {
             biased;
-            _ = is_closed.wait_for(|is_closed| *is_closed) => Err(Stopped::Closed),
-            acquired = self.next_slot() => acquired,
+            gate = gate.wait_for(|gate| *gate != Gate::Open) => Err(match gate.as_deref() {
+                Ok(Gate::Down) => Stopped::Down,
+                _ => Stopped::Closed,
+            }),
+            acquired = self.next_slot(tokens) => acquired,
         }
     }
 
-    async fn next_slot(&self) -> Result<(), Stopped> {
+    async fn next_slot(&self, tokens: u64) -> Result<(), Stopped> {
         let mut next = self.next.lock().await;
         loop {
             if let Some(left) = self.pause_left().filter(|left| *left > self.max_pause) {
@@ -85,10 +186,13 @@ impl RateLimiter {
             let pause_end = self.pause_end();
             // The requests that a pause held back are not made up for.
             *next = (*next).max(pause_end);
+            let has_tokens = self.tokens_at(tokens);
             let now = Instant::now();
-            match *next {
+            let has_tokens = has_tokens.map(|at| at.min(now + TOKENS_CHECK));
+            match (*next).max(has_tokens) {
                 Some(at) if at > now => sleep_until(at).await,
                 _ => {
+                    self.take_tokens(tokens);
                     let earliest = now.checked_sub(LONGEST_CATCH_UP);
                     let place = next.map_or(now, |next| earliest.map_or(next, |at| next.max(at)));
                     *next = self.interval.map(|interval| place + interval);
@@ -98,9 +202,52 @@ impl RateLimiter {
         }
     }
 
+    /// When a request may start that is expected to use `tokens`; `None` without a limit.
+    fn tokens_at(&self, tokens: u64) -> Option<Instant> {
+        let mut bucket = self.tokens.as_ref().filter(|_| tokens > 0)?.lock().ok()?;
+        Some(bucket.ready_at(tokens))
+    }
+
+    fn take_tokens(&self, tokens: u64) {
+        if let Some(Ok(mut bucket)) = self.tokens.as_ref().map(Cell::lock) {
+            bucket.take(tokens);
+        }
+    }
+
+    /// Corrects the tokens that were taken for a request by those that it used.
+    pub fn correct_tokens(&self, taken: u64, used: u64) {
+        if let Some(Ok(mut bucket)) = self.tokens.as_ref().map(Cell::lock) {
+            bucket.correct(taken, used);
+        }
+    }
+
     /// Refuses all further requests, including those that wait.
     pub fn close(&self) {
-        self.is_closed.send_replace(true);
+        self.gate.send_replace(Gate::Closed);
+    }
+
+    /// Notes a failed attempt. Returns whether the endpoint is down.
+    pub fn attempt_failed(&self, error: &ModelError) -> bool {
+        let Ok(mut outage) = self.outage.lock() else {
+            return false;
+        };
+        if error.is_outage() {
+            outage.failed();
+        } else {
+            outage.answered();
+        }
+        let is_down = outage.is_down();
+        self.gate.send_if_modified(|gate| gate.follow(is_down));
+        is_down
+    }
+
+    /// Whether the last attempt met an outage.
+    pub fn is_outage_suspected(&self) -> bool {
+        self.outage.lock().is_ok_and(|outage| outage.is_suspected())
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.outage.lock().is_ok_and(|outage| outage.is_down())
     }
 
     /// Starts no request before `wait` has passed. A longer pause that is in force stays.
@@ -122,6 +269,10 @@ impl RateLimiter {
 
     /// The endpoint accepted a request that started at `started`.
     pub fn accepted(&self, started: Instant) {
+        if let Ok(mut outage) = self.outage.lock() {
+            outage.answered();
+            self.gate.send_if_modified(|gate| gate.follow(false));
+        }
         if let Ok(mut refusals) = self.refusals.lock() {
             refusals.end(started);
         }
@@ -135,6 +286,18 @@ impl RateLimiter {
     fn pause_end(&self) -> Option<Instant> {
         let end = self.paused.lock().ok().and_then(|paused| *paused)?;
         (end > Instant::now()).then_some(end)
+    }
+}
+
+impl Gate {
+    /// Opens or shuts an endpoint that is not closed. Returns whether anything changed.
+    fn follow(&mut self, is_down: bool) -> bool {
+        let next = match (*self, is_down) {
+            (Self::Closed, _) => Self::Closed,
+            (_, true) => Self::Down,
+            (_, false) => Self::Open,
+        };
+        std::mem::replace(self, next) != next
     }
 }
 
@@ -282,6 +445,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// With the real clock, which advances between two looks at it.
+    #[tokio::test]
+    async fn a_request_starts_once_there_are_tokens() {
+        let limiter = RateLimiter::new(None, Duration::from_mins(1)).with_tokens(Some(60_000));
+        let start = Instant::now();
+        for _ in 0..2 {
+            assert_eq!(limiter.acquire_with(1600).await, Ok(()));
+        }
+        // 200 of the tokens are missing, at 950 a second.
+        assert!(start.elapsed() >= Duration::from_millis(200));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,16 +3,18 @@
 use std::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::dialect::{self, ModelDialect};
+use super::dialect::{self, Chosen, ModelDialect, Preference};
 use super::fields::BodyFields;
 
 /// A body and its dialect: that of chat completions, unless another is set.
 #[derive(Clone, Debug)]
 pub struct Request {
     dialect: &'static dyn ModelDialect,
+    /// Whether only the shape of the body tells the dialect.
+    is_guess: bool,
     fields: BodyFields,
 }
 
@@ -36,10 +38,62 @@ impl Request {
 
     /// The same request with other fields.
     pub fn with_fields(&self, fields: BodyFields) -> Self {
-        Self {
-            dialect: self.dialect,
+        Self { fields, ..*self }
+    }
+
+    /// A body in the dialect that its `url`, a setting or its shape tells.
+    ///
+    /// # Errors
+    /// If they contradict each other, or the body is none of that dialect: one line that says what is wrong.
+    pub fn of_body(
+        fields: BodyFields,
+        url: Option<&Value>,
+        preference: Option<Preference>,
+    ) -> Result<Self, String> {
+        let Chosen { dialect, is_guess } = dialect::choose(url, &fields, preference)?;
+        let request = Self {
+            dialect,
+            is_guess,
             fields,
+        };
+        request.validate()?;
+        Ok(request)
+    }
+
+    /// The same body, which is one of that dialect.
+    #[must_use]
+    pub fn in_dialect(self, dialect: &'static dyn ModelDialect) -> Self {
+        Self {
+            dialect,
+            is_guess: false,
+            ..self
         }
+    }
+
+    /// Turns a body of chat completions, made of a prompt, into one of another dialect.
+    ///
+    /// # Errors
+    /// If it holds something that the dialect lacks.
+    pub fn adopted(mut self, dialect: &'static dyn ModelDialect) -> Result<Self, String> {
+        dialect.adopt(&mut self.fields)?;
+        Ok(self.in_dialect(dialect))
+    }
+
+    /// Whether only the shape of the body tells its dialect.
+    pub fn is_guess(&self) -> bool {
+        self.is_guess
+    }
+
+    /// The messages of the conversation in the form of chat completions: those of chat completions as they were written.
+    pub fn conversation(&self) -> Vec<Box<RawValue>> {
+        if self.dialect == dialect::CHAT {
+            return self.get("messages").unwrap_or_default();
+        }
+        let messages = self.messages();
+        messages
+            .iter()
+            .filter_map(|message| to_raw_value(message).ok())
+            .collect()
     }
 
     /// Checks that the body is one of its dialect.
@@ -83,10 +137,24 @@ impl Request {
     }
 
     /// Appends content parts to the last message of the user. The other messages keep their text.
-    pub fn attach(&mut self, parts: &[Box<RawValue>]) {
-        if !parts.is_empty() {
-            self.dialect.attach(&mut self.fields, parts);
+    ///
+    /// # Errors
+    /// If the dialect lacks one of them.
+    pub fn attach(&mut self, parts: &[Box<RawValue>]) -> Result<(), String> {
+        if parts.is_empty() {
+            return Ok(());
         }
+        self.dialect.attach(&mut self.fields, parts)
+    }
+
+    /// Asks for an answer that fits `format`, the `response_format` of chat completions.
+    pub fn set_schema(&mut self, format: &Value) {
+        self.dialect.set_schema(&mut self.fields, format);
+    }
+
+    /// Fills in what the API requires and the body lacks, last.
+    pub fn fill_in(&mut self) {
+        self.dialect.fill_in(&mut self.fields);
     }
 
     /// Requests a stream that ends with the usage, or an unstreamed response.
@@ -130,6 +198,7 @@ impl Default for Request {
     fn default() -> Self {
         Self {
             dialect: dialect::CHAT,
+            is_guess: false,
             fields: BodyFields::default(),
         }
     }
@@ -161,20 +230,6 @@ impl<'de> Deserialize<'de> for Request {
 impl Serialize for Request {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.fields.serialize(serializer)
-    }
-}
-
-/// Checks the `url` of an OpenAI Batch line.
-///
-/// # Errors
-/// If it names another endpoint than chat completions.
-pub fn check_batch_url(url: Option<&Value>) -> Result<(), String> {
-    match url {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::String(url)) if url.ends_with("/chat/completions") => Ok(()),
-        Some(url) => Err(format!(
-            "the Batch line is for {url}, not for chat completions"
-        )),
     }
 }
 
@@ -236,7 +291,7 @@ mod tests {
         let part = RawValue::from_string(r#"{"type":"image_url"}"#.to_owned()).unwrap();
         let attached = |text: &str| {
             let mut request = parse(text);
-            request.attach(std::slice::from_ref(&part));
+            request.attach(std::slice::from_ref(&part)).unwrap();
             request.to_json()
         };
         assert_eq!(

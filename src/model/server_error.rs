@@ -71,6 +71,11 @@ impl ServerError {
         }
     }
 
+    /// Whether the server was too busy to begin: Anthropic's word for it in a stream.
+    pub fn is_overloaded(&self) -> bool {
+        self.codes.iter().any(|code| code == "overloaded_error")
+    }
+
     /// An error that is stated in plain text.
     pub fn in_words(message: &str) -> Self {
         Self {

@@ -46,6 +46,11 @@ impl StreamReader {
         self.answer.is_whole()
     }
 
+    /// Takes the type of an event that is not known and was ignored.
+    pub fn unknown_event(&mut self) -> Option<String> {
+        self.answer.unknown_event()
+    }
+
     /// The body, as far as it was received.
     pub fn into_body(self) -> Value {
         self.answer.into_body()

@@ -51,6 +51,12 @@ impl Printer {
         let has_written = std::mem::take(&mut self.has_written);
         match self.form {
             OutputFormat::Text if has_written => self.write("\n"),
+            OutputFormat::Text if exchange.request.dialect().prints_body() => {
+                if let Some(response) = &exchange.response {
+                    self.write(response.get().trim_end());
+                    self.write("\n");
+                }
+            }
             OutputFormat::Text if has_answer(exchange) => {
                 let answer = exchange.completion.answer();
                 self.write(&format!("{}\n", answer.trim_end_matches(['\r', '\n'])));

@@ -4,18 +4,19 @@
 use std::fmt::Write as _;
 
 /// The schemas of whole documents, by name.
-const DOCUMENTS: [(&str, &str); 13] = [
+const DOCUMENTS: [(&str, &str); 14] = [
     ("answer", include_str!("schema/answer.json")),
     ("dry_run", include_str!("schema/dry_run.json")),
     ("summary", include_str!("schema/summary.json")),
     ("output_line", include_str!("schema/output_line.json")),
     ("batch_dry_run", include_str!("schema/batch_dry_run.json")),
+    ("import", include_str!("schema/import.json")),
     ("exec", include_str!("schema/exec.json")),
     ("check", include_str!("schema/check.json")),
     ("show", include_str!("schema/show.json")),
+    ("resend", include_str!("schema/resend.json")),
     ("prompt", include_str!("schema/prompt.json")),
     ("score", include_str!("schema/score.json")),
-    ("resend", include_str!("schema/resend.json")),
     ("config", include_str!("schema/config.json")),
     ("failure", include_str!("schema/failure.json")),
 ];
@@ -23,7 +24,7 @@ const DOCUMENTS: [(&str, &str); 13] = [
 /// The schemas of parts that several documents have.
 const PARTS: [(&str, &str); 8] = [
     ("error", include_str!("schema/error.json")),
-    ("findings", include_str!("schema/findings.json")),
+    ("finding", include_str!("schema/finding.json")),
     ("percentiles", include_str!("schema/percentiles.json")),
     (
         "planned_request",

@@ -8,6 +8,8 @@
 mod pattern;
 mod tier;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use regex_lite::Regex;
@@ -32,7 +34,12 @@ pub struct Call<'a> {
 #[derive(Debug)]
 pub struct PriceTable {
     models: Vec<Model>,
+    /// The place in `models` of each name that was looked up, or why it has none.
+    found: RefCell<HashMap<String, Result<usize, String>>>,
 }
+
+/// The most names whose place is remembered.
+const MOST_NAMES: usize = 1000;
 
 #[derive(Debug)]
 struct Model {
@@ -56,6 +63,7 @@ impl PriceTable {
         let models = rows.into_iter().filter_map(Model::from_row);
         Self {
             models: models.collect(),
+            found: RefCell::default(),
         }
     }
 
@@ -97,9 +105,23 @@ impl PriceTable {
     }
 
     fn model(&self, name: &str) -> Result<&Model, String> {
-        for model in &self.models {
+        let known = self.found.borrow().get(name).cloned();
+        let place = known.unwrap_or_else(|| {
+            let place = self.place(name);
+            let mut found = self.found.borrow_mut();
+            if found.len() < MOST_NAMES {
+                found.insert(name.to_owned(), place.clone());
+            }
+            place
+        })?;
+        Ok(&self.models[place])
+    }
+
+    /// The place of the first model with a pattern that matches `name`.
+    fn place(&self, name: &str) -> Result<usize, String> {
+        for (place, model) in self.models.iter().enumerate() {
             if model.matches(name)? {
-                return Ok(model);
+                return Ok(place);
             }
         }
         Err(format!("the price table has no model {name}"))

@@ -50,7 +50,7 @@ pub fn router(config: Config) -> Router {
     let scores = ScoreStore::new(store.scores());
     let delay = i64::try_from(config.visible_after.as_millis()).unwrap_or(i64::MAX);
     let has_v3 = version == LangfuseVersion::V4;
-    let with_files = media
+    let files = media
         .merge(prompts)
         .merge(scores::routes(scores.clone(), delay, has_v3));
     let sandbox = Sandbox {
@@ -60,7 +60,7 @@ pub fn router(config: Config) -> Router {
     };
     Router::new()
         .merge(models())
-        .merge(langfuse(version, with_files))
+        .merge(langfuse(version, files))
         .merge(pages())
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MOST_BODY))

@@ -12,10 +12,30 @@ use crate::failure::Failure;
 use crate::http::url::complete_http_url;
 use crate::secret::Secret;
 
-/// The default endpoint.
-pub const OPENAI: &str = "https://api.openai.com/v1";
-const KEY: &str = "openai_api_key";
-const URL: &str = "openai_base_url";
+/// The names of what an endpoint of one vendor needs, and its default.
+#[derive(Debug)]
+pub struct EndpointNames {
+    /// The default base URL.
+    pub base: &'static str,
+    /// The variable of the key.
+    pub variable: &'static str,
+    /// The keys of the settings file.
+    key: &'static str,
+    url: &'static str,
+}
+
+pub const OPENAI: EndpointNames = EndpointNames {
+    base: "https://api.openai.com/v1",
+    variable: "OPENAI_API_KEY",
+    key: "openai_api_key",
+    url: "openai_base_url",
+};
+pub const ANTHROPIC: EndpointNames = EndpointNames {
+    base: "https://api.anthropic.com",
+    variable: "ANTHROPIC_API_KEY",
+    key: "anthropic_api_key",
+    url: "anthropic_base_url",
+};
 
 /// Why there is no key for the model endpoint.
 #[derive(Clone, Debug)]
@@ -29,13 +49,22 @@ pub enum MissingKey {
 /// The secrets that may be sent to the chosen endpoint.
 #[derive(Debug)]
 pub struct BoundSecrets<'a> {
+    names: &'static EndpointNames,
     sources: &'a Sources,
     chosen: &'a Sourced<Url>,
 }
 
 impl<'a> BoundSecrets<'a> {
-    pub fn new(sources: &'a Sources, chosen: &'a Sourced<Url>) -> Self {
-        Self { sources, chosen }
+    pub fn new(
+        names: &'static EndpointNames,
+        sources: &'a Sources,
+        chosen: &'a Sourced<Url>,
+    ) -> Self {
+        Self {
+            names,
+            sources,
+            chosen,
+        }
     }
 
     /// The key in a variable.
@@ -50,10 +79,10 @@ impl<'a> BoundSecrets<'a> {
     /// If the settings file keeps the key in a place that cannot be read.
     pub fn key(&self) -> Result<(Option<Sourced<Secret>>, Option<MissingKey>), Failure> {
         for rank in Rank::ALL {
-            if let Some(found) = self.sources.variable(rank, "OPENAI_API_KEY") {
+            if let Some(found) = self.sources.variable(rank, self.names.variable) {
                 return Ok((Some(found.map(|key| Secret::new(key.trim()))), None));
             }
-            let Some(place) = self.sources.secret_place(rank, KEY) else {
+            let Some(place) = self.sources.secret_place(rank, self.names.key) else {
                 continue;
             };
             if !self.is_own(rank) {
@@ -113,12 +142,12 @@ impl<'a> BoundSecrets<'a> {
     fn own(&self, rank: Rank) -> Option<Url> {
         let in_force = || {
             let mut ranks = Rank::ALL.into_iter();
-            ranks.any(|rank| self.sources.entry(rank, URL).is_some())
+            ranks.any(|rank| self.sources.entry(rank, self.names.url).is_some())
         };
-        let url = match self.sources.text(rank, URL) {
+        let url = match self.sources.text(rank, self.names.url) {
             Some(url) => url.value,
             None if in_force() => return None,
-            None => OPENAI.to_owned(),
+            None => self.names.base.to_owned(),
         };
         complete_http_url(&url).ok()
     }
@@ -139,7 +168,8 @@ impl<'a> BoundSecrets<'a> {
                 "{origin} names the model endpoint {host}, but the {what} at {secret} is for {own} and is not sent there"
             ),
             hint: format!(
-                "omit {origin}, export OPENAI_API_KEY for {host}, or name a profile of it with --profile"
+                "omit {origin}, export {} for {host}, or name a profile of it with --profile",
+                self.names.variable
             ),
         })
     }

@@ -70,7 +70,9 @@ pub fn exec(
 fn model(sources: &Sources) -> Result<ModelSettings, Failure> {
     let nowhere = cli::EndpointArgs {
         model: None,
+        api: None,
         openai_base_url: Some("http://localhost/v1".to_owned()),
+        anthropic_base_url: Some("http://localhost".to_owned()),
         headers: Vec::new(),
     };
     ModelSettings::resolve(&nowhere, sources, None, &mut Notes::default())

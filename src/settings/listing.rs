@@ -80,6 +80,14 @@ fn resolved(key: &Key, settings: Option<&Settings>) -> Option<Listed> {
         "secret_key" => with(shown("secret key"), masked(&langfuse?.keys.secret)),
         "openai_base_url" => with(shown("model endpoint"), endpoint.base.to_string()),
         "openai_api_key" => with(shown("model key"), masked(endpoint.key.as_ref()?)),
+        "anthropic_base_url" => {
+            let base = settings.model.anthropic.base.to_string();
+            with(shown("anthropic endpoint"), base)
+        }
+        "anthropic_api_key" => {
+            let key = settings.model.anthropic.key.as_ref()?;
+            with(shown("anthropic key"), masked(key))
+        }
         "otlp_endpoint" => with(shown("collector"), shown("collector")?.value.clone()),
         _ => None,
     }

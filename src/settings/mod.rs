@@ -3,10 +3,12 @@
 //! [`sources`] has the order in which they override each other. Nothing is read, sent or printed here: warnings and
 //! secrets travel in [`Notes`].
 
+mod body_changes;
 mod bound;
 pub mod ci;
 pub mod defaults;
 pub mod destination;
+pub mod endpoint;
 mod exec;
 pub mod file;
 pub mod header;
@@ -213,7 +215,10 @@ impl Groups<'_> {
 fn proxies(model: &ModelSettings, tracing: &Tracing) -> Vec<Shown> {
     let target = tracing.destination().map(|to| &to.target.url);
     let urls = [
-        ("model proxy", Some(&model.endpoint.base)),
+        (
+            "model proxy",
+            Some(&model.endpoint_of(model.dialect()).base),
+        ),
         ("proxy", target),
     ];
     let found = urls

@@ -1,24 +1,23 @@
-//! Which model is asked, where, and with which changes to a request.
+//! Which model is asked, where, in which dialect, and with which changes to a request.
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::Url;
+use http::header::AUTHORIZATION;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::bound::{BoundSecrets, MissingKey, OPENAI};
+use super::body_changes::{BodyChanges, whole};
+use super::bound::MissingKey;
 use super::defaults::CommandDefaults;
+use super::endpoint;
 use super::header::header_of;
 use super::shown::{Notes, Shown};
-use super::sources::{Origin, Rank, Sourced, Sources, empty_flag};
+use super::sources::{Origin, Sourced, Sources};
 use crate::cli;
 use crate::expect::schema::JsonSchema;
 use crate::failure::Failure;
-use crate::http::url::{complete_http_url, is_loopback, parse_http_url, shown};
-use crate::model::endpoint::{Surface, check_key};
-use crate::model::{Endpoint, Provider, Request};
+use crate::model::dialect::{self, Feature, ModelDialect, Preference, Vendor};
+use crate::model::{Endpoint, Request};
 
 const DEFAULT_MODEL: &str = "gpt-4o-mini";
 /// Time for all attempts and the whole answer.
@@ -46,16 +45,24 @@ pub struct RequestFiles {
 /// The model side of the settings.
 #[derive(Clone, Debug)]
 pub struct ModelSettings {
+    /// The OpenAI-compatible endpoint.
     pub endpoint: Endpoint,
-    /// Why the endpoint cannot be asked: its key is missing. Only counts when it is asked.
-    pub missing_key: Option<MissingKey>,
+    /// Anthropic's endpoint.
+    pub anthropic: Endpoint,
+    /// Why an endpoint cannot be asked: its key is missing. Only counts when it is asked.
+    missing_key: Option<MissingKey>,
+    missing_anthropic_key: Option<MissingKey>,
+    /// The dialect that a setting names.
+    api: Option<Sourced<&'static dyn ModelDialect>>,
+    /// Whether an option names the OpenAI-compatible endpoint.
+    has_openai_option: bool,
     pub name: Sourced<String>,
     /// The system message.
     pub system: Option<Sourced<String>>,
-    /// Fields that the settings file sets in a body that is made here, with their JSON texts.
-    pub default_fields: Vec<(String, Box<RawValue>)>,
-    /// Fields of every body that options set, with their JSON texts, in the order they are set.
-    pub fields: Vec<(String, Box<RawValue>)>,
+    /// What the settings file sets in a body that is made here.
+    defaults: BodyChanges,
+    /// What options set in every body.
+    changes: BodyChanges,
     /// Content parts that go with the last user message.
     pub attachments: Vec<Box<RawValue>>,
     /// The JSON Schema that the answer must fit.
@@ -80,32 +87,62 @@ impl ModelSettings {
         let name = sources
             .flag_or("--model", options.model.as_deref(), &["LANGSPAN_MODEL"])?
             .unwrap_or_else(|| Sourced::new(DEFAULT_MODEL.to_owned(), Origin::Default));
-        let (mut endpoint, missing_key) = match sandbox {
-            Some(port) => (embedded(port)?, None),
-            None => endpoint(options, sources, notes)?,
+        let api = api(options.api, sources)?;
+        let is_anthropic =
+            |api: &Sourced<&dyn ModelDialect>| api.value.vendor() == Vendor::Anthropic;
+        let has_openai_option = options.openai_base_url.is_some();
+        if let Some(api) = api
+            .as_ref()
+            .filter(|api| is_anthropic(api) && api.is_flag())
+            && has_openai_option
+        {
+            return Err(not_openai(api.value));
+        }
+        let is_anthropic = api.as_ref().is_some_and(is_anthropic);
+        let ((mut openai, missing_key), (mut anthropic, missing_anthropic_key)) = match sandbox {
+            Some(port) => {
+                let (openai, anthropic) = endpoint::embedded(port)?;
+                ((openai, None), (anthropic, None))
+            }
+            None => (
+                endpoint::openai(options, sources, notes)?,
+                endpoint::anthropic(options, sources, is_anthropic, notes)?,
+            ),
         };
+        if let Some(api) = &api {
+            let row = Shown::new("api", api.value.name(), api.origin.clone());
+            notes.shown.insert(0, row);
+        }
         notes
             .shown
             .insert(0, Shown::new("model", &name.value, name.origin.clone()));
-        for header in &options.headers {
-            let (name, value) = header_of(header, "--header")?;
-            endpoint.headers.append(name, value);
+        if is_anthropic {
+            add_headers(&options.headers, &mut anthropic, &mut openai)?;
+        } else {
+            add_headers(&options.headers, &mut openai, &mut anthropic)?;
         }
-        let has_header = endpoint.headers.contains_key(AUTHORIZATION)
-            || endpoint.headers.contains_key("api-key");
-        notes.secrets.extend(endpoint.secrets());
+        let has_header = |endpoint: &Endpoint, name| {
+            endpoint.headers.contains_key(AUTHORIZATION) || endpoint.headers.contains_key(name)
+        };
+        notes.secrets.extend(openai.secrets());
+        notes.secrets.extend(anthropic.secrets());
         Ok(Self {
-            missing_key: missing_key.filter(|_| !has_header),
+            missing_key: missing_key.filter(|_| !has_header(&openai, "api-key")),
+            missing_anthropic_key: missing_anthropic_key
+                .filter(|_| !has_header(&anthropic, "x-api-key")),
+            api,
+            has_openai_option,
             name,
             system: None,
-            default_fields: Vec::new(),
-            fields: Vec::new(),
+            defaults: BodyChanges::default(),
+            changes: BodyChanges::default(),
             attachments: Vec::new(),
             schema: None,
             stream: None,
             retries: 0,
             timeout: CHECK_TIMEOUT,
-            endpoint,
+            endpoint: openai,
+            anthropic,
         })
     }
 
@@ -128,14 +165,17 @@ impl ModelSettings {
         let retries = sources.parsed("--retries", options.retries, &[], whole)?;
         let timeout = sources.parsed("--timeout", options.timeout, &[], cli::seconds)?;
         let timeout = timeout.map(|found| Duration::from_secs_f64(found.value));
-        let mut fields = Fields::of(&self.endpoint);
-        fields.push_options(options, &files);
-        let mut defaults_of_file = Fields::of(&self.endpoint);
-        defaults_of_file.push_defaults(sources, files.default_params)?;
+        let changes = BodyChanges {
+            temperature: options.temperature.clone().map(Value::from),
+            max_tokens: options.max_tokens,
+            response_format: files.response_format,
+            params: files.params,
+        };
+        let defaults_of_file = BodyChanges::of_file(sources, files.default_params)?;
         Ok(Self {
             system: files.system,
-            default_fields: defaults_of_file.fields,
-            fields: fields.fields,
+            defaults: defaults_of_file,
+            changes,
             attachments: files.attachments,
             schema: files.schema,
             stream,
@@ -145,109 +185,192 @@ impl ModelSettings {
         })
     }
 
-    /// A chat completion of `prompt`.
-    pub fn chat(&self, prompt: &str, stream: bool) -> Request {
+    /// The dialect that a setting names.
+    pub fn preference(&self) -> Option<Preference> {
+        self.api.as_ref().map(preference)
+    }
+
+    /// The dialect of a body that is made here.
+    pub fn dialect(&self) -> &'static dyn ModelDialect {
+        self.api.as_ref().map_or(dialect::CHAT, |api| api.value)
+    }
+
+    /// The endpoint that speaks a dialect.
+    pub fn endpoint_of(&self, dialect: &dyn ModelDialect) -> &Endpoint {
+        match dialect.vendor() {
+            Vendor::OpenAi => &self.endpoint,
+            Vendor::Anthropic => &self.anthropic,
+        }
+    }
+
+    /// A request of `prompt` in the chosen dialect.
+    ///
+    /// # Errors
+    /// If the dialect lacks what an option asks for: one line.
+    pub fn chat(&self, prompt: &str, stream: bool) -> Result<Request, String> {
         self.continued(&[], prompt, stream)
     }
 
-    /// A chat completion of `prompt` after earlier messages and those that a field sets.
-    pub fn continued(&self, earlier: &[Box<RawValue>], prompt: &str, stream: bool) -> Request {
-        self.with_options(self.with_defaults(earlier, prompt), stream)
+    /// A request of `prompt` after earlier messages and those that a field sets.
+    ///
+    /// # Errors
+    /// If the dialect lacks what an option asks for: one line.
+    pub fn continued(
+        &self,
+        earlier: &[Box<RawValue>],
+        prompt: &str,
+        stream: bool,
+    ) -> Result<Request, String> {
+        self.with_options(self.with_defaults(earlier, prompt)?, stream)
     }
 
     /// A body of `prompt` with what the settings file sets; [`amend_prompted`](Self::amend_prompted) adds the options.
-    pub fn prompted(&self, prompt: &str) -> Request {
+    ///
+    /// # Errors
+    /// If a field that the prompt is added to is no array.
+    pub fn prompted(&self, prompt: &str) -> Result<Request, String> {
         self.with_defaults(&[], prompt)
     }
 
     /// A body of the messages of a managed prompt, with its own parameters: they come after the options and before
     /// `LANGSPAN_MODEL` and the settings file.
+    ///
+    /// # Errors
+    /// If the dialect lacks a part of the messages.
     pub fn managed(
         &self,
         earlier: &[Box<RawValue>],
         messages: &[Box<RawValue>],
         parameters: &[(String, Box<RawValue>)],
-    ) -> Request {
+    ) -> Result<Request, String> {
         let mut request = Request::default();
         request.set("model", &self.name.value);
         request.set("messages", messages);
-        let mut request = self.completed_by_defaults(earlier, request);
+        let mut request = self.completed_by_defaults(earlier, request)?;
         for (name, value) in parameters {
             if name != "model" || !self.name.is_flag() {
                 request.set_raw(name, value.clone());
             }
         }
-        request
+        Ok(request)
     }
 
     /// The body of a chat with the options applied.
-    pub fn with_options(&self, mut request: Request, stream: bool) -> Request {
-        self.apply_options(&mut request, true);
+    ///
+    /// # Errors
+    /// If the dialect lacks what an option asks for: one line.
+    pub fn with_options(&self, mut request: Request, stream: bool) -> Result<Request, String> {
+        self.apply_options(&mut request, true)?;
         if stream || request.is_streamed() {
             request.set_stream(true);
         }
-        request
+        self.check_model(&request)?;
+        request.fill_in();
+        Ok(request)
     }
 
-    fn with_defaults(&self, earlier: &[Box<RawValue>], prompt: &str) -> Request {
+    fn with_defaults(&self, earlier: &[Box<RawValue>], prompt: &str) -> Result<Request, String> {
         let request = Request::chat(&self.name.value, None, prompt);
         self.completed_by_defaults(earlier, request)
     }
 
-    fn completed_by_defaults(&self, earlier: &[Box<RawValue>], mut request: Request) -> Request {
-        request.precede(&self.field_messages());
+    fn completed_by_defaults(
+        &self,
+        earlier: &[Box<RawValue>],
+        mut request: Request,
+    ) -> Result<Request, String> {
+        let dialect = self.dialect();
+        request.precede(&self.field_messages()?);
         request.precede(earlier);
-        let system = self.system.as_ref().filter(|system| !system.is_flag());
-        if let Some(system) = system.filter(|_| !request.has_system()) {
-            request.set_system(&system.value);
+        let default = self.system.as_ref().filter(|system| !system.is_flag());
+        if let Some(default) = default.filter(|_| !request.has_system()) {
+            request.set_system(&default.value);
         }
-        for (name, value) in fields_without_messages(&self.default_fields) {
-            request.set_raw(name, value.clone());
-        }
-        request
+        let mut request = request.adopted(dialect)?;
+        self.defaults
+            .apply(&mut request, self.endpoint_of(dialect), true);
+        Ok(request)
     }
 
-    /// The changes that options make to any body; of one made of a prompt they do not replace the messages.
-    fn apply_options(&self, request: &mut Request, is_prompt: bool) {
+    /// The changes that options make to any body; of one made of a prompt they do not replace the conversation.
+    fn apply_options(&self, request: &mut Request, is_prompt: bool) -> Result<(), String> {
+        let dialect = request.dialect();
+        if let Some(option) = self.lacking(dialect) {
+            return Err(format!(
+                "{option} is not possible in the dialect {}",
+                dialect.name()
+            ));
+        }
         if let Some(system) = self.system.as_ref().filter(|system| system.is_flag()) {
             request.set_system(&system.value);
         }
-        request.attach(&self.attachments);
-        let is_kept = |name: &str| is_prompt && name == "messages";
-        for (name, value) in self.fields.iter().filter(|(name, _)| !is_kept(name)) {
-            request.set_raw(name, value.clone());
-        }
+        request.attach(&self.attachments)?;
+        self.changes
+            .apply(request, self.endpoint_of(dialect), is_prompt);
+        Ok(())
+    }
+
+    /// The option that a dialect lacks, if one is given.
+    fn lacking(&self, dialect: &dyn ModelDialect) -> Option<&'static str> {
+        let is_streamed = self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.is_flag() && stream.value);
+        let is_system = self.system.as_ref().is_some_and(Sourced::is_flag);
+        let given = [
+            (is_streamed, Feature::Stream, "--stream"),
+            (is_system, Feature::System, "--system"),
+            (
+                !self.attachments.is_empty(),
+                Feature::Attachments,
+                "--image or --file",
+            ),
+        ];
+        let lacking = given
+            .into_iter()
+            .find(|(is_given, feature, _)| *is_given && dialect.lacks(*feature));
+        lacking
+            .map(|(_, _, option)| option)
+            .or_else(|| self.changes.lacking(dialect))
     }
 
     /// The messages that a field sets: a prompt follows them, and must not be replaced by them.
-    pub fn field_messages(&self) -> Vec<Box<RawValue>> {
-        let mut fields = self
-            .fields
-            .iter()
-            .rev()
-            .chain(self.default_fields.iter().rev());
-        let found = fields.find(|(name, _)| name == "messages");
-        // That they are an array was checked when the options were read.
-        found
-            .and_then(|(_, messages)| serde_json::from_str(messages.get()).ok())
-            .unwrap_or_default()
+    ///
+    /// # Errors
+    /// If the field is no array.
+    pub fn field_messages(&self) -> Result<Vec<Box<RawValue>>, String> {
+        let dialect = self.dialect();
+        let found = self.changes.conversation(dialect);
+        let Some(messages) = found.or_else(|| self.defaults.conversation(dialect)) else {
+            return Ok(Vec::new());
+        };
+        serde_json::from_str(messages.get()).map_err(|_| {
+            let field = dialect.conversation_field();
+            format!("`{field}` is not an array, to which the prompt could be added")
+        })
     }
 
     /// Applies the options to a body that was given; a missing model is filled in, last. The settings file does not
     /// change it.
-    pub fn amend(&self, request: &mut Request) {
-        self.apply_options(request, false);
-        self.complete(request);
+    ///
+    /// # Errors
+    /// If its dialect lacks what an option asks for, or a model: one line.
+    pub fn amend(&self, request: &mut Request) -> Result<(), String> {
+        self.apply_options(request, false)?;
+        self.complete(request)
     }
 
     /// The same for a body that was made of a prompt.
-    pub fn amend_prompted(&self, request: &mut Request) {
-        self.apply_options(request, true);
-        self.complete(request);
+    ///
+    /// # Errors
+    /// As [`amend`](Self::amend).
+    pub fn amend_prompted(&self, request: &mut Request) -> Result<(), String> {
+        self.apply_options(request, true)?;
+        self.complete(request)
     }
 
-    /// Sets stream and model as options ask for them.
-    fn complete(&self, request: &mut Request) {
+    /// Sets stream and model as options ask for them, and what the API requires.
+    fn complete(&self, request: &mut Request) -> Result<(), String> {
         if let Some(stream) = self.stream.as_ref().filter(|stream| stream.is_flag())
             && stream.value != request.is_streamed()
         {
@@ -255,234 +378,113 @@ impl ModelSettings {
         }
         if self.name.is_flag() || request.raw("model").is_none() {
             request.set("model", &self.name.value);
+            self.check_model(request)?;
+        }
+        request.fill_in();
+        Ok(())
+    }
+
+    /// Refuses the default model where it does not speak the dialect.
+    fn check_model(&self, request: &Request) -> Result<(), String> {
+        let is_default = self.name.origin == Origin::Default
+            && request.model().as_ref() == Some(&self.name.value);
+        match request.dialect().model_example() {
+            Some(example) if is_default => Err(format!(
+                "no model: {} has no default; name one, as with --model {example}",
+                request.dialect().title()
+            )),
+            _ => Ok(()),
         }
     }
 
-    /// Whether the endpoint can be asked at all.
+    /// Refuses an option for the endpoint that the chosen dialect does not use.
+    ///
+    /// # Errors
+    /// If there is one.
+    pub fn check_endpoint_option(&self) -> Result<(), Failure> {
+        let dialect = self.dialect();
+        if self.has_openai_option && dialect.vendor() == Vendor::Anthropic {
+            return Err(not_openai(dialect));
+        }
+        Ok(())
+    }
+
+    /// Whether the endpoint of the chosen dialect can be asked at all.
     ///
     /// # Errors
     /// If its key is missing.
     pub fn check_key(&self) -> Result<(), Failure> {
-        match &self.missing_key {
+        self.check_key_of(self.dialect())
+    }
+
+    /// Whether the endpoint of a dialect can be asked at all.
+    ///
+    /// # Errors
+    /// If its key is missing.
+    pub fn check_key_of(&self, dialect: &dyn ModelDialect) -> Result<(), Failure> {
+        let endpoint = self.endpoint_of(dialect);
+        let missing = match dialect.vendor() {
+            Vendor::OpenAi => &self.missing_key,
+            Vendor::Anthropic => &self.missing_anthropic_key,
+        };
+        match missing {
             None => Ok(()),
             Some(MissingKey::OfAnother { message, hint }) => {
                 Err(Failure::config(message).hint(hint))
             }
             Some(MissingKey::Unset(name)) => {
-                let host = self.endpoint.base.host_str().unwrap_or_default();
+                let host = endpoint.base.host_str().unwrap_or_default();
+                let option = endpoint.url_option();
                 Err(Failure::config(format!(
                     "no key for the model endpoint {host}: {name} is not set"
                 ))
                 .hint(format!(
-                    "export {name}, or name another endpoint with --openai-base-url"
+                    "export {name}, or name another endpoint with {option}"
                 )))
             }
         }
     }
 }
 
-fn embedded(port: u16) -> Result<Endpoint, Failure> {
-    let base = parse_http_url(&format!("http://127.0.0.1:{port}/v1")).map_err(Failure::config)?;
-    Ok(Endpoint {
-        provider: Provider::of(&base),
-        base,
-        surface: Surface::OpenAi,
-        key: None,
-        key_origin: None,
-        headers: HeaderMap::new(),
-    })
+/// Adds the headers of options. A batch may ask both endpoints; a secret is only for the `chosen` one.
+fn add_headers(
+    headers: &[String],
+    chosen: &mut Endpoint,
+    other: &mut Endpoint,
+) -> Result<(), Failure> {
+    for header in headers {
+        let (name, value) = header_of(header, "--header")?;
+        if !value.is_sensitive() {
+            other.headers.append(name.clone(), value.clone());
+        }
+        chosen.headers.append(name, value);
+    }
+    Ok(())
 }
 
-/// The endpoint, and why its key is missing.
-fn endpoint(
-    options: &cli::EndpointArgs,
+/// The dialect of `--api`, else of its variable or its key.
+///
+/// # Errors
+/// If a variable or a key names none.
+pub fn api(
+    given: Option<&'static dyn ModelDialect>,
     sources: &Sources,
-    notes: &mut Notes,
-) -> Result<(Endpoint, Option<MissingKey>), Failure> {
-    let (found, surface) = chosen(options, sources)?;
-    let base = complete_http_url(&found.value).map_err(|error| {
-        Failure::config(format!("{}: {error}", found.origin))
-            .hint("as in https://api.openai.com/v1 or http://localhost:11434/v1")
-    })?;
-    let chosen = Sourced::new(base.clone(), found.origin);
-    let row = Shown::new("model endpoint", shown(&base), chosen.origin.clone());
-    notes.shown.insert(0, row);
-    let key_name = match surface {
-        Surface::OpenAi => "OPENAI_API_KEY",
-        _ => "AZURE_OPENAI_API_KEY",
-    };
-    let bound = BoundSecrets::new(sources, &chosen);
-    let (key, of_another) = match surface {
-        Surface::OpenAi => bound.key()?,
-        _ => (bound.variable(key_name), None),
-    };
-    let key_origin = key.as_ref().map(|key| key.origin.to_string());
-    let key = key.map(|key| {
-        notes
-            .shown
-            .push(Shown::new("model key", "(set)", key.origin));
-        key.value
-    });
-    if let Some(key) = &key {
-        let place = key_origin.as_deref().unwrap_or(key_name);
-        check_key(key).map_err(|error| {
-            Failure::config(format!("{place}: {error}"))
-                .hint("copy the key again, without line ends or quotes")
-        })?;
-        if base.scheme() == "http" && !is_loopback(&base) {
-            let host = base.host_str().unwrap_or_default();
-            notes.warnings.push(format!(
-                "the key of {place} is sent unencrypted to {host}: use https"
-            ));
-        }
+) -> Result<Option<Sourced<&'static dyn ModelDialect>>, Failure> {
+    sources.parsed("--api", given, &["LANGSPAN_API"], cli::api)
+}
+
+/// A setting as what a body is read by.
+pub fn preference(api: &Sourced<&'static dyn ModelDialect>) -> Preference {
+    Preference {
+        dialect: api.value,
+        is_option: api.is_flag(),
     }
-    let is_required = surface != Surface::OpenAi || is_openai(&base);
-    let (mut headers, header_of_another) = bound.headers(options)?;
-    let missing_key = of_another
-        .or(header_of_another)
-        .or_else(|| (is_required && key.is_none()).then_some(MissingKey::Unset(key_name)));
-    headers.extend(account_headers(sources, &surface));
-    Ok((
-        Endpoint {
-            provider: provider(&base, &surface),
-            base,
-            surface,
-            key,
-            key_origin,
-            headers,
-        },
-        missing_key,
+}
+
+fn not_openai(dialect: &dyn ModelDialect) -> Failure {
+    Failure::usage(format!(
+        "--openai-base-url is not the endpoint of {}",
+        dialect.title()
     ))
-}
-
-/// The URL that is asked: of the option, then of each source in its turn, else OpenAI's.
-fn chosen(
-    options: &cli::EndpointArgs,
-    sources: &Sources,
-) -> Result<(Sourced<String>, Surface), Failure> {
-    const FLAG: &str = "--openai-base-url";
-    match options.openai_base_url.as_deref() {
-        Some("") => return Err(empty_flag(FLAG)),
-        Some(url) => {
-            let url = Sourced::new(url.to_owned(), Origin::Flag(FLAG));
-            return Ok((url, Surface::OpenAi));
-        }
-        None => {}
-    }
-    for rank in Rank::ALL {
-        let url = sources.text(rank, "openai_base_url");
-        if let Some(url) = url.or_else(|| sources.variable(rank, "OPENAI_BASE_URL")) {
-            return Ok((url, Surface::OpenAi));
-        }
-        if let Some(url) = sources.variable(rank, "AZURE_OPENAI_ENDPOINT") {
-            let version = sources.get("OPENAI_API_VERSION").map(|found| found.value);
-            let surface = version.map_or(Surface::AzureV1, |api_version| {
-                Surface::AzureDeployment { api_version }
-            });
-            return Ok((url, surface));
-        }
-    }
-    let url = Sourced::new(OPENAI.to_owned(), Origin::Default);
-    Ok((url, Surface::OpenAi))
-}
-
-fn is_openai(base: &Url) -> bool {
-    base.host_str() == Some("api.openai.com")
-}
-
-fn provider(base: &Url, surface: &Surface) -> Provider {
-    if *surface == Surface::OpenAi {
-        Provider::of(base)
-    } else {
-        Provider::AZURE
-    }
-}
-
-/// The headers that choose between the accounts of one OpenAI key.
-fn account_headers(sources: &Sources, surface: &Surface) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if *surface != Surface::OpenAi {
-        return headers;
-    }
-    for (variable, name) in [
-        ("OPENAI_ORG_ID", "openai-organization"),
-        ("OPENAI_PROJECT_ID", "openai-project"),
-    ] {
-        let value = sources
-            .get(variable)
-            .and_then(|found| HeaderValue::from_str(found.value.trim()).ok());
-        if let Some(value) = value {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
-    headers
-}
-
-/// Fields of a body, collected: those of `--param` last, so that it has the last word.
-struct Fields<'a> {
-    endpoint: &'a Endpoint,
-    fields: Vec<(String, Box<RawValue>)>,
-}
-
-impl<'a> Fields<'a> {
-    fn of(endpoint: &'a Endpoint) -> Self {
-        Self {
-            endpoint,
-            fields: Vec::new(),
-        }
-    }
-
-    fn push_options(&mut self, options: &cli::ModelArgs, files: &RequestFiles) {
-        if let Some(temperature) = &options.temperature {
-            self.push("temperature", temperature.to_string());
-        }
-        if let Some(limit) = options.max_tokens {
-            self.push_limit(limit);
-        }
-        if let Some(format) = &files.response_format {
-            self.push("response_format", format.to_string());
-        }
-        self.fields.extend(files.params.iter().cloned());
-    }
-
-    fn push_defaults(
-        &mut self,
-        sources: &Sources,
-        params: Vec<(String, Box<RawValue>)>,
-    ) -> Result<(), Failure> {
-        if let Some(found) = sources.parsed("--temperature", None, &[], cli::temperature)? {
-            self.push("temperature", found.value.to_string());
-        }
-        if let Some(found) = sources.parsed("--max-tokens", None, &[], whole)? {
-            self.push_limit(found.value);
-        }
-        self.fields.extend(params);
-        Ok(())
-    }
-
-    fn push_limit(&mut self, limit: u64) {
-        let provider = &self.endpoint.provider;
-        self.push(
-            provider.max_tokens_field(&self.endpoint.base),
-            limit.to_string(),
-        );
-    }
-
-    fn push(&mut self, name: &str, json: String) {
-        if let Ok(value) = RawValue::from_string(json) {
-            self.fields.push((name.to_owned(), value));
-        }
-    }
-}
-
-fn fields_without_messages(
-    fields: &[(String, Box<RawValue>)],
-) -> impl Iterator<Item = &(String, Box<RawValue>)> {
-    fields.iter().filter(|(name, _)| name != "messages")
-}
-
-/// Reads a whole number.
-fn whole<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse()
-        .map_err(|_| "expected a whole number".to_owned())
+    .hint("--anthropic-base-url names it")
 }

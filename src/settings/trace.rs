@@ -8,6 +8,7 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::langfuse::keys::{PUBLIC_PREFIX, SECRET_PREFIX};
 use crate::langfuse::stored_environment;
+use crate::trace::recording::RecordedTrace;
 use crate::trace::{self, Recording, TraceContext, ids};
 
 /// The longest value that the Langfuse SDKs let pass, in characters.
@@ -178,12 +179,16 @@ impl TraceSettings {
 
     /// What a recording belongs to: an option before the recording, the recording before a variable.
     pub fn of_recording(&self, recording: &Recording) -> trace::Trace {
-        let recorded = &recording.trace;
+        self.of_recorded(&recording.trace)
+    }
+
+    /// The same of the trace of a recording alone.
+    pub fn of_recorded(&self, recorded: &RecordedTrace) -> trace::Trace {
         let pick = |found: &Option<Sourced<String>>, recorded: &Option<String>| match found {
             Some(found) if found.is_flag() || recorded.is_none() => Some(found.value.clone()),
             _ => recorded.clone(),
         };
-        let mut metadata = recording.metadata();
+        let mut metadata = recorded.metadata();
         metadata.retain(|(key, _)| self.metadata.iter().all(|(given, _)| given != key));
         metadata.extend(self.metadata.clone());
         trace::Trace {

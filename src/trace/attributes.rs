@@ -58,26 +58,38 @@ pub mod otel {
 
     pub const OPERATION_NAME: &str = "gen_ai.operation.name";
     pub const PROVIDER_NAME: &str = "gen_ai.provider.name";
+    /// The session.
+    pub const CONVERSATION_ID: &str = "gen_ai.conversation.id";
+    pub const OUTPUT_TYPE: &str = "gen_ai.output.type";
     pub const REQUEST_MODEL: &str = "gen_ai.request.model";
     pub const REQUEST_CHOICE_COUNT: &str = "gen_ai.request.choice.count";
+    pub const REQUEST_ENCODING_FORMATS: &str = "gen_ai.request.encoding_formats";
     pub const REQUEST_FREQUENCY_PENALTY: &str = "gen_ai.request.frequency_penalty";
     pub const REQUEST_MAX_TOKENS: &str = "gen_ai.request.max_tokens";
     pub const REQUEST_PRESENCE_PENALTY: &str = "gen_ai.request.presence_penalty";
     pub const REQUEST_SEED: &str = "gen_ai.request.seed";
     pub const REQUEST_STOP_SEQUENCES: &str = "gen_ai.request.stop_sequences";
+    /// Sent only if it is true.
+    pub const REQUEST_STREAM: &str = "gen_ai.request.stream";
     pub const REQUEST_TEMPERATURE: &str = "gen_ai.request.temperature";
     pub const REQUEST_TOP_K: &str = "gen_ai.request.top_k";
     pub const REQUEST_TOP_P: &str = "gen_ai.request.top_p";
     pub const RESPONSE_ID: &str = "gen_ai.response.id";
     pub const RESPONSE_MODEL: &str = "gen_ai.response.model";
     pub const RESPONSE_FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
+    /// Seconds from the first request to the first chunk of a stream.
+    pub const RESPONSE_TIME_TO_FIRST_CHUNK: &str = "gen_ai.response.time_to_first_chunk";
     pub const USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
     pub const USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
     pub const USAGE_CACHE_READ: &str = "gen_ai.usage.cache_read.input_tokens";
     pub const USAGE_CACHE_WRITE: &str = "gen_ai.usage.cache_write.input_tokens";
     pub const USAGE_REASONING: &str = "gen_ai.usage.reasoning.output_tokens";
+    /// The number of dimensions that the request asks for.
+    pub const EMBEDDINGS_DIMENSION_COUNT: &str = "gen_ai.embeddings.dimension.count";
     pub const INPUT_MESSAGES: &str = "gen_ai.input.messages";
     pub const OUTPUT_MESSAGES: &str = "gen_ai.output.messages";
+    /// Instructions outside of the messages.
+    pub const SYSTEM_INSTRUCTIONS: &str = "gen_ai.system_instructions";
     pub const TOOL_DEFINITIONS: &str = "gen_ai.tool.definitions";
 }
 

@@ -1,11 +1,14 @@
 //! Turns one exchange and its trace attributes into two spans. Values and pure functions, no I/O.
 //!
 //! `exchange` holds a request and its outcome, `Trace` the trace's name, user, session and tags, `ids` and `context` the
-//! ids; `spans` builds OpenTelemetry spans, `recording` the JSON form, `media` replaces base64 content, `privacy` removes
+//! ids; `spans` builds OpenTelemetry spans, `conventions` and `genai` what other readers than Langfuse get of them,
+//! `recording` the JSON form, `media` replaces base64 content, `privacy` removes
 //! what must not be stored.
 
+mod attribute_list;
 pub mod attributes;
 pub mod context;
+mod conventions;
 pub mod exchange;
 pub mod genai;
 pub mod ids;

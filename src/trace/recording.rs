@@ -10,12 +10,15 @@ use serde_json::{Map, Value};
 use super::exchange::{Exchange, ExchangeError};
 use super::{PromptLink, Trace, TraceContext, ids};
 use crate::json::lenient;
-use crate::model::Request;
+use crate::model::{Request, dialect};
 
 /// The JSON form of an exchange. Only `request` is required when reading.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recording {
     pub request: Request,
+    /// The name of the dialect; `None` for chat completions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    api: Option<String>,
     #[serde(default)]
     pub response: Option<Box<RawValue>>,
     #[serde(default)]
@@ -55,9 +58,26 @@ pub struct RecordedTrace {
     pub prompt: Option<PromptLink>,
 }
 
+impl RecordedTrace {
+    /// The recorded metadata as strings. Other values become their JSON text.
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        };
+        self.metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect()
+    }
+}
+
 impl Recording {
     pub fn new(exchange: &Exchange, trace: &Trace, context: &TraceContext) -> Self {
+        let dialect = exchange.request.dialect();
         Self {
+            api: (dialect != dialect::CHAT).then(|| dialect.name().to_owned()),
             request: exchange.request.clone(),
             response: exchange.response.clone(),
             error: exchange.error.clone(),
@@ -80,6 +100,21 @@ impl Recording {
                 prompt: trace.prompt.clone(),
             },
         }
+    }
+
+    /// Reads a recording, with its request in its dialect.
+    ///
+    /// # Errors
+    /// If the text is none: one line.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let mut recording: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if let Some(name) = &recording.api {
+            let known = dialect::named(name);
+            let dialect =
+                known.ok_or_else(|| format!("`api` is `{name}`, none of {}", dialect::names()))?;
+            recording.request = recording.request.in_dialect(dialect);
+        }
+        Ok(recording)
     }
 
     /// The recorded exchange.
@@ -137,20 +172,6 @@ impl Recording {
             .as_deref()
             .map(ids::parse_trace_id)
             .transpose()
-    }
-
-    /// The recorded metadata as strings. Other values become their JSON text.
-    pub fn metadata(&self) -> Vec<(String, String)> {
-        let text = |value: &Value| {
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned)
-        };
-        self.trace
-            .metadata
-            .iter()
-            .map(|(key, value)| (key.clone(), text(value)))
-            .collect()
     }
 
     /// The recording as one line of JSON.

@@ -7,16 +7,17 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
-use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
+use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use serde_json::{Map, Value as Json, json};
 
+use super::attribute_list::AttributeList;
 use super::attributes::{langfuse, openinference, otel};
 use super::exchange::{Exchange, Server};
 use super::ids::SpanIds;
-use super::{Trace, TraceContext, genai};
-use crate::model::{Request, Usage};
+use super::{Trace, TraceContext, conventions};
+use crate::model::Usage;
 
 /// The reader of the spans, which determines their attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +54,14 @@ pub fn spans(
         generation.extend(langfuse_metadata(exchange));
         generation.extend(langfuse_content(exchange));
     }
+    if dialect == Dialect::Collector {
+        generation.extend(no_parameters(exchange));
+    }
     if dialect != Dialect::Langfuse {
-        generation.extend(genai_call(exchange));
+        generation.extend(conventions::call(exchange, trace));
     }
     if dialect == Dialect::Plain {
-        generation.extend(genai_content(exchange));
+        generation.extend(conventions::content(exchange));
     }
 
     let remote = context.remote_parent.unwrap_or(SpanId::INVALID);
@@ -155,7 +159,7 @@ impl Span {
 /// The attributes of the trace. On both spans, because Langfuse v4 reads each span separately: without a trace name, the
 /// cost of the generation counts for no name.
 fn identity(trace: &Trace, dialect: Dialect) -> Vec<KeyValue> {
-    let mut attributes = Attributes::default();
+    let mut attributes = AttributeList::default();
     attributes.text(langfuse::USER_ID, trace.user.clone());
     attributes.text(langfuse::SESSION_ID, trace.session.clone());
     attributes.texts(langfuse::TAGS, &trace.tags);
@@ -175,7 +179,7 @@ fn identity(trace: &Trace, dialect: Dialect) -> Vec<KeyValue> {
 
 /// The parent has no model and no usage, or Langfuse would count both twice.
 fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
-    let mut attributes = Attributes::default();
+    let mut attributes = AttributeList::default();
     attributes.text(langfuse::OBSERVATION_TYPE, Some("span"));
     attributes.text(
         openinference::INPUT_VALUE,
@@ -190,7 +194,7 @@ fn parent_content(exchange: &Exchange) -> Vec<KeyValue> {
 
 /// The managed prompt of the call. Langfuse links generations only.
 fn prompt_link(trace: &Trace) -> Vec<KeyValue> {
-    let mut attributes = Attributes::default();
+    let mut attributes = AttributeList::default();
     if let Some(link) = &trace.prompt {
         attributes.text(langfuse::PROMPT_NAME, Some(link.name.clone()));
         attributes.int(langfuse::PROMPT_VERSION, i64::try_from(link.version).ok());
@@ -200,8 +204,9 @@ fn prompt_link(trace: &Trace) -> Vec<KeyValue> {
 
 /// The call, as Langfuse maps it.
 fn langfuse_call(exchange: &Exchange) -> Vec<KeyValue> {
-    let mut attributes = Attributes::default();
-    attributes.text(langfuse::OBSERVATION_TYPE, Some("generation"));
+    let mut attributes = AttributeList::default();
+    let kind = exchange.request.dialect().observation_type();
+    attributes.text(langfuse::OBSERVATION_TYPE, Some(kind));
     attributes.text(langfuse::MODEL_NAME, Some(exchange.model()));
     attributes.text(langfuse::MODEL_PARAMETERS, model_parameters(exchange));
     let usage = usage_details(exchange).map(|usage| Json::Object(usage).to_string());
@@ -229,10 +234,16 @@ pub fn model_parameters(exchange: &Exchange) -> Option<String> {
     exchange.request.parameters(tier.as_slice())
 }
 
+/// An empty list of model parameters for a stream without any. Langfuse would take `gen_ai.request.stream` for one.
+fn no_parameters(exchange: &Exchange) -> Option<KeyValue> {
+    let has_none = conventions::is_streamed(exchange) && model_parameters(exchange).is_none();
+    has_none.then(|| KeyValue::new(langfuse::MODEL_PARAMETERS, "{}"))
+}
+
 /// Details without a field of their own in Langfuse, as metadata.
 fn langfuse_metadata(exchange: &Exchange) -> Vec<KeyValue> {
     let completion = &exchange.completion;
-    let mut attributes = Attributes::default();
+    let mut attributes = AttributeList::default();
     let reasons: Vec<&String> = completion.finish_reasons.iter().flatten().collect();
     let reason = match reasons.as_slice() {
         [] => None,
@@ -248,49 +259,18 @@ fn langfuse_metadata(exchange: &Exchange) -> Vec<KeyValue> {
         langfuse::OBSERVATION_METADATA_SERVER,
         exchange.server.as_ref().map(Server::host_and_port),
     );
-    let reasoning = completion.usage.map(|usage| usage.output_reasoning);
-    attributes.int(
-        langfuse::OBSERVATION_METADATA_REASONING_TOKENS,
-        reasoning.and_then(token_count).filter(|count| *count > 0),
-    );
-    attributes.0
-}
-
-/// The call by the GenAI conventions.
-fn genai_call(exchange: &Exchange) -> Vec<KeyValue> {
-    let completion = &exchange.completion;
-    let mut attributes = Attributes::default();
-    attributes.text(
-        otel::OPERATION_NAME,
-        Some(exchange.request.dialect().operation()),
-    );
-    let server = exchange.server.as_ref();
-    let provider = server.map_or(crate::model::Provider::OPENAI, |server| server.provider);
-    attributes.text(otel::PROVIDER_NAME, Some(provider.name()));
-    attributes.text(otel::REQUEST_MODEL, exchange.request.model());
-    attributes.text(otel::RESPONSE_MODEL, completion.model.clone());
-    attributes.text(otel::RESPONSE_ID, completion.id.clone());
-    let reasons: Vec<String> = completion
-        .finish_reasons
-        .iter()
-        .flatten()
-        .cloned()
-        .collect();
-    attributes.texts(otel::RESPONSE_FINISH_REASONS, &reasons);
-    attributes.text(
-        otel::SERVER_ADDRESS,
-        server.map(|server| server.address.clone()),
-    );
-    attributes.int(
-        otel::SERVER_PORT,
-        server.and_then(|server| server.port).map(i64::from),
-    );
+    if let Some(usage) = completion.usage {
+        attributes.tokens(
+            langfuse::OBSERVATION_METADATA_REASONING_TOKENS,
+            usage.output_reasoning,
+        );
+    }
     attributes.0
 }
 
 /// The number of attempts, the status of each and the waits between them, if there were several.
 fn attempts(exchange: &Exchange) -> Vec<KeyValue> {
-    let mut attributes = Attributes::default();
+    let mut attributes = AttributeList::default();
     let count = exchange.attempts.filter(|count| *count != 1);
     attributes.int(
         langfuse::OBSERVATION_METADATA_ATTEMPTS,
@@ -332,117 +312,11 @@ fn prices_text_tokens(exchange: &Exchange, usage: &Usage) -> bool {
 }
 
 fn langfuse_content(exchange: &Exchange) -> Vec<KeyValue> {
-    let mut attributes = Attributes::default();
+    let mut attributes = AttributeList::default();
     let request = &exchange.request;
     let input = request.dialect().traced_input(request);
     attributes.text(langfuse::OBSERVATION_INPUT, input);
-    let output = match exchange.completion.messages.as_slice() {
-        [] => None,
-        [message] => Some(message.to_string()),
-        messages => Some(Json::from(messages).to_string()),
-    };
+    let output = exchange.completion.traced_output();
     attributes.text(langfuse::OBSERVATION_OUTPUT, output);
     attributes.0
-}
-
-/// Content, parameters, usage and failure by the GenAI conventions.
-fn genai_content(exchange: &Exchange) -> Vec<KeyValue> {
-    let request = &exchange.request;
-    let mut attributes = Attributes::default();
-    let messages = request.messages();
-    if !messages.is_empty() {
-        let input = genai::input_messages(&messages).to_string();
-        attributes.text(otel::INPUT_MESSAGES, Some(input));
-    }
-    if !exchange.completion.messages.is_empty() {
-        let output =
-            genai::output_messages(&exchange.completion, exchange.error.is_some()).to_string();
-        attributes.text(otel::OUTPUT_MESSAGES, Some(output));
-    }
-    let listed = |name: &str| request.get::<Vec<Json>>(name).unwrap_or_default();
-    let tools = genai::tool_definitions(&listed("tools"), &listed("functions"));
-    attributes.text(otel::TOOL_DEFINITIONS, tools.map(|tools| tools.to_string()));
-    genai_parameters(&mut attributes, request);
-    if let Some(usage) = &exchange.completion.usage {
-        genai_usage(&mut attributes, usage);
-    }
-    if let Some(error) = &exchange.error {
-        // The conventions' value for an error without a name.
-        let cause = error
-            .status
-            .map_or_else(|| "_OTHER".to_owned(), |status| status.to_string());
-        attributes.text(otel::ERROR_TYPE, Some(cause));
-    }
-    attributes.0
-}
-
-fn genai_parameters(attributes: &mut Attributes, request: &Request) {
-    let number = |name: &str| request.get::<f64>(name);
-    let count = |name: &str| request.get::<i64>(name);
-    attributes.float(otel::REQUEST_TEMPERATURE, number("temperature"));
-    attributes.float(otel::REQUEST_TOP_P, number("top_p"));
-    attributes.int(otel::REQUEST_TOP_K, count("top_k"));
-    attributes.float(otel::REQUEST_FREQUENCY_PENALTY, number("frequency_penalty"));
-    attributes.float(otel::REQUEST_PRESENCE_PENALTY, number("presence_penalty"));
-    attributes.int(
-        otel::REQUEST_MAX_TOKENS,
-        count("max_completion_tokens").or_else(|| count("max_tokens")),
-    );
-    attributes.int(otel::REQUEST_SEED, count("seed"));
-    attributes.int(otel::REQUEST_CHOICE_COUNT, count("n").filter(|n| *n != 1));
-    let stop = request
-        .get::<Vec<String>>("stop")
-        .or_else(|| Some(vec![request.get("stop")?]));
-    attributes.texts(otel::REQUEST_STOP_SEQUENCES, &stop.unwrap_or_default());
-}
-
-fn genai_usage(attributes: &mut Attributes, usage: &Usage) {
-    attributes.int(otel::USAGE_INPUT_TOKENS, token_count(usage.all_input()));
-    attributes.int(otel::USAGE_OUTPUT_TOKENS, token_count(usage.all_output()));
-    for (key, count) in [
-        (otel::USAGE_CACHE_READ, usage.input_cached),
-        (otel::USAGE_CACHE_WRITE, usage.input_cache_creation),
-        (otel::USAGE_REASONING, usage.output_reasoning),
-    ] {
-        attributes.int(key, token_count(count).filter(|count| *count > 0));
-    }
-}
-
-/// A token count as an attribute value. No real count exceeds its range.
-fn token_count(count: u64) -> Option<i64> {
-    i64::try_from(count).ok()
-}
-
-/// Collects attributes and drops absent and empty ones. Langfuse shows every attribute, and makes a bogus tag of an empty
-/// list.
-#[derive(Default)]
-struct Attributes(Vec<KeyValue>);
-
-impl Attributes {
-    fn text(&mut self, key: &'static str, value: Option<impl Into<StringValue>>) {
-        let value = value.map(Into::into);
-        if let Some(value) = value.filter(|value| !value.as_str().is_empty()) {
-            self.0.push(KeyValue::new(key, value));
-        }
-    }
-
-    fn texts(&mut self, key: &'static str, values: &[String]) {
-        if !values.is_empty() {
-            let values = values.iter().cloned().map(StringValue::from).collect();
-            self.0
-                .push(KeyValue::new(key, Value::Array(Array::String(values))));
-        }
-    }
-
-    fn flag(&mut self, key: &'static str, value: bool) {
-        self.0.extend(value.then(|| KeyValue::new(key, true)));
-    }
-
-    fn int(&mut self, key: &'static str, value: Option<i64>) {
-        self.0.extend(value.map(|value| KeyValue::new(key, value)));
-    }
-
-    fn float(&mut self, key: &'static str, value: Option<f64>) {
-        self.0.extend(value.map(|value| KeyValue::new(key, value)));
-    }
 }

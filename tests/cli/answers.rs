@@ -1,4 +1,5 @@
-//! Recorded answers of real endpoints and the spans that follow from them: one folder of `tests/answers` for each.
+//! Recorded answers of real endpoints and the spans that follow from them: one folder of `tests/answers` for each. The
+//! name of a folder begins with its dialect, unless that is chat completions, and then has the endpoint.
 //!
 //! `request.json` is the request (without it, a greeting), `body.json` the answer (`body.429.json`: with that status),
 //! `stream.sse` the same answer streamed, and `spans.txt` the spans: all attributes at Langfuse, those of the general
@@ -17,11 +18,31 @@ use crate::support::harness::{Ended, Langspan, Reply, Scripted};
 use crate::support::otlp::{attribute, attributes, traces_at};
 
 const COMPLETION_START: &str = "langfuse.observation.completion_start_time";
+const REQUEST_STREAM: &str = "gen_ai.request.stream";
+const FIRST_CHUNK: &str = "gen_ai.response.time_to_first_chunk";
 const GREETING: &str =
     r#"{"model": "some-model", "messages": [{"role": "user", "content": "Hello"}]}"#;
 
-/// The environment that leads to an endpoint, by the first words of a folder's name.
-const ENDPOINTS: [(&str, &[(&str, &str)]); 13] = [
+/// The beginnings of the names of folders with answers of another dialect than chat completions.
+const DIALECTS: [&str; 3] = ["responses-", "messages-", "embeddings-"];
+
+/// The environment that leads to an endpoint, by the first words of a folder's name, or those after the dialect.
+const ENDPOINTS: [(&str, &[(&str, &str)]); 16] = [
+    (
+        "messages-anthropic-",
+        &[
+            ("ANTHROPIC_BASE_URL", "http://api.anthropic.com"),
+            ("ANTHROPIC_API_KEY", "sk-ant-0123456789"),
+        ],
+    ),
+    (
+        "messages-deepseek-",
+        &[("ANTHROPIC_BASE_URL", "http://api.deepseek.com/anthropic")],
+    ),
+    (
+        "messages-ollama-",
+        &[("ANTHROPIC_BASE_URL", "http://ollama.internal:11434")],
+    ),
     (
         "openai-",
         &[
@@ -123,6 +144,22 @@ impl Case {
         named.collect()
     }
 
+    /// The dialect that a call must name, because its body does not show it.
+    fn api(&self) -> Option<&'static str> {
+        let named = DIALECTS
+            .iter()
+            .find(|start| self.name.starts_with(**start))?;
+        named.strip_suffix('-').filter(|name| *name != "responses")
+    }
+
+    /// The words of the name after the dialect.
+    fn endpoint(&self) -> &str {
+        let dialect = DIALECTS
+            .iter()
+            .find_map(|start| self.name.strip_prefix(*start));
+        dialect.unwrap_or(&self.name)
+    }
+
     fn read(&self, file: &str) -> Option<String> {
         fs::read_to_string(self.folder.join(file)).ok()
     }
@@ -131,7 +168,14 @@ impl Case {
     fn ways(&self) -> Vec<Way> {
         let mut ways = Vec::new();
         if let Some(reply) = self.body() {
-            for (name, is_asked_to_stream) in [("whole", false), ("whole, not streamed", true)] {
+            let asked = [("whole", false), ("whole, not streamed", true)];
+            // Nobody can ask for a stream of embeddings.
+            let count = if self.api() == Some("embeddings") {
+                1
+            } else {
+                2
+            };
+            for (name, is_asked_to_stream) in asked.into_iter().take(count) {
                 ways.push(Way {
                     name,
                     is_first: ways.is_empty(),
@@ -185,9 +229,14 @@ impl Case {
         } else {
             call
         };
+        let call = match self.api() {
+            Some(api) => call.arg("--api").arg(api),
+            None => call,
+        };
+        let names = [self.name.as_str(), self.endpoint()];
         let known = ENDPOINTS
             .iter()
-            .find(|(words, _)| self.name.starts_with(words));
+            .find(|(words, _)| names.iter().any(|name| name.starts_with(words)));
         let (_, environment) = known.unwrap_or_else(|| panic!("{}: whose is it?", self.name));
         environment
             .iter()
@@ -222,6 +271,20 @@ impl Case {
             .run();
         let plain = traces_at(&collector).remove(0).generation;
 
+        for (key, is_expected) in [
+            (REQUEST_STREAM, way.is_asked_to_stream),
+            (FIRST_CHUNK, start.is_some()),
+        ] {
+            let found = attribute(&plain, key);
+            assert_eq!(
+                found.is_some(),
+                is_expected,
+                "{}, {}: {key}",
+                self.name,
+                way.name
+            );
+        }
+
         let asked = model.requests().remove(0);
         let mut description = format!("asked at {}\n", asked.path);
         describe_end(&mut description, &ended);
@@ -234,11 +297,13 @@ impl Case {
     }
 }
 
-/// Whether the key belongs to the general conventions, which Langfuse does not get.
+/// Whether the key belongs to the general conventions, which Langfuse does not get. Those that tell a stream from a whole
+/// answer are compared apart.
 fn is_convention(key: &str) -> bool {
     ["gen_ai.", "server.", "error."]
         .iter()
         .any(|prefix| key.starts_with(prefix))
+        && ![REQUEST_STREAM, FIRST_CHUNK].contains(&key)
 }
 
 fn describe_end(description: &mut String, ended: &Ended) {

@@ -10,12 +10,11 @@ use crate::support::harness::{Langspan, Reply, Scripted, completion};
 use crate::support::schema::assert_described;
 use crate::support::stand_in::Sandbox;
 
-const CANNOT_BEGIN: [&[&str]; 5] = [
+const CANNOT_BEGIN: [&[&str]; 4] = [
     &["chat", "Hello"],
     &["replay", "in.jsonl"],
     &["batch", "in.jsonl"],
     &["show", "0123456789abcdef0123456789abcdef"],
-    &["resend"],
 ];
 
 fn json_of(sandbox: &Sandbox, arguments: &[&str]) -> Langspan {
@@ -29,7 +28,8 @@ fn answers_and_plans_are_described() {
         &["--cost", "--verify", "--stream"][..],
         &["-m", "no-such-model", "--retries", "0"],
         &["-p", "user=x", "--best-effort"],
-        &["--expect", "Hello", "--expect", "x", "--score", "q=1"],
+        &["--expect", "stand-in", "--score", "a=1"],
+        &["--expect", "no such words"],
     ] {
         let call = json_of(&sandbox, &[&["chat", "Hello"], options].concat());
         assert_described(&call.run().json(), "answer");
@@ -68,15 +68,19 @@ fn the_documents_of_a_batch_are_described() {
         );
         call.model_at(model.url())
     };
-    let call = batch(&["-j", "1", "--retries", "0", "--verify", "-O", "out.jsonl"]);
+    let options = [
+        "-j",
+        "1",
+        "--retries",
+        "0",
+        "--verify",
+        "--expect",
+        "hi",
+        "--score",
+        "a=1",
+    ];
+    let call = batch(&options).arg("-O").arg("out.jsonl");
     let call = call.arg("--summary").arg("summary.json");
-    let call = call
-        .arg("--expect")
-        .arg("hi")
-        .arg("--expect")
-        .arg("x")
-        .arg("--score")
-        .arg("q=1");
     let ended = call.run();
     ended.code(8);
     let file = |name: &str| fs::read_to_string(call.home().join(name)).unwrap();
@@ -101,12 +105,11 @@ fn reports_of_the_other_commands_are_described() {
     let refused = json_of(&sandbox, &["check"]).env("LANGFUSE_SECRET_KEY", "sk-lf-other");
     assert_described(&refused.run().code(3).json(), "check");
     let id = check.json()["trace"]["id"].as_str().unwrap().to_owned();
+    let score = json_of(&sandbox, &["score", &id, "quality=0.8", "--verify"]).run();
+    assert_described(&score.code(0).json(), "score");
     let shown = json_of(&sandbox, &["show", &id]).run();
-    assert_described(&shown.code(0).json(), "show");
-    let scored = json_of(&sandbox, &["score", &id, "q=1", "--verify"]).run();
-    assert_described(&scored.code(0).json(), "score");
-    let shown = json_of(&sandbox, &["show", &id]).run();
-    assert_described(&shown.code(0).json(), "show");
+    assert_eq!(shown.code(0).json()["scores"].as_array().unwrap().len(), 1);
+    assert_described(&shown.json(), "show");
     for arguments in [&["prompt"][..], &["prompt", "answer"]] {
         let prompt = json_of(&sandbox, arguments).run();
         assert_described(&prompt.code(0).json(), "prompt");

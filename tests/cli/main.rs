@@ -10,6 +10,8 @@ mod chat;
 mod readme;
 // Help, man pages, and wrong command lines.
 mod help;
+// The APIs that models speak.
+mod dialects;
 // Requests and recordings from a file.
 mod replay;
 // Many requests, one trace each.

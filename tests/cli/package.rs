@@ -1,5 +1,6 @@
-//! The package that `cargo package` makes.
+//! What is shipped: the package that `cargo package` makes, and the image of the `Dockerfile`.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -44,5 +45,37 @@ fn the_package_has_the_sources_and_what_is_installed_with_them() {
     ];
     for file in files {
         assert!(own.iter().any(|start| file.starts_with(start)), "{file}");
+    }
+}
+
+#[test]
+fn the_image_is_built_from_everything_that_the_build_reads() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = fs::read_to_string(root.join("Dockerfile")).unwrap();
+    let (build, image) = dockerfile.split_once("\nFROM debian").unwrap();
+    let copied = |stage: &str| -> Vec<String> {
+        let copies = stage.lines().filter_map(|line| line.strip_prefix("COPY "));
+        let sources = copies.flat_map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            words[..words.len() - 1].to_vec()
+        });
+        sources.map(str::to_owned).collect()
+    };
+    let sources = copied(build);
+    // The sources embed the completion scripts, and the manifest names the benchmark.
+    for needed in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "build.rs",
+        "src",
+        "completions",
+        "benches",
+    ] {
+        assert!(sources.iter().any(|source| source == needed), "{needed}");
+    }
+    for source in sources.iter().chain(&copied(image)) {
+        let is_pattern =
+            source.contains('*') || source.starts_with("--") || source.starts_with("/out");
+        assert!(is_pattern || root.join(source).exists(), "{source}");
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::support::export::Export;
 use crate::support::harness::{Langspan, Reply, Request, Scripted, TRACES, forward, wait_until};
 use crate::support::memory::Memory;
+use crate::support::schema::assert_described;
 use crate::support::stand_in::Sandbox;
 use crate::support::untouched::Untouched;
 
@@ -190,8 +191,8 @@ fn unreadable_lines_are_named_and_the_others_arrive() {
     ended
         .code(5)
         .stdout("failed  traces.jsonl  4 spans in 2 lines, 2 lines unreadable\n")
-        .stderr_has("traces.jsonl, line 1 was not sent: expected")
-        .stderr_has("traces.jsonl, line 6 was not sent: EOF")
+        .stderr_has("traces.jsonl, line 1 was not sent: malformed JSON")
+        .stderr_has("traces.jsonl, line 6 was not sent: malformed JSON: EOF")
         .stderr_has("traces.jsonl: 1 line without spans passed over");
     assert_once(&memory, [1, 2]);
     // The program that wrote the file goes on.
@@ -253,6 +254,7 @@ fn a_refusal_keeps_the_rest_and_says_so() {
         "the others would be refused as well"
     );
     let document = ended.json();
+    assert_described(&document, "resend");
     assert_eq!(document["ok"], false);
     assert_eq!(document["files"][0]["state"], "failed");
     assert_eq!(document["files"][0]["lines_kept"], 1000);
@@ -345,7 +347,7 @@ fn spans_that_arrived_without_an_answer_are_not_sent_again() {
     let call = resend(&[], &file_of(1..4), langfuse.url()).beside(&call);
     call.run()
         .code(0)
-        .stdout("accepted  traces.jsonl  0 spans in 0 lines, 3 lines sent before\n");
+        .stdout("accepted  traces.jsonl  0 spans in 0 lines, 3 lines in Langfuse already\n");
     assert_eq!(langfuse.exports().len(), 1);
 }
 

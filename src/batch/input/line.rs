@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use crate::app::managed_prompt::RunPrompt;
 use crate::batch::input;
 use crate::expect::{Expected, MatchMode};
-use crate::model::{Request, request};
+use crate::model::Request;
+use crate::model::dialect::Feature;
+use crate::model::fields::BodyFields;
 use crate::settings;
 use crate::settings::trace::refuse_keys;
 use crate::trace::Trace;
@@ -33,6 +35,8 @@ struct LineShape<'a> {
     body: Option<&'a RawValue>,
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
     prompt: Option<Value>,
     /// The `custom_id` of a line with a `prompt`.
     id: Option<Value>,
@@ -70,6 +74,17 @@ impl ParsedLine {
     /// # Errors
     /// One line that says what is wrong with the line.
     pub fn parse(line: &input::RawLine, defaults: &LineDefaults<'_>) -> Result<Self, String> {
+        let parsed = Self::read(line, defaults)?;
+        let key = defaults.model.check_key_of(parsed.request.dialect());
+        key.map_err(|failure| failure.message)?;
+        Ok(parsed)
+    }
+
+    /// Parses a line, whether or not there is a key for its endpoint.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with the line.
+    pub fn read(line: &input::RawLine, defaults: &LineDefaults<'_>) -> Result<Self, String> {
         // The parser sees one line, so its line number is always 1.
         Self::of(line, defaults).map_err(|why| why.replace(" at line 1 column ", " at column "))
     }
@@ -85,27 +100,26 @@ impl ParsedLine {
             return Err("expected a JSON object".to_owned());
         }
         let shape: LineShape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let is_batch_line = shape.messages.is_none() && shape.body.is_some();
         let is_managed = defaults.prompt.is_some();
         if !is_managed && shape.vars.is_some() {
             return Err("`vars` needs a prompt: --prompt NAME".to_owned());
         }
+        let is_body = shape.messages.is_some() || shape.input.is_some();
         let has_prompt = is_managed || shape.prompt.is_some();
-        let is_prompt = shape.messages.is_none() && shape.body.is_none() && has_prompt;
-        let (mut request, unused) = match defaults.prompt {
-            Some(prompt) => managed(text, &shape, prompt, defaults.model)?,
-            None => (own_request(text, &shape, defaults.model)?, Vec::new()),
-        };
-        if !is_batch_line {
-            for field in OUR_FIELDS {
-                request.remove(field);
-            }
-        }
-        request.validate()?;
-        if is_prompt {
-            defaults.model.amend_prompted(&mut request);
+        let is_prompt = !is_body && shape.body.is_none() && has_prompt;
+        let mut unused = Vec::new();
+        let mut request = if is_managed && is_prompt {
+            managed(text, &shape, defaults, &mut unused)?
+        } else if is_managed {
+            return Err("a body of its own cannot be used with --prompt: give `vars`".to_owned());
         } else {
-            defaults.model.amend(&mut request);
+            own_request(text, &shape, defaults.model)?
+        };
+        if is_prompt {
+            request.validate()?;
+            defaults.model.amend_prompted(&mut request)?;
+        } else {
+            defaults.model.amend(&mut request)?;
         }
         let custom_id = match (shape.custom_id, shape.id) {
             (Some(Value::String(id)), _) => Some(id),
@@ -166,7 +180,7 @@ impl TraceOverride {
     }
 }
 
-fn read(text: &str) -> Result<Request, String> {
+fn read(text: &str) -> Result<BodyFields, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
@@ -190,45 +204,47 @@ fn prompted(
     let Value::String(prompt) = prompt else {
         return Err("`prompt` must be a string".to_owned());
     };
-    with_fields(model.prompted(prompt), text, system)
+    with_fields(prompts(model)?.prompted(prompt)?, text, system)
 }
 
-/// The request of a line that has its own messages or prompt.
+/// The request of a line that has a body or a prompt of its own.
 fn own_request(
     text: &str,
     shape: &LineShape<'_>,
     model: &settings::ModelSettings,
 ) -> Result<Request, String> {
+    let preference = model.preference();
+    let is_body = shape.messages.is_some() || shape.input.is_some();
     match shape {
         LineShape {
-            messages: None,
             body: Some(body),
             url,
             ..
-        } => {
-            request::check_batch_url(url.as_ref())?;
-            read(body.get())
-        }
+        } if !is_body => Request::of_body(read(body.get())?, url.as_ref(), preference),
         LineShape {
-            messages: None,
             prompt: Some(prompt),
             ..
-        } => prompted(text, prompt, shape.system.as_ref(), model),
-        _ => read(text),
+        } if !is_body => prompted(text, prompt, shape.system.as_ref(), model),
+        _ => {
+            let mut fields = read(text)?;
+            for field in OUR_FIELDS {
+                fields.remove(field);
+            }
+            Request::of_body(fields, None, preference)
+        }
     }
 }
 
-/// The managed prompt of the run, filled with the variables of the line, and followed by its `prompt`; and the variables
-/// of the line that it does not have.
+/// The managed prompt of the run, filled with the variables of the line, and followed by its `prompt`.
 fn managed(
     text: &str,
     shape: &LineShape<'_>,
-    prompt: &RunPrompt,
-    model: &settings::ModelSettings,
-) -> Result<(Request, Vec<String>), String> {
-    if shape.messages.is_some() || shape.body.is_some() {
-        return Err("a body of its own cannot be used with --prompt: give `vars`".to_owned());
-    }
+    defaults: &LineDefaults<'_>,
+    unused: &mut Vec<String>,
+) -> Result<Request, String> {
+    let Some(prompt) = defaults.prompt else {
+        return Err("there is no prompt".to_owned());
+    };
     let typed = match &shape.prompt {
         None | Some(Value::Null) => None,
         Some(Value::String(typed)) => Some(typed.as_str()),
@@ -241,9 +257,10 @@ fn managed(
         Some(_) => return Err("`vars` must be an object".to_owned()),
     };
     let filled = prompt.fill(variables, typed)?;
-    let request = model.managed(&[], &filled.messages, &prompt.parameters);
-    let request = with_fields(request, text, shape.system.as_ref())?;
-    Ok((request, filled.unused))
+    *unused = filled.unused;
+    let model = prompts(defaults.model)?;
+    let request = model.managed(&[], &filled.messages, &prompt.parameters)?;
+    with_fields(request, text, shape.system.as_ref())
 }
 
 /// The request with the fields of a line that are not ours.
@@ -252,7 +269,15 @@ fn with_fields(
     text: &str,
     system: Option<&Value>,
 ) -> Result<Request, String> {
-    const OURS: [&str; 5] = ["prompt", "id", "system", "vars", "expected"];
+    const OURS: [&str; 7] = [
+        "prompt",
+        "id",
+        "system",
+        "vars",
+        "expected",
+        "trace",
+        "custom_id",
+    ];
     match system {
         None | Some(Value::Null) => {}
         Some(Value::String(system)) => request.set_system(system),
@@ -263,4 +288,13 @@ fn with_fields(
         request.set_raw(name, value.to_owned());
     }
     Ok(request)
+}
+
+/// The model settings, if the chosen dialect answers prompts.
+fn prompts(model: &settings::ModelSettings) -> Result<&settings::ModelSettings, String> {
+    if model.dialect().lacks(Feature::Prompt) {
+        let name = model.dialect().name();
+        return Err(format!("the dialect {name} takes no `prompt`"));
+    }
+    Ok(model)
 }

@@ -67,6 +67,37 @@ fn repetitions(count: u64) -> String {
     format!("{} with a repeated custom_id", counted(count, "line"))
 }
 
+/// Refuses a run without the key that its lines need. Of a pipe, only the key of the chosen dialect is checked. With that
+/// key only the first line is looked at: a later one for another endpoint without a key is an invalid line.
+///
+/// # Errors
+/// If a key is missing, or the input cannot be read.
+pub fn check_keys(input: &Input, plan: &Plan, settings: &Settings) -> Result<(), Failure> {
+    let model = &settings.model;
+    let checked = model.check_key();
+    if input.size.is_none() {
+        return if model.anthropic.key.is_some() {
+            Ok(())
+        } else {
+            checked
+        };
+    }
+    let unreadable = |error| Failure::unreadable(&input.name, &error);
+    let defaults = plan.line_defaults(model);
+    let mut is_asked = false;
+    for line in input.lines().map_err(unreadable)? {
+        // What is wrong with a line is said when it is its turn.
+        if let Ok(parsed) = ParsedLine::read(&line.map_err(unreadable)?, &defaults) {
+            model.check_key_of(parsed.request.dialect())?;
+            is_asked = true;
+        }
+        if checked.is_ok() {
+            break;
+        }
+    }
+    if is_asked { Ok(()) } else { checked }
+}
+
 /// Parses every line of the run's shard, up to `--limit`.
 ///
 /// # Errors

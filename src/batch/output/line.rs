@@ -11,9 +11,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::app::model_call;
+use crate::batch::costs::CallCost;
 use crate::batch::input;
 use crate::expect::{Expected, Finding};
 use crate::json::lenient;
+use crate::model::dialect::{self, ModelDialect};
 use crate::model::failed::FailedAttempt;
 use crate::model::{Progress, Request, RetriedAttempt};
 use crate::settings::ModelSettings;
@@ -40,18 +42,18 @@ pub struct CompletedCall {
 }
 
 impl CompletedCall {
-    /// The output line; `url` is the link to the trace.
+    /// The output line; `url` is the link to the trace, `cost` what is known of the cost.
     ///
     /// # Errors
     /// Not expected: the body was parsed as JSON before.
-    pub fn to_line(&self, url: Option<&str>) -> anyhow::Result<String> {
+    pub fn to_line(&self, url: Option<&str>, cost: Option<CallCost>) -> anyhow::Result<String> {
         let exchange = &self.exchange;
         let start = exchange.start.as_nanosecond();
         let span = SpanIds::derive(self.context.trace_id, start).generation;
         let refusal = self.progress.error_response();
         let (status, body) = match (&exchange.response, refusal) {
-            (_, Some(refusal)) => (refusal.status, Some(as_json(&refusal.body)?)),
-            (body, None) => (200, body.clone()),
+            (_, Some(refusal)) => (refusal.status, Some(Cow::Owned(as_json(&refusal.body)?))),
+            (body, None) => (200, body.as_deref().map(Cow::Borrowed)),
         };
         let body = body.map(on_one_line).transpose()?;
         let error = exchange.error.as_ref().filter(|_| refusal.is_none());
@@ -78,13 +80,20 @@ impl CompletedCall {
                 attempt_statuses: exchange.attempt_statuses(),
                 attempt_waits_ms: exchange.attempt_waits_ms(),
                 completion_start_time: exchange.completion_start,
-                cost: exchange.cost,
+                cost: cost.map(|cost| cost.amount),
+                cost_computed: cost.is_some_and(|cost| cost.is_computed),
                 redo: (self.redo > 0).then_some(self.redo),
                 input_digest: Some(self.digest.as_str().into()),
+                api: Some(exchange.request.dialect())
+                    .filter(|dialect| *dialect != dialect::CHAT)
+                    .map(|dialect| dialect.name().into()),
                 expectations: self.findings.clone(),
             },
         };
-        Ok(serde_json::to_string(&answer)?)
+        let length = body.as_deref().map_or(0, |body| body.get().len());
+        let mut line = Vec::with_capacity(length + AROUND_BODY);
+        serde_json::to_writer(&mut line, &answer)?;
+        Ok(String::from_utf8(line)?)
     }
 
     /// The error as a code.
@@ -103,6 +112,9 @@ impl CompletedCall {
         })
     }
 }
+
+/// Enough for what an output line holds beside the body, in bytes.
+const AROUND_BODY: usize = 768;
 
 /// An output line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -162,15 +174,21 @@ pub struct LineMetadata<'a> {
     /// When the first chunk of a stream arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_start_time: Option<Timestamp>,
-    /// In US dollars, if the endpoint reported it outside the body.
+    /// In US dollars, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
+    /// Whether `cost` comes from the price table, and not from the endpoint.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cost_computed: bool,
     /// Counts the times that `--retry-errors` sent this line again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redo: Option<u32>,
     /// Digest of the input line: `--resume` detects a changed line by it.
     #[serde(default, borrow)]
     pub input_digest: Option<Cow<'a, str>>,
+    /// The dialect; absent for chat completions.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub api: Option<Cow<'a, str>>,
     /// What became of the expectations, if there were any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expectations: Vec<Finding>,
@@ -223,9 +241,9 @@ impl OutputLine<'_> {
         let metadata = &self.langspan;
         let start = metadata.start_time.unwrap_or_default();
         let end = metadata.end_time.unwrap_or(start);
-        let mut exchange = Exchange::new(Request::default(), start, end);
+        let request = Request::default().in_dialect(self.langspan.dialect());
+        let mut exchange = Exchange::new(request, start, end);
         exchange.completion_start = metadata.completion_start_time;
-        exchange.cost = metadata.cost;
         if let Some(response) = &self.response {
             exchange.set_body(response.body.get());
         }
@@ -235,11 +253,13 @@ impl OutputLine<'_> {
     /// The exchange of the line, rebuilt for its trace; `None` for a line without a call.
     pub fn exchange(&self, request: Request, model: &ModelSettings) -> Option<Exchange> {
         let metadata = &self.langspan;
+        let dialect = metadata.dialect();
+        let request = request.in_dialect(dialect);
         let mut exchange = model_call::begin(model, request, metadata.start_time?);
         exchange.end = metadata.end_time?;
         exchange.attempts = metadata.attempts;
         exchange.completion_start = metadata.completion_start_time;
-        exchange.cost = metadata.cost;
+        exchange.cost = metadata.cost.filter(|_| !metadata.cost_computed);
         exchange.retried = metadata.retried();
         // Of the last attempt; none without an answer.
         let status = metadata.attempt_statuses.last().copied().flatten();
@@ -255,7 +275,8 @@ impl OutputLine<'_> {
                 let quoted = lenient::parse(body).unwrap_or_default();
                 let text = quoted.as_str().unwrap_or(body);
                 let headers = HeaderMap::new();
-                let refused = FailedAttempt::http_error(&model.endpoint, status, &headers, text);
+                let refused =
+                    FailedAttempt::http_error(model.endpoint_of(dialect), status, &headers, text);
                 message = Some(refused.error.message);
                 refusal = refused.error.status;
             }
@@ -270,6 +291,12 @@ impl OutputLine<'_> {
 }
 
 impl LineMetadata<'_> {
+    /// The dialect of the request and the answer.
+    fn dialect(&self) -> &'static dyn ModelDialect {
+        let named = self.api.as_deref().and_then(dialect::named);
+        named.unwrap_or(dialect::CHAT)
+    }
+
     /// The attempts before the last one.
     fn retried(&self) -> Vec<RetriedAttempt> {
         let statuses = self.attempt_statuses.iter();
@@ -290,9 +317,10 @@ fn as_json(body: &str) -> serde_json::Result<Box<RawValue>> {
 }
 
 /// JSON without line breaks, which can only occur between its tokens.
-fn on_one_line(body: Box<RawValue>) -> serde_json::Result<Box<RawValue>> {
-    if !body.get().contains(['\n', '\r']) {
+fn on_one_line(body: Cow<'_, RawValue>) -> serde_json::Result<Cow<'_, RawValue>> {
+    // Two searches for one character each are faster than one for both.
+    if !body.get().contains('\n') && !body.get().contains('\r') {
         return Ok(body);
     }
-    RawValue::from_string(body.get().replace(['\n', '\r'], " "))
+    RawValue::from_string(body.get().replace(['\n', '\r'], " ")).map(Cow::Owned)
 }

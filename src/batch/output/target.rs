@@ -57,7 +57,7 @@ impl OutputTarget {
     pub fn outbox_policy(&self) -> OutboxPolicy {
         match self {
             Self::Regular(_) => OutboxPolicy::OnFailure,
-            Self::Stdout | Self::Irregular(_) => OutboxPolicy::BeforeSend,
+            Self::Stdout | Self::Irregular(_) => OutboxPolicy::Soon,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::batch::output::line::CompletedCall;
 use crate::batch::plan::Plan;
 use crate::console::Console;
 use crate::expect::{Expected, Finding};
-use crate::model::{NullSink, Progress, RateLimiter, Stopped};
+use crate::model::{NullSink, Progress, RateLimiters, Stopped};
 use crate::prices::PriceTable;
 use crate::settings::Settings;
 use crate::trace::{Exchange, Trace, TraceContext, ids};
@@ -25,7 +25,7 @@ pub struct PoolContext<'a> {
     pub http: &'a reqwest::Client,
     pub uploads: &'a Uploads,
     pub console: &'a Console,
-    pub rate_limiter: Rc<RateLimiter>,
+    pub rate_limiters: Rc<RateLimiters>,
     /// Whether traces are sent.
     pub is_traced: bool,
     /// The price table, if an expectation needs it.
@@ -41,6 +41,48 @@ pub struct LineCall {
     pub parsed: ParsedLine,
     /// 0 for the first time.
     pub redo: u32,
+    /// Whether it is the one call that is tried after a pause, while the endpoint is down.
+    pub is_try: bool,
+}
+
+/// A call without an outcome.
+#[derive(Debug)]
+pub struct UnansweredCall {
+    pub line: LineCall,
+    pub stopped: Stopped,
+    /// The error of the last attempt.
+    pub why: String,
+}
+
+impl LineCall {
+    /// The line of a call, to be asked again.
+    pub fn again(call: CompletedCall) -> Self {
+        Self {
+            number: call.line,
+            digest: call.digest,
+            parsed: ParsedLine {
+                custom_id: call.custom_id,
+                request: call.exchange.request,
+                trace: call.trace,
+                expected: call.expected,
+                unused: Vec::new(),
+            },
+            redo: call.redo,
+            is_try: false,
+        }
+    }
+}
+
+impl UnansweredCall {
+    /// A call that has failed because the endpoint is down.
+    pub fn of_outage(call: CompletedCall) -> Self {
+        let error = call.exchange.error.as_ref();
+        Self {
+            why: error.map(|error| error.message.clone()).unwrap_or_default(),
+            line: LineCall::again(call),
+            stopped: Stopped::Down,
+        }
+    }
 }
 
 impl<'a> PoolContext<'a> {
@@ -64,8 +106,17 @@ impl<'a> PoolContext<'a> {
         self.plan.judge.findings(exchange, cost.as_ref(), expected)
     }
 
-    /// Calls the model. A failed call is a completed one; [`Stopped`] means that there was no call.
-    pub async fn call(self, line: LineCall) -> Result<CompletedCall, Stopped> {
+    /// Calls the model; `tokens` are those that the call is expected to use, 0 without a limit. A failed call is a
+    /// completed one; an [`UnansweredCall`] may be asked again.
+    pub async fn call(self, line: LineCall, tokens: u64) -> Result<CompletedCall, UnansweredCall> {
+        let vendor = line.parsed.request.dialect().vendor();
+        let rate_limiter = self.rate_limiters.of(vendor);
+        if !line.is_try
+            && let Err(stopped) = rate_limiter.acquire_with(tokens).await
+        {
+            let why = String::new();
+            return Err(UnansweredCall { line, stopped, why });
+        }
         let ParsedLine {
             custom_id,
             request,
@@ -76,20 +127,18 @@ impl<'a> PoolContext<'a> {
         let id = custom_id.as_deref();
         let trace_id = self.plan.trace_id(line.number, id, &line.digest, line.redo);
         let context = TraceContext::root(trace_id);
-        self.rate_limiter.acquire().await?;
         let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
         let caller = Caller {
             http: self.http,
             model: &self.settings.model,
             console: self.console,
-            rate_limiter: Some(&self.rate_limiter),
+            rate_limiter: Some(rate_limiter),
         };
         let mut progress = Progress::default();
         let is_sampled = ids::is_sampled(trace_id, self.settings.delivery.sample);
         let traceparent = (self.is_traced && is_sampled).then_some(&context);
         let no_interrupt = std::future::pending();
-        // The failure is also in the exchange.
-        let _ = model_call::complete(
+        let ended = model_call::complete(
             &mut exchange,
             traceparent,
             &caller,
@@ -98,10 +147,14 @@ impl<'a> PoolContext<'a> {
             no_interrupt,
         )
         .await;
-        if let Some(stopped) = progress.stopped {
-            return Err(stopped);
-        }
-        Ok(CompletedCall {
+        let used = match (&exchange.completion.usage, &exchange.error) {
+            (Some(usage), _) => usage.all_input() + usage.all_output(),
+            (None, Some(_)) => 0,
+            (None, None) => tokens,
+        };
+        rate_limiter.correct_tokens(tokens, used);
+        let stopped = progress.stopped;
+        let call = CompletedCall {
             line: line.number,
             custom_id,
             digest: line.digest,
@@ -112,6 +165,21 @@ impl<'a> PoolContext<'a> {
             progress,
             expected,
             findings: Vec::new(),
-        })
+        };
+        // Without `stopped`, the failure is in the exchange.
+        match (stopped, ended) {
+            (None, _) => Ok(call),
+            (Some(stopped), ended) => Err(UnansweredCall {
+                why: ended
+                    .err()
+                    .map(|failure| failure.message)
+                    .unwrap_or_default(),
+                line: LineCall {
+                    is_try: line.is_try,
+                    ..LineCall::again(call)
+                },
+                stopped,
+            }),
+        }
     }
 }

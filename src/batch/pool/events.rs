@@ -8,6 +8,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::app::uploads::{self, Uploads};
+use crate::batch::costs::KnownCost;
 use crate::batch::output::line::CompletedCall;
 use crate::batch::pool::score_queue::SentScores;
 use crate::batch::pool::span_queue::ExportedLines;
@@ -43,8 +44,9 @@ impl Pool<'_> {
             while let Some(ended) = self.ended_call() {
                 all.push(ended);
             }
-            self.unprocessed = all.len();
-            if !all.iter().all(is_answer) {
+            self.unprocessed = self.ended.len() + all.len();
+            // With `--max-cost`, every answer may end the run.
+            if !all.iter().all(is_answer) || self.context.plan.max_cost.is_some() {
                 break;
             }
             self.start_calls();
@@ -56,13 +58,39 @@ impl Pool<'_> {
         }
         // The new requests are sent by the tasks of their connections.
         yield_now().await;
+        self.ended.extend(all);
+        if !self.costs.is_pending() {
+            self.process_ended();
+        }
+    }
+
+    /// Processes the calls that have ended.
+    pub(super) fn process_ended(&mut self) {
         self.unprocessed = 0;
-        for result in all {
+        for result in std::mem::take(&mut self.ended) {
             match result {
+                Ok(call) if self.may_be_outage(&call) => self.leave_undecided(call),
                 Ok(call) => self.answered(call),
-                Err(stopped) => self.call_stopped(stopped),
+                Err(call) => self.call_stopped(call),
             }
         }
+    }
+
+    /// Takes the price table, or that there is none, and processes the calls that waited for it.
+    pub(super) fn priced(&mut self) {
+        if let Some(why) = self.costs.missing() {
+            let why = format!(
+                "the prices are not known: {}",
+                self.context.console.clean(why)
+            );
+            if self.context.plan.max_cost.is_some() {
+                let message = format!("--max-cost only counts what the endpoint states: {why}");
+                self.context.console.warn(&message);
+            } else {
+                self.context.console.detail(1, || why);
+            }
+        }
+        self.process_ended();
     }
 
     /// A call that has ended by now.
@@ -70,11 +98,19 @@ impl Pool<'_> {
         self.calls.next().now_or_never().flatten()
     }
 
-    fn answered(&mut self, mut call: CompletedCall) {
+    pub(super) fn answered(&mut self, mut call: CompletedCall) {
         let expected = call.expected.as_ref();
         call.findings = self.context.findings(&call.exchange, &call.trace, expected);
         let exchange = &call.exchange;
-        self.stats.add(exchange, call.cause());
+        let cost = self.costs.of(exchange, &call.trace);
+        if let KnownCost::Unknown(Some(why)) = &cost {
+            let why = self.context.console.clean(why);
+            let warning = format!("some costs are not known and count as $0: {why}");
+            self.context.console.warn(&warning);
+        }
+        let cost = cost.known();
+        self.stats
+            .add(exchange, cost.map(|cost| cost.amount), call.cause());
         self.stats.judge(&call.findings);
         if let (Some(kind), Some(error)) = (call.progress.error_kind, &exchange.error)
             && kind.concerns_all()
@@ -84,7 +120,7 @@ impl Pool<'_> {
         let is_traced = self.is_traced(exchange, &call.context);
         let trace_url = self.channels.links.trace(call.context.trace_id);
         let line = call.line;
-        match call.to_line(trace_url.filter(|_| is_traced).as_deref()) {
+        match call.to_line(trace_url.filter(|_| is_traced).as_deref(), cost) {
             Ok(text) => {
                 let findings = std::mem::take(&mut call.findings);
                 let pending = self.record(call.into(), is_traced);
@@ -101,6 +137,7 @@ impl Pool<'_> {
             Err(error) => self.stop(StopReason::File(error.into())),
         }
         self.check_errors();
+        self.check_cost();
     }
 
     /// Whether an exchange is traced.

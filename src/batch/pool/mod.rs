@@ -34,10 +34,12 @@
 
 mod call;
 mod events;
+mod outage;
 pub mod score_queue;
 pub mod span_queue;
 mod start;
 mod stop;
+mod tokens;
 pub mod trace_sender;
 
 use std::collections::{HashMap, VecDeque};
@@ -57,23 +59,25 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use crate::app::record_file::RecordFile;
 use crate::app::score_sender::RefusedScores;
 use crate::app::signals::SignalListener;
+use crate::batch::costs::Costs;
 use crate::batch::input::RawLine;
 use crate::batch::links::Links;
 use crate::batch::output::line::CompletedCall;
 use crate::batch::output::reorder::ReorderBuffer;
 use crate::batch::output::writer::Writer;
 pub use crate::batch::pool::call::PoolContext;
+use crate::batch::pool::call::UnansweredCall;
 use crate::batch::pool::events::{AfterWrite, FinishedLine};
+use crate::batch::pool::outage::Outage;
 use crate::batch::pool::score_queue::SentScores;
 use crate::batch::pool::span_queue::ExportedLines;
 pub use crate::batch::pool::stop::StopReason;
 use crate::batch::pool::trace_sender::{PendingTrace, SenderEvent, TraceSender};
-use crate::batch::progress::ProgressLine;
+use crate::batch::progress::{ProgressLine, Wait};
 use crate::batch::stats::{ScoreStats, Stats, TraceStats};
 use crate::batch::verify::ExpectedTraces;
 use crate::delivery::{Delivery, StoredExport};
 use crate::failure::Signal;
-use crate::model::Stopped;
 
 /// The interval between updates of the progress line.
 const TICK: Duration = Duration::from_millis(200);
@@ -108,7 +112,7 @@ pub struct RunResult {
     pub session_url: Option<String>,
 }
 
-type CallResult = Result<CompletedCall, Stopped>;
+type CallResult = Result<CompletedCall, UnansweredCall>;
 type CallFuture<'a> = Pin<Box<dyn Future<Output = CallResult> + 'a>>;
 /// Returns the line, and its trace with references in place of the uploaded content.
 type UploadFuture<'a> = Pin<Box<dyn Future<Output = (u64, PendingTrace)> + 'a>>;
@@ -135,8 +139,13 @@ pub struct Pool<'a> {
     /// When the first call started.
     first_call: Option<Timestamp>,
     calls: FuturesUnordered<CallFuture<'a>>,
+    /// Calls that have ended, and wait for the price table.
+    ended: Vec<CallResult>,
     /// Calls that have ended, with an answer that is not processed yet.
     unprocessed: usize,
+    costs: Costs,
+    /// Lines that wait because the endpoint is down.
+    outage: Outage,
     reorder: ReorderBuffer<FinishedLine>,
     /// What is left to do for the lines that are being written, in the order of the output.
     unwritten: VecDeque<(u64, AfterWrite)>,
@@ -158,6 +167,9 @@ pub struct Pool<'a> {
 enum PoolEvent {
     Completed(Box<CallResult>),
     Uploaded(u64, Box<PendingTrace>),
+    Priced,
+    /// The endpoint is down, and may be tried again.
+    PauseEnded,
     Read(Option<io::Result<Vec<RawLine>>>),
     Written(io::Result<usize>),
     Exported(ExportedLines),
@@ -168,7 +180,12 @@ enum PoolEvent {
 }
 
 impl<'a> Pool<'a> {
-    pub fn new(context: PoolContext<'a>, channels: Channels, mut traces: TraceSender<'a>) -> Self {
+    pub fn new(
+        context: PoolContext<'a>,
+        channels: Channels,
+        costs: Costs,
+        mut traces: TraceSender<'a>,
+    ) -> Self {
         let plan = context.plan;
         let previous = traces.state.previous();
         let stats = previous.map(|previous| Stats {
@@ -187,7 +204,10 @@ impl<'a> Pool<'a> {
             has_more_input: plan.limit != Some(0),
             begun: 0,
             calls: FuturesUnordered::new(),
+            ended: Vec::new(),
             unprocessed: 0,
+            costs,
+            outage: Outage::default(),
             reorder: ReorderBuffer::new(plan.is_ordered),
             unwritten: VecDeque::new(),
             uploads: FuturesUnordered::new(),
@@ -206,7 +226,9 @@ impl<'a> Pool<'a> {
         let mut progress = ProgressLine::begin(self.context.console);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.check_cost();
         loop {
+            self.settle_outage();
             self.start_calls();
             if !self.calls.is_empty() {
                 progress.start_timing();
@@ -218,6 +240,8 @@ impl<'a> Pool<'a> {
             }
             match self.next_event(signals, &mut tick).await {
                 PoolEvent::Completed(call) => self.completed(*call).await,
+                PoolEvent::Priced => self.priced(),
+                PoolEvent::PauseEnded => self.try_endpoint(),
                 PoolEvent::Uploaded(line, pending) => self.uploaded(line, &pending),
                 PoolEvent::Read(lines) => self.read(lines),
                 PoolEvent::Written(result) => self.written(result),
@@ -226,8 +250,7 @@ impl<'a> Pool<'a> {
                 PoolEvent::Signal(signal) => self.signalled(signal),
                 PoolEvent::Deadline => self.deadline_passed(),
                 PoolEvent::Tick => {
-                    let pause = self.context.rate_limiter.pause_left();
-                    progress.show(&self.stats, total.get().copied(), pause);
+                    progress.show(&self.stats, total.get().copied(), self.wait());
                 }
             }
         }
@@ -264,10 +287,14 @@ impl<'a> Pool<'a> {
         let deadline = self
             .deadline
             .filter(|_| !self.calls.is_empty() || is_writing);
+        let next_try = self.outage.next_try();
         let Channels { lines, writer, .. } = &mut self.channels;
         tokio::select! {
             Some(call) = self.calls.next(), if !self.calls.is_empty() => {
                 PoolEvent::Completed(Box::new(call))
+            }
+            () = self.costs.wait(), if self.costs.is_pending() && !self.ended.is_empty() => {
+                PoolEvent::Priced
             }
             Some((line, pending)) = self.uploads.next(), if !self.uploads.is_empty() => {
                 PoolEvent::Uploaded(line, Box::new(pending))
@@ -282,8 +309,21 @@ impl<'a> Pool<'a> {
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 PoolEvent::Deadline
             }
+            () = sleep_until(next_try.unwrap_or_else(Instant::now)), if next_try.is_some() => {
+                PoolEvent::PauseEnded
+            }
             _ = tick.tick() => PoolEvent::Tick,
         }
+    }
+
+    /// What the calls wait for, if they do.
+    fn wait(&self) -> Option<Wait> {
+        let until = |end: Instant| end.saturating_duration_since(Instant::now());
+        if self.outage.is_known() {
+            return Some(Wait::EndpointDown(self.outage.next_try().map(until)));
+        }
+        let pause = self.context.rate_limiters.pause_left();
+        pause.map(Wait::RateLimit)
     }
 
     /// Whether nothing is left to do.
@@ -291,6 +331,8 @@ impl<'a> Pool<'a> {
         !self.has_more_input
             && self.lines.is_empty()
             && self.calls.is_empty()
+            && self.ended.is_empty()
+            && self.outage.is_over()
             && self.unwritten.is_empty()
             && self.uploads.is_empty()
             && self.traces.is_idle()
@@ -299,7 +341,8 @@ impl<'a> Pool<'a> {
     /// After the last call: writes lines that wait for an earlier one that will not come, and exports the last traces
     /// without waiting for more.
     fn flush_at_the_end(&mut self) {
-        if self.has_more_input || !self.lines.is_empty() || !self.calls.is_empty() {
+        let is_calling = !self.calls.is_empty() || !self.ended.is_empty() || !self.outage.is_over();
+        if self.has_more_input || !self.lines.is_empty() || is_calling {
             return;
         }
         let held: Vec<(u64, FinishedLine)> = self.reorder.drain().collect();

@@ -56,6 +56,8 @@ pub struct SpanQueue<'a> {
     kept: VecDeque<ExportedLines>,
     /// Where the beginning of each export is noted.
     acks: Option<AckFile>,
+    /// Full groups that wait for a running export to end, where spans are not stored before they are sent.
+    waiting: VecDeque<SpanGroup>,
     /// Stored groups that wait for a running export to end.
     stored: VecDeque<StoredGroup>,
     exports: FuturesUnordered<ExportFuture<'a>>,
@@ -102,6 +104,7 @@ impl<'a> SpanQueue<'a> {
             unproven: SpanGroup::default(),
             kept: VecDeque::new(),
             acks,
+            waiting: VecDeque::new(),
             stored: VecDeque::new(),
             exports: FuturesUnordered::new(),
             cancel: Vec::new(),
@@ -112,7 +115,7 @@ impl<'a> SpanQueue<'a> {
 
     /// Adds the trace of a line.
     pub fn push(&mut self, line: u64, spans: Vec<SpanData>) {
-        if self.group.is_filled_by(&spans) && (self.may_export() || self.stores_first()) {
+        if self.group.is_filled_by(&spans) {
             self.close_group();
         }
         self.group.push(line, spans);
@@ -146,7 +149,7 @@ impl<'a> SpanQueue<'a> {
     /// Stores the trace of a line that will be replaced by [`push_stored`](Self::push_stored); `None` where spans are
     /// stored only when they are not accepted.
     pub fn store(&self, spans: Vec<SpanData>) -> Option<StoredExport> {
-        self.stores_first().then(|| self.exporter.store(spans))
+        self.stores_soon().then(|| self.exporter.store(spans))
     }
 
     /// Adds the trace of a line that is stored already, as an export of its own. If there are `spans`, they replace the
@@ -173,16 +176,19 @@ impl<'a> SpanQueue<'a> {
 
     /// Whether more traces can be added without growing.
     pub fn has_room(&self) -> bool {
-        let spans = self.stored.iter().map(|group| group.spans).sum::<usize>();
-        let bytes = self.stored.iter().map(|group| group.bytes).sum::<usize>();
-        self.may_export()
-            || (self.group.spans.len() + spans < MAX_REQUEST_SPANS
-                && self.group.bytes + bytes < MAX_REQUEST_BYTES)
+        let stored = self.stored.iter().map(|group| (group.spans, group.bytes));
+        let waiting = self.waiting.iter().chain([&self.group]);
+        let waiting = waiting.map(|group| (group.spans.len(), group.bytes));
+        let (spans, bytes) = stored
+            .chain(waiting)
+            .fold((0, 0), |sum, group| (sum.0 + group.0, sum.1 + group.1));
+        self.may_export() || (spans < MAX_REQUEST_SPANS && bytes < MAX_REQUEST_BYTES)
     }
 
     /// Whether no trace is waiting or being exported.
     pub fn is_idle(&self) -> bool {
         self.group.lines.is_empty()
+            && self.waiting.is_empty()
             && self.unproven.lines.is_empty()
             && self.kept.is_empty()
             && self.stored.is_empty()
@@ -218,6 +224,12 @@ impl<'a> SpanQueue<'a> {
                 self.send(group);
                 continue;
             }
+            if self.may_export()
+                && let Some(group) = self.waiting.pop_front()
+            {
+                self.export(group);
+                continue;
+            }
             let due = self.due();
             if due.is_some() && (self.group.is_full() || self.is_cancelled) {
                 self.close_group();
@@ -245,9 +257,9 @@ impl<'a> SpanQueue<'a> {
         self.exports.len() < MOST_EXPORTS || self.is_cancelled
     }
 
-    /// Whether spans are stored before they are sent.
-    fn stores_first(&self) -> bool {
-        self.policy == OutboxPolicy::BeforeSend
+    /// Whether spans are stored unless they are accepted soon.
+    fn stores_soon(&self) -> bool {
+        self.policy == OutboxPolicy::Soon
     }
 
     /// When the group has to be exported, or stored for a later export; `None` while it is empty or can only wait.
@@ -256,26 +268,38 @@ impl<'a> SpanQueue<'a> {
         if self.may_export() {
             Some(due)
         } else {
-            self.stores_first().then(|| due + FURTHER_WAIT)
+            self.stores_soon().then(|| due + FURTHER_WAIT)
         }
     }
 
-    /// Exports the group, or stores it while no export may start.
+    /// Exports a group.
+    fn export(&mut self, group: SpanGroup) {
+        let SpanGroup {
+            lines, ids, spans, ..
+        } = group;
+        let (exporter, policy) = (self.exporter, self.policy);
+        let (budget, cancel) = (self.export_budget(), self.begin(&lines));
+        self.start(lines, ids, async move {
+            exporter.export(spans, budget, policy, &cancel).await
+        });
+    }
+
+    /// Exports the group, or stores it or lets it wait while no export may start.
     fn close_group(&mut self) {
+        let group = std::mem::take(&mut self.group);
+        if self.may_export() {
+            return self.export(group);
+        }
+        if !self.stores_soon() {
+            return self.waiting.push_back(group);
+        }
         let SpanGroup {
             lines,
             ids,
             spans,
             bytes,
             ..
-        } = std::mem::take(&mut self.group);
-        if self.may_export() {
-            let (exporter, policy) = (self.exporter, self.policy);
-            let (budget, cancel) = (self.export_budget(), self.begin(&lines));
-            return self.start(lines, ids, async move {
-                exporter.export(spans, budget, policy, &cancel).await
-            });
-        }
+        } = group;
         self.stored.push_back(StoredGroup {
             lines,
             ids,

@@ -9,7 +9,7 @@ use crate::batch::input::line::ParsedLine;
 use crate::batch::output::line::{self, INVALID};
 use crate::batch::pool::call::LineCall;
 use crate::batch::pool::events::{AfterWrite, FinishedLine};
-use crate::batch::pool::{Pool, StopReason};
+use crate::batch::pool::{Pool, StopReason, tokens};
 use crate::batch::resume::acks::Ack;
 use crate::batch::resume::previous_output::UnconfirmedLine;
 use crate::batch::resume::state::ArrivedSpans;
@@ -40,6 +40,11 @@ impl Pool<'_> {
 
     pub(super) fn start_calls(&mut self) {
         while self.may_start()
+            && let Some(line) = self.outage.take_held()
+        {
+            self.call(line);
+        }
+        while self.may_start()
             && let Some(line) = self.lines.pop_front()
         {
             self.begun += 1;
@@ -55,7 +60,8 @@ impl Pool<'_> {
     /// Whether there is room for one more call and for everything that follows it.
     fn may_start(&self) -> bool {
         let concurrency = self.context.plan.concurrency;
-        self.calls.len() < concurrency
+        !self.outage.is_known()
+            && self.calls.len() < concurrency
             && self.uploads.len() < concurrency
             // After a kill, an unwritten answer has to be paid for again.
             && self.unwritten.len() + self.unprocessed <= concurrency
@@ -88,17 +94,29 @@ impl Pool<'_> {
         self.reorder.expect(number);
         match parsed {
             Ok(parsed) => {
-                let call = self.context.clone().call(LineCall {
+                self.note_first_call();
+                self.call(LineCall {
                     number,
                     digest: line::digest(line),
                     parsed,
                     redo,
+                    is_try: false,
                 });
-                self.note_first_call();
-                self.calls.push(Box::pin(call));
             }
             Err(why) => self.refuse_line(number, &why),
         }
+    }
+
+    pub(super) fn call(&mut self, line: LineCall) {
+        // The one call that is tried while the endpoint is down waits for nothing.
+        let is_limited = self.context.plan.tpm.is_some() && !line.is_try;
+        let tokens = if is_limited {
+            tokens::expected(&line.parsed.request, self.stats.mean_answer())
+        } else {
+            0
+        };
+        let call = self.context.clone().call(line, tokens);
+        self.calls.push(Box::pin(call));
     }
 
     /// Warns once of variables that the managed prompt does not have: the lines of a data set often have more.

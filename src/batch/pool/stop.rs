@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::batch::pool::Pool;
+use crate::batch::pool::call::UnansweredCall;
 use crate::console::counted;
 use crate::failure::{Failure, Signal};
 use crate::model::Stopped;
@@ -24,7 +25,11 @@ pub enum StopReason {
     Signal(Signal),
     /// The endpoint would refuse every other line as well.
     Model(String),
+    /// The endpoint is down, and has been for too long.
+    Down(String),
     MaxErrors(u64),
+    /// The run has cost at least as much as it may, in US dollars.
+    MaxCost(f64),
     /// Traces can be neither delivered nor stored.
     Outbox(String),
     /// The reader of the output has closed it.
@@ -42,16 +47,21 @@ impl Pool<'_> {
 
     /// Starts no other call, not even one that waits for the rate limiter.
     fn start_no_more(&mut self) {
-        self.context.rate_limiter.close();
+        self.context.rate_limiters.close();
         self.end_input();
+        self.outage.give_up();
     }
 
-    pub(super) fn call_stopped(&mut self, stopped: Stopped) {
-        if let Stopped::LongPause(left) = stopped {
-            let seconds = left.as_secs();
-            self.stop(StopReason::Model(format!(
-                "the model endpoint asked for a pause of {seconds} s, longer than --timeout"
-            )));
+    pub(super) fn call_stopped(&mut self, call: UnansweredCall) {
+        match call.stopped {
+            Stopped::Closed => {}
+            Stopped::Down => self.hold(call),
+            Stopped::LongPause(left) => {
+                let seconds = left.as_secs();
+                self.stop(StopReason::Model(format!(
+                    "the model endpoint asked for a pause of {seconds} s, longer than --timeout"
+                )));
+            }
         }
     }
 
@@ -61,6 +71,14 @@ impl Pool<'_> {
             && errors >= most
         {
             self.stop(StopReason::MaxErrors(most));
+        }
+    }
+
+    pub(super) fn check_cost(&mut self) {
+        if let (Some(most), Some(cost)) = (self.context.plan.max_cost, self.stats.cost)
+            && cost >= most
+        {
+            self.stop(StopReason::MaxCost(most));
         }
     }
 
@@ -83,7 +101,7 @@ impl Pool<'_> {
 
     /// At the deadline: abandons the calls, or, once none are left, an output that is not read.
     pub(super) fn deadline_passed(&mut self) {
-        if self.calls.is_empty() {
+        if self.calls.is_empty() && self.ended.is_empty() {
             self.close_output();
         } else {
             self.abandon_calls();

@@ -187,11 +187,16 @@ impl PreviousOutput {
         let is_sampled = |id| is_failed || ids::is_sampled(id, sample);
         let is_accepted = is_acked && trace_id.is_some_and(is_sampled);
         if !is_failed {
-            self.stats.add_call(&answer.bare_exchange());
+            let exchange = answer.bare_exchange();
+            self.stats.add_call(&exchange);
+            // Version 0.1 did not repeat what the body states.
+            self.stats
+                .add_cost(answer.langspan.cost.or(exchange.completion.cost));
             self.stats.judge(&answer.langspan.expectations);
             self.accepted += u64::from(is_accepted);
             return;
         }
+        self.stats.add_cost(answer.langspan.cost);
         self.failed.insert(line);
         self.causes.entry(answer.cause()).or_default().insert(line);
         if is_accepted {

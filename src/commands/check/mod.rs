@@ -24,7 +24,7 @@ use crate::failure::{Failure, Kind, Verdict};
 use crate::http::Proxies;
 use crate::http::url::shown;
 use crate::langfuse::{Api, readback};
-use crate::model::{NullSink, Progress};
+use crate::model::{NullSink, Progress, Request};
 use crate::output::{DeliveryState, Printer, TraceReport};
 use crate::settings::{self, DEFAULT_WAIT, Origin, Settings, Sources, Tracing};
 use crate::trace::{Exchange, TraceContext, ids};
@@ -289,7 +289,14 @@ impl Check<'_> {
     async fn model(&mut self, target: &Target<'_>, context: &TraceContext) -> Exchange {
         self.stages.begin("model");
         let model = &target.settings.model;
-        let request = model.chat("Answer with the one word: ok", false);
+        let request = match model.chat("Answer with the one word: ok", false) {
+            Ok(request) => request,
+            Err(why) => {
+                let failure = Failure::new(Kind::Model, why);
+                self.stages.land::<()>(Err(failure));
+                return Exchange::new(Request::default(), Timestamp::now(), Timestamp::now());
+            }
+        };
         let mut exchange = model_call::begin(model, request, Timestamp::now());
         let ended = self.within(async {
             let caller = Caller {

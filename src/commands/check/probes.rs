@@ -4,12 +4,12 @@ use opentelemetry_sdk::trace::SpanData;
 use reqwest::Url;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio::time::timeout;
 
 use crate::app::clients::Clients;
 use crate::app::hints;
 use crate::console::Console;
-use crate::delivery::OutboxPolicy;
 use crate::failure::{Failure, Kind};
 use crate::http::url::{self, shown};
 use crate::http::{CONNECT_TIMEOUT, FailedPhase, TransportError, proxy};
@@ -177,10 +177,10 @@ pub async fn export(
     let Some(exporter) = &clients.exporter else {
         return Err(anyhow::anyhow!("there is no exporter").into());
     };
-    let outcome = exporter
-        .export(spans, budget, OutboxPolicy::BeforeSend, &Notify::new())
-        .await
-        .outcome;
+    let export = exporter.store(spans);
+    let deadline = Instant::now() + budget;
+    let no_cancel = Notify::new();
+    let outcome = exporter.send(export, deadline, &no_cancel).await.outcome;
     report.status = outcome.status();
     if !outcome.is_accepted() {
         return Err(Failure::new(

@@ -5,12 +5,15 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::app::prompt::MOST_INPUT_BYTES;
 use crate::failure::Failure;
-use crate::model::{Request, request};
+use crate::model::Request;
+use crate::model::dialect::Preference;
+use crate::model::fields::BodyFields;
 use crate::trace::Recording;
 
 /// One document.
@@ -20,31 +23,42 @@ pub enum Document {
     Recording(Box<Recording>),
 }
 
+impl Document {
+    /// The request, sent or recorded.
+    pub fn request(&self) -> &Request {
+        match self {
+            Self::Request(request) => request,
+            Self::Recording(recording) => &recording.request,
+        }
+    }
+}
+
 /// Reads all documents of a file; `-` is stdin. Every one is checked before any is used.
 ///
 /// # Errors
 /// When the file cannot be read, or one of its documents is wrong.
-pub fn read(path: &Path) -> Result<Vec<Document>, Failure> {
+pub fn read(path: &Path, api: Option<Preference>) -> Result<Vec<Document>, Failure> {
     let name = if path == Path::new("-") {
         "stdin".to_owned()
     } else {
         path.display().to_string()
     };
-    documents(&name, &text_of(path, &name)?)
+    documents(&name, &text_of(path, &name)?, api)
 }
 
 /// All documents of the text of the file `name`.
-fn documents(name: &str, text: &str) -> Result<Vec<Document>, Failure> {
+fn documents(name: &str, text: &str, api: Option<Preference>) -> Result<Vec<Document>, Failure> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         let value = value.map_err(|error| malformed(name, &error))?;
-        let read = document(value.get()).map_err(|wrong| wrong.at(&place(name, text, value.get())));
+        let read =
+            document(value.get(), api).map_err(|wrong| wrong.at(&place(name, text, value.get())));
         documents.push(read?);
     }
     if documents.is_empty() {
         return Err(Failure::input(format!("{name} is empty"))
-            .hint("expected a chat-completions body, a Batch line or a recording"));
+            .hint("expected the body of a request, a Batch line or a recording"));
     }
     Ok(documents)
 }
@@ -114,11 +128,13 @@ struct Shape<'a> {
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
     #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow)]
     body: Option<&'a RawValue>,
-    url: Option<serde_json::Value>,
+    url: Option<Value>,
 }
 
-fn document(text: &str) -> Result<Document, Wrong> {
+fn document(text: &str, api: Option<Preference>) -> Result<Document, Wrong> {
     let wrong = |message: String, hint| Wrong { message, hint };
     let shape: Shape<'_> = serde_json::from_str(text).map_err(|error| {
         let is_object = text.trim_start().starts_with('{');
@@ -127,52 +143,62 @@ fn document(text: &str) -> Result<Document, Wrong> {
         } else {
             "expected a JSON object".to_owned()
         };
-        wrong(what, "a request is a JSON object with `messages`")
+        wrong(
+            what,
+            "a request is a JSON object with `messages` or `input`",
+        )
     })?;
     match shape {
         Shape {
             messages: None,
+            input: None,
             request: Some(_),
             ..
-        } => recording(text),
+        } => recording(text, api),
         Shape {
             messages: None,
+            input: None,
             body: Some(body),
             url,
             ..
-        } => {
-            request::check_batch_url(url.as_ref()).map_err(|message| {
-                wrong(
-                    message,
-                    "only chat completions are sent: /v1/chat/completions",
-                )
-            })?;
-            request(body.get())
-        }
-        _ => request(text),
+        } => request(body.get(), url.as_ref(), api),
+        _ => request(text, None, api),
     }
 }
 
-fn request(text: &str) -> Result<Document, Wrong> {
+fn request(text: &str, url: Option<&Value>, api: Option<Preference>) -> Result<Document, Wrong> {
     const HINT: &str =
         "a chat-completions body has `messages`: [{\"role\": \"user\", \"content\": \"…\"}]";
-    let request: Request = serde_json::from_str(text).map_err(|error| Wrong {
-        message: error.to_string(),
-        hint: HINT,
-    })?;
-    request.validate().map_err(|message| Wrong {
-        message,
-        hint: HINT,
-    })?;
+    let wrong = |message: String| {
+        let hint = if message.starts_with("--api ") {
+            "omit --api, or change the request; langspan help dialects tells more"
+        } else if message.contains("Batch line") {
+            "langspan help dialects tells which URLs are known"
+        } else {
+            HINT
+        };
+        Wrong { message, hint }
+    };
+    let fields: BodyFields =
+        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let request = Request::of_body(fields, url, api).map_err(wrong)?;
     Ok(Document::Request(request))
 }
 
-fn recording(text: &str) -> Result<Document, Wrong> {
+fn recording(text: &str, api: Option<Preference>) -> Result<Document, Wrong> {
     const HINT: &str = "a recording is a line that --record wrote";
-    let recording: Recording = serde_json::from_str(text).map_err(|error| Wrong {
+    let recording = Recording::read(text).map_err(|error| Wrong {
         message: format!("the recording is wrong: {error}"),
         hint: HINT,
     })?;
+    let dialect = recording.request.dialect();
+    if let Some(api) = api.filter(|api| api.is_option && api.dialect != dialect) {
+        let (named, own) = (api.dialect.name(), dialect.name());
+        return Err(Wrong {
+            message: format!("--api {named} contradicts the recording, which is one for {own}"),
+            hint: "omit --api: a recording has its own",
+        });
+    }
     recording.request.validate().map_err(|message| Wrong {
         message,
         hint: HINT,
@@ -191,7 +217,7 @@ mod tests {
     use super::*;
 
     fn kind(text: &str) -> &'static str {
-        match document(text) {
+        match document(text, None) {
             Ok(Document::Request(_)) => "request",
             Ok(Document::Recording(_)) => "recording",
             Err(_) => "wrong",
@@ -267,7 +293,7 @@ mod tests {
 
     /// Reads a file with this text, and what is in it.
     fn read_all(text: &str) {
-        for document in documents("file", text).into_iter().flatten() {
+        for document in documents("file", text, None).into_iter().flatten() {
             if let Document::Recording(recording) = document {
                 let _ = recording
                     .exchange()
@@ -293,7 +319,7 @@ mod tests {
         fn no_bytes_make_it_fail(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), &bytes).unwrap();
-            let _ = read(file.path());
+            let _ = read(file.path(), None);
         }
     }
 }

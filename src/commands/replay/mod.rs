@@ -8,8 +8,9 @@ use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Verdict};
 use crate::http::url::shown;
+use crate::model::Request;
 use crate::settings::trace::refuse_keys;
-use crate::settings::{Settings, Sources, Tracing};
+use crate::settings::{self, Settings, Sources, Tracing};
 use input::Document;
 
 /// # Errors
@@ -22,7 +23,8 @@ pub async fn run(
     let Some(file) = &options.file else {
         return provider_batch::run(options, sources, console).await;
     };
-    let documents = input::read(file)?;
+    let api = settings::model::api(options.run.model.endpoint.api, sources)?;
+    let documents = input::read(file, api.as_ref().map(settings::model::preference))?;
     let mut run = Run::open(&options.run, "replay", sources, console).await?;
     check(&documents, options.send, run.settings())?;
     if options.cost {
@@ -35,13 +37,13 @@ pub async fn run(
     for document in documents {
         match document {
             Document::Request(mut request) => {
-                run.settings().model.amend(&mut request);
+                amend(&mut request, run.settings())?;
                 let trace = run.settings().trace.of_call();
                 run.ask(request, trace).await?;
             }
             Document::Recording(recording) if options.send => {
                 let mut request = recording.request.clone();
-                run.settings().model.amend(&mut request);
+                amend(&mut request, run.settings())?;
                 let trace = run.settings().trace.of_recording(&recording);
                 run.ask(request, trace).await?;
             }
@@ -52,6 +54,14 @@ pub async fn run(
         }
     }
     Ok(run.finish())
+}
+
+/// Changes a request as the options ask.
+fn amend(request: &mut Request, settings: &Settings) -> Result<(), Failure> {
+    let amended = settings.model.amend(request);
+    amended.map_err(|why| {
+        Failure::usage(why).hint("langspan help dialects tells what each dialect has")
+    })
 }
 
 /// What becomes of recordings that were emitted before. Only a Langfuse that gets the spans itself can be asked for them.
@@ -97,10 +107,12 @@ fn check(documents: &[Document], send: bool, settings: &Settings) -> Result<(), 
         .hint("leave it out: each document gets a trace of its own"));
     }
     let asks_model = |document: &Document| send || matches!(document, Document::Request(_));
-    if documents.iter().any(asks_model) {
-        settings.model.check_key()?;
-    }
     for document in documents {
+        if asks_model(document) {
+            let request = document.request();
+            settings.model.check_key_of(request.dialect())?;
+            amend(&mut request.clone(), settings)?;
+        }
         check_attachments(document, send, settings)?;
         if let Document::Recording(recording) = document {
             refuse_keys(&settings.trace.of_recording(recording))?;
@@ -128,14 +140,13 @@ fn check_attachments(document: &Document, send: bool, settings: &Settings) -> Re
         return Ok(());
     }
     let request = match document {
-        Document::Request(request) => request,
-        Document::Recording(recording) if send => &recording.request,
-        Document::Recording(_) => {
+        Document::Recording(_) if !send => {
             return Err(Failure::usage(
                 "--image and --file attach to a request, and a recording is emitted as it is",
             )
             .hint("leave them out, or call the model with --send"));
         }
+        document => document.request(),
     };
     if request.has_user_message() {
         Ok(())

@@ -115,6 +115,8 @@ pub struct FileLine {
     pub spans: u64,
     /// Lines that an earlier run sent.
     pub lines_sent_before: u64,
+    /// Lines that Langfuse was found to have.
+    pub lines_present: u64,
     /// Lines that were not accepted.
     pub lines_kept: u64,
     /// Those of them that may have arrived all the same.
@@ -133,6 +135,7 @@ impl FileLine {
             }
         };
         add(self.lines_sent_before, "sent before");
+        add(self.lines_present, "in Langfuse already");
         add(self.lines_kept - self.lines_unproven, "not accepted");
         add(self.lines_unproven, "unproven");
         add(self.lines_unreadable, "unreadable");

@@ -15,9 +15,9 @@ use crate::app::signals::SignalListener;
 use crate::cli;
 use crate::console::{Console, OutputFormat, counted};
 use crate::delivery::ambiguity::Ambiguity;
-use crate::delivery::ledger::SentKey;
 use crate::delivery::otlp_json::{self, OtlpLine};
 use crate::delivery::outbox::EntryMeta;
+use crate::delivery::sent_key::SentKey;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::output::Printer;
 use crate::settings::{self, Sources};
@@ -167,6 +167,7 @@ impl Sending<'_> {
                         line: line.number,
                         payload,
                         earlier,
+                        is_failed_call: false,
                     };
                     self.delivery.add(shipment).await?;
                 }
@@ -221,6 +222,7 @@ impl Sending<'_> {
             lines: counts.accepted,
             spans: counts.spans,
             lines_sent_before: counts.sent_before,
+            lines_present: counts.present,
             lines_kept: counts.kept,
             lines_unproven: counts.unproven,
             lines_unreadable: self.unreadable,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -371,9 +371,7 @@ impl EntryWriter {
     /// # Errors
     /// If it cannot be written.
     pub fn add(&mut self, payload: &Payload) -> io::Result<()> {
-        let line = payload.to_json_line().map_err(io::Error::other)?;
-        self.file.write_all(line.as_bytes())?;
-        self.file.write_all(b"\n")?;
+        payload.write_json_line(&mut self.file)?;
         self.spans += payload.span_count();
         for trace in payload.traces() {
             if self.trace_ids.last() != Some(&trace.trace_id) {

@@ -193,13 +193,12 @@ impl Outbox {
     /// Replaces the content of `path` by `payloads`, whole or not at all. Returns the file, locked.
     pub(super) fn rewrite(&self, id: &str, path: &Path, payloads: &[Payload]) -> io::Result<File> {
         let temporary = self.path(id, TEMPORARY);
-        let mut file = files::create_private(&temporary)?;
+        let file = files::create_private(&temporary)?;
         // No other process knows the file yet, so the lock is free.
         self.lock(&file)?;
-        let mut write = || {
+        let write = || {
             for payload in payloads {
-                let line = payload.to_json_line().map_err(io::Error::other)?;
-                file.write_all(format!("{line}\n").as_bytes())?;
+                payload.write_json_line(&file)?;
             }
             fs::rename(&temporary, path)
         };

@@ -2,9 +2,8 @@
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use crate::exec::attributes::{has, remove, set_text, text};
+use crate::exec::attributes::{has, set_text, text};
 use crate::exec::call::CallRecord;
-use crate::exec::dialect::ModelApi;
 use crate::trace::attributes::langfuse;
 use crate::trace::spans::{self, Dialect};
 use crate::trace::{Exchange, Trace, TraceContext};
@@ -19,22 +18,6 @@ pub fn generation(
     let [_, data] = spans::spans(exchange, &Trace::default(), context, dialect);
     let mut span = Span::from(data);
     let attributes = &mut span.attributes;
-    if record.api == ModelApi::Embeddings {
-        set_text(attributes, langfuse::OBSERVATION_TYPE, "embedding");
-        let input = exchange.request.messages();
-        let input = input.first().map(|message| message["content"].clone());
-        remove(attributes, langfuse::OBSERVATION_INPUT);
-        if let Some(input) = input.filter(|input| !input.is_null()) {
-            let text = input
-                .as_str()
-                .map_or_else(|| input.to_string(), str::to_owned);
-            set_text(attributes, langfuse::OBSERVATION_INPUT, text);
-        }
-    }
-    if has(attributes, "gen_ai.operation.name") {
-        set_text(attributes, "gen_ai.operation.name", record.api.operation());
-    }
-    span.name = format!("{} {}", record.api.operation(), exchange.requested_model());
     let has_usage = has(attributes, langfuse::USAGE_DETAILS);
     if !has_usage && text(attributes, langfuse::OBSERVATION_OUTPUT).is_some() {
         // The server counts tokens by the text that it stores, JSON included.

@@ -19,13 +19,17 @@ impl Assembly {
                 };
                 Some((owner, *field))
             });
-            let mut places: Vec<_> = places.collect();
-            places.dedup();
+            let mut distinct = Vec::new();
+            for place in places {
+                if !distinct.contains(&place) {
+                    distinct.push(place);
+                }
+            }
             ShownMedia {
                 at: media.at,
                 reference: media.reference.clone(),
                 placeholder: media.placeholder.clone(),
-                places,
+                places: distinct,
             }
         });
         media.filter(|media| !media.places.is_empty()).collect()

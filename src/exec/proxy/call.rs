@@ -8,15 +8,18 @@ use flate2::read::MultiGzDecoder;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, USER_AGENT};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::LARGEST_COPY;
 use crate::exec::call::{CallRecord, http_error};
-use crate::exec::dialect::{ModelApi, Reader};
 use crate::exec::proxy::body::Copy;
 use crate::exec::proxy::upstream::Upstream;
 use crate::exec::recorder::Recorder;
 use crate::json::lenient;
+use crate::model::Request;
+use crate::model::dialect::{ModelDialect, StreamError};
+use crate::model::fields::BodyFields;
+use crate::model::stream::StreamReader;
 use crate::trace::ExchangeError;
 
 /// Counts the attempts of one call; OpenAI's and Anthropic's SDKs send it.
@@ -26,7 +29,7 @@ const RETRY_COUNT: &str = "x-stainless-retry-count";
 #[derive(Debug)]
 enum Reading {
     Whole(Vec<u8>),
-    Streamed(Box<Reader>),
+    Streamed(Box<StreamReader>),
 }
 
 /// A call under way. Dropped before its end, it is recorded as cancelled.
@@ -46,7 +49,7 @@ impl CallUnderWay {
     /// The client has sent the head of its request.
     pub fn begin(
         recorder: &Arc<Recorder>,
-        api: ModelApi,
+        api: &'static dyn ModelDialect,
         upstream: &Upstream,
         path: &str,
         headers: &HeaderMap,
@@ -74,7 +77,7 @@ impl CallUnderWay {
                 user_agent: text(USER_AGENT.as_str()),
                 request_print: 0,
                 text_prints: Vec::new(),
-                request: crate::model::Request::default(),
+                request: Request::default(),
                 response: None,
             },
             recorder: Arc::clone(recorder),
@@ -98,7 +101,7 @@ impl CallUnderWay {
         };
         self.is_gzip = has(CONTENT_ENCODING, "gzip");
         if status.is_success() && has(CONTENT_TYPE, "text/event-stream") && !self.is_gzip {
-            self.reading = Reading::Streamed(Box::new(self.record.api.reader()));
+            self.reading = Reading::Streamed(Box::new(StreamReader::new(self.record.api)));
         }
     }
 
@@ -121,11 +124,15 @@ impl CallUnderWay {
                 self.record
                     .completion_start_time
                     .get_or_insert_with(Timestamp::now);
-                let read = reader.push(chunk);
+                let read = reader.push(chunk, |_| ());
                 let is_done = reader.is_done();
                 match read {
                     Err(error) => {
                         let status = self.record.status;
+                        let error = match &error {
+                            StreamError::Reported(error) => error.message(),
+                            StreamError::InvalidChunk => "a chunk of the stream is not JSON",
+                        };
                         let message = format!("the model endpoint reported an error: {error}");
                         self.fail(message, status);
                     }
@@ -185,7 +192,9 @@ impl CallUnderWay {
             std::mem::take(&mut *self.request.lock().unwrap_or_else(PoisonError::into_inner));
         let parts = [self.path.as_bytes(), &copy.bytes];
         self.record.request_print = self.recorder.prints.of_bytes(&parts);
-        let mut request = self.record.api.request(&copy.bytes).unwrap_or_default();
+        let fields: BodyFields = serde_json::from_slice(&copy.bytes).unwrap_or_default();
+        let request = Request::default().with_fields(fields);
+        let mut request = request.in_dialect(self.record.api);
         if request.model().is_none()
             && let Some(deployment) = deployment(&self.path)
         {
@@ -198,6 +207,7 @@ impl CallUnderWay {
         let api = self.record.api;
         let reading = std::mem::replace(&mut self.reading, Reading::Whole(Vec::new()));
         let body = match reading {
+            Reading::Streamed(reader) if !reader.has_content() => return,
             Reading::Streamed(reader) => reader.into_body(),
             Reading::Whole(bytes) => {
                 let bytes = if self.is_gzip { gunzip(&bytes) } else { bytes };
@@ -212,13 +222,17 @@ impl CallUnderWay {
                         read_events(api, &bytes)
                     }
                     _ => match lenient::parse(&String::from_utf8_lossy(&bytes)) {
-                        Ok(body) => api.response(body),
+                        // Vectors are not kept.
+                        Ok(Value::Object(body)) if api.prints_body() => {
+                            api.without_content(body).into()
+                        }
+                        Ok(body) => body,
                         Err(_) => return,
                     },
                 }
             }
         };
-        if body.is_null() || body == json!({"object": "chat.completion", "choices": []}) {
+        if body.is_null() {
             return;
         }
         self.record.response = serde_json::value::to_raw_value(&body).ok();
@@ -242,11 +256,15 @@ impl Drop for CallUnderWay {
 }
 
 /// A stream that was compressed, or not declared as one.
-fn read_events(api: ModelApi, bytes: &[u8]) -> Value {
-    let mut reader = api.reader();
+fn read_events(api: &dyn ModelDialect, bytes: &[u8]) -> Value {
+    let mut reader = StreamReader::new(api);
     // What came before an error is the answer.
-    let _ = reader.push(bytes);
-    reader.into_body()
+    let _ = reader.push(bytes, |_| ());
+    if reader.has_content() {
+        reader.into_body()
+    } else {
+        Value::Null
+    }
 }
 
 fn gunzip(bytes: &[u8]) -> Vec<u8> {

@@ -20,12 +20,12 @@ use serde_json::json;
 
 use crate::exec::answer;
 use crate::exec::busy::Underway;
-use crate::exec::dialect::ModelApi;
 use crate::exec::proxy::body::{Copy, OutgoingBody};
 use crate::exec::proxy::call::CallUnderWay;
 use crate::exec::proxy::stream_usage::UsageFilter;
 use crate::exec::recorder::Recorder;
 use crate::http::TransportError;
+use crate::model::dialect::{self, ModelDialect};
 
 pub use self::upstream::{Upstream, strip_hop_by_hop};
 
@@ -47,7 +47,7 @@ impl ModelProxy {
         &self,
         upstream: &Upstream,
         rest: &str,
-        api: Option<ModelApi>,
+        api: Option<&'static dyn ModelDialect>,
         request: Request<Incoming>,
         underway: Underway,
     ) -> Response<Body> {
@@ -94,13 +94,13 @@ impl ModelProxy {
         mut parts: Parts,
         url: reqwest::Url,
         body: OutgoingBody,
-        api: Option<ModelApi>,
+        api: Option<&'static dyn ModelDialect>,
     ) -> (reqwest::Result<reqwest::Response>, Option<UsageFilter>) {
         let request = |headers| {
             let request = self.http.request(parts.method.clone(), url.clone());
             request.headers(headers)
         };
-        let can_ask = matches!(api, Some(ModelApi::Chat | ModelApi::Completions));
+        let can_ask = api.is_some_and(|api| api == dialect::CHAT || api == dialect::COMPLETIONS);
         let asking = body.whole().filter(|_| self.stream_usage && can_ask);
         if let Some(asking) = asking.and_then(|body| stream_usage::asking(body)) {
             let mut headers = parts.headers.clone();

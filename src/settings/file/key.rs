@@ -94,10 +94,17 @@ pub const KEYS: &[Key] = &[
     key("model", Shape::Text)
         .variables(&["LANGSPAN_MODEL"])
         .default("gpt-4o-mini"),
+    key("api", Shape::Text)
+        .variables(&["LANGSPAN_API"])
+        .default("chat"),
     key("openai_base_url", Shape::Text).variables(&["OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT"]),
     key("openai_api_key", Shape::Secret).variables(&["OPENAI_API_KEY"]),
     key("openai_api_key_file", Shape::SecretFile).variables(&["OPENAI_API_KEY"]),
     key("openai_api_key_command", Shape::SecretCommand).variables(&["OPENAI_API_KEY"]),
+    key("anthropic_base_url", Shape::Text).variables(&["ANTHROPIC_BASE_URL"]),
+    key("anthropic_api_key", Shape::Secret).variables(&["ANTHROPIC_API_KEY"]),
+    key("anthropic_api_key_file", Shape::SecretFile).variables(&["ANTHROPIC_API_KEY"]),
+    key("anthropic_api_key_command", Shape::SecretCommand).variables(&["ANTHROPIC_API_KEY"]),
     key("header", Shape::Headers),
     key("system", Shape::Text),
     key("system_file", Shape::Path),
@@ -211,9 +218,8 @@ mod tests {
             let is_known = find(name).is_some() || OF_ONE_CALL.contains(&name) || name == "profile";
             assert!(is_known, "{name}");
         }
-        let is_secret = |key: &&Key| {
-            key.name.starts_with("openai_api_key") || key.name.starts_with("secret_key")
-        };
+        let is_secret =
+            |key: &&Key| key.name.contains("_api_key") || key.name.starts_with("secret_key");
         for key in KEYS
             .iter()
             .filter(|key| !is_secret(key) && key.name != "public_key")

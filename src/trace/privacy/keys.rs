@@ -124,15 +124,16 @@ impl KeyFinder {
     /// The first position from `from` on where a shape may begin, and the bits of these shapes.
     fn candidate(&self, text: &[u8], from: usize) -> Option<(usize, u64)> {
         let [first, second, third] = &*self.starts;
-        let bits_at = |bytes: &[u8]| {
-            first[usize::from(bytes[0])]
-                & second[usize::from(bytes[1])]
-                & third[usize::from(bytes[2])]
-        };
-        let windows = text.get(from..)?.windows(3);
-        let mut bits = windows.map(bits_at).enumerate();
-        bits.find(|(_, bits)| *bits != 0)
-            .map(|(offset, bits)| (from + offset, bits))
+        let mut rest = text.get(from..)?;
+        // A plain loop: every byte that is traced passes through it.
+        while let [a, b, c, ..] = rest {
+            let bits = first[usize::from(*a)] & second[usize::from(*b)] & third[usize::from(*c)];
+            if bits != 0 {
+                return Some((text.len() - rest.len(), bits));
+            }
+            rest = &rest[1..];
+        }
+        None
     }
 
     /// The range of the key that begins at `at` and has one of the shapes in `bits`.

@@ -49,7 +49,8 @@ pub struct Filtered<'a> {
 
 /// Fields with ids and fixed values. Patterns do not apply: one that matches `user` is not meant for the role, and without
 /// the model's name the cost would be lost. They are never truncated either.
-const FORMAT: [&str; 11] = [
+const FORMAT: [&str; 15] = [
+    "call_id",
     "finish_reason",
     "id",
     "model",
@@ -58,8 +59,11 @@ const FORMAT: [&str; 11] = [
     "provider",
     "role",
     "service_tier",
+    "status",
+    "stop_reason",
     "system_fingerprint",
     "tool_call_id",
+    "tool_use_id",
     "type",
 ];
 /// The name of a tool or participant: redacted, but never truncated.
@@ -114,10 +118,30 @@ impl Privacy {
         }
     }
 
+    /// Whether a trace certainly has nothing to redact.
+    fn is_clean_trace(&self, trace: &Trace) -> bool {
+        let Trace {
+            name,
+            user,
+            session,
+            tags,
+            metadata,
+            version,
+            public: _,
+            // It is not redacted either.
+            prompt: _,
+        } = trace;
+        let single = [name, user, session, version].into_iter().flatten();
+        let pairs = metadata.iter().flat_map(|(key, value)| [key, value]);
+        let mut texts = single.chain(tags).chain(pairs);
+        // Text with a backslash may be JSON, whose escapes can hide a key.
+        texts.all(|text| self.is_clean(text) && !text.contains('\\'))
+    }
+
     /// Whether a JSON text certainly has nothing to redact. This is the only cost for most documents.
     fn is_clean(&self, json: &str) -> bool {
         // Only these escapes can hide the beginning of a key.
-        let may_hide = || json.contains(r"\u00") || json.contains(r"\/");
+        let may_hide = || json.contains('\\') && (json.contains(r"\u00") || json.contains(r"\/"));
         self.patterns.is_empty() && !self.keys.may_be_in(json) && !may_hide()
     }
 }
@@ -206,6 +230,9 @@ impl Filter<'_> {
 
     /// The filtered trace; `None` if it is unchanged.
     fn trace(&mut self, trace: &Trace) -> Option<Trace> {
+        if self.privacy.is_clean_trace(trace) {
+            return None;
+        }
         let before = self.redactions;
         let mut filtered = trace.clone();
         let Trace {

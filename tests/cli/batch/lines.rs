@@ -144,7 +144,7 @@ fn sent_for_any(line: &str, options: &[&str]) -> String {
 }
 
 #[test]
-fn a_batch_line_asks_for_chat_completions_or_nothing() {
+fn a_batch_line_is_sent_where_its_url_says_or_refused() {
     for url in [
         r#""/v1/chat/completions""#,
         r#""/chat/completions""#,
@@ -154,22 +154,19 @@ fn a_batch_line_asks_for_chat_completions_or_nothing() {
         let line = format!(r#"{{"url":{url},"body":{BODY}}}"#);
         assert_eq!(sent_for(&line, &[]), BODY, "{url}");
     }
-    for url in [
-        r#""/v1/embeddings""#,
-        r#""/v1/responses""#,
-        r#""/v1/chat/completions/x""#,
-        "7",
+    for (url, words) in [
+        (r#""/v1/embeddings""#, "not a body for embeddings"),
+        (r#""/v1/responses""#, "not a body of the Responses API"),
+        (r#""/v1/chat/completions/x""#, "not for any of"),
+        (r#""/v1/completions""#, "not for any of"),
+        ("7", "not for any of"),
     ] {
         let (servers, ended) = ended_with(&format!(r#"{{"url":{url},"body":{BODY}}}"#));
         ended.code(8);
         let line = only(&ended.stdout);
         assert_eq!(line["error"]["code"], "invalid_line", "{line}");
-        assert!(
-            line["error"]["message"]
-                .as_str()
-                .unwrap()
-                .contains("chat completions")
-        );
+        let message = line["error"]["message"].as_str().unwrap();
+        assert!(message.contains(words), "{message}");
         assert!(servers.asked().is_empty());
     }
 }

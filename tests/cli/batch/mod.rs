@@ -10,6 +10,8 @@ mod files;
 mod options;
 // Pace, limits and early ends.
 mod pace;
+// Costs and --max-cost.
+mod costs;
 // Messages and summary at the end.
 mod ends;
 // Delivery of the traces.

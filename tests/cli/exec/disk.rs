@@ -173,3 +173,30 @@ fn a_part_that_was_accepted_is_not_sent_twice() {
         assert_eq!(memory.count(TRACE, &format!("{id:016x}")), 1, "{id}");
     }
 }
+
+#[test]
+fn a_journal_that_was_emptied_fails_the_run_and_not_the_child() {
+    for (code, expected) in [(0, 1), (3, 3)] {
+        let sandbox = Sandbox::start();
+        let call = Langspan::new(&["exec", "--report", "report.json"]).at(&sandbox);
+        let session = Session::start_ending(call.clone(), code);
+        session.send(&[big(1, 10)]);
+        fs::write(
+            &crate::support::exec::outbox_files(session.home(), ".exec.jsonl")[0],
+            "",
+        )
+        .unwrap();
+        session
+            .finish()
+            .code(expected)
+            .stderr_has("the journal has no first line")
+            .stderr_lacks("nothing was seen");
+        let report = fs::read(call.home().join("report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        assert_eq!(
+            (&report["ok"], &report["trace"]),
+            (&json!(false), &Value::Null)
+        );
+        assert_eq!(report["child"]["exit_code"], code);
+    }
+}

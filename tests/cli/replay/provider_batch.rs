@@ -11,6 +11,7 @@ use crate::support::harness::{
 };
 use crate::support::memory::Memory;
 use crate::support::otlp::{attribute, attribute_json, traces_at};
+use crate::support::schema::assert_described;
 use crate::support::stand_in::Sandbox;
 use crate::support::untouched::Untouched;
 
@@ -309,6 +310,7 @@ fn lines_without_a_partner_are_named_and_the_others_arrive() {
         .stderr_has("2 input lines have no output: in.jsonl, line 1 (`a`), in.jsonl, line 3 (`c`)")
         .stderr_has("1 output line has no input: out.jsonl, line 1 (`x`)");
     let document = ended.json();
+    assert_described(&document, "import");
     assert_eq!(document["ok"], false);
     assert_eq!(document["error"]["exit_code"], 8);
     assert_eq!(document["files"][0]["traces"], 1);
@@ -326,6 +328,7 @@ fn a_dry_run_counts_the_spans_and_opens_no_socket() {
         .stdout("would send  out.jsonl  7 traces, 14 spans\n");
     assert!(!call.home().join("out.jsonl.sent").exists());
     let document = call.clone().arg("-o").arg("json").run().code(0).json();
+    assert_described(&document, "import");
     assert_eq!(document["dry_run"], true);
     assert_eq!(document["files"][0]["spans"], 14);
     untouched.assert_untouched();

@@ -54,6 +54,7 @@ fn a_plain_otlp_backend_gets_the_general_conventions() {
     for (key, value) in [
         ("user.id", "u1"),
         ("session.id", "s1"),
+        ("gen_ai.conversation.id", "s1"),
         ("gen_ai.operation.name", "chat"),
         ("gen_ai.provider.name", "openai"),
         ("gen_ai.request.model", "gpt-4o-mini"),
@@ -78,10 +79,11 @@ fn a_plain_otlp_backend_gets_the_general_conventions() {
 fn a_collector_gets_both_conventions() {
     let collector = Scripted::always(Reply::json(200, &json!({})));
     let servers = Servers::answering("Hi there");
-    servers.call(&["chat", "Hello"]).run().code(0);
+    let arguments = ["chat", "--session", "s1", "Hello"];
+    servers.call(&arguments).run().code(0);
     let direct = attributes(&servers.trace().generation.attributes);
     servers
-        .call(&["chat", "Hello"])
+        .call(&arguments)
         .arg("--otlp-endpoint")
         .arg(collector.url())
         .run()
@@ -89,18 +91,54 @@ fn a_collector_gets_both_conventions() {
     let mut both = attributes(&traces_at(&collector).pop().unwrap().generation.attributes);
     let port = servers.model.url().rsplit(':').next().unwrap().to_owned();
     for (key, value) in [
+        ("gen_ai.conversation.id", "s1"),
         ("gen_ai.operation.name", "chat"),
         ("gen_ai.provider.name", "openai"),
         ("gen_ai.request.model", "gpt-4o-mini"),
         ("gen_ai.response.finish_reasons", "[stop]"),
         ("gen_ai.response.id", "chatcmpl-1"),
         ("gen_ai.response.model", "gpt-4o-mini-2024-07-18"),
+        // Langfuse reads its own `usage_details` first, which has them in buckets.
+        ("gen_ai.usage.input_tokens", "(int) 23"),
+        ("gen_ai.usage.cache_read.input_tokens", "(int) 3"),
+        ("gen_ai.usage.output_tokens", "(int) 35"),
+        ("gen_ai.usage.reasoning.output_tokens", "(int) 5"),
         ("server.address", "127.0.0.1"),
         ("server.port", &format!("(int) {port}")),
     ] {
         assert_eq!(both.remove(key).as_deref(), Some(value), "{key}");
     }
     assert_eq!(both, direct);
+}
+
+#[test]
+fn a_stream_says_so_and_when_it_began() {
+    let chunk =
+        json!({"choices": [{"index": 0, "delta": {"content": "{}"}, "finish_reason": "stop"}]});
+    let servers = Servers::replying(Reply::events(&[&chunk.to_string(), "[DONE]"]));
+    let collector = Scripted::always(Reply::json(200, &json!({})));
+    let arguments = [
+        "chat",
+        "--stream",
+        "-p",
+        "response_format:={\"type\":\"json_object\"}",
+        "Hello",
+    ];
+    let call = servers.call(&arguments).arg("--otlp-endpoint");
+    call.arg(collector.url()).run().code(0);
+    let generation = traces_at(&collector).pop().unwrap().generation;
+    let generation = attributes(&generation.attributes);
+    assert_eq!(
+        generation.get("gen_ai.request.stream").map(String::as_str),
+        Some("(bool) true")
+    );
+    assert_eq!(
+        generation.get("gen_ai.output.type").map(String::as_str),
+        Some("json")
+    );
+    let seconds = generation["gen_ai.response.time_to_first_chunk"].strip_prefix("(double) ");
+    let seconds: f64 = seconds.unwrap().parse().unwrap();
+    assert!(seconds > 0.0 && seconds < 60.0, "{seconds}");
 }
 
 #[test]

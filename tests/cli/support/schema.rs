@@ -43,6 +43,7 @@ fn schema_of(document: &Value) -> Option<&'static str> {
     document.get("schema_version")?;
     let is_plan = document["dry_run"] == true;
     match document["command"].as_str()? {
+        "replay" if document.get("files").is_some() => Some("import"),
         "chat" | "replay" if is_plan => Some("dry_run"),
         "chat" | "replay" => Some("answer"),
         _ if document.get("response").is_some() => Some("failure"),

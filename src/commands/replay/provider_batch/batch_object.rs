@@ -19,6 +19,9 @@ const ENDED: [&str; 5] = [
     "failed_at",
 ];
 
+/// The latest second of a span: its nanoseconds have 64 bits.
+const LATEST: i64 = 18_446_744_073;
+
 /// What is known of a whole batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchObject {
@@ -74,8 +77,11 @@ pub fn time(value: &Value) -> Option<Timestamp> {
         },
         _ => None,
     };
-    // Spans have no earlier times.
-    time.filter(|time| *time > Timestamp::UNIX_EPOCH)
+    // Spans have neither earlier nor later times.
+    let latest = Timestamp::from_second(LATEST).ok()?;
+    time.filter(|time| {
+        (Timestamp::UNIX_EPOCH..latest).contains(time) && *time != Timestamp::UNIX_EPOCH
+    })
 }
 
 #[cfg(test)]

@@ -241,13 +241,13 @@ impl Import<'_> {
                 continue;
             }
             self.price(&mut made).await;
-            line.failed_calls += u64::from(made.exchange.error.is_some());
             let payload = maker.payload(&made).await?;
             let shipment = Shipment {
                 key: made.key(),
                 line: number,
                 payload,
                 earlier: None,
+                is_failed_call: made.exchange.error.is_some(),
             };
             delivery.add(shipment).await?;
             self.verify(delivery).await;

@@ -70,6 +70,7 @@ impl ImportedFile {
     pub fn settle(&mut self, counts: &LedgeredCounts, has_failed: bool) {
         self.traces = counts.accepted;
         self.spans = counts.spans;
+        self.failed_calls = counts.failed_calls;
         self.sent_before = counts.sent_before;
         self.present = counts.present;
         self.kept = counts.kept;

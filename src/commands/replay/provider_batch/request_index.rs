@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::app::jsonl::JsonFile;
 use crate::failure::Failure;
-use crate::model::{Request, request};
+use crate::model::{Request, dialect};
 use crate::trace::ids;
 use crate::trace::recording::RecordedTrace;
 
@@ -189,16 +189,18 @@ impl BatchRequest {
         let Some(Value::String(custom_id)) = shape.custom_id else {
             return Err("there is no `custom_id`".to_owned());
         };
-        let body = match (shape.body, shape.params) {
-            (Some(body), None) => {
-                request::check_batch_url(shape.url.as_ref())?;
-                body
+        let fields = |body: &RawValue| serde_json::from_str(body.get()).map_err(in_line);
+        let request = match (shape.body, shape.params) {
+            (Some(body), None) => Request::of_body(fields(body)?, shape.url.as_ref(), None)?,
+            // Only Anthropic's lines have this field.
+            (None, Some(params)) => {
+                let request = Request::default().with_fields(fields(params)?);
+                let request = request.in_dialect(dialect::MESSAGES);
+                request.validate()?;
+                request
             }
-            (None, Some(params)) => params,
             _ => return Err("expected `body` or `params`".to_owned()),
         };
-        let request: Request = serde_json::from_str(body.get()).map_err(in_line)?;
-        request.validate()?;
         Ok(Self {
             custom_id,
             request,

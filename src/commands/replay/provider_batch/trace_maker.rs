@@ -7,11 +7,11 @@ use super::join::Pair;
 use crate::app::setup::Setup;
 use crate::app::span_maker::SpanMaker;
 use crate::app::uploads::{self, Uploads};
-use crate::delivery::ledger::SentKey;
 use crate::delivery::payload::Payload;
+use crate::delivery::sent_key::SentKey;
 use crate::failure::Failure;
 use crate::settings::trace::refuse_keys;
-use crate::trace::{Exchange, Recording, Trace, TraceContext, ids};
+use crate::trace::{Exchange, Trace, TraceContext, ids};
 
 /// Says in the metadata of a trace that the call was part of a batch.
 const BATCH: &str = "batch";
@@ -47,16 +47,16 @@ impl<'a> TraceMaker<'a> {
     /// The trace of an output.
     ///
     /// # Errors
-    /// If its answer cannot be read.
+    /// If its trace holds a key.
     pub fn make(&self, pair: Pair) -> Result<BatchTrace, Failure> {
         let Pair {
-            line,
             result,
             request,
             seed,
             begun,
             ended,
             batch_id,
+            ..
         } = pair;
         let mut recorded = request.trace;
         let mut say = |key: &str, value: String| {
@@ -67,22 +67,12 @@ impl<'a> TraceMaker<'a> {
             say(BATCH_ID, id);
         }
         say(CUSTOM_ID, result.custom_id);
-        let recording = Recording {
-            request: request.request,
-            response: result.body,
-            error: result.error,
-            cost: None,
-            start_time: Some(begun),
-            end_time: Some(ended),
-            parent_start_time: None,
-            completion_start_time: None,
-            trace: recorded,
-        };
-        let wrong = |why: String| {
-            Failure::input(format!("output line {line}: {why}")).hint("check the file")
-        };
-        let exchange = recording.exchange().map_err(wrong)?;
-        let trace = self.setup.settings.trace.of_recording(&recording);
+        let mut exchange = Exchange::new(request.request, begun, ended);
+        if let Some(body) = result.body {
+            exchange.set_body(body.get());
+        }
+        exchange.error = result.error;
+        let trace = self.setup.settings.trace.of_recorded(&recorded);
         refuse_keys(&trace)?;
         Ok(BatchTrace {
             exchange,

@@ -37,6 +37,7 @@ pub fn read(mut body: Value) -> Completion {
         usage: Usage::from_openai(&body["usage"]),
         cost: body["usage"]["cost"].as_f64(),
         service_tier: text(&body["service_tier"]),
+        output: None,
     }
 }
 

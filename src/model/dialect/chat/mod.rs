@@ -31,6 +31,14 @@ const NOT_CONTENT: [&str; 8] = [
 const NOT_CONTENT_OF_CHOICES: [&str; 3] = ["index", "finish_reason", "native_finish_reason"];
 
 impl ModelDialect for Chat {
+    fn name(&self) -> &'static str {
+        "chat"
+    }
+
+    fn title(&self) -> &'static str {
+        "chat completions"
+    }
+
     fn answer_name(&self) -> &'static str {
         "a chat completion"
     }
@@ -43,6 +51,10 @@ impl ModelDialect for Chat {
         conversation::check(fields, MESSAGES, "a chat-completions body")
     }
 
+    fn conversation_field(&self) -> &'static str {
+        MESSAGES
+    }
+
     fn set_system(&self, fields: &mut BodyFields, text: &str) {
         conversation::set_system(fields, MESSAGES, text);
     }
@@ -52,8 +64,9 @@ impl ModelDialect for Chat {
         messages.iter().any(|message| message["role"] == "user")
     }
 
-    fn attach(&self, fields: &mut BodyFields, parts: &[Box<RawValue>]) {
+    fn attach(&self, fields: &mut BodyFields, parts: &[Box<RawValue>]) -> Result<(), String> {
         conversation::attach(fields, MESSAGES, "text", parts);
+        Ok(())
     }
 
     fn set_stream(&self, fields: &mut BodyFields, stream: bool) {

@@ -55,6 +55,32 @@ fn a_line_that_is_always_rate_limited_fails_alone() {
 }
 
 #[test]
+fn tokens_of_a_limited_run_are_spread_evenly() {
+    // Each call uses 58 tokens, as its answer says, and is expected to use some 260.
+    let arrivals = Arrivals::default();
+    let servers = servers({
+        let arrivals = arrivals.clone();
+        move |_, _| {
+            arrivals.add();
+            answer()
+        }
+    });
+    // 95 tokens a second, and 300 at once.
+    let call = batch_of(&servers, 12, &["--tpm", "6000", "-j", "1"]);
+    let start = Instant::now();
+    call.run().code(0);
+    let times = arrivals.since(start);
+    assert_eq!(times.len(), 12);
+    let at_once = 300.0;
+    for (place, time) in times.iter().enumerate() {
+        let used = 58.0 * place as f64;
+        let least = (used - at_once) / 95.0;
+        assert!(time.as_secs_f64() >= least, "{place}: {times:?}");
+    }
+    assert!(times[11] >= Duration::from_secs(3), "{times:?}");
+}
+
+#[test]
 fn requests_of_a_limited_run_are_spread_evenly() {
     let arrivals = Arrivals::default();
     let servers = servers({

@@ -2,6 +2,8 @@
 
 // Concurrency, request limits, pauses and retries.
 mod limits;
+// An endpoint that is down.
+mod outage;
 // What ends a run early.
 mod early_end;
 // Failed lines, and which failure decides the exit code.

@@ -1,11 +1,37 @@
-//! Converts chat messages to the form of the OpenTelemetry GenAI conventions.
+//! Converts the messages of chat completions to the form of the OpenTelemetry GenAI conventions. Those of other dialects
+//! come in the form of chat completions.
 //!
 //! Langfuse gets the messages as they were sent; other backends get this form.
 
+mod part;
+
 use serde_json::{Map, Value, json};
 
-use crate::model::Completion;
-use crate::model::content::text_of;
+use self::part::{part, reasoning, text, tool_call, tool_response};
+use crate::model::{Completion, Request};
+
+/// `gen_ai.system_instructions`: the parts of instructions that a dialect has beside the messages. The system message of
+/// a chat completion is one of the messages.
+pub fn system_instructions(request: &Request) -> Option<Vec<Value>> {
+    let mut fields = ["instructions", "system"].into_iter();
+    match fields.find_map(|name| request.get(name))? {
+        Value::Array(blocks) => Some(blocks.iter().map(part).collect()),
+        Value::String(instructions) => Some(vec![text(&instructions.into())]),
+        _ => None,
+    }
+    .filter(|parts: &Vec<Value>| !parts.is_empty())
+}
+
+/// The messages without the instructions, if they come first.
+pub fn history(mut messages: Vec<Value>, instructions: Option<&[Value]>) -> Vec<Value> {
+    let is_instructions = |message: &Value| {
+        message["role"] == "system" && Some(parts(message).as_slice()) == instructions
+    };
+    if messages.first().is_some_and(is_instructions) {
+        messages.remove(0);
+    }
+    messages
+}
 
 /// `gen_ai.input.messages`: a role and parts for each message.
 pub fn input_messages(messages: &[Value]) -> Value {
@@ -31,7 +57,9 @@ pub fn output_messages(completion: &Completion, has_failed: bool) -> Value {
         .map(|(index, message)| {
             let reason = completion.finish_reasons.get(index);
             let reason = match reason.and_then(Option::as_deref) {
-                Some("tool_calls" | "function_call") => "tool_call",
+                Some("tool_calls" | "function_call" | "tool_use") => "tool_call",
+                Some("completed" | "end_turn") => "stop",
+                Some("max_tokens" | "max_output_tokens") => "length",
                 Some(reason) => reason,
                 None if has_failed => "error",
                 None => "unknown",
@@ -46,9 +74,13 @@ pub fn output_messages(completion: &Completion, has_failed: bool) -> Value {
 pub fn tool_definitions(tools: &[Value], functions: &[Value]) -> Option<Value> {
     let tools = tools.iter().map(|tool| {
         let kind = tool["type"].as_str().unwrap_or("function");
-        tool[kind]
-            .as_object()
-            .map_or_else(|| tool.clone(), |fields| definition(kind, fields))
+        match (&tool[kind], &tool["input_schema"]) {
+            (Value::Object(fields), _) => definition(kind, fields),
+            (_, Value::Null) => tool.clone(),
+            (_, schema) => json!({
+                "type": "function", "name": tool["name"], "description": tool["description"], "parameters": schema,
+            }),
+        }
     });
     let functions = functions
         .iter()
@@ -67,27 +99,24 @@ fn definition(kind: &str, fields: &Map<String, Value>) -> Value {
 fn parts(message: &Value) -> Vec<Value> {
     let mut parts = Vec::new();
     // Some servers send the same text under both names.
-    let reasoning = [&message["reasoning"], &message["reasoning_content"]];
-    let mut reasoning = reasoning.into_iter().filter_map(Value::as_str);
-    if let Some(text) = reasoning.find(|text| !text.is_empty()) {
-        parts.push(json!({"type": "reasoning", "content": text}));
+    let thoughts = [&message["reasoning"], &message["reasoning_content"]];
+    let mut thoughts = thoughts.into_iter().filter_map(Value::as_str);
+    if let Some(thought) = thoughts.find(|text| !text.is_empty()) {
+        parts.push(reasoning(thought));
     }
     let content = &message["content"];
     if message["role"] == "tool" || message["role"] == "function" {
-        let response = text_of(content).map_or_else(|| content.clone(), Value::String);
-        parts.push(json!({"type": "tool_call_response", "id": message["tool_call_id"], "response": response}));
+        parts.push(tool_response(&message["tool_call_id"], content));
         return parts;
     }
     match content {
-        Value::String(text) if !text.is_empty() => {
-            parts.push(json!({"type": "text", "content": text}));
-        }
+        Value::String(said) if !said.is_empty() => parts.push(text(content)),
         Value::Array(items) => parts.extend(items.iter().map(part)),
         _ => {}
     }
-    for text in [&message["refusal"], &message["audio"]["transcript"]] {
-        if let Some(text) = text.as_str().filter(|text| !text.is_empty()) {
-            parts.push(json!({"type": "text", "content": text}));
+    for said in [&message["refusal"], &message["audio"]["transcript"]] {
+        if said.as_str().is_some_and(|said| !said.is_empty()) {
+            parts.push(text(said));
         }
     }
     for call in message["tool_calls"].as_array().into_iter().flatten() {
@@ -99,32 +128,6 @@ fn parts(message: &Value) -> Vec<Value> {
         parts.push(tool_call(&Value::Null, &message["function_call"]));
     }
     parts
-}
-
-/// A tool call. A function has arguments, a custom tool has an input.
-fn tool_call(id: &Value, called: &Value) -> Value {
-    let given = called.get("arguments").unwrap_or(&called["input"]);
-    json!({"type": "tool_call", "id": id, "name": called["name"], "arguments": arguments(given)})
-}
-
-/// One part of a message's content. A part that the conventions do not define stays unchanged.
-fn part(item: &Value) -> Value {
-    match item["type"].as_str() {
-        Some("text") => json!({"type": "text", "content": item["text"]}),
-        Some("thinking") => json!({"type": "reasoning", "content": text_of(&item["thinking"])}),
-        Some("image_url") => {
-            json!({"type": "uri", "modality": "image", "uri": item["image_url"]["url"]})
-        }
-        _ => item.clone(),
-    }
-}
-
-/// Tool arguments are sent as JSON text; the conventions require the value.
-fn arguments(arguments: &Value) -> Value {
-    arguments
-        .as_str()
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_else(|| arguments.clone())
 }
 
 #[cfg(test)]
@@ -153,6 +156,34 @@ mod tests {
     }
 
     #[test]
+    fn instructions_beside_the_messages_are_no_message() {
+        let text = json!({"type": "text", "content": "Be brief."});
+        let messages = vec![
+            json!({"role": "system", "content": "Be brief."}),
+            json!({"role": "user", "content": "q"}),
+        ];
+        for (request, expected, kept) in [
+            (
+                r#"{"instructions":"Be brief."}"#,
+                Some(vec![text.clone()]),
+                1,
+            ),
+            (
+                r#"{"system":[{"type":"text","text":"Be brief."}]}"#,
+                Some(vec![text]),
+                1,
+            ),
+            (r#"{"messages":[]}"#, None, 2),
+        ] {
+            let request: Request = serde_json::from_str(request).unwrap();
+            let instructions = system_instructions(&request);
+            assert_eq!(instructions, expected);
+            let history = history(messages.clone(), instructions.as_deref());
+            assert_eq!(history.len(), kept);
+        }
+    }
+
+    #[test]
     fn a_custom_tool_is_called_with_its_input() {
         let call =
             json!({"id": "c", "type": "custom", "custom": {"name": "sql", "input": "select 1;"}});
@@ -178,6 +209,7 @@ mod tests {
             json!({"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true}}),
             json!({"type": "custom", "custom": {"name": "sql"}}),
             json!({"type": "web_search", "user_location": "Paris"}),
+            json!({"name": "a", "description": "d", "input_schema": {"type": "object"}}),
         ];
         let functions = [json!({"name": "old", "parameters": {}})];
         assert_eq!(
@@ -186,6 +218,7 @@ mod tests {
                 {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true},
                 {"type": "custom", "name": "sql"},
                 {"type": "web_search", "user_location": "Paris"},
+                {"type": "function", "name": "a", "description": "d", "parameters": {"type": "object"}},
                 {"type": "function", "name": "old", "parameters": {}}
             ]))
         );
@@ -198,6 +231,8 @@ mod tests {
             ("stop", "stop"),
             ("tool_calls", "tool_call"),
             ("function_call", "tool_call"),
+            ("tool_use", "tool_call"),
+            ("max_tokens", "length"),
         ] {
             let completion = crate::model::dialect::CHAT.completion(
                 json!({"choices": [{"message": {"role": "assistant", "content": "a"}, "finish_reason": received}]}),

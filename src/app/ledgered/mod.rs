@@ -4,33 +4,37 @@
 //! each line is a request of its own, as it was for the program that wrote it: an answer that says only how many spans
 //! were rejected leaves the fewest others in doubt.
 
+mod arrival;
+
 use std::collections::HashSet;
 use std::io;
 use std::mem;
 use std::path::Path;
+use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
 use tokio::time::Instant;
 
 use crate::app::delivery_report::{self, Subject};
 use crate::app::hints;
 use crate::app::redeliver::Redelivery;
+use crate::console::counted;
 use crate::delivery::ambiguity::Ambiguity;
-use crate::delivery::client::Arrival;
-use crate::delivery::ledger::{self, Ledger, LedgerDestination, Noted, SentKey};
+use crate::delivery::ledger::{self, Ledger, LedgerDestination, Noted};
 use crate::delivery::payload::Payload;
 use crate::delivery::result::DeliveryResult;
+use crate::delivery::sent_key::SentKey;
 use crate::delivery::{MAX_REQUEST_BYTES, MAX_REQUEST_SPANS, Outcome};
 use crate::failure::Failure;
 use crate::http::url::shown;
-use crate::langfuse::{Api, ApiError, Wanted, readback};
+use crate::langfuse::Wanted;
 use crate::settings::Destination;
 
 /// How many line numbers a message names.
 const NAMED_LINES: usize = 5;
-/// How many traces Langfuse is asked for at once.
-const QUESTIONS: usize = 8;
+/// How often a long delivery says how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
+/// The same on a terminal.
+const PROGRESS_ON_TERMINAL: Duration = Duration::from_secs(5);
 
 /// The spans of one line.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub struct Shipment {
     pub payload: Payload,
     /// When an attempt that the ledger does not know of may have sent them.
     pub earlier: Option<Ambiguity>,
+    /// Whether it is the trace of a failed call.
+    pub is_failed_call: bool,
 }
 
 /// How many lines and spans became what.
@@ -50,6 +56,8 @@ pub struct LedgeredCounts {
     pub accepted: u64,
     /// Spans that were accepted now.
     pub spans: u64,
+    /// Those of them that are traces of failed calls.
+    pub failed_calls: u64,
     /// Lines that were sent before, by the ledger.
     pub sent_before: u64,
     /// Lines that Langfuse was found to have.
@@ -81,6 +89,8 @@ pub struct LedgeredDelivery<'a> {
     accepted: Option<Vec<Wanted>>,
     /// Whether the server would answer every further request as it answered the last one.
     is_stopped: bool,
+    /// When progress was said last.
+    said: Instant,
 }
 
 /// What the notes of a ledger at this destination are about.
@@ -142,6 +152,7 @@ impl<'a> LedgeredDelivery<'a> {
             best_effort: false,
             accepted: None,
             is_stopped: false,
+            said: Instant::now(),
         })
     }
 
@@ -234,92 +245,23 @@ impl<'a> LedgeredDelivery<'a> {
         let payload = Payload::joined(missing.iter().map(|shipment| &shipment.payload));
         let deadline = Instant::now() + self.to.budget;
         let result = Box::pin(self.to.client.deliver(&payload, deadline)).await;
-        self.settle(&missing, &result)
+        self.settle(&missing, &result)?;
+        self.say_progress(missing.last().map_or(0, |shipment| shipment.line));
+        Ok(())
     }
 
-    /// The shipments without what has arrived in an earlier attempt. Where that is not known, they are not sent.
-    async fn missing(&mut self, group: Vec<Shipment>) -> Result<Vec<Shipment>, Failure> {
-        let (doubtful, fresh): (Vec<_>, Vec<_>) = group
-            .into_iter()
-            .partition(|shipment| shipment.earlier.is_some());
-        let mut missing = if self.asks_first {
-            self.absent(fresh).await?
+    fn say_progress(&mut self, line: u64) {
+        let console = self.to.console;
+        let pause = if console.shows_progress() {
+            PROGRESS_ON_TERMINAL
         } else {
-            fresh
+            PROGRESS
         };
-        let mut unproven = Vec::new();
-        for mut shipment in doubtful {
-            let Some(earlier) = shipment.earlier else {
-                continue;
-            };
-            let deadline = Instant::now() + self.to.budget;
-            let client = self.to.client;
-            match client
-                .find_missing(&shipment.payload, deadline, earlier)
-                .await
-            {
-                Arrival::Complete => self.count_present(shipment.key)?,
-                Arrival::Missing(rest) => {
-                    shipment.payload = rest;
-                    missing.push(shipment);
-                }
-                Arrival::Unknown(rest) if self.to.again => {
-                    self.to.console.warn(&format!(
-                        "{}, line {} is sent again, and a copy of it may exist: its cost is then counted twice",
-                        self.name, shipment.line
-                    ));
-                    shipment.payload = rest;
-                    missing.push(shipment);
-                }
-                Arrival::Unknown(_) => {
-                    self.note(|ledger| ledger.unsent(&[shipment.key], Some(earlier)))?;
-                    unproven.push(shipment.line);
-                }
-            }
+        if self.said.elapsed() >= pause {
+            self.said = Instant::now();
+            let (name, spans) = (&self.name, counted(self.counts.spans, "span"));
+            console.note(&format!("{name}: {spans} accepted, now at line {line}"));
         }
-        if !unproven.is_empty() {
-            self.counts.kept += unproven.len() as u64;
-            self.counts.unproven += unproven.len() as u64;
-            self.refused(&unproven, &Outcome::Unproven);
-        }
-        Ok(missing)
-    }
-
-    /// The shipments of which Langfuse has no span, or not all. Without an answer, none is sent from then on.
-    async fn absent(&mut self, group: Vec<Shipment>) -> Result<Vec<Shipment>, Failure> {
-        let Some(api) = &self.to.client.api else {
-            return Ok(group);
-        };
-        let asked = group.into_iter().map(async |shipment| {
-            let known = ask(api, &shipment.payload).await;
-            (shipment, known)
-        });
-        let answers: Vec<_> = stream::iter(asked).buffered(QUESTIONS).collect().await;
-        let (mut absent, mut unasked, mut why) = (Vec::new(), Vec::new(), None);
-        for (mut shipment, known) in answers {
-            match known.map(|known| shipment.payload.without(&known)) {
-                Ok(Some(rest)) => {
-                    shipment.payload = rest;
-                    absent.push(shipment);
-                }
-                Ok(None) => self.count_present(shipment.key)?,
-                Err(error) => {
-                    unasked.push(shipment.line);
-                    why.get_or_insert(error);
-                }
-            }
-        }
-        if let Some(error) = why {
-            self.is_stopped = true;
-            self.counts.kept += unasked.len() as u64;
-            self.refused(&unasked, &Outcome::Unasked(error));
-        }
-        Ok(absent)
-    }
-
-    fn count_present(&mut self, key: SentKey) -> Result<(), Failure> {
-        self.counts.present += 1;
-        self.note(|ledger| ledger.sent(&[key]))
     }
 
     /// Notes and counts what became of the shipments of one request.
@@ -337,6 +279,7 @@ impl<'a> LedgeredDelivery<'a> {
             self.counts.spans += (shipment.payload.span_count() - left) as u64;
             if left == 0 {
                 sent.push(shipment.key);
+                self.counts.failed_calls += u64::from(shipment.is_failed_call);
                 if let Some(accepted) = &mut self.accepted {
                     accepted.extend(shipment.payload.traces());
                 }
@@ -406,15 +349,6 @@ impl<'a> LedgeredDelivery<'a> {
     fn note(&mut self, write: impl FnOnce(&mut Ledger) -> io::Result<()>) -> Result<(), Failure> {
         write(&mut self.ledger).map_err(|error| unusable(Path::new(&self.name), &error))
     }
-}
-
-/// The ids of the spans that Langfuse has. Asked again while that may help: each minute has a limit.
-async fn ask(api: &Api, payload: &Payload) -> Result<HashSet<String>, ApiError> {
-    let mut known = HashSet::new();
-    for wanted in payload.traces() {
-        known.extend(readback::known_patiently(api, &wanted).await?);
-    }
-    Ok(known)
 }
 
 /// Whether the next request would end the same way: the server does not answer, or gives every request this answer.
