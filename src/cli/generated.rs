@@ -15,11 +15,12 @@ use crate::cli::{Cli, topics};
 
 /// Commands that use files and servers of a run.
 const RUNS: &[&str] = &[
-    "langspan", "chat", "replay", "batch", "exec", "check", "show", "resend",
+    "langspan", "chat", "replay", "batch", "exec", "check", "show", "prompt", "score", "resend",
 ];
 /// Commands that use the settings file.
 const CONFIGURED: &[&str] = &[
-    "langspan", "chat", "replay", "batch", "check", "show", "resend", "models", "config",
+    "langspan", "chat", "replay", "batch", "check", "show", "prompt", "score", "resend", "models",
+    "config",
 ];
 
 /// Files, the commands that use them, and their purpose.
