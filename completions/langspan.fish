@@ -42,16 +42,6 @@ complete -c langspan -n "__fish_langspan_needs_command" -f -a "completions" -d '
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "help" -d 'Show a help topic, or the help of a command'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l messages -d 'Messages that precede the prompt: a JSON array in FILE' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l thread -d 'Continue the conversation in FILE; prompt and answer are added to it' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect -d 'Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-regex -d 'Expect a match of REGEX in the answer' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-not -d 'Expect the answer not to contain TEXT' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-not-regex -d 'Expect no match of REGEX in the answer' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-latency -d 'Expect an answer within MS milliseconds' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-call-cost -d 'Expect the call to cost at most USD, by the price table of the project' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l score -d 'Add a score to the trace: a number, true, false or a word (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''
 raw\t''
@@ -96,10 +86,18 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l capture -d 'C
 none\t''
 truncate=\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect -d 'Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-regex -d 'Expect a match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-not -d 'Expect the answer not to contain TEXT' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-not-regex -d 'Expect no match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-latency -d 'Expect an answer within MS milliseconds' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l max-call-cost -d 'Expect the call to cost at most USD, by the price table of the project' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l score -d 'Add a score to the trace: a number, true, false or a word (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-stdin -d 'Ignore stdin'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l cost -d 'Print the cost, by the price table of the project'
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
@@ -114,6 +112,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l verify -d 'Wa
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l best-effort -d 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-outbox -d 'Do not keep spans that cannot be delivered'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-input -d 'Input file of a provider\'s Batch API: each request becomes a trace with its output, without a model call' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-output -d 'Output or error file of the same batch' -r -F
@@ -197,16 +197,6 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l match-expect
 contains\t''
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-misses -d 'Exit 0 if no more than N lines (or P%) missed an expectation' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect -d 'Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-regex -d 'Expect a match of REGEX in the answer' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-not -d 'Expect the answer not to contain TEXT' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-not-regex -d 'Expect no match of REGEX in the answer' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-latency -d 'Expect an answer within MS milliseconds' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-call-cost -d 'Expect the call to cost at most USD, by the price table of the project' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l score -d 'Add a score to the trace: a number, true, false or a word (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s n -l name -d 'Name of the trace [default: chat-completion]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l metadata -d 'Metadata of the trace (repeatable)' -r -f
@@ -242,6 +232,16 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l capture -d '
 none\t''
 truncate=\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect -d 'Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-regex -d 'Expect a match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-not -d 'Expect the answer not to contain TEXT' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-not-regex -d 'Expect no match of REGEX in the answer' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-latency -d 'Expect an answer within MS milliseconds' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-call-cost -d 'Expect the call to cost at most USD, by the price table of the project' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l score -d 'Add a score to the trace: a number, true, false or a word (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l retries -d 'Further attempts after a failed one [default: 5]' -r -f
@@ -254,8 +254,6 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l resume -d 'C
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l retry-errors -d 'Ask again for the lines that failed'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l ordered -d 'Write the answers in the order of the lines'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l strict -d 'Validate every line before anything is sent'
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l sandbox -d 'Use the embedded model and Langfuse: no key, no network'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
@@ -270,6 +268,8 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l verify -d 'W
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l best-effort -d 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-outbox -d 'Do not keep spans that cannot be delivered'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l grace -d 'Time for requests under way when the command has ended, in seconds' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l report -d 'Write what became of the run to FILE as JSON' -r -F

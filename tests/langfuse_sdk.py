@@ -296,9 +296,58 @@ def shown(_):
     return difference(want, rows)
 
 
+def prompts(client):
+    """Prompts that the SDK creates, reads and fills; a label that it moves."""
+    made = client.create_prompt(name="sdk/made", prompt="Hi {{who}}", labels=["production"], config={"model": "m"})
+    lines = difference((1, ["production", "latest"]), (made.version, made.labels), "created")
+    read = client.get_prompt("sdk/made", cache_ttl_seconds=0)
+    lines += difference(("Hi Ada", {"model": "m"}), (read.compile(who="Ada"), read.config), "read")
+    client.create_prompt(name="sdk/made", prompt="Hello {{who}}")
+    client.update_prompt(name="sdk/made", version=2, new_labels=["production"])
+    lines += difference(2, client.get_prompt("sdk/made", cache_ttl_seconds=0).version, "after its label moved")
+    parts = [{"role": "system", "content": "You are {{who}}."}, {"type": "placeholder", "name": "history"}]
+    client.create_prompt(name="sdk/chat", type="chat", prompt=parts, labels=["production"])
+    chat = client.get_prompt("sdk/chat", type="chat", cache_ttl_seconds=0)
+    history = [{"role": "user", "content": "Hi"}]
+    want = [{"role": "system", "content": "You are Ada."}, *history]
+    lines += difference(want, chat.compile(who="Ada", history=history), "chat")
+    try:
+        client.api.prompts.get("sdk/none")
+    except NotFoundError as error:
+        return lines + difference({"message": "*", "error": "LangfuseNotFoundError"}, error.body, "body")
+    return [*lines, "a prompt was found"]
+
+
+def read_scores(client, trace):
+    """The scores of a trace, by name, are as stdin says."""
+    found = client.api.scores.get_many(trace_id=trace, fields="core,details,subject").data
+    found = {score.name: [score.data_type, score.value, score.comment, score.subject.kind] for score in found}
+    return difference(json.load(sys.stdin), found)
+
+
+def score_list(client, trace):
+    """The list that this SDK posts is refused, as by a Langfuse 4.16."""
+    from langfuse.api import CreateScoreRequest
+
+    try:
+        client.api.scores.create(request=[CreateScoreRequest(name="n", value=1, trace_id=trace)])
+    except ApiError as error:
+        return difference(400, error.status_code, "status")
+    return ["a list was accepted"]
+
+
+def create_score(client, trace):
+    """A score that the SDK of a v3 sends as an event stands with the trace."""
+    client.create_score(name="sdk", value=0.5, trace_id=trace, comment="by the SDK")
+    client.flush()
+    scores = client.api.trace.get(trace).dict()["scores"]
+    return difference([("sdk", 0.5, "by the SDK")], [(s["name"], s["value"], s["comment"]) for s in scores])
+
+
 COMMANDS = [
     keys, refused_keys, health, projects, models, url, seed, rows, queries, unknown, invalid, session, invalid_metrics,
-    legacy_session, legacy_trace, legacy_unknown, export, generated_export, media, media_upload, shown,
+    legacy_session, legacy_trace, legacy_unknown, export, generated_export, media, media_upload, shown, prompts, read_scores,
+    score_list, create_score,
 ]
 
 

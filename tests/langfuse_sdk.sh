@@ -95,6 +95,18 @@ printf '\x89PNG\r\n\x1a\n a picture' >"$work/picture.png"
 succeed chat --image "$work/picture.png" "What is this?"
 expect "its picture" media "$trace" "$work/picture.png"
 
+about="prompts"
+expect "created, read and filled" prompts
+succeed chat --prompt sdk/made --var who=Ada --verify
+succeed chat --no-stdin --prompt sdk/chat --var who=Ada --var 'history:=[]' Hello
+
+about="scores"
+succeed chat --expect Hello --score tone=kind Hello
+expect "read" read_scores "$trace" <<'JSON'
+{"contains": ["BOOLEAN", true, null, "observation"], "tone": ["CATEGORICAL", "kind", null, "observation"]}
+JSON
+expect "a list of them is refused" score_list "$trace"
+
 about="check"
 succeed check -o json
 expect "rows" rows "$trace" <<'JSON'
@@ -146,6 +158,12 @@ succeed chat -S evening Hello
 first="$trace"
 succeed chat -S evening Hello again
 expect "metrics, and its traces" legacy_session evening "$first" "$trace"
+
+about="a score that the SDK of v3 creates"
+succeed chat Hello
+expect "it stands with the trace" create_score "$trace"
+succeed show "$trace"
+verdict "langspan show" "$(grep -qF 'sdk  0.5  by the SDK' "$work/stdout" || cat "$work/stdout")"
 
 about="media that the SDK of v3 uploads"
 expect "it is there" media_upload

@@ -110,7 +110,11 @@ impl RunPrompt {
                 let message = format!(
                     "--dry-run opens no connection, and there is no copy of the prompt {reference}"
                 );
-                Failure::usage(message).hint("run it once without --dry-run: its copy is then used")
+                Failure::usage(message).hint(if setup.is_sandbox {
+                    "omit --dry-run: of the sandbox's prompts no copies are kept"
+                } else {
+                    "run it once without --dry-run: its copy is then used"
+                })
             })?
         } else {
             source.read(reference, !options.no_prompt_cache).await?
@@ -224,7 +228,7 @@ impl PromptSource<'_> {
             .then(|| self.kept(reference))
             .flatten();
         let Some(copy) = copy else {
-            return Err(unread(error, reference));
+            return Err(unread(&error, reference));
         };
         self.console.warn(&format!(
             "the kept copy of the prompt {reference} is used, version {}: {}",
@@ -292,7 +296,7 @@ fn hint(error: &ApiError) -> Option<String> {
 }
 
 /// The failure of a prompt that cannot be read.
-pub fn unread(error: ApiError, reference: &PromptReference) -> Failure {
+pub fn unread(error: &ApiError, reference: &PromptReference) -> Failure {
     let kind = match error.status {
         Some(404) if error.is_absence => Kind::Input,
         Some(400) => Kind::Input,
@@ -301,7 +305,7 @@ pub fn unread(error: ApiError, reference: &PromptReference) -> Failure {
     };
     let hint = match error.status {
         Some(404) if error.is_absence => "langspan prompt lists the prompts with their versions and labels".to_owned(),
-        _ => hint(&error).unwrap_or_else(|| {
+        _ => hint(error).unwrap_or_else(|| {
             "a copy is kept once the prompt was read, and used while the server cannot be reached".to_owned()
         }),
     };

@@ -338,22 +338,20 @@ impl Run {
         upload: Option<Upload>,
         failure: Option<Failure>,
     ) -> Result<(), Failure> {
-        let cost = self.cost(traced).await;
-        let findings = self.judge.findings(traced.exchange, cost.as_ref(), None);
+        // Otherwise the answer is not held up for the price table.
+        let early_cost = if self.judge.needs_cost() {
+            self.cost(traced).await
+        } else {
+            None
+        };
+        let cost = early_cost.as_ref();
+        let findings = self.judge.findings(traced.exchange, cost, None);
         let scores = self.judge.scores(&findings, &self.setup.settings.privacy);
-        let judged;
-        let traced =
-            if self.setup.settings.tracing.dialect() == Dialect::Plain && !scores.is_empty() {
-                let mut trace = traced.trace.clone();
-                trace.metadata.extend(judge::as_metadata(&scores));
-                judged = trace;
-                Traced {
-                    trace: &judged,
-                    ..traced
-                }
-            } else {
-                traced
-            };
+        let trace = self.with_scores(traced.trace, &scores);
+        let traced = Traced {
+            trace: &trace,
+            ..traced
+        };
         let outlined = uploads::with_placeholders(traced.exchange);
         let has_media = matches!(outlined, Cow::Owned(_));
         let is_traced = self.is_traced(traced);
@@ -386,22 +384,42 @@ impl Run {
             None => self.untraced(traced.context),
         };
         report.redactions = report.redactions.max(redactions);
+        self.say_redactions(&report);
+        let cost = match early_cost {
+            None if self.shows_costs => self.cost(traced).await,
+            cost => cost.filter(|_| self.shows_costs),
+        };
+        let cost = cost.map(|cost| self.say_cost(&cost));
+        failures.extend(self.missed(&findings));
+        self.report(traced.exchange, cost, &findings, &report, failures);
+        Ok(())
+    }
+
+    /// The trace with its scores as metadata, for a backend that has no scores.
+    fn with_scores<'t>(&self, trace: &'t Trace, scores: &[Score]) -> Cow<'t, Trace> {
+        if scores.is_empty() || self.setup.settings.tracing.dialect() != Dialect::Plain {
+            return Cow::Borrowed(trace);
+        }
+        let mut trace = trace.clone();
+        trace.metadata.extend(judge::as_metadata(scores));
+        Cow::Owned(trace)
+    }
+
+    fn say_redactions(&self, report: &TraceReport) {
         if report.redactions > 0 {
             let passages = counted(report.redactions as u64, "passage");
             self.console.note(&format!(
                 "redacted {passages} in the trace or the recording"
             ));
         }
-        let cost = cost.filter(|_| self.shows_costs);
-        let cost = cost.map(|cost| self.say_cost(&cost));
-        if let Some(message) = expect::missed(&findings) {
-            let failure = Failure::new(Kind::Expectation, message)
-                .hint("-o json has all findings; they are scores of the trace");
-            self.console.error(&failure);
-            failures.push(failure);
-        }
-        self.report(traced.exchange, cost, &findings, &report, failures);
-        Ok(())
+    }
+
+    /// Prints which expectations were not met; returns the failure that this is.
+    fn missed(&self, findings: &[Finding]) -> Option<Failure> {
+        let failure = Failure::new(Kind::Expectation, expect::missed(findings)?)
+            .hint("-o json has all findings; they are scores of the trace");
+        self.console.error(&failure);
+        Some(failure)
     }
 
     /// Whether the exchange gets a trace: a failed call does even if it is not in the sample.

@@ -76,7 +76,7 @@ impl PendingScores {
                 }
                 Ok(())
             }
-            Err(refused) => Err(self.keep(refused, console)),
+            Err(refused) => Err(self.keep(&refused, console)),
         }
     }
 
@@ -89,7 +89,7 @@ impl PendingScores {
         }
     }
 
-    fn keep(self, refused: RefusedScores, console: &Console) -> Failure {
+    fn keep(self, refused: &RefusedScores, console: &Console) -> Failure {
         let count = refused.bodies.len();
         let cause = console.clean(&refused.cause);
         let kept = self
@@ -106,7 +106,7 @@ impl PendingScores {
             Ok(path) => format!("they are kept in {path}; to deliver them: langspan resend"),
             Err(why) => format!("the scores are LOST: {why}"),
         };
-        not_accepted(count as u64, &refused, Some(place))
+        not_accepted(count as u64, refused, Some(place))
     }
 }
 
@@ -252,10 +252,11 @@ pub async fn verify(
         let pause = backoff.next_wait();
         if is_final || Instant::now() + pause >= deadline {
             let of = counted(bodies.len() as u64, "score");
+            let were = if bodies.len() == 1 { "was" } else { "were" };
             let why = why.map_or_else(String::new, |why| format!(": {why}"));
             return Err(Failure::new(
                 Kind::NotReadable,
-                format!("{of} were accepted, but only {found} can be read as sent{why}"),
+                format!("{of} {were} accepted, but only {found} can be read as sent{why}"),
             )
             .retryable(true)
             .hint("scores take about 6 s to appear: wait longer with --wait SECS"));

@@ -116,9 +116,10 @@ pub struct BatchArgs {
     #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance, help_heading = "Expectations", hide_short_help = true)]
     pub allow_misses: Allowance,
     #[command(flatten)]
+    pub run: RunArgs,
+    // Last, because their headings would go on for what follows.
+    #[command(flatten)]
     pub managed: ManagedPromptArgs,
     #[command(flatten)]
     pub expect: ExpectArgs,
-    #[command(flatten)]
-    pub run: RunArgs,
 }

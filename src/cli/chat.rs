@@ -10,7 +10,6 @@ const EXAMPLES: &str = "\
 Examples:
   langspan chat --sandbox \"Why trace LLM calls?\"
   git diff | langspan chat -S \"$PWD\" -t review \"Review this change\"
-  langspan chat --prompt answer --var topic=tracing --expect trace --sandbox
   url=$(langspan chat --no-stdin --verify -o url \"One word for joy?\")";
 
 #[derive(Debug, Args)]
@@ -42,9 +41,10 @@ pub struct ChatArgs {
     #[arg(long, hide_short_help = true)]
     pub cost: bool,
     #[command(flatten)]
+    pub run: RunArgs,
+    // Last, because their headings would go on for what follows.
+    #[command(flatten)]
     pub managed: ManagedPromptArgs,
     #[command(flatten)]
     pub expect: ExpectArgs,
-    #[command(flatten)]
-    pub run: RunArgs,
 }

@@ -9,7 +9,7 @@ use crate::cli::values::{count, dollars, pair, regex, some_text};
 #[command(next_help_heading = "Expectations")]
 pub struct ExpectArgs {
     /// Expect the answer to contain TEXT, else exit 9 (repeatable, as the next three)
-    #[arg(long, value_name = "TEXT", value_parser = some_text, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", value_parser = some_text, allow_hyphen_values = true, hide_short_help = true)]
     pub expect: Vec<String>,
     /// Expect a match of REGEX in the answer
     #[arg(long, value_name = "REGEX", value_parser = regex, allow_hyphen_values = true, hide_short_help = true)]

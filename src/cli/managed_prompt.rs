@@ -11,7 +11,7 @@ use crate::langfuse::PromptReference;
 #[command(next_help_heading = "Managed prompt")]
 pub struct ManagedPromptArgs {
     /// Use a prompt of Langfuse; the label is `production` unless another one is given
-    #[arg(long = "prompt", id = "managed_prompt", value_name = "NAME[@LABEL|:VERSION]", value_parser = PromptReference::parse)]
+    #[arg(long = "prompt", id = "managed_prompt", value_name = "NAME[@LABEL|:VERSION]", value_parser = PromptReference::parse, hide_short_help = true)]
     pub reference: Option<PromptReference>,
     /// Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)
     #[arg(long = "var", value_name = "KEY=VALUE", value_parser = parameter, requires = "managed_prompt", hide_short_help = true)]

@@ -83,7 +83,7 @@ pub use values::{
     arg_required_else_help = true,
     disable_help_subcommand = true,
     // Without the blank line before the usage the short help fits a screen.
-    help_template = "{about}\n{usage-heading} {usage}\n\n{all-args}{after-help}",
+    help_template = "{about}\n{usage-heading} {usage}\n\nCommands:\n{subcommands}{after-help}",
     after_help = topics::BRIEFLY,
     after_long_help = topics::LISTED
 )]

@@ -111,8 +111,8 @@ pub const COMMANDS: &[&str] = &[
 
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
-Topics (langspan help TOPIC): batch, ci, cluster, config, conversations, destinations, dialects, environment, exec, \
-exit-codes, expectations, failures, import, json, mapping, privacy, prompts, sandbox, scores";
+Options: -h, --help, -V, --version
+Topics, such as batch, ci and prompts: langspan help";
 
 /// The last lines of `langspan --help` and of `langspan help`.
 pub const LISTED: &str = "\
@@ -179,8 +179,6 @@ mod tests {
         names.push(SCHEMAS);
         names.sort_unstable();
         assert_eq!(listed, names);
-        let (_, brief) = BRIEFLY.split_once(": ").unwrap_or_default();
-        assert_eq!(brief, names.join(", "));
     }
 
     #[test]

@@ -26,50 +26,32 @@ pub async fn run(
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
-    let is_managed = options.managed.reference.is_some();
-    let prompt = if is_managed {
-        Prompt::plan_addition(&options.prompt, options.no_stdin)?
-    } else {
-        Some(Prompt::plan(&options.prompt, options.no_stdin)?)
-    };
+    let prompt = plan(options)?;
     let mut run = Run::open(&options.run, "chat", sources, console).await?;
     if options.cost {
         run.show_costs(sources);
     }
     let judge = Judge::new(&options.expect, run.settings().model.schema.as_ref())?;
     run.judge_answers(judge, sources);
-    let model = &run.settings().model;
-    if model.dialect().lacks(Feature::Prompt) {
-        return Err(Failure::usage(format!(
-            "chat has a prompt, and the dialect {} takes none",
-            model.dialect().name()
-        ))
-        .hint("use replay or batch with a body that has `input`"));
-    }
-    model.check_endpoint_option()?;
-    model.check_key()?;
+    check(options, &run)?;
     let stream = run.settings().model.stream.as_ref();
     let stream = stream.map_or_else(|| io::stdout().is_terminal(), |stream| stream.value);
     let messages = options.messages.as_deref().map(messages).transpose()?;
     let mut earlier = messages.unwrap_or_default();
-    let field_messages = run.settings().model.field_messages();
-    let field_messages = field_messages.map_err(refused)?;
-    if options.thread.is_some() && !field_messages.is_empty() {
-        return Err(
-            Failure::usage("--thread and `messages` both give earlier messages")
-                .hint("omit one of them"),
-        );
-    }
+    let is_managed = options.managed.reference.is_some();
     let prompt = match prompt {
         Some(prompt) if is_managed => prompt.read_addition(console)?,
         Some(prompt) => Some(prompt.read(console)?),
         None => None,
     };
-    if let Some(prompt) = &prompt {
-        warn_of_at(prompt, "prompt", "--file", console);
-    }
-    if let Some(system) = &options.run.model.system {
-        warn_of_at(system, "system message", "--system-file", console);
+    let system = options.run.model.system.as_ref();
+    for (text, what, option) in [
+        (prompt.as_ref(), "prompt", "--file"),
+        (system, "system message", "--system-file"),
+    ] {
+        if let Some(text) = text {
+            warn_of_at(text, what, option, console);
+        }
     }
     let managed = run.managed_prompt(&options.managed, sources).await?;
     if let Some(managed) = managed.as_ref().filter(|managed| managed.is_chat()) {
@@ -83,20 +65,48 @@ pub async fn run(
         earlier.extend(thread.messages().iter().cloned());
     }
     let mut trace = run.settings().trace.of_call();
-    let request = match &managed {
-        Some(managed) => {
-            trace.prompt = Some(managed.link());
-            filled(managed, &earlier, prompt.as_deref(), stream, &run, console)?
-        }
-        None => {
-            let prompt = prompt.unwrap_or_default();
-            let request = run.settings().model.continued(&earlier, &prompt, stream);
-            request.map_err(refused)?
-        }
+    trace.prompt = managed.as_ref().map(RunPrompt::link);
+    let prompt = prompt.as_deref();
+    let request = if let Some(managed) = &managed {
+        filled(managed, &earlier, prompt, stream, &run, console)?
+    } else {
+        let prompt = prompt.unwrap_or_default();
+        let request = run.settings().model.continued(&earlier, prompt, stream);
+        request.map_err(refused)?
     };
     run.thread = thread;
     run.ask(request, trace).await?;
     Ok(run.finish())
+}
+
+/// Checks what can be checked before stdin is read.
+fn check(options: &cli::ChatArgs, run: &Run) -> Result<(), Failure> {
+    let model = &run.settings().model;
+    if model.dialect().lacks(Feature::Prompt) {
+        return Err(Failure::usage(format!(
+            "chat has a prompt, and the dialect {} takes none",
+            model.dialect().name()
+        ))
+        .hint("use replay or batch with a body that has `input`"));
+    }
+    model.check_endpoint_option()?;
+    model.check_key()?;
+    let field_messages = model.field_messages().map_err(refused)?;
+    if options.thread.is_some() && !field_messages.is_empty() {
+        return Err(
+            Failure::usage("--thread and `messages` both give earlier messages")
+                .hint("omit one of them"),
+        );
+    }
+    Ok(())
+}
+
+/// What is typed or piped; with a managed prompt, that may be nothing.
+fn plan(options: &cli::ChatArgs) -> Result<Option<Prompt>, Failure> {
+    if options.managed.reference.is_some() {
+        return Prompt::plan_addition(&options.prompt, options.no_stdin);
+    }
+    Prompt::plan(&options.prompt, options.no_stdin).map(Some)
 }
 
 /// A request that cannot be made as the options ask.

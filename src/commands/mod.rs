@@ -47,28 +47,23 @@ pub fn run(cli: Cli) -> Verdict {
 fn dispatch(cli: Cli) -> Verdict {
     match cli.command {
         Command::Chat(args) => {
-            let run = async |sources: &_, console: &_| chat::run(&args, sources, console).await;
+            let run =
+                async |sources: &_, console: &_| Box::pin(chat::run(&args, sources, console)).await;
             verb("chat", &args.run.destination.sources, &args.run.output, run)
         }
         Command::Replay(args) => {
-            let run = async |sources: &_, console: &_| replay::run(&args, sources, console).await;
-            verb(
-                "replay",
-                &args.run.destination.sources,
-                &args.run.output,
-                run,
-            )
+            let run = async |sources: &_, console: &_| {
+                Box::pin(replay::run(&args, sources, console)).await
+            };
+            let (options, output) = (&args.run.destination.sources, &args.run.output);
+            verb("replay", options, output, run)
         }
         Command::Batch(args) => {
             let run = async |sources: &_, console: &_| {
                 Box::pin(batch::run(&args, sources, console)).await
             };
-            verb(
-                "batch",
-                &args.run.destination.sources,
-                &args.run.output,
-                run,
-            )
+            let (options, output) = (&args.run.destination.sources, &args.run.output);
+            verb("batch", options, output, run)
         }
         Command::Merge(args) => {
             let run = async |sources: &_, console: &_| merge::run(&args, sources, console).await;
@@ -103,9 +98,8 @@ fn dispatch(cli: Cli) -> Verdict {
         }
         Command::Config(args) => configure(&args),
         Command::Sandbox(args) => {
-            let sources = Sources::default();
             let console = Console::new(args.quiet, 0);
-            let ended = block_on(sandbox::run(&args, &sources, &console));
+            let ended = block_on(sandbox::run(&args, &Sources::default(), &console));
             report(ended, &console)
         }
         Command::Completions(args) => report(completions::run(&args), &Console::new(false, 0)),

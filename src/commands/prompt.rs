@@ -62,7 +62,7 @@ async fn text(
         return Ok(prompts.iter().map(list_line).collect());
     };
     let asked = api.prompt(reference).await;
-    let document = asked.map_err(|error| unread(error, reference))?;
+    let document = asked.map_err(|error| unread(&error, reference))?;
     if form == OutputFormat::Json {
         let document = json!({"schema_version": SCHEMA_VERSION, "ok": true, "command": "prompt", "prompt": document, "error": null});
         return Ok(format!("{document}\n"));
@@ -97,7 +97,9 @@ fn list_line(prompt: &Value) -> String {
     let name = prompt["name"].as_str().unwrap_or_default();
     let kind = prompt["type"].as_str().unwrap_or("text");
     let (versions, labels) = (joined(&prompt["versions"]), joined(&prompt["labels"]));
-    format!("{name}  {kind}  versions: {versions}  labels: {labels}\n")
+    let line = format!("{name}  {kind}  versions: {versions}  labels: {labels}");
+    // Others may have written the names.
+    format!("{}\n", line.replace(char::is_control, " "))
 }
 
 /// A message or placeholder of a chat prompt.

@@ -130,7 +130,8 @@ impl Shown<'_> {
                 texts: self.texts,
             };
             printer.text(&tree::draw(self.trace_id, rows, canvas));
-            printer.text(&score_lines(self.scores));
+            let width = (self.texts != Texts::Full).then(console::columns);
+            printer.text(&score_lines(self.scores, width));
         }
         if read.as_deref().is_ok_and(has_orphans) {
             console.warn(INCOMPLETE);

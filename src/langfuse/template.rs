@@ -190,19 +190,15 @@ fn replace(text: &str, mut value: impl FnMut(&str) -> Option<String>) -> String 
         let name = after
             .split_once("}}")
             .map(|(name, behind)| (name.trim(), behind));
-        match name.filter(|(name, _)| is_name(name)) {
-            Some((name, behind)) => {
-                match value(name) {
-                    Some(value) => filled.push_str(&value),
-                    None => filled.push_str(&rest[before.len()..rest.len() - behind.len()]),
-                }
-                rest = behind;
-            }
+        if let Some((name, behind)) = name.filter(|(name, _)| is_name(name)) {
+            let written = &rest[before.len()..rest.len() - behind.len()];
+            let value = value(name);
+            filled.push_str(value.as_deref().unwrap_or(written));
+            rest = behind;
+        } else {
             // Not a variable, as in nested JSON. One brace further may be one.
-            None => {
-                filled.push('{');
-                rest = &rest[before.len() + 1..];
-            }
+            filled.push('{');
+            rest = &rest[before.len() + 1..];
         }
     }
     filled.push_str(rest);

@@ -1,14 +1,14 @@
 //! The scores of a trace, as text for a terminal.
 
 use serde_json::Value;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// The widest column of names, in columns.
 const WIDEST_NAME: usize = 24;
 
-/// One line for each score, by name, with its comment behind it; nothing without scores. Control characters are left out:
-/// others may have written the texts.
-pub fn score_lines(scores: &[Value]) -> String {
+/// One line for each score, by name, with its comment behind it, cut at `width` columns if that is given; nothing without
+/// scores. Control characters are left out: others may have written the texts.
+pub fn score_lines(scores: &[Value], width: Option<usize>) -> String {
     let mut rows: Vec<(String, String)> = scores
         .iter()
         .map(|score| {
@@ -34,12 +34,35 @@ pub fn score_lines(scores: &[Value]) -> String {
     }
     rows.sort();
     let widths = rows.iter().map(|(name, _)| name.width());
-    let width = widths.max().unwrap_or_default().min(WIDEST_NAME);
+    let widest = widths.max().unwrap_or_default().min(WIDEST_NAME);
     let lines = rows.iter().map(|(name, text)| {
-        let pad = " ".repeat(width.saturating_sub(name.width()));
-        format!("  {name}{pad}  {text}\n")
+        let pad = " ".repeat(widest.saturating_sub(name.width()));
+        let line = format!("  {name}{pad}  {text}");
+        format!(
+            "{}\n",
+            width.map_or(line.clone(), |width| cut(&line, width))
+        )
     });
     format!("scores\n{}", lines.collect::<String>())
+}
+
+/// A line of at most `width` columns.
+fn cut(line: &str, width: usize) -> String {
+    if line.width() <= width {
+        return line.to_owned();
+    }
+    let mut left = width.saturating_sub(1);
+    let mut kept: String = line
+        .chars()
+        .take_while(|c| {
+            let wide = c.width().unwrap_or_default();
+            let fits = wide <= left;
+            left = left.saturating_sub(wide);
+            fits
+        })
+        .collect();
+    kept.push('…');
+    kept
 }
 
 fn plain(text: &str) -> String {
@@ -61,7 +84,9 @@ mod tests {
             json!({"name": "contains", "value": true, "comment": null}),
         ];
         let text = "scores\n  contains  true\n  tone      kind  a [31m b\n";
-        assert_eq!(score_lines(&scores), text);
-        assert_eq!(score_lines(&[]), "");
+        assert_eq!(score_lines(&scores, None), text);
+        let cut = "scores\n  contains  true\n  tone      kind  …\n";
+        assert_eq!(score_lines(&scores, Some(19)), cut);
+        assert_eq!(score_lines(&[], None), "");
     }
 }

@@ -40,6 +40,12 @@ mod faults;
 mod documents;
 // Exit codes, and their order of severity.
 mod exit_codes;
+// Prompts that Langfuse manages.
+mod prompts;
+// Expectations about answers.
+mod expectations;
+// Scores: set, kept, delivered, read back.
+mod scores;
 // The order of the modules.
 mod layers;
 // The package that is published.

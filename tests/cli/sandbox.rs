@@ -9,8 +9,10 @@ mod media;
 mod metrics;
 mod pages;
 mod prices;
+mod prompts;
 mod reading;
 mod refusals;
+mod scores;
 
 use serde_json::{Value, json};
 

@@ -99,7 +99,6 @@ impl ParsedLine {
         if !text.starts_with('{') {
             return Err("expected a JSON object".to_owned());
         }
-        let preference = defaults.model.preference();
         let shape: LineShape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let is_managed = defaults.prompt.is_some();
         if !is_managed && shape.vars.is_some() {
@@ -109,29 +108,12 @@ impl ParsedLine {
         let has_prompt = is_managed || shape.prompt.is_some();
         let is_prompt = !is_body && shape.body.is_none() && has_prompt;
         let mut unused = Vec::new();
-        let mut request = match &shape {
-            _ if is_prompt && is_managed => managed(text, &shape, defaults, &mut unused)?,
-            _ if is_managed => {
-                return Err(
-                    "a body of its own cannot be used with --prompt: give `vars`".to_owned(),
-                );
-            }
-            LineShape {
-                body: Some(body),
-                url,
-                ..
-            } if !is_body => Request::of_body(read(body.get())?, url.as_ref(), preference)?,
-            LineShape {
-                prompt: Some(prompt),
-                ..
-            } if is_prompt => prompted(text, prompt, shape.system.as_ref(), defaults.model)?,
-            _ => {
-                let mut fields = read(text)?;
-                for field in OUR_FIELDS {
-                    fields.remove(field);
-                }
-                Request::of_body(fields, None, preference)?
-            }
+        let mut request = if is_managed && is_prompt {
+            managed(text, &shape, defaults, &mut unused)?
+        } else if is_managed {
+            return Err("a body of its own cannot be used with --prompt: give `vars`".to_owned());
+        } else {
+            own_request(text, &shape, defaults.model)?
         };
         if is_prompt {
             request.validate()?;
@@ -223,6 +205,34 @@ fn prompted(
         return Err("`prompt` must be a string".to_owned());
     };
     with_fields(prompts(model)?.prompted(prompt)?, text, system)
+}
+
+/// The request of a line that has a body or a prompt of its own.
+fn own_request(
+    text: &str,
+    shape: &LineShape<'_>,
+    model: &settings::ModelSettings,
+) -> Result<Request, String> {
+    let preference = model.preference();
+    let is_body = shape.messages.is_some() || shape.input.is_some();
+    match shape {
+        LineShape {
+            body: Some(body),
+            url,
+            ..
+        } if !is_body => Request::of_body(read(body.get())?, url.as_ref(), preference),
+        LineShape {
+            prompt: Some(prompt),
+            ..
+        } if !is_body => prompted(text, prompt, shape.system.as_ref(), model),
+        _ => {
+            let mut fields = read(text)?;
+            for field in OUR_FIELDS {
+                fields.remove(field);
+            }
+            Request::of_body(fields, None, preference)
+        }
+    }
 }
 
 /// The managed prompt of the run, filled with the variables of the line, and followed by its `prompt`.

@@ -134,12 +134,12 @@ impl<'a> TraceSender<'a> {
         let Some(queue) = &mut self.queue else {
             return std::future::pending().await;
         };
-        let Some(scores) = &mut self.scores else {
+        let Some(score_queue) = &mut self.scores else {
             return SenderEvent::Exported(queue.next().await);
         };
         tokio::select! {
             exported = queue.next() => SenderEvent::Exported(exported),
-            sent = scores.next() => SenderEvent::Scored(sent),
+            sent = score_queue.next() => SenderEvent::Scored(sent),
         }
     }
 

@@ -106,22 +106,28 @@ impl JsonSchema {
                     Some(pattern) => self.compile(pattern, &here)?,
                     None => return wrong("a text"),
                 },
-                ("$ref" | "$dynamicRef" | "$id" | "$anchor" | "$dynamicAnchor", value)
-                    if !value.is_string() =>
-                {
-                    return wrong("a text");
-                }
-                ("$id", Value::String(id)) if !id.is_empty() => {
-                    let id = id.strip_suffix('#').unwrap_or(id);
-                    self.names.insert(id.to_owned(), at.to_owned());
-                }
-                ("$anchor" | "$dynamicAnchor", Value::String(name)) => {
-                    self.names.insert(format!("#{name}"), at.to_owned());
+                ("$ref" | "$dynamicRef" | "$id" | "$anchor" | "$dynamicAnchor", value) => {
+                    match value.as_str() {
+                        Some(name) => self.note_name(key, name, at),
+                        None => return wrong("a text"),
+                    }
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Remembers under which name a schema can be referred to.
+    fn note_name(&mut self, key: &str, name: &str, at: &str) {
+        let name = match key {
+            "$id" => name.strip_suffix('#').unwrap_or(name).to_owned(),
+            "$anchor" | "$dynamicAnchor" => format!("#{name}"),
+            _ => return,
+        };
+        if !name.is_empty() {
+            self.names.insert(name, at.to_owned());
+        }
     }
 
     fn check_list(&mut self, list: &[Value], at: &str) -> Result<(), String> {

@@ -321,28 +321,8 @@ impl At<'_> {
     ) -> Outcome {
         self.size(fields, "Properties", object.len(), "properties")?;
         self.required(fields.get("required"), "required", object)?;
+        self.dependencies(of, fields, object, seen)?;
         let named = |key: &str| fields.get(key).and_then(Value::as_object);
-        for (name, names) in named("dependentRequired").into_iter().flatten() {
-            if object.contains_key(name) {
-                self.required(Some(names), "dependentRequired", object)?;
-            }
-        }
-        let dependencies = named("dependencies").filter(|_| of.draft == Draft::Seven);
-        for (key, dependencies) in [
-            ("dependencies", dependencies),
-            ("dependentSchemas", named("dependentSchemas")),
-        ] {
-            for (name, schema) in dependencies.into_iter().flatten() {
-                if !object.contains_key(name) {
-                    continue;
-                }
-                if schema.is_array() {
-                    self.required(Some(schema), key, object)?;
-                } else {
-                    seen.add(self.apply(of, &format!("{key}/{}", segment(name)), schema)?);
-                }
-            }
-        }
         let (properties, patterns) = (named("properties"), named("patternProperties"));
         for (name, value) in object {
             if let Some(schema) = fields.get("propertyNames") {
@@ -382,6 +362,38 @@ impl At<'_> {
         Ok(())
     }
 
+    fn dependencies(
+        &self,
+        of: &JsonSchema,
+        fields: &Map<String, Value>,
+        object: &Map<String, Value>,
+        seen: &mut Evaluated,
+    ) -> Outcome {
+        let named = |key: &str| fields.get(key).and_then(Value::as_object);
+        for (name, names) in named("dependentRequired").into_iter().flatten() {
+            if object.contains_key(name) {
+                self.required(Some(names), "dependentRequired", object)?;
+            }
+        }
+        let dependencies = named("dependencies").filter(|_| of.draft == Draft::Seven);
+        for (key, dependencies) in [
+            ("dependencies", dependencies),
+            ("dependentSchemas", named("dependentSchemas")),
+        ] {
+            for (name, schema) in dependencies.into_iter().flatten() {
+                if !object.contains_key(name) {
+                    continue;
+                }
+                if schema.is_array() {
+                    self.required(Some(schema), key, object)?;
+                } else {
+                    seen.add(self.apply(of, &format!("{key}/{}", segment(name)), schema)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn required(&self, names: Option<&Value>, key: &str, object: &Map<String, Value>) -> Outcome {
         let names = names.and_then(Value::as_array).into_iter().flatten();
         let mut names = names.filter_map(Value::as_str);
@@ -410,7 +422,9 @@ impl At<'_> {
             if fitting.is_empty() {
                 return Err(self.violation("anyOf", "fits none of the schemas".to_owned()));
             }
-            fitting.into_iter().for_each(|fit| seen.add(fit));
+            for fit in fitting {
+                seen.add(fit);
+            }
         }
         if listed("oneOf").is_some() {
             let mut fitting: Vec<Evaluated> = each("oneOf").filter_map(Result::ok).collect();

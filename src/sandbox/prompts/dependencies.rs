@@ -48,7 +48,7 @@ fn replaced(
             .and_then(|(name, wanted)| text_of(name, &wanted));
         match found {
             Some(found) => whole.push_str(&replaced(&found, text_of, depth - 1)),
-            None => whole.push_str(&format!("{BEGIN}{reference}{END}")),
+            None => whole.extend([BEGIN, reference, END]),
         }
         rest = behind;
     }

@@ -102,6 +102,7 @@ impl NewScore {
         let subject = subject(body)?;
         let source = source(body, data_type)?;
         let now = time::now();
+        let stated = body["timestamp"].as_str().and_then(time::parse);
         let id = text(body, "id")?
             .unwrap_or_else(|| uuid_of(format!("{now}/{}/{}", fastrand::u64(..), body).as_bytes()));
         Ok(Self {
@@ -119,7 +120,7 @@ impl NewScore {
                 },
                 environment: text(body, "environment")?.unwrap_or_else(|| "default".to_owned()),
                 source,
-                timestamp: timestamp.unwrap_or(now),
+                timestamp: stated.or(timestamp).unwrap_or(now),
                 created: now,
                 arrived: now,
                 is_deleted: false,

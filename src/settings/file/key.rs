@@ -175,6 +175,17 @@ pub const OF_ONE_CALL: &[&str] = &[
     "dry_run",
     "sandbox",
     "thread",
+    "prompt",
+    "var",
+    "vars",
+    "expect",
+    "expect_regex",
+    "expect_not",
+    "expect_not_regex",
+    "expect_json",
+    "max_latency",
+    "max_call_cost",
+    "score",
 ];
 
 /// The key of that name.

@@ -52,10 +52,10 @@ fn schema_of(document: &Value) -> Option<&'static str> {
         "exec" => Some("exec"),
         "check" => Some("check"),
         "show" => Some("show"),
-        "resend" => Some("resend"),
-        "config" => Some("config"),
         "prompt" => Some("prompt"),
         "score" => Some("score"),
+        "resend" => Some("resend"),
+        "config" => Some("config"),
         _ => None,
     }
 }

@@ -148,7 +148,7 @@ impl Sandbox {
         let request = headers.iter().fold(request, |request, (name, value)| {
             request.header(*name, *value)
         });
-        let mut response = if method == "GET" {
+        let mut response = if matches!(method, "GET" | "DELETE") {
             self.agent.run(request.body(()).unwrap())
         } else {
             self.agent.run(request.body(body).unwrap())
