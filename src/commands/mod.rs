@@ -140,7 +140,7 @@ async fn initialise(console: &Console) -> Result<Verdict, Failure> {
     let Ok(Command::Check(options)) = check.map(|cli| cli.command) else {
         return Err(anyhow::anyhow!("the check of the settings cannot be started").into());
     };
-    let verdict = check::run(&options, Ok(sources), console).await?;
+    let verdict = Box::pin(check::run(&options, Ok(sources), console)).await?;
     if verdict.kind().is_some() {
         console.note("nothing was written");
         return Ok(verdict);

@@ -130,6 +130,10 @@ async fn ingest(
 }
 
 /// The score of an event, if it has one that is kept; or the message and the error of its refusal.
+#[expect(
+    clippy::result_large_err,
+    reason = "an answer of the sandbox, once a request"
+)]
 fn read_event(event: &Value) -> Result<Option<StoredScore>, (Value, Value)> {
     match event["type"].as_str() {
         Some("score-create") => {

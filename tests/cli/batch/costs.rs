@@ -20,7 +20,7 @@ const ONE: f64 = 0.000_024_225;
 struct Priced {
     model: Scripted,
     langfuse: Scripted,
-    _sandbox: Arc<Sandbox>,
+    sandbox: Arc<Sandbox>,
 }
 
 fn priced() -> Priced {
@@ -43,7 +43,7 @@ fn priced_with(model: Scripted) -> Priced {
     Priced {
         model,
         langfuse: Scripted::in_front_of(&sandbox, |_, _| None),
-        _sandbox: sandbox,
+        sandbox,
     }
 }
 
@@ -64,7 +64,7 @@ fn lines_and_summary_hold_the_cost() {
     let Priced {
         model,
         langfuse,
-        _sandbox,
+        sandbox: _,
     } = &priced();
     let options = ["-O", "out.jsonl", "--summary", "s.json"];
     let ended = batch(&prompts(3), model, langfuse, &options).run();
@@ -90,7 +90,7 @@ fn what_the_endpoint_states_comes_first() {
     let Priced {
         model,
         langfuse,
-        _sandbox,
+        sandbox: _,
     } = &priced_with(Scripted::always(Reply::json(200, &body)));
     let ended = batch(&prompts(2), model, langfuse, &["-O", "out.jsonl"]).run();
     ended.code(0).stderr_has(", $0.5\n");
@@ -131,7 +131,7 @@ fn the_first_answers_wait_for_the_prices() {
 fn a_model_without_a_price_counts_as_zero_and_is_named_once() {
     let model = Scripted::start(|request, _| {
         let mut body = of_mini();
-        if line_of(request) % 2 == 0 {
+        if line_of(request).is_multiple_of(2) {
             body["model"] = "my-own-model".into();
         }
         Reply::json(200, &body)
@@ -139,7 +139,7 @@ fn a_model_without_a_price_counts_as_zero_and_is_named_once() {
     let Priced {
         model,
         langfuse,
-        _sandbox,
+        sandbox: _,
     } = &priced_with(model);
     let options = ["-O", "out.jsonl", "--summary", "s.json"];
     let ended = batch(&prompts(6), model, langfuse, &options).run();
@@ -162,7 +162,7 @@ fn max_cost_ends_the_run_and_counts_what_the_output_holds() {
     let Priced {
         model,
         langfuse,
-        _sandbox,
+        sandbox: _,
     } = &priced();
     let options = ["-j", "1", "-O", "out.jsonl", "--summary", "s.json"];
     let limit = (2.5 * ONE).to_string();
@@ -213,9 +213,9 @@ fn a_computed_cost_is_not_sent_by_a_resumed_run() {
     let Priced {
         model,
         langfuse,
-        _sandbox,
+        sandbox,
     } = &priced();
-    let refusing = Scripted::in_front_of(_sandbox, |request, _| {
+    let refusing = Scripted::in_front_of(sandbox, |request, _| {
         let is_export = request.path.ends_with("/v1/traces");
         is_export.then(|| Reply::json(401, &json!({"message": "No."})))
     });

@@ -10,7 +10,7 @@ use crate::support::harness::{
     Ended, Langspan, OBSERVATIONS, Reply, Scripted, TRACES, forward, wait_until,
 };
 use crate::support::memory::Memory;
-use crate::support::otlp::{attribute, attribute_json, traces_at};
+use crate::support::otlp::{attribute, attribute_json, hex, traces_at};
 use crate::support::schema::assert_described;
 use crate::support::stand_in::Sandbox;
 use crate::support::untouched::Untouched;
@@ -74,11 +74,7 @@ fn names(count: usize) -> impl Iterator<Item = String> {
 }
 
 fn trace_id(seed: &str) -> String {
-    let digest = Sha256::digest(seed);
-    digest[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(seed)[..16])
 }
 
 /// A call with these requests and outputs in its home.

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::harness::{Ended, Langspan, Reply, Scripted};
 use crate::support::memory::Memory;
-use crate::support::otlp::{Trace, attribute, attribute_json, traces_at};
+use crate::support::otlp::{Trace, attribute, attribute_json, hex, traces_at};
 
 const PRICES: &str = "/api/public/models";
 
@@ -159,11 +159,7 @@ fn anthropics_messages_take_id_and_times_of_their_batch() {
         .stderr_has("--batch-object");
     assert_eq!(langfuse.count(), 0);
     let trace = trace(&request, &output, Some(&message_batch()));
-    let digest = Sha256::digest("msgbatch_1/a");
-    let id: String = digest[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = hex(&Sha256::digest("msgbatch_1/a")[..16]);
     assert_eq!(trace.id(), id);
     assert_eq!(attribute(&trace.parent, "input.value").unwrap(), "Joy?");
     assert_eq!(

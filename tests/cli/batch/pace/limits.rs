@@ -72,8 +72,8 @@ fn tokens_of_a_limited_run_are_spread_evenly() {
     let times = arrivals.since(start);
     assert_eq!(times.len(), 12);
     let at_once = 300.0;
-    for (place, time) in times.iter().enumerate() {
-        let used = 58.0 * place as f64;
+    for (place, time) in (0_u32..).zip(&times) {
+        let used = 58.0 * f64::from(place);
         let least = (used - at_once) / 95.0;
         assert!(time.as_secs_f64() >= least, "{place}: {times:?}");
     }
