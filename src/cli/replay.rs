@@ -10,7 +10,7 @@ const EXAMPLES: &str = "\
 Examples:
   langspan replay calls.jsonl --verify
   langspan replay request.json --sandbox -p seed:=7
-  langspan replay --batch-input in.jsonl --batch-output out.jsonl --batch-object batch.json";
+  langspan replay --batch-input in --batch-output out --batch-object batch";
 
 #[derive(Debug, Args)]
 #[command(mut_arg("tags", |option| option.hide_short_help(true)), after_long_help = EXAMPLES)]

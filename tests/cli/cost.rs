@@ -152,20 +152,31 @@ fn every_recorded_answer_costs_what_langfuse_computes() {
     });
     let mut lines = Vec::new();
     let mut expected = Vec::new();
-    for (folder, model, cost) in COSTS {
+    for &(folder, model, cost) in COSTS {
         let Some(mut body) = json_of(&format!("answers/{folder}/body.json")) else {
             continue;
         };
         body["model"] = model.into();
         // The provider's own figure is the subject of another test.
         body["usage"].as_object_mut().unwrap().remove("cost");
-        let request = json!({"model": model, "messages": [{"role": "user", "content": "Hi"}]});
+        let messages = json!([{"role": "user", "content": "Hi"}]);
+        let (api, content) = match folder.split('-').next() {
+            Some("responses") => ("responses", json!({"input": "Hi"})),
+            Some("embeddings") => ("embeddings", json!({"input": "Hi"})),
+            Some("messages") => ("messages", json!({"messages": messages})),
+            _ => ("chat", json!({"messages": messages})),
+        };
+        let mut request = content;
+        request["model"] = model.into();
         let times = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"];
-        let recording = json!({"request": request, "response": body, "start_time": times[0], "end_time": times[1]});
+        let recording = json!({
+            "api": api, "request": request, "response": body,
+            "start_time": times[0], "end_time": times[1],
+        });
         lines.push(recording.to_string());
         expected.push((folder, cost / 1e6));
     }
-    assert!(lines.len() > 30, "{}", lines.len());
+    assert!(lines.len() > 60, "{}", lines.len());
     let call = Langspan::new(&["replay", "--cost", "-o", "json", "calls.jsonl"]);
     let call = call.langfuse_at(server.url());
     call.file("calls.jsonl", lines.join("\n"));

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::harness::{Ended, Langspan, Reply, Scripted, wait_until};
+use crate::support::harness::{Ended, Langspan, Reply, SCORES, Scripted, wait_until};
 use crate::support::stand_in::Sandbox;
 
-const SCORES: &str = "/api/public/scores";
 const INGESTION: &str = "/api/public/ingestion";
 const ID: &str = "0af7651916cd43dd8448eb211c80319c";
 

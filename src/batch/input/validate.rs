@@ -87,7 +87,8 @@ pub fn check_keys(input: &Input, plan: &Plan, settings: &Settings) -> Result<(),
     let mut is_asked = false;
     for line in input.lines().map_err(unreadable)? {
         // What is wrong with a line is said when it is its turn.
-        if let Ok(parsed) = ParsedLine::read(&line.map_err(unreadable)?, &defaults) {
+        let Ok(line) = line else { break };
+        if let Ok(parsed) = ParsedLine::read(&line, &defaults) {
             model.check_key_of(parsed.request.dialect())?;
             is_asked = true;
         }

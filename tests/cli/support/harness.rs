@@ -24,6 +24,8 @@ use crate::support::stand_in::Sandbox;
 
 /// The path for exports.
 pub const TRACES: &str = "/api/public/otel/v1/traces";
+/// The path for scores.
+pub const SCORES: &str = "/api/public/scores";
 /// The path for reads of a current Langfuse.
 pub const OBSERVATIONS: &str = "/api/public/v2/observations";
 

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::support::harness::{Langspan, OBSERVATIONS, Reply, Request, Scripted, TRACES};
+use crate::support::harness::{Langspan, OBSERVATIONS, Reply, Request, SCORES, Scripted, TRACES};
 
 const ASK: &str = "/v1/chat/completions";
 
@@ -44,6 +44,7 @@ impl Servers {
                 "/api/public/projects" => Reply::json(200, &project),
                 OBSERVATIONS => Reply::json(200, &json!({"data": [], "meta": {}})),
                 TRACES => Reply::json(200, &json!({})),
+                SCORES => Reply::json(200, &json!({"id": "s1"})),
                 _ => Reply::Answer(404, "text/html", "<html></html>".to_owned()),
             }
         });

@@ -175,5 +175,4 @@ fn a_signal_ends_a_pause() {
     send("INT", &child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(lines_in(&call.home().join("out.jsonl")).is_empty());
-    assert_eq!(servers.asked().len(), 5);
 }
