@@ -312,7 +312,7 @@ def prompts(client):
     want = [{"role": "system", "content": "You are Ada."}, *history]
     lines += difference(want, chat.compile(who="Ada", history=history), "chat")
     try:
-        client.api.prompts.get("sdk/none")
+        client.api.prompts.get("none")
     except NotFoundError as error:
         return lines + difference({"message": "*", "error": "LangfuseNotFoundError"}, error.body, "body")
     return [*lines, "a prompt was found"]

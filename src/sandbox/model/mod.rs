@@ -65,8 +65,9 @@ impl ModelEvent {
 /// The answer of `GET /v1/models`: OpenAI's, or Anthropic's if the request is meant for it.
 pub fn list(headers: &HeaderMap) -> Value {
     if headers.contains_key(ANTHROPIC_VERSION) {
-        let model =
-            json!({"type": "model", "id": NAME, "display_name": NAME, "created_at": CREATED_TEXT});
+        let model = json!({
+            "type": "model", "id": NAME, "display_name": NAME, "created_at": CREATED_TEXT, "lifecycle": "active",
+        });
         return json!({"data": [model], "first_id": NAME, "last_id": NAME, "has_more": false});
     }
     json!({
