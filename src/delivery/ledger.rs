@@ -85,7 +85,7 @@ impl Ledger {
     /// Opens or creates a ledger, and locks it for this process.
     ///
     /// # Errors
-    /// If it cannot be read or written; `WouldBlock` if another run has it open, `InvalidData` if it is no ledger.
+    /// If it cannot be read or written; `WouldBlock` if another run has it open, `InvalidData` if it is not a ledger.
     pub fn open(path: &Path, to: &LedgerDestination) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options
@@ -109,7 +109,7 @@ impl Ledger {
     /// What a ledger holds, without changing it; an absent one holds nothing.
     ///
     /// # Errors
-    /// If it cannot be read; `InvalidData` if it is no ledger.
+    /// If it cannot be read; `InvalidData` if it is not a ledger.
     pub fn look(path: &Path, to: &LedgerDestination) -> io::Result<Self> {
         match File::open(path) {
             Ok(file) => Self::read(&file, to).map(|(ledger, ..)| ledger),

@@ -65,7 +65,12 @@ impl Outbox {
             let _ = fs::remove_file(self.path(&id, META));
             self.unwritable(error)
         })?;
-        Ok(Entry {
+        Ok(self.written(id, path, file, meta))
+    }
+
+    /// An entry that this process has just written, and whose `file` it has locked.
+    pub(super) fn written(&self, id: String, path: PathBuf, file: File, meta: EntryMeta) -> Entry {
+        Entry {
             outbox: self.clone(),
             id,
             path,
@@ -73,7 +78,7 @@ impl Outbox {
             meta: Some(meta),
             unfinished: false,
             found: Timestamp::now(),
-        })
+        }
     }
 
     /// An entry, locked until it is dropped; `None` if another process works on it, or it is gone.

@@ -5,8 +5,6 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use jiff::Timestamp;
-
 use crate::delivery::files::{self, TEMPORARY};
 use crate::delivery::outbox::entry::{Entry, Temporary};
 use crate::delivery::outbox::folder::{KEPT, META, Outbox, OutboxError, Sync, new_id, read};
@@ -42,15 +40,7 @@ impl Outbox {
             let _ = fs::remove_file(self.path(&id, META));
             self.unwritable(error)
         })?;
-        Ok(Entry {
-            outbox: self.clone(),
-            id,
-            path,
-            file,
-            meta: Some(meta),
-            unfinished: false,
-            found: Timestamp::now(),
-        })
+        Ok(self.written(id, path, file, meta))
     }
 
     /// Replaces the content of `path` by lines, whole or not at all. Returns the file, locked.

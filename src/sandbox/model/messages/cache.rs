@@ -1,6 +1,6 @@
 //! Which tokens of the input a real model would have read from its cache, and which it would have written there.
 //!
-//! The stand-in remembers nothing. What stands before the last answer of the assistant was sent in an earlier request, so
+//! The stand-in remembers nothing. Everything before the last answer of the assistant was sent in an earlier request, so
 //! its marked part counts as read, and the marked part after it as written.
 
 use serde_json::{Value, json};
