@@ -2,6 +2,10 @@
 
 pub mod api;
 pub mod base;
+#[expect(dead_code, reason = "its readers follow")]
+pub mod datasets;
+#[expect(dead_code, reason = "its readers follow")]
+pub mod experiments;
 pub mod keys;
 pub mod media;
 mod models;
