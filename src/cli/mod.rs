@@ -19,6 +19,7 @@ mod delivery;
 mod destination;
 mod exec;
 mod expect;
+mod experiment;
 #[cfg(test)]
 mod generated;
 mod help;
@@ -53,6 +54,7 @@ pub use delivery::{DeliveryArgs, WaitArgs};
 pub use destination::{DestinationArgs, SourceArgs, StandInArgs};
 pub use exec::ExecArgs;
 pub use expect::ExpectArgs;
+pub use experiment::ExperimentArgs;
 pub use help::HelpArgs;
 pub use managed_prompt::ManagedPromptArgs;
 pub use merge::MergeArgs;

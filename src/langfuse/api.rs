@@ -101,7 +101,7 @@ impl ApiError {
     }
 
     /// Whether the server does not have this interface, so that the other one must be asked.
-    pub(super) fn is_unserved(&self) -> bool {
+    pub fn is_unserved(&self) -> bool {
         self.status == Some(404) && !self.is_absence
     }
 

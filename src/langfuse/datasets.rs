@@ -108,8 +108,6 @@ pub struct DatasetPages<'a> {
     read: u64,
     /// The place in `PAGE_ITEMS` of the size in use.
     size: usize,
-    /// How many items there are in all, once a page says so.
-    total: Option<u64>,
     is_over: bool,
 }
 
@@ -135,6 +133,19 @@ impl Api {
         }
     }
 
+    /// When the newest active item of a dataset was changed; `None` if there is none.
+    ///
+    /// # Errors
+    /// As for [`dataset`](Self::dataset).
+    pub async fn dataset_changed(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        let query = [("datasetName", name), ("limit", "1"), ("page", "1")];
+        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let ask = || self.get(ITEMS, &query, Credentials::Keys);
+        let body = retried(RETRIES, backoff, ask).await?;
+        let changed = body["data"][0]["updatedAt"].as_str();
+        Ok(changed.and_then(|changed| changed.parse().ok()))
+    }
+
     /// The active items of a dataset as they were at `version`.
     pub fn dataset_pages(&self, name: &str, version: Timestamp) -> DatasetPages<'_> {
         DatasetPages {
@@ -143,7 +154,6 @@ impl Api {
             version: version.to_string(),
             read: 0,
             size: 0,
-            total: None,
             is_over: false,
         }
     }
@@ -170,10 +180,10 @@ impl DatasetPages<'_> {
             let message = format!("{} answered without dataset items", self.api.base());
             return Err(ApiError::foreign(message));
         };
-        self.total = body["meta"]["totalItems"].as_u64().or(self.total);
+        let total = body["meta"]["totalItems"].as_u64();
         let count = rows.len() as u64;
         self.read += count;
-        self.is_over = count < PAGE_ITEMS[self.size] || self.total == Some(self.read);
+        self.is_over = count < PAGE_ITEMS[self.size] || total == Some(self.read);
         if rows.is_empty() {
             return Ok(None);
         }
@@ -181,11 +191,6 @@ impl DatasetPages<'_> {
             rows.into_iter().map(DatasetItem::of_document).collect();
         let unknown = || ApiError::foreign(format!("{}: an item has no id", self.api.base()));
         items.map(Some).ok_or_else(unknown)
-    }
-
-    /// How many items the server says that there are; `None` before the first page.
-    pub fn total(&self) -> Option<u64> {
-        self.total
     }
 
     async fn ask(&self, size: u64) -> Result<Value, ApiError> {

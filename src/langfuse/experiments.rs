@@ -66,6 +66,7 @@ pub enum ExperimentItemFields {
     /// Ids and times.
     Core,
     /// With texts, metadata and scores.
+    #[expect(dead_code, reason = "the comparison of experiments reads them")]
     All,
 }
 

@@ -2,9 +2,7 @@
 
 pub mod api;
 pub mod base;
-#[expect(dead_code, reason = "its readers follow")]
 pub mod datasets;
-#[expect(dead_code, reason = "its readers follow")]
 pub mod experiments;
 pub mod keys;
 pub mod media;
@@ -19,6 +17,8 @@ pub mod template;
 
 pub use api::{Api, ApiError};
 pub use base::Base;
+pub use datasets::{Dataset, DatasetItem, DatasetReference};
+pub use experiments::Experiment;
 pub use keys::Keys;
 pub use prompts::{ManagedPrompt, PromptReference};
 pub use readback::{Readback, Wanted};
