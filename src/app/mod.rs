@@ -27,6 +27,7 @@ pub mod settings_file;
 pub mod setup;
 pub mod signals;
 pub mod span_maker;
+pub mod step_summary;
 pub mod terminal;
 pub mod text_files;
 pub mod thread;

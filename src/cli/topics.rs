@@ -26,6 +26,10 @@ pub const TOPICS: &[Topic] = &[
         text: include_str!("help/cluster.md"),
     },
     Topic {
+        name: "compare",
+        text: include_str!("help/compare.md"),
+    },
+    Topic {
         name: "config",
         text: include_str!("help/config.md"),
     },
@@ -96,6 +100,7 @@ pub const COMMANDS: &[&str] = &[
     "replay",
     "batch",
     "merge",
+    "compare",
     "exec",
     "check",
     "show",
@@ -120,6 +125,7 @@ Topics (langspan help TOPIC):
   batch          Many requests from a file: lines, answers, pace, resuming
   ci             The smoke test, and langspan in scripts, CI jobs and images
   cluster        One batch on many machines: Slurm, Ray, Kubernetes; joining the outputs
+  compare        Two runs side by side: what counts as a regression; reports for CI
   config         The settings file: keys, profiles, secrets, and which value wins
   conversations  Continue a conversation; messages and values from files
   destinations   Which server gets the spans, and with which keys

@@ -18,6 +18,8 @@ mod replay;
 mod batch;
 // The outputs of a batch's shards become one.
 mod merge;
+// Two runs side by side.
+mod compare;
 // Which answers to an export count as acceptance, and how the others are handled.
 mod delivery;
 // The spans of an answer are stored before its last byte is printed.
