@@ -17,7 +17,7 @@ use super::response::{StoreError, disk, json_response};
 use super::scores::{ScoreStore, StoredScore};
 use super::store::TraceStore;
 use super::time::{self, Millis};
-use overview::{ExperimentOverview, item_of};
+pub use overview::{ExperimentItemRow, ExperimentOverview, item_of};
 use query::{EXPERIMENTS, ExperimentsQuery, ITEMS, Interface, ListPlace};
 
 /// What the handlers use.
@@ -108,7 +108,7 @@ async fn list_items(
 }
 
 /// The scores of an item, out of those of its trace: those of its root, then those of the trace as a whole.
-fn of_item(scores: Vec<StoredScore>, root_id: &str) -> Vec<StoredScore> {
+pub fn of_item(scores: Vec<StoredScore>, root_id: &str) -> Vec<StoredScore> {
     let (mut of_root, others): (Vec<_>, Vec<_>) = scores
         .into_iter()
         .partition(|score| score.subject.observation_id() == Some(root_id));
