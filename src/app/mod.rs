@@ -8,6 +8,7 @@ pub mod deliver;
 pub mod delivery_report;
 pub mod embedded_sandbox;
 pub mod env_file;
+pub mod experiment_reference;
 pub mod hints;
 pub mod jsonl;
 pub mod judge;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, Args};
+use clap::{Arg, Args, ValueHint};
 
 use crate::cli::output::text_or_json;
 use crate::cli::values::allowance;
@@ -18,10 +18,10 @@ Examples:
 #[command(mut_arg("output", text_or_json), mut_arg("seconds", wait_15_seconds), after_long_help = EXAMPLES)]
 pub struct CompareArgs {
     /// The earlier run: an output file of batch, or an experiment's name or URL
-    #[arg(value_name = "A")]
+    #[arg(value_name = "A", value_hint = ValueHint::FilePath)]
     pub a: String,
     /// The run that must not be worse
-    #[arg(value_name = "B")]
+    #[arg(value_name = "B", value_hint = ValueHint::FilePath)]
     pub b: String,
     /// Items that may regress, without exit code 9
     #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance)]

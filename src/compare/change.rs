@@ -2,7 +2,7 @@
 
 /// An item: its index in A and in B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pair {
+pub struct ItemPair {
     pub a: u32,
     pub b: u32,
 }
@@ -26,10 +26,10 @@ pub struct Share {
     pub of: u64,
 }
 
-/// An item that changed; the expectations by their place in [`Comparison::expectations`].
+/// An item that changed; the expectations by their place in [`RunComparison::expectations`].
 #[derive(Clone, Debug)]
 pub struct ItemChange {
-    pub pair: Pair,
+    pub pair: ItemPair,
     pub kind: ChangeKind,
     /// Met in A, missed in B.
     pub missed: Vec<u32>,

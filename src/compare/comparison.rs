@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::compare::change::{ChangeKind, ExpectationChange, ItemChange, Pair};
+use crate::compare::change::{ChangeKind, ExpectationChange, ItemChange, ItemPair};
 use crate::compare::measures::Measures;
 use crate::compare::run::{ComparedRun, RunKind};
 use crate::compare::tally::Tally;
@@ -15,10 +15,10 @@ const NAME_CHARS: usize = 60;
 
 /// Two runs that were compared. All lists are in the order of the items in A; items are named by their index there.
 #[derive(Debug)]
-pub struct Comparison<'a> {
+pub struct RunComparison<'a> {
     pub a: &'a ComparedRun,
     pub b: &'a ComparedRun,
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<ItemPair>,
     /// Indices in B.
     pub only_in_b: Vec<u32>,
     pub expectations: Vec<ExpectationChange>,
@@ -30,7 +30,7 @@ pub struct Comparison<'a> {
     pub differing_inputs: u64,
 }
 
-impl<'a> Comparison<'a> {
+impl<'a> RunComparison<'a> {
     /// # Errors
     /// When the runs cannot be compared. The failure is retryable if a server may not have all of a run yet.
     pub fn new(a: &'a ComparedRun, b: &'a ComparedRun) -> Result<Self, Failure> {
@@ -152,7 +152,7 @@ fn check_datasets(a: &ComparedRun, b: &ComparedRun) -> Result<(), Failure> {
 }
 
 /// The items that both runs have, in the order of A, and those that only B has.
-fn joined(a: &ComparedRun, b: &ComparedRun) -> Result<(Vec<Pair>, Vec<u32>), Failure> {
+fn joined(a: &ComparedRun, b: &ComparedRun) -> Result<(Vec<ItemPair>, Vec<u32>), Failure> {
     let (in_a, in_b) = (a.by_key(), b.by_key());
     for (run, sorted) in [(a, &in_a), (b, &in_b)] {
         check_duplicates(run, sorted)?;
@@ -172,7 +172,7 @@ fn joined(a: &ComparedRun, b: &ComparedRun) -> Result<(Vec<Pair>, Vec<u32>), Fai
             Ordering::Greater => only_in_b.extend(right.next()),
             Ordering::Equal => {
                 let both = left.next().zip(right.next());
-                pairs.extend(both.map(|(one, other)| Pair { a: *one, b: *other }));
+                pairs.extend(both.map(|(one, other)| ItemPair { a: *one, b: *other }));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::compare::change::ChangeKind;
-use crate::compare::comparison::Comparison;
+use crate::compare::comparison::RunComparison;
 use crate::compare::rows::rows;
 use crate::compare::run::ComparedRun;
 use crate::compare::table::how;
@@ -14,7 +14,7 @@ use crate::output::markdown::cell;
 const LISTED: usize = 50;
 
 /// A table of the rows, and one of the items that changed.
-pub fn to_markdown(comparison: &Comparison<'_>) -> String {
+pub fn to_markdown(comparison: &RunComparison<'_>) -> String {
     let (a, b) = (comparison.a, comparison.b);
     let mut text = format!(
         "### langspan compare\n\nA: {}, B: {}, {}, {} regressed, {} fixed",
@@ -47,7 +47,7 @@ pub fn refusal(message: &str) -> String {
     format!("### langspan compare\n\n{}\n\n", cell(message))
 }
 
-fn push_changes(text: &mut String, comparison: &Comparison<'_>, kind: ChangeKind, title: &str) {
+fn push_changes(text: &mut String, comparison: &RunComparison<'_>, kind: ChangeKind, title: &str) {
     let count = comparison.count(kind);
     if count == 0 {
         return;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::compare::change::Pair;
+use crate::compare::change::ItemPair;
 use crate::compare::run::{ComparedRun, Item, TokenCounts};
 
 /// What the items of a run took.
@@ -26,7 +26,7 @@ pub struct LatencyPercentiles {
 impl Measures {
     /// The measures of both runs, over the items that both answered and for which both know the value. Where there are
     /// no such items, over those that the one run knows.
-    pub fn of_both(a: &ComparedRun, b: &ComparedRun, pairs: &[Pair]) -> (Self, Self) {
+    pub fn of_both(a: &ComparedRun, b: &ComparedRun, pairs: &[ItemPair]) -> (Self, Self) {
         let answered = pairs.iter().filter(|pair| b.cause(pair.b).is_none());
         let items: Vec<(&Item, &Item)> = answered
             .map(|pair| (a.item(pair.a), b.item(pair.b)))

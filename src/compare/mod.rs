@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod comparison;
+pub mod experiment;
 mod interner;
 pub mod markdown;
 pub mod measures;
@@ -12,3 +13,4 @@ pub mod run;
 pub mod table;
 mod tally;
 pub mod test_cases;
+pub mod trace_usage;

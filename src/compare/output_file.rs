@@ -73,13 +73,20 @@ fn add(run: &mut ComparedRun, text: &[u8]) -> Result<(), String> {
         return Err("it answers line 0".to_owned());
     }
     let by_line = format!("line-{}", metadata.line);
-    let key = answer.custom_id.as_deref();
+    let experiment = metadata.experiment.as_ref();
+    if let Some(dataset) = experiment.and_then(|experiment| experiment.dataset_id.as_deref())
+        && !run.datasets.contains(dataset)
+    {
+        run.datasets.insert(dataset.to_owned());
+    }
+    let item = experiment.map(|experiment| experiment.item_id.as_ref());
+    let key = item.or(answer.custom_id.as_deref());
     let input = metadata.input_digest.as_deref().and_then(beginning);
     let findings = metadata.expectations.iter();
     let mut found = FoundItem {
         key: key.unwrap_or(&by_line),
         order: metadata.line,
-        input: input.filter(|_| key.is_none()),
+        input: input.filter(|_| key.is_none_or(|key| key == by_line)),
         findings: findings
             .map(|finding| (finding.name.as_str(), finding.met))
             .collect(),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::compare::change::{ChangeKind, ExpectationChange, ItemChange, Share};
-use crate::compare::comparison::Comparison;
+use crate::compare::comparison::RunComparison;
 use crate::compare::measures::{LatencyPercentiles, Measures};
 use crate::compare::run::{ComparedRun, TokenCounts};
 use crate::output::{ErrorReport, SCHEMA_VERSION};
@@ -87,7 +87,7 @@ struct TraceLinkReport {
 }
 
 impl<'a> ComparisonReport<'a> {
-    pub fn new(comparison: &'a Comparison<'_>, error: Option<ErrorReport>) -> Self {
+    pub fn new(comparison: &'a RunComparison<'_>, error: Option<ErrorReport>) -> Self {
         let changed = |kind| -> Vec<ChangedItem<'a>> {
             let changes = comparison.changed(kind);
             changes
@@ -155,7 +155,7 @@ impl<'a> ExpectationReport<'a> {
 }
 
 impl<'a> ChangedItem<'a> {
-    fn new(comparison: &'a Comparison<'_>, change: &'a ItemChange) -> Self {
+    fn new(comparison: &'a RunComparison<'_>, change: &'a ItemChange) -> Self {
         let pair = change.pair;
         Self {
             id: comparison.a.key(pair.a),

@@ -2,7 +2,7 @@
 
 use crate::batch::summary::time;
 use crate::compare::change::{ExpectationChange, Share};
-use crate::compare::comparison::Comparison;
+use crate::compare::comparison::RunComparison;
 use crate::compare::measures::Measures;
 use crate::compare::run::TokenCounts;
 use crate::output::dollars;
@@ -79,7 +79,7 @@ impl ComparedRow {
 }
 
 /// All rows.
-pub fn rows(comparison: &Comparison<'_>) -> Vec<ComparedRow> {
+pub fn rows(comparison: &RunComparison<'_>) -> Vec<ComparedRow> {
     let expectations = comparison.expectations.iter();
     let expectations = expectations.map(ComparedRow::of_expectation);
     let (a, b) = (&comparison.measures_a, &comparison.measures_b);

@@ -144,6 +144,13 @@ impl ComparedRun {
         self.items.push(item);
     }
 
+    /// Sets what an item took.
+    pub fn set_usage(&mut self, index: u32, tokens: Option<TokenCounts>, cost: Option<f64>) {
+        let item = &mut self.items[index as usize];
+        item.tokens = tokens;
+        item.cost = cost;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::compare::change::{ChangeKind, ItemChange};
-use crate::compare::comparison::Comparison;
+use crate::compare::comparison::RunComparison;
 use crate::compare::rows::{ComparedRow, rows};
 use crate::compare::run::ComparedRun;
 use crate::console::counted;
@@ -19,7 +19,7 @@ const GAP: usize = 2;
 const CHANGE: &str = "change";
 
 /// The comparison in lines of at most `width` columns; links are never cut.
-pub fn to_text(comparison: &Comparison<'_>, width: usize) -> String {
+pub fn to_text(comparison: &RunComparison<'_>, width: usize) -> String {
     let mut text = String::new();
     for run in [comparison.a, comparison.b] {
         let line = format!(
@@ -95,7 +95,12 @@ fn table(rows: &[ComparedRow], width: usize) -> Vec<String> {
 }
 
 /// An item that changed: its name, how, and the links to both traces.
-fn push_change(text: &mut String, comparison: &Comparison<'_>, change: &ItemChange, width: usize) {
+fn push_change(
+    text: &mut String,
+    comparison: &RunComparison<'_>,
+    change: &ItemChange,
+    width: usize,
+) {
     let (a, b, pair) = (comparison.a, comparison.b, change.pair);
     let key = a.key(pair.a);
     push(
@@ -117,7 +122,7 @@ fn trace(run: &ComparedRun, index: u32) -> Option<String> {
 }
 
 /// How an item changed, in words.
-pub fn how(comparison: &Comparison<'_>, change: &ItemChange) -> String {
+pub fn how(comparison: &RunComparison<'_>, change: &ItemChange) -> String {
     let cause = comparison.b.cause(change.pair.b);
     let failed = cause.map(|cause| format!("failed ({cause})"));
     let listed = |places: &[u32], what: &str| {
@@ -130,7 +135,7 @@ pub fn how(comparison: &Comparison<'_>, change: &ItemChange) -> String {
 }
 
 /// The items that only B has.
-fn push_new(text: &mut String, comparison: &Comparison<'_>, width: usize) {
+fn push_new(text: &mut String, comparison: &RunComparison<'_>, width: usize) {
     let new = &comparison.only_in_b;
     if new.is_empty() {
         return;

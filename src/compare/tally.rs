@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::compare::change::{ChangeKind, ExpectationChange, ItemChange, Pair};
+use crate::compare::change::{ChangeKind, ExpectationChange, ItemChange, ItemPair};
 use crate::compare::run::ComparedRun;
 
 /// The counts so far.
@@ -44,7 +44,7 @@ impl<'a> Tally<'a> {
     }
 
     /// Counts an item; returns what changed of it.
-    pub fn add(&mut self, pair: Pair) -> Option<ItemChange> {
+    pub fn add(&mut self, pair: ItemPair) -> Option<ItemChange> {
         let is_failed = self.b.cause(pair.b).is_some();
         let now = self.judged_now(pair, is_failed);
         let (mut missed, mut met) = (Vec::new(), Vec::new());
@@ -94,7 +94,7 @@ impl<'a> Tally<'a> {
     }
 
     /// What became of each expectation in B.
-    fn judged_now(&self, pair: Pair, is_failed: bool) -> Now {
+    fn judged_now(&self, pair: ItemPair, is_failed: bool) -> Now {
         let mut now: Now = vec![None; self.expectations.len()];
         for (own, is_met) in self.b.verdicts(pair.b) {
             now[self.places_b[*own as usize] as usize] = Some(*is_met);

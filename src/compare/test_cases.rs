@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use crate::compare::change::{ChangeKind, Pair};
-use crate::compare::comparison::Comparison;
+use crate::compare::change::{ChangeKind, ItemPair};
+use crate::compare::comparison::RunComparison;
 use crate::compare::table::how;
 use crate::failure::Failure;
 use crate::output::junit::{CaseOutcome, SuiteTotals, TestSuite};
@@ -13,9 +13,10 @@ use crate::output::junit::{CaseOutcome, SuiteTotals, TestSuite};
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write(comparison: &Comparison<'_>, sink: impl Write) -> io::Result<()> {
+pub fn write(comparison: &RunComparison<'_>, sink: impl Write) -> io::Result<()> {
     let (pairs, new) = (&comparison.pairs, &comparison.only_in_b);
-    let latency = |pair: &Pair| u64::from(comparison.b.item(pair.b).latency_ms.unwrap_or_default());
+    let latency =
+        |pair: &ItemPair| u64::from(comparison.b.item(pair.b).latency_ms.unwrap_or_default());
     let totals = SuiteTotals {
         tests: (pairs.len() + new.len()) as u64,
         failures: comparison.count(ChangeKind::Regressed),
@@ -67,7 +68,7 @@ pub fn write_refusal(failure: &Failure, sink: impl Write) -> io::Result<()> {
 }
 
 /// The links to both traces, each on its line.
-fn traces(comparison: &Comparison<'_>, pair: Pair) -> String {
+fn traces(comparison: &RunComparison<'_>, pair: ItemPair) -> String {
     let urls = [
         ("A", comparison.a.trace_url(pair.a)),
         ("B", comparison.b.trace_url(pair.b)),

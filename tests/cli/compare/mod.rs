@@ -1,5 +1,7 @@
 //! `langspan compare`: two runs of the same items, side by side.
 
+// Experiments in Langfuse.
+mod experiments;
 // Output files: what is shown of them, and how the run ends.
 mod files;
 // Runs that cannot be compared.

@@ -107,7 +107,7 @@ fn an_empty_run_and_a_foreign_file_are_no_runs() {
     );
     assert_refused(
         &home,
-        "line 1 of b.jsonl is not an output line: missing field `langspan` at line 2 column 0",
+        "line 1 of b.jsonl is not an output line: missing field `langspan` at line 1 column 39",
     );
     home.file("b.jsonl", &text(&lines(2))[..900]);
     assert_refused(&home, "line 2 of b.jsonl is cut off");
@@ -127,4 +127,29 @@ fn a_report_that_names_a_run_leaves_it_alone() {
     );
     assert_eq!(fs::read(home.home().join("b.jsonl")).unwrap(), before);
     compare(&home, &["--junit", "no/such/folder.xml"]).code(6);
+}
+
+#[test]
+fn runs_of_different_datasets_are_not_compared() {
+    let of = |dataset: &str| -> Vec<Value> {
+        let mut all = lines(2);
+        for (line, item) in all.iter_mut().zip(["i1", "i2"]) {
+            line["langspan"]["experiment"] =
+                json!({"id": "e", "name": "n", "dataset_id": dataset, "item_id": item});
+        }
+        all
+    };
+    let home = runs(&of("d1"), &of("d2"));
+    assert_refused(
+        &home,
+        "A (a.jsonl) and B (b.jsonl) are runs of different datasets: d1 and d2",
+    );
+    let mixed = [of("d1").remove(0), of("d2").remove(1)];
+    home.file("b.jsonl", text(&mixed));
+    assert_refused(&home, "B (b.jsonl) has items of several datasets: d1, d2");
+    // Joined by the item, not by the id of the line.
+    let mut b = of("d1");
+    b[0]["custom_id"] = json!("other");
+    home.file("b.jsonl", text(&b));
+    compare(&home, &[]).code(0);
 }

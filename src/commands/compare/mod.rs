@@ -1,8 +1,9 @@
 //! `langspan compare`: two runs of the same items, side by side.
 
-use std::fs::{self, File};
+mod runs;
+
+use std::fs::File;
 use std::io::BufWriter;
-use std::path::Path;
 
 use crate::app::signals::SignalListener;
 use crate::app::step_summary;
@@ -11,17 +12,14 @@ use crate::batch::plan::is_same_file;
 use crate::batch::report::is_allowed;
 use crate::cli;
 use crate::compare::change::ChangeKind;
-use crate::compare::comparison::Comparison;
+use crate::compare::comparison::RunComparison;
 use crate::compare::report::ComparisonReport;
-use crate::compare::run::ComparedRun;
-use crate::compare::{markdown, output_file, table, test_cases};
+use crate::compare::{markdown, table, test_cases};
 use crate::console::{self, Console, OutputFormat, counted};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::output::{ErrorReport, Printer};
 use crate::settings::{self, Sources};
-
-/// The name of stdin.
-const STDIN: &str = "-";
+use runs::{STDIN, path_of};
 
 /// # Errors
 /// When a run cannot be read, or the runs cannot be compared.
@@ -36,56 +34,23 @@ pub async fn run(
     }
     let junit = open_junit(options)?;
     let mut signals = SignalListener::listen().map_err(anyhow::Error::from)?;
+    let note = DelayedNote::new(console, "reading the runs …");
     let read = tokio::select! {
-        read = read(options, console) => read,
+        read = runs::read(options, sources, console) => read,
         signal = signals.wait() => {
             let failure = Failure::new(Kind::Interrupted(signal), "interrupted while the runs were read");
             return Err(failure.hint("run it again"));
         }
     };
+    drop(note);
     let reporter = Reporter {
         junit,
         sources,
         console,
     };
-    let runs = match read {
-        Ok(runs) => runs,
-        Err(failure) => return Err(reporter.refuse(failure)),
-    };
-    match Comparison::new(&runs.0, &runs.1) {
-        Ok(comparison) => Ok(reporter.tell(&comparison, options, form)),
-        Err(failure) => Err(reporter.refuse(failure)),
-    }
-}
-
-/// Reads both runs.
-async fn read(
-    options: &cli::CompareArgs,
-    console: &Console,
-) -> Result<(ComparedRun, ComparedRun), Failure> {
-    let _note = DelayedNote::new(console, "reading the runs …");
-    Ok((
-        read_run('A', &options.a).await?,
-        read_run('B', &options.b).await?,
-    ))
-}
-
-async fn read_run(letter: char, name: &str) -> Result<ComparedRun, Failure> {
-    match path_of(name) {
-        Some(path) => output_file::read(letter, path).await,
-        None => Err(Failure::file(format!("there is no file {name}")).hint("check the path")),
-    }
-}
-
-/// The file that an argument names, if there is one.
-fn path_of(name: &str) -> Option<&Path> {
-    if name == STDIN {
-        return Some(Path::new("/dev/stdin"));
-    }
-    let path = Path::new(name);
-    fs::metadata(path)
-        .is_ok_and(|metadata| !metadata.is_dir())
-        .then_some(path)
+    let [a, b] = read.map_err(|failure| reporter.refuse(failure))?;
+    let comparison = RunComparison::new(&a, &b).map_err(|failure| reporter.refuse(failure))?;
+    Ok(reporter.tell(&comparison, options, form))
 }
 
 /// Opens the file of `--junit` before anything is read.
@@ -118,8 +83,8 @@ struct Reporter<'a> {
 impl Reporter<'_> {
     /// Says what was found, and whether it is good enough.
     fn tell(
-        self,
-        comparison: &Comparison<'_>,
+        &self,
+        comparison: &RunComparison<'_>,
         options: &cli::CompareArgs,
         form: OutputFormat,
     ) -> Verdict {
@@ -137,7 +102,7 @@ impl Reporter<'_> {
         if regression.is_none() {
             console.note(&success(comparison));
         }
-        let junit = self.junit.map_or(Ok(()), |file| {
+        let junit = self.junit.as_ref().map_or(Ok(()), |file| {
             test_cases::write(comparison, BufWriter::new(file))
         });
         let junit = junit.map_err(|error| Failure::unwritable("the JUnit report", &error));
@@ -157,11 +122,11 @@ impl Reporter<'_> {
     }
 
     /// Tells CI services that there is nothing to compare.
-    fn refuse(self, failure: Failure) -> Failure {
+    fn refuse(&self, failure: Failure) -> Failure {
         let console = self.console;
         let clean = Failure::new(failure.kind, console.clean(&failure.message))
             .hints([console.remedy(&failure)]);
-        let junit = self.junit.map_or(Ok(()), |file| {
+        let junit = self.junit.as_ref().map_or(Ok(()), |file| {
             test_cases::write_refusal(&clean, BufWriter::new(file))
         });
         let junit = junit.map_err(|error| Failure::unwritable("the JUnit report", &error));
@@ -174,7 +139,7 @@ impl Reporter<'_> {
 }
 
 /// What is said of a B that is good enough.
-fn success(comparison: &Comparison<'_>) -> String {
+fn success(comparison: &RunComparison<'_>) -> String {
     let compared = counted(comparison.pairs.len() as u64, "item");
     match comparison.count(ChangeKind::Regressed) {
         0 => format!("none of {compared} regressed"),
@@ -183,7 +148,7 @@ fn success(comparison: &Comparison<'_>) -> String {
 }
 
 /// The failure of a B that is worse than allowed.
-fn regression(comparison: &Comparison<'_>, options: &cli::CompareArgs) -> Option<Failure> {
+fn regression(comparison: &RunComparison<'_>, options: &cli::CompareArgs) -> Option<Failure> {
     let regressed = comparison.count(ChangeKind::Regressed);
     let compared = comparison.pairs.len() as u64;
     if is_allowed(options.allow_regressions, regressed, compared) {
@@ -195,7 +160,7 @@ fn regression(comparison: &Comparison<'_>, options: &cli::CompareArgs) -> Option
 }
 
 /// What makes the comparison less certain than it looks.
-fn warn(comparison: &Comparison<'_>, console: &Console) {
+fn warn(comparison: &RunComparison<'_>, console: &Console) {
     let dropped = comparison.dropped();
     if !dropped.is_empty() {
         let names = dropped.join(", ");
