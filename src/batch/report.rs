@@ -387,7 +387,7 @@ struct Verified {
 }
 
 /// Whether so many of the lines are allowed.
-fn is_allowed(allowance: Allowance, count: u64, lines: u64) -> bool {
+pub fn is_allowed(allowance: Allowance, count: u64, lines: u64) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "a share of lines")]
     match allowance {
         Allowance::Lines(most) => count <= most,

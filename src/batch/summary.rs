@@ -329,7 +329,7 @@ fn wrapped(line: &str, width: usize) -> Vec<String> {
 }
 
 /// A time for people.
-fn time(milliseconds: u64) -> String {
+pub fn time(milliseconds: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "rounded to a tenth")]
     let seconds = milliseconds as f64 / 1000.0;
     match milliseconds {
