@@ -50,6 +50,8 @@ mod prompts;
 mod expectations;
 // Scores: set, kept, delivered, read back.
 mod scores;
+// Batches over datasets, and the experiments that they make.
+mod experiment;
 // The order of the modules.
 mod layers;
 // The package that is published.
