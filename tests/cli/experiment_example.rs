@@ -2,6 +2,7 @@
 //! that curl creates.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -142,7 +143,8 @@ fn the_dataset_of_the_topic_can_be_run() {
         .iter()
         .any(|curl| Path::new(curl).exists())
     {
-        eprintln!("SKIPPED the_dataset_of_the_topic_can_be_run: no curl on this machine");
+        let line = "SKIPPED the_dataset_of_the_topic_can_be_run: no curl on this machine";
+        writeln!(std::io::stderr(), "{line}").unwrap();
         return;
     }
     let sandbox = Sandbox::start();
