@@ -11,7 +11,7 @@ use crate::cli::{Allowance, DestinationArgs, OutputArgs, WaitArgs};
 const EXAMPLES: &str = "\
 Examples:
   langspan compare main.jsonl run.jsonl
-  langspan compare main.jsonl run.jsonl --allow-regressions 1% --junit compare.xml
+  langspan compare main.jsonl run.jsonl --allow-regressions 1% --junit out.xml
   langspan compare \"main, Monday\" pr-217 -o json";
 
 #[derive(Debug, Args)]
