@@ -194,7 +194,7 @@ impl AnswerStats {
                 .is_some_and(|text| !text.is_empty())
         };
         self.refused += u64::from(completion.messages.iter().any(is_refused));
-        self.empty += u64::from(completion.answer().trim().is_empty());
+        self.empty += u64::from(completion.is_empty());
     }
 }
 
@@ -220,6 +220,12 @@ impl ScoreStats {
     /// The scores that were not accepted.
     pub fn failed(&self) -> u64 {
         self.spooled + self.lost
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.spooled += other.spooled;
+        self.lost += other.lost;
     }
 }
 

@@ -62,6 +62,10 @@ pub const TOPICS: &[Topic] = &[
         text: include_str!("help/expectations.md"),
     },
     Topic {
+        name: "experiments",
+        text: include_str!("help/experiments.md"),
+    },
+    Topic {
         name: "failures",
         text: include_str!("help/failures.md"),
     },
@@ -134,6 +138,7 @@ Topics (langspan help TOPIC):
   exec           Any program inside one trace: what is seen, and what is not
   exit-codes     Every exit code, and which one wins
   expectations   What an answer must be: text, patterns, schemas, latency, cost
+  experiments    A dataset of Langfuse as a batch, and two runs compared in CI
   failures       What happens when a server, a network or a certificate fails
   import         Files that others wrote: spans of a Collector, batches of a provider
   json           A JSON Schema for each document that is printed

@@ -39,6 +39,7 @@ const TOPICS: &[&str] = &[
     "exec",
     "exit-codes",
     "expectations",
+    "experiments",
     "failures",
     "import",
     "mapping",

@@ -146,6 +146,7 @@ const ORDER: &[&str] = &[
     "batch::delayed_note",
     "batch::stats",
     "batch::progress",
+    "batch::experiment::summary",
     "batch::summary",
     "batch::verify",
     "batch::links",
