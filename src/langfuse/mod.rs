@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod base;
+mod generations;
 pub mod keys;
 pub mod media;
 mod models;

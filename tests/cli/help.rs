@@ -42,6 +42,7 @@ const TOPICS: &[&str] = &[
     "mapping",
     "privacy",
     "prompts",
+    "replay",
     "sandbox",
     "scores",
 ];
