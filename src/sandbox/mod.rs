@@ -5,6 +5,9 @@
 //! It is independent: nothing here uses the rest of the crate, which talks to it over HTTP like to any other server.
 
 mod auth;
+mod datasets;
+mod experiments;
+mod growing_file;
 mod guard;
 mod hex;
 mod ingest;

@@ -90,6 +90,9 @@ pub fn resolve(
         output: &options.output,
     };
     let mut settings = groups.resolve(delivery, notes, sources, sandbox)?;
+    if let Some(environment) = defaults.environment {
+        settings.trace.default_environment(environment);
+    }
     settings.model = settings
         .model
         .with(&options.model, files, defaults, sources)?;

@@ -2,7 +2,10 @@
 
 mod chat_model;
 mod clear;
+mod datasets;
 mod dialects;
+mod experiment_pages;
+mod experiments;
 mod guard;
 mod ingest;
 mod media;
