@@ -2,12 +2,17 @@
 
 use std::collections::HashSet;
 
+use super::input;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::langfuse::Row;
+use crate::model::content::text_of;
 
 /// The most generations that a message names.
 const MOST_NAMED: usize = 50;
+
+/// The most characters of a question in the list.
+const LONGEST_QUESTION: usize = 40;
 
 /// The generation with the id `observation`, or the only one below that; without an id, the only one of the trace. Where
 /// there are several, they are printed.
@@ -62,17 +67,28 @@ pub fn choose<'r>(
     }
 }
 
+/// Its id, when it began, its name, and how its question begins.
 fn described(call: &Row) -> String {
-    let text = |field| call.text(field).unwrap_or_default();
     let time = call.time("startTime").map(|time| time.to_string());
+    let question = question(call).map(|text| {
+        let text: String = text.chars().take(LONGEST_QUESTION).collect();
+        format!("“{text}”")
+    });
     let parts = [
-        call.id(),
-        time.as_deref().unwrap_or_default(),
-        text("name"),
-        text("model"),
+        Some(call.id().to_owned()),
+        time,
+        call.text("name").map(str::to_owned),
+        question,
     ];
-    let parts = parts.into_iter().filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join("  ")
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+fn question(call: &Row) -> Option<String> {
+    let input = input::of_row(call).ok()?;
+    let messages = input.content.conversation;
+    let mut latest_first = messages.as_array()?.iter().rev();
+    let asked = latest_first.find(|message| message["role"] == "user")?;
+    text_of(&asked["content"])
 }
 
 /// Whether a row is below the observation `id`.

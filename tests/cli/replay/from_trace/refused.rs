@@ -24,7 +24,7 @@ fn one_of_several_generations_is_chosen() {
         for from in [ID, page.as_str(), &format!("{page}?observation={root}")] {
             let ended = place.replay(from, &[]);
             ended.code(2).stdout("").stderr_has("has 2 generations");
-            for id in [left, right, "call", "gpt-4o-mini"] {
+            for id in [left, right, "call", "“one”", "“two”"] {
                 ended.stderr_has(id);
             }
             ended.stderr_has(&format!("--from '{ID}?observation={left}'"));
