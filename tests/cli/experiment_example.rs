@@ -2,6 +2,7 @@
 //! that curl creates.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -136,12 +137,14 @@ fn the_example_fails_when_the_prompt_of_the_branch_is_worse() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn the_dataset_of_the_topic_can_be_run() {
     if !["/usr/bin/curl", "/bin/curl"]
         .iter()
         .any(|curl| Path::new(curl).exists())
     {
-        eprintln!("SKIPPED the_dataset_of_the_topic_can_be_run: no curl on this machine");
+        let line = "SKIPPED the_dataset_of_the_topic_can_be_run: no curl on this machine";
+        writeln!(std::io::stderr(), "{line}").unwrap();
         return;
     }
     let sandbox = Sandbox::start();

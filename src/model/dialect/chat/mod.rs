@@ -161,6 +161,10 @@ impl ModelDialect for Chat {
         completion::read(body)
     }
 
+    fn usual_completion(&self, body: &str) -> Option<Completion> {
+        completion::read_usual(body)
+    }
+
     fn without_content(&self, body: Map<String, Value>) -> Map<String, Value> {
         let mut kept = Map::new();
         for (name, value) in body {
