@@ -1,6 +1,6 @@
 //! `langspan`: runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 //!
-//! Data flows one way and imports point down: commands · batch · app · output · settings · cli · delivery · langfuse ·
+//! Data flows one way and imports point down: commands · compare · batch · app · output · settings · cli · delivery · langfuse ·
 //! expect · trace · model · http · sandbox · console · failure · `content_type` · stdio · json · secret.
 
 // A table of schemas is long.
@@ -10,6 +10,7 @@ mod app;
 mod batch;
 mod cli;
 mod commands;
+mod compare;
 mod compression;
 mod console;
 mod content_type;

@@ -26,6 +26,10 @@ pub const TOPICS: &[Topic] = &[
         text: include_str!("help/cluster.md"),
     },
     Topic {
+        name: "compare",
+        text: include_str!("help/compare.md"),
+    },
+    Topic {
         name: "config",
         text: include_str!("help/config.md"),
     },
@@ -56,6 +60,10 @@ pub const TOPICS: &[Topic] = &[
     Topic {
         name: "expectations",
         text: include_str!("help/expectations.md"),
+    },
+    Topic {
+        name: "experiments",
+        text: include_str!("help/experiments.md"),
     },
     Topic {
         name: "failures",
@@ -96,6 +104,7 @@ pub const COMMANDS: &[&str] = &[
     "replay",
     "batch",
     "merge",
+    "compare",
     "exec",
     "check",
     "show",
@@ -120,6 +129,7 @@ Topics (langspan help TOPIC):
   batch          Many requests from a file: lines, answers, pace, resuming
   ci             The smoke test, and langspan in scripts, CI jobs and images
   cluster        One batch on many machines: Slurm, Ray, Kubernetes; joining the outputs
+  compare        Two runs side by side: what counts as a regression; reports for CI
   config         The settings file: keys, profiles, secrets, and which value wins
   conversations  Continue a conversation; messages and values from files
   destinations   Which server gets the spans, and with which keys
@@ -128,6 +138,7 @@ Topics (langspan help TOPIC):
   exec           Any program inside one trace: what is seen, and what is not
   exit-codes     Every exit code, and which one wins
   expectations   What an answer must be: text, patterns, schemas, latency, cost
+  experiments    A dataset of Langfuse as a batch, and two runs compared in CI
   failures       What happens when a server, a network or a certificate fails
   import         Files that others wrote: spans of a Collector, batches of a provider
   json           A JSON Schema for each document that is printed

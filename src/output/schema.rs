@@ -4,13 +4,14 @@
 use std::fmt::Write as _;
 
 /// The schemas of whole documents, by name.
-const DOCUMENTS: [(&str, &str); 14] = [
+const DOCUMENTS: [(&str, &str); 15] = [
     ("answer", include_str!("schema/answer.json")),
     ("dry_run", include_str!("schema/dry_run.json")),
     ("summary", include_str!("schema/summary.json")),
     ("output_line", include_str!("schema/output_line.json")),
     ("batch_dry_run", include_str!("schema/batch_dry_run.json")),
     ("import", include_str!("schema/import.json")),
+    ("compare", include_str!("schema/compare.json")),
     ("exec", include_str!("schema/exec.json")),
     ("check", include_str!("schema/check.json")),
     ("show", include_str!("schema/show.json")),
@@ -22,7 +23,9 @@ const DOCUMENTS: [(&str, &str); 14] = [
 ];
 
 /// The schemas of parts that several documents have.
-const PARTS: [(&str, &str); 8] = [
+const PARTS: [(&str, &str); 12] = [
+    ("changed_item", include_str!("schema/changed_item.json")),
+    ("compared_run", include_str!("schema/compared_run.json")),
     ("error", include_str!("schema/error.json")),
     ("finding", include_str!("schema/finding.json")),
     ("percentiles", include_str!("schema/percentiles.json")),
@@ -32,7 +35,9 @@ const PARTS: [(&str, &str); 8] = [
     ),
     ("planned_trace", include_str!("schema/planned_trace.json")),
     ("setting", include_str!("schema/setting.json")),
+    ("share_met", include_str!("schema/share_met.json")),
     ("trace", include_str!("schema/trace.json")),
+    ("trace_link", include_str!("schema/trace_link.json")),
     ("usage", include_str!("schema/usage.json")),
 ];
 
