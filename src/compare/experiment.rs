@@ -62,6 +62,7 @@ impl ExperimentReader {
                     traces.push(TraceQuery {
                         window: item.start.zip(item.end),
                         trace_id: item.trace_id,
+                        with_metadata: false,
                     });
                 }
             }
