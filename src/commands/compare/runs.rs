@@ -181,7 +181,7 @@ async fn reader(
 
 /// Says that a name is none of a file, where the settings for a server are missing.
 fn mention_file(mut failure: Failure, name: &str) -> Failure {
-    if failure.kind == Kind::Config {
+    if failure.kind == Kind::Config && failure.status.is_none() {
         let why = &failure.message;
         failure.message = format!("there is no file {name}, and to find an experiment: {why}");
     }
