@@ -137,7 +137,6 @@ fn the_example_fails_when_the_prompt_of_the_branch_is_worse() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn the_dataset_of_the_topic_can_be_run() {
     if !["/usr/bin/curl", "/bin/curl"]
         .iter()
