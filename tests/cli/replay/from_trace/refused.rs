@@ -271,3 +271,23 @@ fn options_that_make_no_sense_together_are_usage_errors() {
         .run()
         .code(3);
 }
+
+#[test]
+fn every_span_of_a_program_tells_how_much_of_it_was_kept() {
+    let place = Place::start("v4");
+    let program = [env!("CARGO_BIN_EXE_langspan"), "chat", "--no-stdin", "q"];
+    let exec = ["exec", "--capture", "none", "--verify", "--"];
+    let ended = place.call(&[&exec[..], &program].concat()).run();
+    ended.code(0);
+    let (_, id) = ended.stderr.split_once("/traces/").unwrap();
+    let id = id.split_whitespace().next().unwrap();
+    let rows = place.rows(id);
+    assert!(rows.len() > 1, "{rows:#?}");
+    for row in &rows {
+        assert_eq!(row["metadata"]["capture"], "none", "{row:#}");
+    }
+    place
+        .replay(id, &[])
+        .code(2)
+        .stderr_has("it was traced with --capture none");
+}
