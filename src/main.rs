@@ -1,7 +1,7 @@
 //! `langspan`: runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 //!
 //! Data flows one way and imports point down: commands · batch · app · output · settings · cli · delivery · langfuse ·
-//! expect · trace · model · http · sandbox · console · failure · `content_type` · stdio · json · secret.
+//! expect · trace · model · http · sandbox · console · failure · `content_type` · embedded · sort · stdio · json · secret.
 
 // A table of schemas is long.
 #![cfg_attr(test, recursion_limit = "256")]
@@ -14,6 +14,7 @@ mod compression;
 mod console;
 mod content_type;
 mod delivery;
+mod embedded;
 mod exec;
 mod expect;
 mod failure;
@@ -26,6 +27,7 @@ mod prices;
 mod sandbox;
 mod secret;
 mod settings;
+mod sort;
 mod stdio;
 mod trace;
 

@@ -10,6 +10,8 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
+use crate::sort;
+
 /// The replacement of a secret.
 pub const REDACTED: &str = "[redacted]";
 
@@ -51,7 +53,7 @@ impl Secret {
             .into_iter()
             .flat_map(|part| [STANDARD_NO_PAD.encode(part), URL_SAFE_NO_PAD.encode(part)]);
         let forms = encoded.filter(|form| form.len() >= SHORTEST);
-        forms.chain([self.0.clone()]).collect()
+        sort::set(forms.chain([self.0.clone()]))
     }
 }
 
@@ -85,7 +87,7 @@ impl Redactor {
         let keys = secrets
             .iter()
             .filter(|secret| secret.expose().len() >= SHORTEST);
-        let forms: BTreeSet<String> = keys.flat_map(Secret::forms).collect();
+        let forms = sort::set(keys.flat_map(Secret::forms));
         Self {
             forms: forms.into_iter().collect(),
         }
@@ -125,7 +127,7 @@ pub fn scrub(text: &str, secrets: &[Secret]) -> String {
 
 /// `text` with one mark in the place of all ranges that overlap.
 fn replace(text: &str, mut ranges: Vec<Range<usize>>) -> String {
-    ranges.sort_by_key(|range| (range.start, range.end));
+    sort::sort_by_key(&mut ranges, |range| (range.start, range.end));
     let mut redacted = String::with_capacity(text.len());
     let mut done = 0;
     for range in ranges {

@@ -1,13 +1,12 @@
 //! What a run expects of its answers, and the scores that its traces get.
 
-use std::collections::BTreeSet;
-
 use crate::cli;
 use crate::expect::expected::NAME as EXPECTED;
 use crate::expect::schema::JsonSchema;
 use crate::expect::{AnsweredCall, Expectation, Expectations, Expected, Finding};
 use crate::failure::Failure;
 use crate::langfuse::{Score, ScoreValue};
+use crate::sort;
 use crate::trace::{Exchange, Privacy};
 
 /// The expectations of a run, and the scores of its options.
@@ -42,7 +41,7 @@ impl Judge {
     }
 
     fn check_names(&self) -> Result<(), Failure> {
-        let mut known: BTreeSet<&str> = self.expectations.names().collect();
+        let mut known = sort::set(self.expectations.names());
         known.insert(EXPECTED);
         match self.given.iter().find(|score| !known.insert(&score.name)) {
             Some(score) => Err(Failure::usage(format!(

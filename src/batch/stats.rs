@@ -1,6 +1,6 @@
 //! The counts of a batch: lines, causes of failure, tokens, times; and those of its traces.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::delivery::Stored;
 use crate::expect::Finding;
 use crate::model::Completion;
+use crate::sort;
 use crate::trace::Exchange;
 
 /// The counts of the calls of a run.
@@ -184,7 +185,7 @@ impl Stats {
 
 impl AnswerStats {
     fn add(&mut self, completion: &Completion) {
-        let reasons: BTreeSet<&String> = completion.finish_reasons.iter().flatten().collect();
+        let reasons = sort::set(completion.finish_reasons.iter().flatten());
         for reason in reasons {
             *self.finish_reasons.entry(reason.clone()).or_default() += 1;
         }

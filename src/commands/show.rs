@@ -23,6 +23,7 @@ use crate::output::scores::score_lines;
 use crate::output::tree::{self, Canvas, Texts};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::{self, Destination, Notes, Sources, destination};
+use crate::sort;
 
 /// How long `show` waits by default: a person waits here, and may have mistyped the id.
 const DEFAULT_WAIT: Duration = Duration::from_secs(15);
@@ -176,7 +177,7 @@ impl Completeness {
         if !has_orphans(rows) {
             return true;
         }
-        let ids: BTreeSet<String> = rows.iter().map(|row| row.id().to_owned()).collect();
+        let ids = sort::set(rows.iter().map(|row| row.id().to_owned()));
         match &self.seen {
             Some((since, seen)) if *seen == ids => since.elapsed() >= SETTLED,
             _ => {

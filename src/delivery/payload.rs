@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 use crate::langfuse::Wanted;
+use crate::sort;
 
 /// How much is written to a file at once, in bytes.
 const PIECE: usize = 64 << 10;
@@ -119,7 +120,7 @@ impl Payload {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write_json_line(&self, writer: impl Write) -> io::Result<()> {
+    pub fn write_json_line(&self, writer: &mut dyn Write) -> io::Result<()> {
         let mut writer = BufWriter::with_capacity(PIECE, writer);
         serde_json::to_writer(&mut writer, &*self.request())?;
         writer.write_all(b"\n")?;
@@ -289,7 +290,7 @@ impl Payload {
             wanted.to = wanted.to.max(to);
         }
         let mut traces: Vec<Wanted> = traces.into_values().collect();
-        traces.sort_by(|a, b| a.trace_id.cmp(&b.trace_id));
+        sort::sort_by(&mut traces, |a, b| a.trace_id.cmp(&b.trace_id));
         traces
     }
 

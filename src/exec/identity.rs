@@ -1,13 +1,14 @@
 //! Whose a span is: user, session and tags, from the span itself, its ancestors, the options, or the only value of the
 //! run.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::exec::attributes::{get, has, remove, set_text, set_texts, text, texts};
+use crate::sort;
 use crate::trace::attributes::{langfuse, otel};
 use crate::trace::spans::Dialect;
 
@@ -164,7 +165,7 @@ struct Tags(Vec<String>);
 
 impl PartialEq for Tags {
     fn eq(&self, other: &Self) -> bool {
-        let set = |tags: &Self| tags.0.iter().cloned().collect::<BTreeSet<_>>();
+        let set = |tags: &Self| sort::set(tags.0.iter().cloned());
         set(self) == set(other)
     }
 }

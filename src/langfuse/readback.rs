@@ -1,6 +1,6 @@
 //! The read-back of a trace: waits until its spans can be read, and compares them with those that were sent.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::http::Backoff;
 use crate::langfuse::api::{Api, ApiError, TraceQuery, retried};
 use crate::langfuse::row::Row;
 use crate::langfuse::stored::{environment_of, release_of};
+use crate::sort;
 
 /// The waits between two looks for a trace: well within the 30 requests a minute of Langfuse Cloud's smallest plan.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -211,8 +212,7 @@ fn is_same(field: &str, sent: &Value, found: &Value) -> bool {
         },
         // Older servers sort them.
         ("tags", Value::Array(tags)) => {
-            let as_set =
-                |tags: &[Value]| tags.iter().map(Value::to_string).collect::<BTreeSet<_>>();
+            let as_set = |tags: &[Value]| sort::set(tags.iter().map(Value::to_string));
             found
                 .as_array()
                 .is_some_and(|found| as_set(found) == as_set(tags))

@@ -3,6 +3,8 @@
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::sort;
+
 /// The widest column of names, in columns.
 const WIDEST_NAME: usize = 24;
 
@@ -32,7 +34,7 @@ pub fn score_lines(scores: &[Value], width: Option<usize>) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    rows.sort();
+    sort::sort_by(&mut rows, Ord::cmp);
     let widths = rows.iter().map(|(name, _)| name.width());
     let widest = widths.max().unwrap_or_default().min(WIDEST_NAME);
     let lines = rows.iter().map(|(name, text)| {

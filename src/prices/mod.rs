@@ -18,6 +18,8 @@ use serde_json::{Map, Value};
 use pattern::postgres_regex;
 use tier::Tier;
 
+use crate::sort;
+
 /// The parts of a call that its cost depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
@@ -55,7 +57,7 @@ impl PriceTable {
     pub fn from_rows(rows: &[Value]) -> Self {
         let mut rows: Vec<&Value> = rows.iter().collect();
         // The sort is stable: models that are equal here stay in the server's order.
-        rows.sort_by_key(|row| {
+        sort::sort_by_key(&mut rows, |row| {
             let is_managed = row["isLangfuseManaged"] == true;
             let start = row["startDate"].as_str().unwrap_or_default();
             (is_managed, std::cmp::Reverse(start.to_owned()))

@@ -6,6 +6,7 @@ use regex_lite::RegexBuilder;
 use serde_json::{Map, Value};
 
 use super::Call;
+use crate::sort;
 
 /// Prices, and when they apply.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ enum Condition {
 /// If a condition has a pattern that is not supported.
 pub fn matching<'a>(tiers: &'a [Tier], call: &Call<'_>) -> Result<Option<&'a Tier>, String> {
     let mut special: Vec<&Tier> = tiers.iter().filter(|tier| !tier.is_default).collect();
-    special.sort_by_key(|tier| tier.priority);
+    sort::sort_by_key(&mut special, |tier| tier.priority);
     for tier in special {
         if tier.applies_to(call)? {
             return Ok(Some(tier));

@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::hex::hex;
 use super::observation::Observation;
+use crate::json;
+use crate::sort;
 
 #[derive(Debug, Clone)]
 pub struct TraceStore {
@@ -136,7 +138,7 @@ impl TraceStore {
     pub fn traces(&self) -> io::Result<impl Iterator<Item = Vec<Observation>> + use<>> {
         let mut files = files(&self.folder)?;
         files.retain(is_trace);
-        files.sort_by_key(|file| std::cmp::Reverse(file.modified));
+        sort::sort_by_key(&mut files, |file| std::cmp::Reverse(file.modified));
         Ok(files
             .into_iter()
             .filter_map(|file| read(&file.path).ok())
@@ -226,7 +228,7 @@ fn read(path: &Path) -> io::Result<Vec<Observation>> {
     };
     let rows = text
         .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok());
+        .filter_map(|line| json::from_slice(line).ok());
     Ok(latest(rows))
 }
 

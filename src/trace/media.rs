@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::content_type;
 use crate::json::edit::Edits;
 use crate::json::scan::{string_end, strings_with_prefix, unquote, value_after_key, values_of_key};
+use crate::sort;
 
 /// As lenient as media decoders: padding may be missing, and unused bits may be set.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -134,7 +135,7 @@ pub fn find(json: &str) -> Vec<Slot> {
         slots.extend(typed(json));
     }
     // A data URI in a field for bare base64 was found as a data URI first; that slot, with its own type, stays.
-    slots.sort_by_key(|slot| slot.range.start);
+    sort::sort_by_key(&mut slots, |slot| slot.range.start);
     slots.dedup_by_key(|slot| slot.range.start);
     slots
 }

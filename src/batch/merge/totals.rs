@@ -1,6 +1,5 @@
 //! The totals of a run, added up from its output lines and ack files.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::batch::merge::part::Part;
@@ -8,6 +7,7 @@ use crate::batch::output::line::OutputLine;
 use crate::batch::resume::stretches::covered;
 use crate::batch::stats::{Stats, TraceStats};
 use crate::batch::verify::ExpectedTraces;
+use crate::sort;
 use crate::trace::ids;
 
 /// What all lines of a run took and gave.
@@ -32,7 +32,7 @@ impl Totals {
         let run = origins().next().map(|origin| origin.run.name.clone());
         let run = run.unwrap_or_default();
         let sessions = origins().map(|origin| origin.run.session.as_deref());
-        let sessions: BTreeSet<Option<&str>> = sessions.collect();
+        let sessions = sort::set(sessions);
         let session = match (sessions.len(), sessions.first()) {
             (1, Some(Some(session))) => Some((*session).to_owned()),
             _ => None,

@@ -15,7 +15,9 @@ use crate::batch::resume::previous_output::{PreviousOutput, UnconfirmedLine};
 use crate::compression::Compression;
 use crate::delivery::Outbox;
 use crate::failure::Failure;
+use crate::json;
 use crate::settings::ModelSettings;
+use crate::sort;
 use crate::trace::{Exchange, TraceContext, ids};
 
 /// The lines of earlier runs, and the ack file of this one.
@@ -230,7 +232,7 @@ impl ResumeState {
             .previous()
             .ok_or_else(missing)?
             .output_line(unconfirmed)?;
-        let answer: OutputLine<'_> = serde_json::from_slice(&text)?;
+        let answer: OutputLine<'_> = json::from_slice(&text)?;
         let exchange = answer.exchange(line.request.clone(), model);
         let trace_id = ids::parse_trace_id(&unconfirmed.trace_id).ok();
         Ok(exchange.zip(trace_id.map(TraceContext::root)))
@@ -297,7 +299,7 @@ fn entries_with(
         let spans = outbox.span_ids(&id).into_iter();
         let spans = spans.filter_map(|span| SpanId::from_hex(&span).ok());
         let held = spans.filter_map(|span| lines.get(&span).copied());
-        let held: BTreeSet<u64> = held.collect();
+        let held = sort::set(held);
         if !held.is_empty() {
             found.push((id, held));
         }

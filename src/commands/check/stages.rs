@@ -12,6 +12,7 @@ use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::output::stages::{CheckReport, Stage, Status, to_junit, to_markdown};
 use crate::output::{Printer, SCHEMA_VERSION, TraceReport};
 use crate::settings::Sources;
+use crate::sort;
 
 /// The stages, in their order.
 const ORDER: [&str; 7] = [
@@ -117,8 +118,9 @@ impl Stages {
                 self.skip(name, why);
             }
         }
-        self.ended
-            .sort_by_key(|stage| ORDER.iter().position(|name| *name == stage.name));
+        sort::sort_by_key(&mut self.ended, |stage| {
+            ORDER.iter().position(|name| *name == stage.name)
+        });
         for failure in [self.write_junit(junit), self.tell_github(sources)]
             .into_iter()
             .filter_map(Result::err)

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{CallKey, Chain, SpanKey, TOLERANCE, encloses, is_same_model};
+use crate::sort;
 
 /// Joins the attempts of one call by the retry counter of its SDK.
 pub fn joined(calls: &[CallKey]) -> Vec<Chain> {
     let mut order: Vec<usize> = (0..calls.len()).collect();
-    order.sort_by_key(|&place| calls[place].start);
+    sort::sort_by_key(&mut order, |&place| calls[place].start);
     let mut chains: Vec<Chain> = Vec::new();
     // The chains whose last attempt failed, by their request and the number that the next attempt will have.
     let mut open: HashMap<(u64, u32), VecDeque<usize>> = HashMap::new();
@@ -63,12 +64,12 @@ pub fn absorb_failures(spans: &[SpanKey], calls: &[CallKey], chains: Vec<Chain>)
         match kept.iter_mut().filter(is_owner).min_by_key(distance) {
             Some(owner) => {
                 owner.attempts.splice(0..0, chain.attempts);
-                owner.attempts.sort_by_key(|&attempt| calls[attempt].start);
+                sort::sort_by_key(&mut owner.attempts, |&attempt| calls[attempt].start);
             }
             None => alone.push(chain),
         }
     }
     kept.extend(alone);
-    kept.sort_by_key(|chain| calls[chain.attempts[0]].start);
+    sort::sort_by_key(&mut kept, |chain| calls[chain.attempts[0]].start);
     kept
 }

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 
 use crate::exec::matching::assignment::matching;
 use crate::exec::matching::attempts::{absorb_failures, joined};
+use crate::sort;
 
 /// A span of the child that represents a model call.
 #[derive(Clone, Debug, Default)]
@@ -172,7 +173,7 @@ fn assign(
         let mut fits: Vec<(usize, u64)> = innermost(spans, &fits)
             .map(|place| (place, distance(place)))
             .collect();
-        fits.sort_by_key(|&(_, distance)| distance);
+        sort::sort_by_key(&mut fits, |&(_, distance)| distance);
         fits.truncate(MOST_CANDIDATES);
         fits
     });

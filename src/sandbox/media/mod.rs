@@ -21,6 +21,7 @@ use super::auth::Authorized;
 use super::hex::hex;
 use super::response::{StoreError, disk, json_response};
 use super::{PROJECT_ID, SECRET_KEY, time};
+use crate::json;
 use announcement::{Announcement, refused};
 use store::{MediaRecord, MediaStore};
 
@@ -125,7 +126,7 @@ async fn report(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Response, StoreError> {
-    let report: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let report: Value = json::from_slice(&body).unwrap_or_default();
     let uploaded_at = report["uploadedAt"].as_str().and_then(time::parse);
     let status = report["uploadHttpStatus"]
         .as_u64()

@@ -15,6 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::observation::{Level, Observation};
 use super::{PROJECT_ID, time};
+use crate::sort;
 pub use search::Search;
 pub use session::session;
 use summary::TraceSummary;
@@ -50,7 +51,7 @@ pub fn traces(search: &Search, traces: &[Vec<Observation>]) -> String {
         .iter()
         .filter_map(|rows| TraceSummary::of(rows))
         .collect();
-    traces.sort_by_key(|trace| std::cmp::Reverse(trace.start));
+    sort::sort_by_key(&mut traces, |trace| std::cmp::Reverse(trace.start));
     let body = html! {
         h1 { "Traces" }
         @if traces.is_empty() && search.is_empty() {

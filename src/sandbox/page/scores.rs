@@ -7,11 +7,12 @@ use super::content;
 use super::waterfall::WaterfallRow;
 use crate::sandbox::scores::{DataType, StoredScore};
 use crate::sandbox::time;
+use crate::sort;
 
 /// The scores by name; nothing if there are none. `nodes` are the observations of the page.
 pub fn table(scores: &[StoredScore], nodes: &[WaterfallRow]) -> Markup {
     let mut scores: Vec<&StoredScore> = scores.iter().collect();
-    scores.sort_by(|a, b| a.name.cmp(&b.name));
+    sort::sort_by(&mut scores, |a, b| a.name.cmp(&b.name));
     html! {
         @if !scores.is_empty() {
             section.card.scores {

@@ -11,6 +11,7 @@ use super::trace::{fact, status};
 use super::{content, duration, layout, level_badge, search, trace_path};
 use crate::sandbox::observation::{Observation, ObservationType};
 use crate::sandbox::time;
+use crate::sort;
 
 /// Traces that the page shows, at most.
 const MOST_TRACES: usize = 500;
@@ -21,7 +22,7 @@ pub fn session(id: &str, traces: &[Vec<Observation>]) -> Option<String> {
         .iter()
         .filter_map(|rows| Some((TraceSummary::of(rows)?, &rows[..])))
         .collect();
-    traces.sort_by_key(|(trace, _)| trace.start);
+    sort::sort_by_key(&mut traces, |(trace, _)| trace.start);
     let start = traces.first()?.0.start;
     let end = traces.iter().map(|(trace, _)| trace.end).max()?;
     let tokens: u64 = traces.iter().map(|(trace, _)| trace.tokens).sum();
@@ -69,7 +70,7 @@ fn exchanges(rows: &[Observation]) -> Vec<&Observation> {
         .iter()
         .filter(|row| row.kind == ObservationType::Generation)
         .collect();
-    exchanges.sort_by_key(|row| row.start);
+    sort::sort_by_key(&mut exchanges, |row| row.start);
     if exchanges.is_empty() {
         exchanges.extend(rows.iter().find(|row| row.is_root).or(rows.first()));
     }

@@ -8,6 +8,7 @@ use super::summary::TraceSummary;
 use super::{duration, level_badge};
 use crate::sandbox::observation::{Level, Observation};
 use crate::sandbox::time::{self, Millis};
+use crate::sort;
 
 /// Deeper nesting is drawn at this depth, so that names stay on the page.
 const DEEPEST_INDENT: usize = 8;
@@ -25,7 +26,7 @@ pub struct WaterfallRow<'a> {
 /// so is one of a cycle.
 pub fn tree(rows: &[Observation]) -> Vec<WaterfallRow<'_>> {
     let mut by_start: Vec<usize> = (0..rows.len()).collect();
-    by_start.sort_by_key(|index| rows[*index].start);
+    sort::sort_by_key(&mut by_start, |index| rows[*index].start);
     let known: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
     let mut children: HashMap<&str, Vec<usize>> = HashMap::new();
     let mut tops = Vec::new();

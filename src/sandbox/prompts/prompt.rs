@@ -1,14 +1,14 @@
 //! A prompt with its versions: what a request may create, and the documents that the API gives of it. No I/O.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::json;
 use crate::sandbox::PROJECT_ID;
 use crate::sandbox::hex::uuid_of;
 use crate::sandbox::reading::{invalid, refused};
 use crate::sandbox::time::{self, Millis};
+use crate::sort;
 
 /// The label of the newest version, which the server sets itself.
 pub const LATEST: &str = "latest";
@@ -60,7 +60,7 @@ pub struct NewVersion {
 impl NewVersion {
     /// Reads a body; the error is the body of a 400 answer.
     pub fn read(body: &[u8]) -> Result<Self, Value> {
-        let body: Value = serde_json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
+        let body: Value = json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
         let name = body["name"]
             .as_str()
             .ok_or_else(|| expected("string", "name", body.get("name")))?;
@@ -98,7 +98,7 @@ impl NewVersion {
 
 /// The labels that a request adds to a version; the error is the body of a 400 answer.
 pub fn new_labels(body: &[u8]) -> Result<Vec<String>, Value> {
-    let body: Value = serde_json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
+    let body: Value = json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
     texts(&body, "newLabels")?.ok_or_else(|| expected("array", "newLabels", None))
 }
 
@@ -249,7 +249,7 @@ impl StoredPrompt {
             .iter()
             .map(|version| version.version)
             .collect();
-        let labels: BTreeSet<&String> = self.labels().collect();
+        let labels = sort::set(self.labels());
         Some(json!({
             "name": self.name,
             "tags": self.tags,

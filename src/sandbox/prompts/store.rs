@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 
 use super::prompt::StoredPrompt;
+use crate::json;
 use crate::sandbox::hex::hex;
+use crate::sort;
 
 /// The prompts of a new sandbox.
 const SAMPLES: &str = include_str!("samples.json");
@@ -34,7 +36,7 @@ impl PromptStore {
                 Ok(sample.unwrap_or_else(|| StoredPrompt::new(name)))
             }
             Err(error) => Err(error),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+            Ok(bytes) => json::from_slice(&bytes).map_err(io::Error::other),
         }
     }
 
@@ -50,14 +52,14 @@ impl PromptStore {
             if path
                 .extension()
                 .is_some_and(|extension| extension == "json")
-                && let Ok(stored) = serde_json::from_slice::<StoredPrompt>(&fs::read(path)?)
+                && let Ok(stored) = json::from_slice::<StoredPrompt>(&fs::read(path)?)
             {
                 prompts.retain(|prompt| prompt.name != stored.name);
                 prompts.push(stored);
             }
         }
         prompts.retain(|prompt| !prompt.versions.is_empty());
-        prompts.sort_by(|a, b| a.name.cmp(&b.name));
+        sort::sort_by(&mut prompts, |a, b| a.name.cmp(&b.name));
         Ok(prompts)
     }
 

@@ -1,23 +1,24 @@
 //! `GET /api/public/traces/{id}` as servers before v4 answer it: one document with the trace and
 //! all its observations. Pure functions over the stored observations.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value, json};
 
 use crate::sandbox::PROJECT_ID;
 use crate::sandbox::ingest::{Attributes, double};
 use crate::sandbox::observation::{Observation, sum_of};
 use crate::sandbox::time;
+use crate::sort;
 
 /// The whole trace; `None` when it has no observation yet.
 pub fn trace(mut observations: Vec<Observation>) -> Option<Value> {
-    observations.sort_by(|a, b| (a.start, &a.id).cmp(&(b.start, &b.id)));
+    sort::sort_by(&mut observations, |a, b| {
+        (a.start, &a.id).cmp(&(b.start, &b.id))
+    });
     let start = observations.first()?.start;
     let end = observations.iter().map(|row| row.end).max()?;
     let arrived = observations.iter().map(|row| row.arrived);
     let root = observations.iter().find(|row| row.is_root);
-    let tags: BTreeSet<&String> = observations.iter().flat_map(|row| &row.tags).collect();
+    let tags = sort::set(observations.iter().flat_map(|row| &row.tags));
     let id = &observations.first()?.trace_id;
     let costs = observations
         .iter()

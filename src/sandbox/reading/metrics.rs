@@ -16,6 +16,7 @@ use crate::sandbox::LangfuseVersion;
 use crate::sandbox::ingest::double;
 use crate::sandbox::observation::Observation;
 use crate::sandbox::time::{self, Millis};
+use crate::sort;
 
 /// Rows of an answer, at most.
 const MOST_ROWS: usize = 100;
@@ -234,7 +235,7 @@ impl ReadQuery for MetricsQuery {
         }
         let first = self.metrics.first();
         let key = |group: &Group| first.map_or(0.0, |metric| metric.of_group(group));
-        groups.sort_by(|a, b| key(b).total_cmp(&key(a)));
+        sort::sort_by(&mut groups, |a, b| key(b).total_cmp(&key(a)));
         let rows = groups.iter().take(MOST_ROWS).map(|group| self.row(group));
         json!({"data": rows.collect::<Value>()})
     }

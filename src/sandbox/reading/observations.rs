@@ -9,8 +9,10 @@ use super::ReadQuery;
 use super::condition::{Condition, column};
 use super::refusal::{bounded, invalid, refused, timestamp};
 use super::row::Fields;
+use crate::json;
 use crate::sandbox::observation::Observation;
 use crate::sandbox::time::{self, Millis};
+use crate::sort;
 
 /// A query of v2 observations.
 #[derive(Debug, Default)]
@@ -120,7 +122,7 @@ impl ReadQuery for ObservationsQuery {
             .map(|observation| (Cursor::at(&observation), observation))
             .filter(|(place, _)| self.cursor.as_ref().is_none_or(|cursor| place < cursor))
             .collect();
-        found.sort_by(|(a, _), (b, _)| b.cmp(a));
+        sort::sort_by(&mut found, |(a, _), (b, _)| b.cmp(a));
         let more = found.len() > self.limit;
         found.truncate(self.limit);
         let meta = match found.last() {
@@ -143,7 +145,7 @@ impl Cursor {
 
     fn read(text: &str) -> Result<Self, Value> {
         let json = STANDARD.decode(text).ok();
-        json.and_then(|json| serde_json::from_slice(&json).ok())
+        json.and_then(|json| json::from_slice(&json).ok())
             .ok_or_else(|| {
                 refused(&json!({"code": "custom", "path": ["cursor"], "message": "Invalid cursor"}))
             })

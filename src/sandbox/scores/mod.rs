@@ -17,6 +17,7 @@ use super::auth::{Authorized, AuthorizedToScore};
 use super::reading::invalid;
 use super::response::{StoreError, disk, json_response};
 use super::time::{self, Millis};
+use crate::json;
 use query::ScoresQuery;
 use score::NewScore;
 pub use score::{DataType, StoredScore};
@@ -50,7 +51,7 @@ async fn create(
     _: AuthorizedToScore,
     body: Bytes,
 ) -> Result<Response, StoreError> {
-    let read = serde_json::from_slice(&body)
+    let read = json::from_slice(&body)
         .map_err(|_| invalid("Invalid JSON"))
         .and_then(|body: Value| NewScore::read(&body, None));
     let new = match read {
@@ -105,7 +106,7 @@ async fn ingest(
         let body = json!({"message": "Request body is too large"});
         return Ok(json_response(StatusCode::PAYLOAD_TOO_LARGE, &body));
     }
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body: Value = json::from_slice(&body).unwrap_or_default();
     let Some(events) = body["batch"].as_array() else {
         let body = invalid("Invalid request data");
         return Ok(json_response(StatusCode::BAD_REQUEST, &body));

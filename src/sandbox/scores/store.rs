@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::score::StoredScore;
+use crate::json;
 use crate::sandbox::store::append;
 use crate::sandbox::time::Millis;
+use crate::sort;
 
 #[derive(Debug, Clone)]
 pub struct ScoreStore {
@@ -119,7 +121,7 @@ impl KnownScores {
             .map_or(0, |end| end + 1);
         self.read += whole as u64;
         for line in added[..whole].split(|byte| *byte == b'\n') {
-            if let Ok(score) = serde_json::from_slice(line) {
+            if let Ok(score) = json::from_slice(line) {
                 self.add(score);
             }
         }
@@ -147,6 +149,8 @@ fn visible(scores: &[StoredScore], until: Millis) -> Option<StoredScore> {
 
 fn newest_first(scores: impl Iterator<Item = StoredScore>) -> Vec<StoredScore> {
     let mut scores: Vec<StoredScore> = scores.collect();
-    scores.sort_by(|a, b| (b.timestamp, &b.id).cmp(&(a.timestamp, &a.id)));
+    sort::sort_by(&mut scores, |a, b| {
+        (b.timestamp, &b.id).cmp(&(a.timestamp, &a.id))
+    });
     scores
 }

@@ -3,10 +3,10 @@
 //! Ordinary text costs three table look-ups per byte, which rule out that a shape begins there. Passwords, and keys that
 //! look like an ordinary word, are not recognised.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::secret::Secret;
+use crate::sort;
 
 /// What follows the prefix of a key.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +92,7 @@ impl KeyFinder {
             let has_digit = value.bytes().any(|byte| byte.is_ascii_digit());
             value.len() >= SHORTEST_OWN && (has_digit || value.len() >= LONGEST_WORD)
         };
-        let own: BTreeSet<String> = own.iter().filter(is_key).flat_map(Secret::forms).collect();
+        let own = sort::set(own.iter().filter(is_key).flat_map(Secret::forms));
         let own: Vec<String> = own.into_iter().collect();
         let mut starts = Box::new([[0; 256]; 3]);
         let shapes = SHAPES.iter().map(|(start, _)| *start).enumerate();

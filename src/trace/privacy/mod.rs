@@ -18,6 +18,7 @@ use crate::json::{edit, edit::Scalar, lenient};
 use crate::model::Request;
 use crate::model::dialect::ModelDialect;
 use crate::secret::{REDACTED, Secret};
+use crate::sort;
 
 /// How much content to keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -371,7 +372,7 @@ impl Filter<'_> {
 
     /// Replaces each passage with a mark. Passages that overlap or touch get one mark.
     fn redact(&mut self, text: &str, mut passages: Vec<Range<usize>>) -> Option<String> {
-        passages.sort_unstable_by_key(|passage| passage.start);
+        sort::sort_by_key(&mut passages, |passage| passage.start);
         passages.dedup_by(|later, earlier| {
             let touches = later.start <= earlier.end;
             if touches {
