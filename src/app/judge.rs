@@ -55,6 +55,11 @@ impl Judge {
         }
     }
 
+    /// The scores that options give to every trace.
+    pub fn given(&self) -> &[Score] {
+        &self.given
+    }
+
     /// Whether the cost of each answer must be known.
     pub fn needs_cost(&self) -> bool {
         self.expectations.need_cost()

@@ -58,6 +58,11 @@ impl PendingScores {
         }
     }
 
+    /// Whether they are in the outbox.
+    pub fn is_kept(&self) -> bool {
+        self.entry.is_ok()
+    }
+
     /// Sends the scores, one a request, until `deadline`. Those that are not accepted stay in the outbox.
     ///
     /// # Errors

@@ -1,13 +1,14 @@
 //! The engine of `langspan batch`: opens a run, catches up with an earlier one, works through the lines, reports.
 //!
-//! Bottom up: `delayed_note`, `stats`, `progress`, `summary`, `verify`, `links`, `costs`, `resume_command`; then `input`,
-//! `output`, `plan`, `dry_run`, `resume`; then `pool` (with `score_queue`), `redeliver_failed`, `catch_up`, `report`; then
+//! Bottom up: `delayed_note`, `stats`, `progress`, `summary`, `verify`, `links`, `costs`, `resume_command`; then `experiment`'s
+//! `run`, `input`, `output`, `plan`, `dry_run`, `resume`, the rest of `experiment`; then `pool` (with `score_queue`), `redeliver_failed`, `catch_up`, `report`; then
 //! this file. `merge` joins what runs have written.
 
 mod catch_up;
 mod costs;
 pub mod delayed_note;
 pub mod dry_run;
+pub mod experiment;
 pub mod input;
 pub mod links;
 pub mod merge;
@@ -169,6 +170,7 @@ impl<'a> Batch<'a> {
             plan: self.plan,
             settings,
             api: clients.api.as_ref(),
+            exporter: clients.exporter.as_ref(),
             console: self.console,
             summary: self.summary,
             result,

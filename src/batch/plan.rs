@@ -13,7 +13,7 @@ use opentelemetry::trace::TraceId;
 
 use crate::app::judge::Judge;
 use crate::app::managed_prompt::RunPrompt;
-use crate::batch::input::Input;
+use crate::batch::experiment::run::RunExperiment;
 use crate::batch::input::line::LineDefaults;
 use crate::batch::output::target::OutputTarget;
 use crate::cli::{self, Allowance};
@@ -70,8 +70,10 @@ pub struct Plan {
     pub judge: Judge,
     /// Where the price table is kept, if it is.
     pub price_folder: Option<PathBuf>,
-    /// How an answer is compared with the expected one of its line.
-    pub match_expected: MatchMode,
+    /// How an answer is compared with the expected one of its line; `None` if it is not.
+    pub match_expected: Option<MatchMode>,
+    /// The experiment that the run is; known once the plan is made.
+    pub experiment: Option<RunExperiment>,
     /// How many lines may miss an expectation for exit code 0.
     pub allow_misses: Allowance,
 }
@@ -91,10 +93,10 @@ pub enum Start {
 
 impl Plan {
     /// # Errors
-    /// When options contradict each other or the files that they name.
+    /// When options contradict each other or the files that they name. `input` names the lines.
     pub fn new(
         args: &cli::BatchArgs,
-        input: &Input,
+        input: &str,
         settings: &Settings,
         sources: &Sources,
     ) -> Result<Self, Failure> {
@@ -110,7 +112,7 @@ impl Plan {
         let name = run_name(args, input)?;
         let mut plan = Self {
             name: String::new(),
-            is_named: args.run_name.is_some() || args.resume,
+            is_named: args.run_name.is_some() || args.resume || own_name(args).is_some(),
             start: Start::of(args),
             shard: shard.transpose()?,
             limit: args.limit,
@@ -133,7 +135,12 @@ impl Plan {
             price_folder: settings::cache_dir(sources)
                 .filter(|_| !args.run.stand_in.sandbox)
                 .map(|cache| cache.join("prices")),
-            match_expected: args.match_expected,
+            match_expected: match args.experiment.dataset {
+                // The expected output of an item may be no more than a reference for people.
+                Some(_) => args.match_expected,
+                None => Some(args.match_expected.unwrap_or_default()),
+            },
+            experiment: None,
             allow_misses: args.allow_misses,
         };
         plan.rename(name);
@@ -148,6 +155,7 @@ impl Plan {
             trace: &self.trace,
             prompt: self.prompt.as_ref(),
             match_expected: self.match_expected,
+            experiment: self.experiment.as_ref(),
         }
     }
 
@@ -243,17 +251,28 @@ impl Start {
 
 /// The name that was given, else one of the input and the time. Its random part keeps two runs that start in the same
 /// second from sharing trace ids.
-fn run_name(args: &cli::BatchArgs, input: &Input) -> Result<String, Failure> {
+fn run_name(args: &cli::BatchArgs, input: &str) -> Result<String, Failure> {
     match &args.run_name {
         Some(name) if name.trim().is_empty() => {
             Err(Failure::usage("--run is empty").hint("omit --run, or give a name"))
         }
         Some(name) => Ok(name.clone()),
         None => {
+            if let Some(name) = own_name(args) {
+                return Ok(name.to_owned());
+            }
+            let input = args.experiment.experiment.as_deref().unwrap_or(input);
             let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-            Ok(format!("{}-{time}-{:08x}", input.stem, fastrand::u32(..)))
+            Ok(format!("{input}-{time}-{:08x}", fastrand::u32(..)))
         }
     }
+}
+
+/// The name of the experiment, if the run is to have it as well: not with `--again`, or an item would get the trace that it
+/// has in the earlier run.
+fn own_name(args: &cli::BatchArgs) -> Option<&str> {
+    let name = args.experiment.experiment.as_deref();
+    name.filter(|_| !args.experiment.again)
 }
 
 fn refuse_named_trace(settings: &Settings) -> Result<(), Failure> {
@@ -299,7 +318,7 @@ fn refuse_shared_files(
 ) -> Result<(), Failure> {
     let out = out.resumable().map(Path::to_owned);
     let acks = out.as_deref().map(acks_path);
-    let input = Some(&args.file).filter(|path| *path != Path::new("-"));
+    let input = args.file.as_ref().filter(|path| *path != Path::new("-"));
     let files = [
         ("the input", input),
         ("--out", out.as_ref()),

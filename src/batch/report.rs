@@ -10,15 +10,20 @@ use tokio::time::Instant;
 use crate::app::delivery_report::{self, Subject};
 use crate::app::score_sender::{self, not_accepted};
 use crate::app::signals::SignalListener;
+use crate::batch::experiment::run::RunExperiment;
+use crate::batch::experiment::scores::ScoreTarget;
+use crate::batch::experiment::verify;
 use crate::batch::output::target::OutputTarget;
 use crate::batch::plan::Plan;
 use crate::batch::pool::{RunResult, StopReason};
 use crate::batch::resume_command;
-use crate::batch::summary::{RunOutcome, RunSummary};
+use crate::batch::summary::{ExperimentSummary, RunOutcome, RunSummary};
+use crate::batch::verify::ExpectedTraces;
 use crate::cli::Allowance;
 use crate::console::{self, Console, OutputFormat, counted};
+use crate::delivery::Exporter;
 use crate::failure::{Failure, Kind, Verdict};
-use crate::langfuse::{Api, SessionCount};
+use crate::langfuse::Api;
 use crate::output::report::dollars;
 use crate::output::{ErrorReport, Printer};
 use crate::settings::Settings;
@@ -28,6 +33,7 @@ pub struct RunReport<'a> {
     pub plan: &'a Plan,
     pub settings: &'a Settings,
     pub api: Option<&'a Api>,
+    pub exporter: Option<&'a Exporter>,
     pub console: &'a Console,
     /// The file of `--summary`.
     pub summary: Option<File>,
@@ -55,11 +61,17 @@ impl RunReport<'_> {
         let is_complete = stop.is_none()
             && self.result.first_failure.is_none()
             && self.result.traces.undecided == 0;
+        let is_stopped = stop.is_some();
         let mut failures = self.failures();
-        let mut verified = None;
+        if !is_stopped {
+            failures.extend(self.score_experiment(signals).await);
+        }
+        let mut verified = Verified::default();
         if is_complete && let Some(readable) = self.verify(signals).await {
-            verified = readable.as_ref().ok().map(|readable| readable.traces);
-            failures.extend(readable.err());
+            match readable {
+                Ok(readable) => verified = readable,
+                Err(failure) => failures.push(failure),
+            }
         }
         let mut verdict = Verdict::default();
         for failure in failures.iter().filter(|failure| !self.is_forgiven(failure)) {
@@ -84,19 +96,62 @@ impl RunReport<'_> {
         verdict
     }
 
-    fn summary(&self, verified: Option<u64>, deciding: Option<&Failure>) -> RunSummary {
+    fn summary(&self, verified: Verified, deciding: Option<&Failure>) -> RunSummary {
         let result = &self.result;
         let outcome = RunOutcome {
             duration: result.duration,
             run: self.plan.name.clone(),
             session_url: result.session_url.clone(),
-            verified,
+            verified: verified.traces,
             traces: result.traces,
             scores: result.scores,
+            experiment: self.experiment(verified.items),
             redactions: result.redactions,
             error: deciding.map(|failure| ErrorReport::new(failure, self.console)),
         };
         RunSummary::new(&result.stats, outcome)
+    }
+
+    /// The experiment that the run is; `verified` are its readable items.
+    fn experiment(&self, verified: Option<u64>) -> Option<ExperimentSummary> {
+        let RunExperiment {
+            context,
+            identity,
+            page,
+            is_shared: _,
+        } = self.plan.experiment.as_ref()?;
+        Some(ExperimentSummary {
+            id: context.id.clone(),
+            name: context.name.clone(),
+            dataset_id: context.dataset_id.clone(),
+            dataset: identity.dataset.clone(),
+            dataset_version: context.version.clone(),
+            url: page.clone(),
+            verified,
+        })
+    }
+
+    /// Sends the scores of the experiment as a whole, now that all items have theirs.
+    async fn score_experiment(&mut self, signals: &mut SignalListener) -> Option<Failure> {
+        let target = ScoreTarget {
+            api: self.api?,
+            exporter: self.exporter?,
+            settings: self.settings,
+            console: self.console,
+        };
+        let (counts, failure) = tokio::select! {
+            sent = target.send(self.plan, &self.result.stats) => sent,
+            signal = signals.wait() => {
+                let message = "interrupted while the scores of the experiment were sent";
+                let failure = Failure::new(Kind::Interrupted(signal), message);
+                return Some(failure.hint("to deliver them: langspan resend"));
+            }
+        };
+        let scores = &mut self.result.scores;
+        scores.accepted += counts.accepted;
+        scores.spooled += counts.spooled;
+        scores.lost += counts.lost;
+        failure
     }
 
     /// Everything that went wrong before the traces are verified.
@@ -307,14 +362,11 @@ impl RunReport<'_> {
     }
 
     /// With `--verify`: waits until all spans are readable, and counts them; `None` without `--verify`.
-    async fn verify(
-        &mut self,
-        signals: &mut SignalListener,
-    ) -> Option<Result<SessionCount, Failure>> {
+    async fn verify(&mut self, signals: &mut SignalListener) -> Option<Result<Verified, Failure>> {
         let (wait, api) = (self.settings.delivery.verify?, self.api?);
         let expected = std::mem::take(&mut self.result.expected);
-        let counted = tokio::select! {
-            result = expected.count(api, wait) => result,
+        let verified = tokio::select! {
+            result = self.count(api, expected, wait) => result,
             signal = signals.wait() => {
                 let failure = Failure::new(
                     Kind::Interrupted(signal),
@@ -323,11 +375,39 @@ impl RunReport<'_> {
                 return Some(Err(failure.hint("they were accepted")));
             }
         };
-        match counted.into_result() {
-            Ok(readable) => Some(self.verify_scores(api, wait).await.map(|()| readable)),
-            Err(failure) => Some(Err(failure)),
-        }
+        Some(verified)
     }
+
+    /// Counts the traces, the items of the experiment and some of the scores.
+    async fn count(
+        &self,
+        api: &Api,
+        expected: ExpectedTraces,
+        wait: Duration,
+    ) -> Result<Verified, Failure> {
+        let experiment = self.plan.experiment.as_ref();
+        let id = experiment.and_then(|experiment| experiment.context.id.as_deref());
+        // Only a list of the traces can be compared with the items.
+        let sent = id.map(|id| (id, expected.sent()));
+        let readable = expected.count(api, wait).await.into_result()?;
+        let items = match sent {
+            None => None,
+            Some((id, sent)) => Some(verify::count(api, id, &sent, wait).await?),
+        };
+        self.verify_scores(api, wait).await?;
+        Ok(Verified {
+            traces: Some(readable.traces),
+            items,
+        })
+    }
+}
+
+/// What `--verify` has found; nothing without it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Verified {
+    traces: Option<u64>,
+    /// Items of the experiment.
+    items: Option<u64>,
 }
 
 /// Whether so many of the lines are allowed.

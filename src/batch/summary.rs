@@ -39,6 +39,9 @@ pub struct RunSummary {
     /// Only if there are scores.
     #[serde(skip_serializing_if = "Option::is_none")]
     scores: Option<ScoreStats>,
+    /// Only if the run is an experiment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    experiment: Option<ExperimentSummary>,
     /// Redacted passages of traces and recordings.
     redactions: u64,
     error: Option<ErrorReport>,
@@ -78,6 +81,21 @@ struct TraceCounts {
     verified: Option<u64>,
 }
 
+/// The experiment that a run is.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExperimentSummary {
+    pub id: Option<String>,
+    pub name: String,
+    pub dataset_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataset_version: Option<String>,
+    pub url: Option<String>,
+    /// Items of the run that the server lists; `None` without `--verify`.
+    pub verified: Option<u64>,
+}
+
 /// Everything that the summary shows beside the counts of calls.
 #[derive(Debug, Default)]
 pub struct RunOutcome {
@@ -87,6 +105,7 @@ pub struct RunOutcome {
     pub verified: Option<u64>,
     pub traces: TraceStats,
     pub scores: ScoreStats,
+    pub experiment: Option<ExperimentSummary>,
     pub redactions: u64,
     pub error: Option<ErrorReport>,
 }
@@ -126,6 +145,7 @@ impl RunSummary {
             },
             expectations: Some(stats.expectations.clone()).filter(|stats| stats.lines > 0),
             scores: Some(outcome.scores).filter(|scores| scores.accepted + scores.failed() > 0),
+            experiment: outcome.experiment,
             redactions: outcome.redactions,
             error: outcome.error,
             latency: stats.latency.clone(),
@@ -173,6 +193,7 @@ impl RunSummary {
         if self.redactions > 0 {
             text.push(format!("redacted: {}", counted(self.redactions, "passage")));
         }
+        text.extend(self.experiment.iter().flat_map(ExperimentSummary::to_text));
         text.extend(
             self.session_url
                 .as_ref()
@@ -226,6 +247,18 @@ impl RunSummary {
         let answered = done - failed;
         let lines = counted(*done, "line");
         format!("{lines}: {answered} answered, {failed} failed{why}{before}")
+    }
+}
+
+impl ExperimentSummary {
+    /// The count of the items, and the page on a line of its own, so that a terminal finds the link.
+    fn to_text(&self) -> impl Iterator<Item = String> {
+        let items = self.verified.map(|count| {
+            let items = counted(count, "item");
+            format!("experiment: {items} readable")
+        });
+        let url = self.url.as_ref().map(|url| format!("experiment: {url}"));
+        items.into_iter().chain(url)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use opentelemetry::trace::{SpanId, TraceId};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -19,6 +19,8 @@ const WAITS_MS: [u64; 5] = [500, 1000, 2000, 3000, 5000];
 /// The least time for listing a session whose count stayed too low.
 const LAST_COUNT: Duration = Duration::from_secs(5);
 
+/// Items are looked for from this long before the first call on.
+const WINDOW_MARGIN: SignedDuration = SignedDuration::from_mins(5);
 /// Each call has this many spans: the parent and the generation.
 const SPANS_OF_CALL: u64 = 2;
 
@@ -30,6 +32,33 @@ pub struct ExpectedTraces {
     /// The first 8 bytes of the trace id of each call.
     sessions: HashMap<String, Vec<u64>>,
     window: Option<(Timestamp, Timestamp)>,
+}
+
+/// The traces of a run, whatever their sessions.
+#[derive(Clone, Debug)]
+pub struct SentTraces {
+    /// The first 8 bytes of each trace id, sorted and without duplicates.
+    pub traces: Vec<u64>,
+    window: Option<(Timestamp, Timestamp)>,
+}
+
+impl SentTraces {
+    pub fn count(&self) -> u64 {
+        self.traces.len() as u64
+    }
+
+    /// A time before the first span; `None` if there is none.
+    pub fn from(&self) -> Option<Timestamp> {
+        let (from, _) = self.window?;
+        // Servers round to milliseconds, and the parent span begins before the call.
+        Some(from.checked_sub(WINDOW_MARGIN).unwrap_or(from))
+    }
+
+    /// The place of a trace among them.
+    pub fn place(&self, trace_id: &str) -> Option<usize> {
+        let trace_id = TraceId::from_hex(trace_id).ok()?;
+        self.traces.binary_search(&beginning(trace_id)).ok()
+    }
 }
 
 /// The result of counting.
@@ -61,6 +90,17 @@ impl ExpectedTraces {
         traces.push(beginning(trace_id));
         let (from, to) = self.window.unwrap_or(starts);
         self.window = Some((from.min(starts.0), to.max(starts.1)));
+    }
+
+    /// All traces, for another count of them.
+    pub fn sent(&self) -> SentTraces {
+        let mut traces: Vec<u64> = self.sessions.values().flatten().copied().collect();
+        traces.sort_unstable();
+        traces.dedup();
+        SentTraces {
+            traces,
+            window: self.window,
+        }
     }
 
     /// Asks until everything is readable, or `wait` has passed.

@@ -8,7 +8,7 @@ use crate::cli::output::text_or_json;
 use crate::cli::values::{
     allowance, at_least_one, concurrency, count, match_mode, rpm, seconds, shard, some_dollars, tpm,
 };
-use crate::cli::{Allowance, ExpectArgs, ManagedPromptArgs, RunArgs, ShardArg};
+use crate::cli::{Allowance, ExpectArgs, ExperimentArgs, ManagedPromptArgs, RunArgs, ShardArg};
 use crate::expect::MatchMode;
 
 const EXAMPLES: &str = "\
@@ -37,7 +37,8 @@ Examples:
 )]
 pub struct BatchArgs {
     /// File to read; `-` is stdin
-    pub file: PathBuf,
+    #[arg(required_unless_present = "dataset")]
+    pub file: Option<PathBuf>,
     /// Write the answers to FILE instead of stdout
     #[arg(short = 'O', long, value_name = "FILE", help_heading = "Batch")]
     pub out: Option<PathBuf>,
@@ -93,7 +94,7 @@ pub struct BatchArgs {
     /// Exit 0 if no more than N lines (or P%) failed
     #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance, help_heading = "Batch", hide_short_help = true)]
     pub allow_errors: Allowance,
-    /// Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]
+    /// Name of the run: its session, and the seed of its trace ids [default: that of --experiment, else from file, start time and a random part]
     #[arg(
         long = "run",
         value_name = "NAME",
@@ -109,15 +110,17 @@ pub struct BatchArgs {
         hide_short_help = true
     )]
     pub summary: Option<PathBuf>,
-    /// How an answer is compared with the `expected` of its line
-    #[arg(long, value_name = "HOW", value_parser = match_mode(), default_value = "contains", help_heading = "Expectations", hide_short_help = true)]
-    pub match_expected: MatchMode,
+    /// How an answer is compared with the `expected` of its line [default: contains], or with the expected output of its dataset item [default: not at all]
+    #[arg(long, value_name = "HOW", value_parser = match_mode(), help_heading = "Expectations", hide_short_help = true)]
+    pub match_expected: Option<MatchMode>,
     /// Exit 0 if no more than N lines (or P%) missed an expectation
     #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance, help_heading = "Expectations", hide_short_help = true)]
     pub allow_misses: Allowance,
     #[command(flatten)]
     pub run: RunArgs,
     // Last, because their headings would go on for what follows.
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
     #[command(flatten)]
     pub managed: ManagedPromptArgs,
     #[command(flatten)]

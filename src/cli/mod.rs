@@ -18,6 +18,7 @@ mod delivery;
 mod destination;
 mod exec;
 mod expect;
+mod experiment;
 #[cfg(test)]
 mod generated;
 mod help;
@@ -51,6 +52,7 @@ pub use delivery::{DeliveryArgs, WaitArgs};
 pub use destination::{DestinationArgs, SourceArgs, StandInArgs};
 pub use exec::ExecArgs;
 pub use expect::ExpectArgs;
+pub use experiment::ExperimentArgs;
 pub use help::HelpArgs;
 pub use managed_prompt::ManagedPromptArgs;
 pub use merge::MergeArgs;

@@ -1,10 +1,11 @@
-//! `langspan batch`: a file of requests, one trace for each.
+//! `langspan batch`: a file of requests, or the items of a dataset, one trace for each.
 
 use crate::app::managed_prompt::RunPrompt;
 use crate::app::setup::Setup;
 use crate::app::signals::SignalListener;
 use crate::batch::Batch;
 use crate::batch::dry_run;
+use crate::batch::experiment::open as experiment;
 use crate::batch::input::Input;
 use crate::batch::plan::Plan;
 use crate::cli;
@@ -19,10 +20,21 @@ pub async fn run(
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
-    let input = Input::open(&args.file)?;
-    input.refuse_foreign()?;
-    let mut setup = Setup::open(&args.run, &CommandDefaults::BATCH, sources, console).await?;
-    let mut plan = Plan::new(args, &input, &setup.settings, sources)?;
+    experiment::check_options(args)?;
+    let file = args.file.as_deref().map(Input::open).transpose()?;
+    if let Some(file) = &file {
+        file.refuse_foreign()?;
+    }
+    let defaults = if experiment::is_experiment(args) {
+        CommandDefaults::EXPERIMENT
+    } else {
+        CommandDefaults::BATCH
+    };
+    let mut setup = Setup::open(&args.run, &defaults, sources, console).await?;
+    let dataset = args.experiment.dataset.as_ref();
+    let stem = dataset.map(|dataset| dataset.name.as_str());
+    let stem = stem.or(file.as_ref().map(|file| file.stem.as_str()));
+    let mut plan = Plan::new(args, stem.unwrap_or_default(), &setup.settings, sources)?;
     for warning in plan.warnings() {
         console.warn(&warning);
     }
@@ -30,6 +42,7 @@ pub async fn run(
     if let Some(prompt) = &plan.prompt {
         prompt.warn_of_unused(prompt.unused(), console);
     }
+    let input = experiment::open(args, file, &mut plan, &setup, console).await?;
     if args.run.dry_run {
         return dry_run::show(&input.rewindable()?, &plan, &setup);
     }

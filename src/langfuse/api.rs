@@ -23,7 +23,13 @@ const MAX_LOOKUP_BYTES: usize = 1 << 20;
 /// The most bytes of a page of rows.
 const MAX_PAGE_BYTES: usize = 64 << 20;
 /// The paths below which answers hold rows.
-const ROWS: [&str; 2] = ["/api/public/v2/observations", "/api/public/traces"];
+const ROWS: [&str; 5] = [
+    "/api/public/v2/observations",
+    "/api/public/traces",
+    "/api/public/dataset-items",
+    "/api/public/experiments",
+    "/api/public/experiment-items",
+];
 /// A request is not repeated if the server asks for a longer wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Queries look this far around the times of the spans, because servers round them to milliseconds.
@@ -96,7 +102,7 @@ impl ApiError {
     }
 
     /// Whether the server does not have this interface, so that the other one must be asked.
-    pub(super) fn is_unserved(&self) -> bool {
+    pub fn is_unserved(&self) -> bool {
         self.status == Some(404) && !self.is_absence
     }
 
@@ -424,10 +430,12 @@ fn most_bytes(path: &str) -> usize {
     }
 }
 
-/// Whether a 404 is about the trace or the prompt, and not about the path. The error name does not tell: an interface that is
+/// Whether a 404 is about the trace, the prompt or the dataset, and not about the path. The error name does not tell: an interface that is
 /// switched off has the same one.
 fn says_absence(body: &Value) -> bool {
     body["message"].as_str().is_some_and(|message| {
-        message.contains("not found within") || message.starts_with("Prompt not found")
+        message.contains("not found within")
+            || message.starts_with("Prompt not found")
+            || message.starts_with("Dataset not found")
     })
 }

@@ -94,6 +94,13 @@ impl Base {
         format!("{self}/project/{project}/sessions/{session}")
     }
 
+    /// The page that shows the results of an experiment.
+    pub fn experiment_page(&self, project: &str, experiment_id: &str) -> String {
+        let project = utf8_percent_encode(project, SEGMENT);
+        let experiment_id = utf8_percent_encode(experiment_id, SEGMENT);
+        format!("{self}/project/{project}/experiments/results?baseline={experiment_id}")
+    }
+
     /// The page of a trace. Without the project's id, the page that looks the project up.
     pub fn trace_page(&self, project: Option<&str>, trace_id: &str) -> String {
         let trace_id = utf8_percent_encode(trace_id, SEGMENT);

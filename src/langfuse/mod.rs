@@ -2,6 +2,8 @@
 
 pub mod api;
 pub mod base;
+pub mod datasets;
+pub mod experiments;
 pub mod keys;
 pub mod media;
 mod models;
@@ -15,6 +17,8 @@ pub mod template;
 
 pub use api::{Api, ApiError};
 pub use base::Base;
+pub use datasets::{Dataset, DatasetItem, DatasetReference};
+pub use experiments::Experiment;
 pub use keys::Keys;
 pub use prompts::{ManagedPrompt, PromptReference};
 pub use readback::{Readback, Wanted};

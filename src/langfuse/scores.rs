@@ -99,7 +99,16 @@ impl Score {
 
 /// The id of a score: the first 16 bytes of the SHA-256 of `TRACE_ID/score/NAME`, so that a repeat adds no second one.
 pub fn score_id(trace_id: TraceId, name: &str) -> String {
-    let bytes: [u8; 16] = ids::first_bytes(format!("{trace_id}/score/{name}"));
+    id_of(&format!("{trace_id}/score/{name}"))
+}
+
+/// The id of a score that a run gives to its experiment.
+pub fn experiment_score_id(experiment_id: &str, run: &str, name: &str) -> String {
+    id_of(&format!("{experiment_id}/{run}/score/{name}"))
+}
+
+fn id_of(seed: &str) -> String {
+    let bytes: [u8; 16] = ids::first_bytes(seed);
     bytes.iter().fold(String::new(), |mut id, byte| {
         // Writing to a string cannot fail.
         let _ = write!(id, "{byte:02x}");

@@ -6,6 +6,9 @@
 //! HTTP like to any other server.
 
 mod auth;
+mod datasets;
+mod experiments;
+mod growing_file;
 mod guard;
 mod hex;
 mod ingest;

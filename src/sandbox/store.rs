@@ -44,6 +44,11 @@ impl TraceStore {
         self.folder.join("prompts")
     }
 
+    /// The folder of the datasets.
+    pub fn datasets(&self) -> PathBuf {
+        self.folder.join("datasets")
+    }
+
     /// The folder of the scores.
     pub fn scores(&self) -> PathBuf {
         self.folder.join("scores")
@@ -192,6 +197,22 @@ fn file_stem(trace_id: &str) -> String {
         return trace_id.to_owned();
     }
     format!("text-{}", hex(&Sha256::digest(trace_id)))
+}
+
+/// Reserves a folder, which is created if it does not exist, until the value is dropped.
+pub fn lock_folder(folder: &Path) -> io::Result<File> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(folder.join(".lock"))?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// Appends lines to a file, which is created if it does not exist.

@@ -1,8 +1,8 @@
 //! The settings of `exec`. It asks no model itself, and the switches that silence a child do not concern it.
 
 use super::{
-    CommandDefaults, Notes, Settings, Sources, TraceSettings, Tracing, delivery, destination_of,
-    privacy, tls_files, uploads_media,
+    CommandDefaults, Notes, Settings, Sources, TraceSettings, Tracing, delivery, privacy,
+    tls_files, tracing,
 };
 use crate::cli;
 use crate::console::OutputFormat;
@@ -27,7 +27,7 @@ pub fn exec(
     sandbox: Option<u16>,
 ) -> Result<Settings, Failure> {
     let mut notes = Notes::default();
-    let mut delivery = delivery(
+    let mut delivery = delivery::resolve(
         &options.delivery,
         &CommandDefaults::BATCH,
         sources,
@@ -38,7 +38,7 @@ pub fn exec(
         delivery.sample = 1.0;
     }
     let trace = TraceSettings::resolve(&options.trace, sources, &mut notes)?;
-    let tracing: Tracing = destination_of(
+    let tracing: Tracing = tracing::destination_of(
         &options.destination,
         sources,
         sandbox,
@@ -53,8 +53,8 @@ pub fn exec(
         );
     }
     Ok(Settings {
-        privacy: privacy(&options.privacy, sources, &mut notes)?,
-        uploads_media: uploads_media(&options.privacy, sources, &mut notes)?,
+        privacy: privacy::resolve(&options.privacy, sources, &mut notes)?,
+        uploads_media: privacy::uploads_media(&options.privacy, sources, &mut notes)?,
         tls: tls_files(&options.destination, sources, sandbox),
         record: None,
         model: model(sources)?,

@@ -13,6 +13,12 @@ use crate::trace::{self, Recording, TraceContext, ids};
 
 /// The longest value that the Langfuse SDKs let pass, in characters.
 const LONGEST: usize = 200;
+/// The attributes of a resource that name an environment.
+const ENVIRONMENT_ATTRIBUTES: [&str; 3] = [
+    "langfuse.environment",
+    "deployment.environment.name",
+    "deployment.environment",
+];
 /// The longest name of an environment that the server does not cut.
 const LONGEST_ENVIRONMENT: usize = 40;
 
@@ -152,6 +158,17 @@ impl TraceSettings {
         }
     }
 
+    /// Sets the environment, unless an option or a variable gives one.
+    pub(super) fn default_environment(&mut self, environment: &str) {
+        let has_attribute = self
+            .resource
+            .iter()
+            .any(|(key, _)| ENVIRONMENT_ATTRIBUTES.contains(&key.as_str()));
+        if self.environment.is_none() && !has_attribute {
+            self.environment = Some(environment.to_owned());
+        }
+    }
+
     /// The session that an option names.
     pub fn given_session(&self) -> Option<&str> {
         let session = self.session.as_ref()?;
@@ -174,6 +191,7 @@ impl TraceSettings {
             version: self.version.clone(),
             public: self.public,
             prompt: None,
+            item: None,
         }
     }
 
@@ -210,6 +228,7 @@ impl TraceSettings {
             version: self.version.clone(),
             public: self.public,
             prompt: recorded.prompt.clone(),
+            item: None,
         }
     }
 

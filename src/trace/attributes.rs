@@ -13,6 +13,17 @@ pub mod langfuse {
     pub const ENVIRONMENT: &str = "langfuse.environment";
     /// On the resource.
     pub const RELEASE: &str = "langfuse.release";
+    pub const EXPERIMENT_ID: &str = "langfuse.experiment.id";
+    pub const EXPERIMENT_NAME: &str = "langfuse.experiment.name";
+    pub const EXPERIMENT_DESCRIPTION: &str = "langfuse.experiment.description";
+    pub const EXPERIMENT_DATASET_ID: &str = "langfuse.experiment.dataset.id";
+    pub const EXPERIMENT_METADATA: &str = "langfuse.experiment.metadata";
+    pub const EXPERIMENT_ITEM_ID: &str = "langfuse.experiment.item.id";
+    pub const EXPERIMENT_ITEM_VERSION: &str = "langfuse.experiment.item.version";
+    pub const EXPERIMENT_ITEM_METADATA: &str = "langfuse.experiment.item.metadata";
+    pub const EXPERIMENT_ITEM_EXPECTED_OUTPUT: &str = "langfuse.experiment.item.expected_output";
+    /// The id of the span that stands for the item: without it, the item is not counted.
+    pub const EXPERIMENT_ITEM_ROOT: &str = "langfuse.experiment.item.root_observation_id";
     /// Marks the root span of this program when its parent is remote.
     pub const IS_APP_ROOT: &str = "langfuse.internal.is_app_root";
 

@@ -1,7 +1,7 @@
 //! Turns one exchange and its trace attributes into two spans. Values and pure functions, no I/O.
 //!
-//! `exchange` holds a request and its outcome, `Trace` the trace's name, user, session and tags, `ids` and `context` the
-//! ids; `spans` builds OpenTelemetry spans, `conventions` and `genai` what other readers than Langfuse get of them,
+//! `exchange` holds a request and its outcome, `Trace` the trace's name, user, session and tags, `experiment` the experiment
+//! that it is an item of, `ids` and `context` the ids; `spans` builds OpenTelemetry spans, `conventions` and `genai` what other readers than Langfuse get of them,
 //! `recording` the JSON form, `media` replaces base64 content, `privacy` removes
 //! what must not be stored.
 
@@ -10,6 +10,7 @@ pub mod attributes;
 pub mod context;
 mod conventions;
 pub mod exchange;
+pub mod experiment;
 pub mod genai;
 pub mod ids;
 pub mod media;
@@ -19,6 +20,7 @@ pub mod spans;
 
 pub use context::TraceContext;
 pub use exchange::{Exchange, ExchangeError};
+pub use experiment::{ExperimentContext, ItemContext};
 pub use privacy::Privacy;
 pub use recording::Recording;
 
@@ -43,6 +45,8 @@ pub struct Trace {
     pub public: bool,
     /// The managed prompt that the request was made of: Langfuse links the generation to it.
     pub prompt: Option<PromptLink>,
+    /// The item of an experiment that the trace is.
+    pub item: Option<Box<ItemContext>>,
 }
 
 /// A version of a prompt that Langfuse manages.

@@ -38,7 +38,10 @@ pub fn spans(
     dialect: Dialect,
 ) -> [SpanData; 2] {
     let ids = SpanIds::derive(context.trace_id, exchange.start.as_nanosecond());
-    let identity = identity(trace, dialect);
+    let mut identity = identity(trace, dialect);
+    if let Some(item) = &trace.item {
+        identity.extend(item.attributes(ids.parent));
+    }
 
     let mut parent = identity.clone();
     parent.extend(parent_content(exchange));

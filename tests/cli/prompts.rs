@@ -495,13 +495,13 @@ fn prompts_are_listed_and_printed() {
             .run()
     };
     call(&[]).code(0).stdout(
-        "answer  text  versions: 1  labels: latest, production\n\
+        "answer  text  versions: 1  labels: latest, production, staging\n\
          support  chat  versions: 1  labels: latest, production\n",
     );
     let one = call(&["answer"]);
     one.code(0)
         .stdout("Explain {{topic}} in one sentence.\n")
-        .stderr_has("answer, version 1 (production, latest)");
+        .stderr_has("answer, version 1 (production, staging, latest)");
     call(&["support"]).code(0).stdout(
         "system: You answer questions about {{product}}, in a friendly tone.\n\n[messages: history]\n\nuser: {{question}}\n",
     );

@@ -2,7 +2,9 @@
 
 mod chat_model;
 mod clear;
+mod datasets;
 mod dialects;
+mod experiments;
 mod guard;
 mod ingest;
 mod media;

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::app::managed_prompt::RunPrompt;
+use crate::batch::experiment::run::RunExperiment;
 use crate::batch::input;
 use crate::expect::{Expected, MatchMode};
 use crate::model::Request;
@@ -47,6 +48,8 @@ struct LineShape<'a> {
     vars: Option<Value>,
     #[serde(default, deserialize_with = "given")]
     expected: Option<Value>,
+    /// The metadata of the item of an experiment.
+    item_metadata: Option<Map<String, Value>>,
 }
 
 /// A field that is there, null included.
@@ -66,7 +69,7 @@ struct TraceOverride {
 }
 
 /// Fields that are removed from a line which is itself the body.
-const OUR_FIELDS: [&str; 3] = ["trace", "custom_id", "expected"];
+const OUR_FIELDS: [&str; 4] = ["trace", "custom_id", "expected", "item_metadata"];
 
 impl ParsedLine {
     /// Parses a line; `defaults` fill in the fields that it does not set.
@@ -127,12 +130,17 @@ impl ParsedLine {
             (None | Some(Value::Null), _) => None,
             (Some(_), _) => return Err("`custom_id` must be a string".to_owned()),
         };
-        let mut trace = shape.trace.unwrap_or_default().apply_to(defaults.trace);
+        let own_trace = shape.trace.unwrap_or_default();
+        let item = defaults.experiment.map(|experiment| {
+            let metadata = shape.item_metadata.as_ref().or(own_trace.metadata.as_ref());
+            let expected = shape.expected.as_ref();
+            experiment.item(line.number, custom_id.as_deref(), metadata, expected)
+        });
+        let mut trace = own_trace.apply_to(defaults.trace);
         trace.prompt = defaults.prompt.map(RunPrompt::link);
-        let mode = defaults.match_expected;
-        let expected = shape
-            .expected
-            .map(|expected| Expected::read(expected, mode));
+        trace.item = item.map(Box::new);
+        let expected = shape.expected.zip(defaults.match_expected);
+        let expected = expected.map(|(expected, mode)| Expected::read(expected, mode));
         refuse_keys(&trace).map_err(|failure| failure.message)?;
         Ok(Self {
             custom_id,
@@ -152,7 +160,10 @@ pub struct LineDefaults<'a> {
     pub trace: &'a Trace,
     /// The managed prompt of every line.
     pub prompt: Option<&'a RunPrompt>,
-    pub match_expected: MatchMode,
+    /// `None` if answers are not compared with what a line expects.
+    pub match_expected: Option<MatchMode>,
+    /// The experiment that the lines are items of.
+    pub experiment: Option<&'a RunExperiment>,
 }
 
 impl TraceOverride {
@@ -269,7 +280,7 @@ fn with_fields(
     text: &str,
     system: Option<&Value>,
 ) -> Result<Request, String> {
-    const OURS: [&str; 7] = [
+    const OURS: [&str; 8] = [
         "prompt",
         "id",
         "system",
@@ -277,6 +288,7 @@ fn with_fields(
         "expected",
         "trace",
         "custom_id",
+        "item_metadata",
     ];
     match system {
         None | Some(Value::Null) => {}

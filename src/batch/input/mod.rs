@@ -1,6 +1,7 @@
 //! The input of a batch: read, decompressed and split into lines in a thread of its own, so that a slow pipe or disk
 //! blocks nothing else. The thread reads no faster than the lines are used.
 
+pub mod dataset;
 mod foreign;
 pub mod line;
 pub mod validate;
@@ -86,6 +87,20 @@ impl Input {
             source: InputSource::File(file),
             compression,
             size: metadata.is_file().then_some(metadata.len()),
+        })
+    }
+
+    /// Lines that were collected in a file; `name` is for messages.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn of_lines(name: String, file: File) -> io::Result<Self> {
+        Ok(Self {
+            stem: name.clone(),
+            name,
+            size: Some(file.metadata()?.len()),
+            source: InputSource::File(file),
+            compression: Compression::Plain,
         })
     }
 

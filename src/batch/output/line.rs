@@ -20,7 +20,7 @@ use crate::model::failed::FailedAttempt;
 use crate::model::{Progress, Request, RetriedAttempt};
 use crate::settings::ModelSettings;
 use crate::trace::ids::SpanIds;
-use crate::trace::{Exchange, ExchangeError, Trace, TraceContext, ids};
+use crate::trace::{Exchange, ExchangeError, ItemContext, Trace, TraceContext, ids};
 
 /// A line after its call, whether that succeeded or failed.
 #[derive(Debug)]
@@ -96,6 +96,7 @@ impl CompletedCall {
                     .filter(|dialect| *dialect != dialect::CHAT)
                     .map(|dialect| dialect.name().into()),
                 expectations: self.findings.clone(),
+                experiment: self.trace.item.as_deref().map(LineExperiment::of),
             },
         };
         let length = body.as_deref().map_or(0, |body| body.get().len());
@@ -203,6 +204,35 @@ pub struct LineMetadata<'a> {
     /// What became of the expectations, if there were any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expectations: Vec<Finding>,
+    /// The item of an experiment that the line is.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<LineExperiment<'a>>,
+}
+
+/// The item of an experiment that a line is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LineExperiment<'a> {
+    #[serde(borrow)]
+    pub id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// `None` for local lines.
+    #[serde(borrow)]
+    pub dataset_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub item_id: Cow<'a, str>,
+}
+
+impl<'a> LineExperiment<'a> {
+    fn of(item: &'a ItemContext) -> Self {
+        let experiment = &*item.experiment;
+        Self {
+            id: experiment.id.as_deref().map(Cow::from),
+            name: experiment.name.as_str().into(),
+            dataset_id: experiment.dataset_id.as_deref().map(Cow::from),
+            item_id: item.id.as_str().into(),
+        }
+    }
 }
 
 /// The error code of an input line that is not a valid request.

@@ -13,6 +13,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::batch::experiment::run::ExperimentIdentity;
 use crate::batch::resume::input_note::InputNote;
 use crate::delivery::Stored;
 
@@ -30,6 +31,8 @@ pub struct RunIdentity {
     /// `NAME:VERSION` of the managed prompt of every line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<ExperimentIdentity>,
     /// Whether the file notes which exports have begun. Older files do not.
     #[serde(default)]
     pub notes_begun: bool,
@@ -330,6 +333,7 @@ mod tests {
             name: "r".to_owned(),
             model: "m".to_owned(),
             prompt: None,
+            experiment: None,
             shard: None,
             session: Some("r".to_owned()),
             notes_begun: true,

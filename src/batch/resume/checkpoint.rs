@@ -121,6 +121,10 @@ fn identity(plan: &Plan, model: &str, sample: f64) -> RunIdentity {
             let link = prompt.link();
             format!("{}:{}", link.name, link.version)
         }),
+        experiment: plan
+            .experiment
+            .as_ref()
+            .map(|experiment| experiment.identity.clone()),
         notes_begun: true,
         sample,
     }
@@ -145,15 +149,23 @@ fn open_acks(path: &Path, out: &Path) -> Result<AckFile, Failure> {
     })
 }
 
-/// Refuses to resume with another name, model, shard or session.
+/// Refuses to resume with another name, model, shard, session, prompt, experiment or dataset.
 fn refuse_changes(earlier: &RunIdentity, now: &RunIdentity, path: &Path) -> Result<(), Failure> {
     let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    let name = |run: &RunIdentity| Some(run.experiment.as_ref()?.name.clone());
+    let dataset = |run: &RunIdentity| run.experiment.as_ref()?.dataset();
     let values = [
         ("run", earlier.name.clone(), now.name.clone()),
         ("model", earlier.model.clone(), now.model.clone()),
         ("shard", or_none(&earlier.shard), or_none(&now.shard)),
         ("session", or_none(&earlier.session), or_none(&now.session)),
         ("prompt", or_none(&earlier.prompt), or_none(&now.prompt)),
+        ("experiment", or_none(&name(earlier)), or_none(&name(now))),
+        (
+            "dataset",
+            or_none(&dataset(earlier)),
+            or_none(&dataset(now)),
+        ),
     ];
     let changed = values.into_iter().find(|(_, earlier, now)| earlier != now);
     let Some((what, earlier, now)) = changed else {

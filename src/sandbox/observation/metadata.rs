@@ -88,7 +88,8 @@ pub fn parsed(text: &str) -> Value {
     }
 }
 
-fn flatten(key: String, value: &Value, into: &mut Vec<(String, String)>) {
+/// Adds the dotted names and the texts of a value.
+pub fn flatten(key: String, value: &Value, into: &mut Vec<(String, String)>) {
     match value {
         Value::Object(map) if !map.is_empty() => {
             for (inner, value) in map {

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod content;
+mod experiment;
 mod kind;
 mod metadata;
 mod usage;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 use super::ingest::{Attributes, Span};
 use super::time::{self, Millis};
 use attributes::{first, parsed_object, text};
+pub use experiment::ExperimentFields;
 pub use kind::{Level, ObservationType};
 pub use metadata::{Metadata, parsed};
 pub use usage::sum_of;
@@ -56,6 +58,8 @@ pub struct Observation {
     /// Content for the trace as a whole, which only the legacy interface shows.
     pub trace_input: Option<String>,
     pub trace_output: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<ExperimentFields>,
 }
 
 impl Observation {
@@ -110,6 +114,7 @@ impl Observation {
             name,
             trace_input: first(sent, &["langfuse.trace.input"]).map(text),
             trace_output: first(sent, &["langfuse.trace.output"]).map(text),
+            experiment: ExperimentFields::of(sent),
         }
     }
 

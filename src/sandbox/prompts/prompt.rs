@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::json;
 use crate::sandbox::PROJECT_ID;
 use crate::sandbox::hex::uuid_of;
-use crate::sandbox::reading::{invalid, refused};
+use crate::sandbox::reading::{expected, invalid, refused};
 use crate::sandbox::time::{self, Millis};
 use crate::sort;
 
@@ -63,7 +63,7 @@ impl NewVersion {
         let body: Value = json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
         let name = body["name"]
             .as_str()
-            .ok_or_else(|| expected("string", "name", body.get("name")))?;
+            .ok_or_else(|| expected("string", &["name"], body.get("name")))?;
         if name.contains('|') {
             return Err(refused(&json!({
                 "origin": "string", "code": "invalid_format", "format": "regex", "pattern": "/^[^|]*$/",
@@ -77,8 +77,12 @@ impl NewVersion {
         let prompt = match (kind, &body["prompt"]) {
             (PromptKind::Text, prompt @ Value::String(_))
             | (PromptKind::Chat, prompt @ Value::Array(_)) => prompt.clone(),
-            (PromptKind::Text, _) => return Err(expected("string", "prompt", body.get("prompt"))),
-            (PromptKind::Chat, _) => return Err(expected("array", "prompt", body.get("prompt"))),
+            (PromptKind::Text, _) => {
+                return Err(expected("string", &["prompt"], body.get("prompt")));
+            }
+            (PromptKind::Chat, _) => {
+                return Err(expected("array", &["prompt"], body.get("prompt")));
+            }
         };
         Ok(Self {
             name: name.to_owned(),
@@ -99,24 +103,7 @@ impl NewVersion {
 /// The labels that a request adds to a version; the error is the body of a 400 answer.
 pub fn new_labels(body: &[u8]) -> Result<Vec<String>, Value> {
     let body: Value = json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
-    texts(&body, "newLabels")?.ok_or_else(|| expected("array", "newLabels", None))
-}
-
-/// A field of another type than the expected one.
-fn expected(kind: &str, name: &str, found: Option<&Value>) -> Value {
-    let found = match found {
-        None => "undefined",
-        Some(Value::Null) => "null",
-        Some(Value::Bool(_)) => "boolean",
-        Some(Value::Number(_)) => "number",
-        Some(Value::String(_)) => "string",
-        Some(Value::Array(_)) => "array",
-        Some(Value::Object(_)) => "object",
-    };
-    refused(&json!({
-        "expected": kind, "code": "invalid_type", "path": [name],
-        "message": format!("Invalid input: expected {kind}, received {found}"),
-    }))
+    texts(&body, "newLabels")?.ok_or_else(|| expected("array", &["newLabels"], None))
 }
 
 /// A list of texts; `None` if it is absent.
@@ -125,7 +112,7 @@ fn texts(body: &Value, name: &str) -> Result<Option<Vec<String>>, Value> {
         None | Some(Value::Null) => Ok(None),
         Some(value) => serde_json::from_value(value.clone())
             .map(Some)
-            .map_err(|_| expected("array", name, Some(value))),
+            .map_err(|_| expected("array", &[name], Some(value))),
     }
 }
 

@@ -3,9 +3,8 @@
 //!
 //! Two prompts are there from the start, so that a prompt can be tried at once.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
@@ -13,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::prompt::StoredPrompt;
 use crate::json;
 use crate::sandbox::hex::hex;
+use crate::sandbox::store::lock_folder;
 use crate::sort;
 
 /// The prompts of a new sandbox.
@@ -69,7 +69,7 @@ impl PromptStore {
         name: &str,
         change: impl FnOnce(&mut StoredPrompt) -> Result<T, E>,
     ) -> io::Result<Result<T, E>> {
-        let _lock = self.lock()?;
+        let _lock = lock_folder(&self.folder)?;
         let mut prompt = self.prompt(name)?;
         let changed = change(&mut prompt);
         if changed.is_ok() {
@@ -78,22 +78,6 @@ impl PromptStore {
             fs::rename(draft, self.path(name))?;
         }
         Ok(changed)
-    }
-
-    /// Reserves the folder until the value is dropped.
-    fn lock(&self) -> io::Result<File> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.folder.join(".lock"))?;
-        file.lock()?;
-        Ok(file)
     }
 
     /// A name may be any text, so the file has its digest.

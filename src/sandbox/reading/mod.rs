@@ -11,9 +11,12 @@ mod traces;
 use serde_json::Value;
 
 use super::observation::Observation;
+pub use condition::Condition;
 pub use metrics::MetricsQuery;
 pub use observations::ObservationsQuery;
-pub use refusal::{bounded, invalid, refused};
+pub use refusal::{
+    bounded, expected, field_groups, invalid, not_one_of, refused, text_field, timestamp, type_name,
+};
 pub use traces::TracesQuery;
 
 /// A query over stored traces.

@@ -49,6 +49,58 @@ pub fn bounded(name: &str, value: &str, most: usize) -> Result<usize, Value> {
     }
 }
 
+/// The value at `path`, a parameter or a field of a body, has another type than the expected one; `None`: it is absent.
+pub fn expected(kind: &str, path: &[&str], found: Option<&Value>) -> Value {
+    refused(&json!({
+        "expected": kind, "code": "invalid_type", "path": path,
+        "message": format!("Invalid input: expected {kind}, received {}", type_name(found)),
+    }))
+}
+
+/// The name of a value's type; `None`: it is absent.
+pub fn type_name(value: Option<&Value>) -> &'static str {
+    match value {
+        None => "undefined",
+        Some(Value::Null) => "null",
+        Some(Value::Bool(_)) => "boolean",
+        Some(Value::Number(_)) => "number",
+        Some(Value::String(_)) => "string",
+        Some(Value::Array(_)) => "array",
+        Some(Value::Object(_)) => "object",
+    }
+}
+
+/// A text in a body; `None` if it is absent.
+pub fn text_field(body: &Value, name: &str) -> Result<Option<String>, Value> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        other => Err(expected("string", &[name], other)),
+    }
+}
+
+/// The parameter `fields`: a list of groups out of `known`.
+pub fn field_groups(value: &str, known: &[&str]) -> Result<Vec<String>, Value> {
+    let groups: Vec<String> = value
+        .split(',')
+        .map(|group| group.trim().to_owned())
+        .collect();
+    let is_unknown = |group: &String| !known.contains(&group.as_str());
+    match groups.iter().position(is_unknown) {
+        None => Ok(groups),
+        Some(place) => Err(not_one_of(known, &json!(["fields", place]))),
+    }
+}
+
+/// A value at `path` that is none of `known`.
+pub fn not_one_of(known: &[&str], path: &Value) -> Value {
+    let options: Vec<String> = known.iter().map(|option| format!("\"{option}\"")).collect();
+    refused(&json!({
+        "code": "invalid_value", "values": known, "path": path,
+        "message": format!("Invalid option: expected one of {}", options.join("|")),
+    }))
+}
+
 /// A parameter, or a field of one, that is an ISO 8601 time.
 pub fn timestamp(name: &str, value: &str) -> Result<Millis, Value> {
     time::parse(value).ok_or_else(|| {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::score::{ScoreSubject, StoredScore};
-use crate::sandbox::reading::{bounded, refused};
+use crate::sandbox::reading::{bounded, field_groups, refused};
 
 /// The groups of fields.
 const GROUPS: [&str; 4] = ["core", "details", "subject", "annotation"];
@@ -47,7 +47,7 @@ impl ScoresQuery {
                         refused(&json!({"code": "custom", "path": ["cursor"], "message": "Invalid cursor"}))
                     })?;
                 }
-                "fields" => query.groups = groups(&value)?,
+                "fields" => query.groups = field_groups(&value, &GROUPS)?,
                 _ => unknown.push(name),
             }
         }
@@ -93,20 +93,5 @@ impl ScoresQuery {
             && is(&self.observation_id, score.subject.observation_id())
             && is(&self.session_id, session)
             && is(&self.experiment_id, experiment)
-    }
-}
-
-fn groups(value: &str) -> Result<Vec<String>, Value> {
-    let groups: Vec<String> = value
-        .split(',')
-        .map(|group| group.trim().to_owned())
-        .collect();
-    let is_unknown = |group: &String| !GROUPS.contains(&group.as_str());
-    match groups.iter().position(is_unknown) {
-        None => Ok(groups),
-        Some(place) => Err(refused(&json!({
-            "code": "invalid_value", "values": GROUPS, "path": ["fields", place],
-            "message": "Invalid option: expected one of \"core\"|\"details\"|\"subject\"|\"annotation\"",
-        }))),
     }
 }

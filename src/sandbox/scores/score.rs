@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::PROJECT_ID;
 use crate::sandbox::hex::uuid_of;
-use crate::sandbox::reading::refused;
+use crate::sandbox::reading::{expected, not_one_of, refused, text_field, type_name};
 use crate::sandbox::time::{self, Millis};
 
 /// Characters of a text score, at most.
@@ -98,12 +98,12 @@ impl NewScore {
             return Err(expected("object", &[], Some(body)));
         }
         let (data_type, value) = value(body)?;
-        let name = text(body, "name")?.ok_or_else(|| expected("string", &["name"], None))?;
+        let name = text_field(body, "name")?.ok_or_else(|| expected("string", &["name"], None))?;
         let subject = subject(body)?;
         let source = source(body, data_type)?;
         let now = time::now();
         let stated = body["timestamp"].as_str().and_then(time::parse);
-        let id = text(body, "id")?
+        let id = text_field(body, "id")?
             .unwrap_or_else(|| uuid_of(format!("{now}/{}/{}", fastrand::u64(..), body).as_bytes()));
         Ok(Self {
             is_dropped: body["configId"].is_string(),
@@ -113,12 +113,13 @@ impl NewScore {
                 name,
                 data_type,
                 value,
-                comment: text(body, "comment")?,
+                comment: text_field(body, "comment")?,
                 metadata: match &body["metadata"] {
                     Value::Null => json!({}),
                     metadata => metadata.clone(),
                 },
-                environment: text(body, "environment")?.unwrap_or_else(|| "default".to_owned()),
+                environment: text_field(body, "environment")?
+                    .unwrap_or_else(|| "default".to_owned()),
                 source,
                 timestamp: stated.or(timestamp).unwrap_or(now),
                 created: now,
@@ -126,35 +127,6 @@ impl NewScore {
                 is_deleted: false,
             },
         })
-    }
-}
-
-/// A field of another type than the expected one.
-fn expected(kind: &str, path: &[&str], found: Option<&Value>) -> Value {
-    let found = found.map_or("undefined", name_of);
-    refused(&json!({
-        "expected": kind, "code": "invalid_type", "path": path,
-        "message": format!("Invalid input: expected {kind}, received {found}"),
-    }))
-}
-
-fn name_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
-/// A text field; `None` if it is absent.
-fn text(body: &Value, name: &str) -> Result<Option<String>, Value> {
-    match body.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        other => Err(expected("string", &[name], other)),
     }
 }
 
@@ -194,7 +166,7 @@ fn value(body: &Value) -> Result<(DataType, Value), Value> {
 }
 
 fn no_value(value: Option<&Value>) -> Value {
-    let found = value.map_or("undefined", name_of);
+    let found = type_name(value);
     let branch = |kind: &str| {
         json!([{
             "expected": kind, "code": "invalid_type", "path": [],
@@ -237,7 +209,7 @@ fn short(value: &Value) -> Result<&Value, Value> {
 }
 
 fn subject(body: &Value) -> Result<ScoreSubject, Value> {
-    let named = |name| text(body, name);
+    let named = |name| text_field(body, name);
     let (trace, observation) = (named("traceId")?, named("observationId")?);
     match (
         trace,
@@ -266,10 +238,7 @@ fn source(body: &Value, data_type: DataType) -> Result<String, Value> {
             })))
         }
         source @ ("API" | "ANNOTATION") => Ok(source.to_owned()),
-        _ => Err(refused(&json!({
-            "code": "invalid_value", "values": ["API", "ANNOTATION"], "path": ["source"],
-            "message": "Invalid option: expected one of \"API\"|\"ANNOTATION\"",
-        }))),
+        _ => Err(not_one_of(&["API", "ANNOTATION"], &json!(["source"]))),
     }
 }
 

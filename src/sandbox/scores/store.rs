@@ -2,14 +2,14 @@
 //! trace; each request reads what was added since, so that the scores of other processes appear.
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File};
-use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::score::StoredScore;
-use crate::json;
+use super::score::{ScoreSubject, StoredScore};
+use crate::sandbox::growing_file::GrowingFile;
 use crate::sandbox::store::append;
 use crate::sandbox::time::Millis;
 use crate::sort;
@@ -17,18 +17,18 @@ use crate::sort;
 #[derive(Debug, Clone)]
 pub struct ScoreStore {
     folder: PathBuf,
-    known: Arc<Mutex<KnownScores>>,
+    known: Arc<Mutex<GrowingFile<KnownScores>>>,
 }
 
 /// What was read so far.
 #[derive(Debug, Default)]
 struct KnownScores {
-    /// Bytes of the file.
-    read: u64,
     /// The scores of each id in the order of their arrival; the last one counts.
     scores: HashMap<String, Vec<StoredScore>>,
     /// Ids by trace.
     traces: HashMap<String, Vec<String>>,
+    /// Ids by experiment.
+    experiments: HashMap<String, Vec<String>>,
 }
 
 impl ScoreStore {
@@ -75,6 +75,14 @@ impl ScoreStore {
         })
     }
 
+    /// The scores of an experiment as a whole that arrived by `until`, newest first.
+    pub fn of_experiment(&self, id: &str, until: Millis) -> io::Result<Vec<StoredScore>> {
+        self.with_known(|known| {
+            let ids = known.experiments.get(id).into_iter().flatten();
+            newest_first(ids.filter_map(|id| visible(known.scores.get(id)?, until)))
+        })
+    }
+
     /// The score of an id that arrived by `until`.
     pub fn of_id(&self, id: &str, until: Millis) -> io::Result<Option<StoredScore>> {
         self.with_known(|known| visible(known.scores.get(id)?, until))
@@ -89,8 +97,8 @@ impl ScoreStore {
 
     fn with_known<T>(&self, answer: impl FnOnce(&KnownScores) -> T) -> io::Result<T> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.catch_up(self.path())?;
-        Ok(answer(&known))
+        let known = known.catch_up(&self.path(), KnownScores::add)?;
+        Ok(answer(known))
     }
 
     fn path(&self) -> PathBuf {
@@ -99,35 +107,6 @@ impl ScoreStore {
 }
 
 impl KnownScores {
-    /// Reads what was added to the file.
-    fn catch_up(&mut self, path: PathBuf) -> io::Result<()> {
-        let mut file = match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                *self = Self::default();
-                return Ok(());
-            }
-            file => file?,
-        };
-        if file.metadata()?.len() < self.read {
-            *self = Self::default();
-        }
-        file.seek(SeekFrom::Start(self.read))?;
-        let mut added = Vec::new();
-        file.read_to_end(&mut added)?;
-        // The rest is a line that is being written.
-        let whole = added
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
-        self.read += whole as u64;
-        for line in added[..whole].split(|byte| *byte == b'\n') {
-            if let Ok(score) = json::from_slice(line) {
-                self.add(score);
-            }
-        }
-        Ok(())
-    }
-
     fn add(&mut self, mut score: StoredScore) {
         let earlier = self.scores.entry(score.id.clone()).or_default();
         if let Some(first) = earlier.first() {
@@ -135,6 +114,9 @@ impl KnownScores {
             score.created = first.created;
         } else if let Some(trace_id) = score.subject.trace_id() {
             let ids = self.traces.entry(trace_id.to_owned()).or_default();
+            ids.push(score.id.clone());
+        } else if let ScoreSubject::Experiment { id } = &score.subject {
+            let ids = self.experiments.entry(id.clone()).or_default();
             ids.push(score.id.clone());
         }
         earlier.push(score);

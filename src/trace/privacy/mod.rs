@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use self::keys::KeyFinder;
-use super::{Exchange, Trace};
+use super::{Exchange, ItemContext, Trace};
 use crate::json::{edit, edit::Scalar, lenient};
 use crate::model::Request;
 use crate::model::dialect::ModelDialect;
@@ -131,12 +131,27 @@ impl Privacy {
             public: _,
             // It is not redacted either.
             prompt: _,
+            item,
         } = trace;
         let single = [name, user, session, version].into_iter().flatten();
         let pairs = metadata.iter().flat_map(|(key, value)| [key, value]);
+        if let Some(item) = item
+            && !self.is_clean_item(item)
+        {
+            return false;
+        }
         let mut texts = single.chain(tags).chain(pairs);
         // Text with a backslash may be JSON, whose escapes can hide a key.
         texts.all(|text| self.is_clean(text) && !text.contains('\\'))
+    }
+
+    /// Whether an item of an experiment certainly stays as it is.
+    fn is_clean_item(&self, item: &ItemContext) -> bool {
+        let expected = item.expected_output.as_ref();
+        let pairs = item.metadata.iter().flat_map(|(key, value)| [key, value]);
+        let mut texts = pairs.chain(expected);
+        (self.keeps_all() || expected.is_none())
+            && texts.all(|text| self.is_clean(text) && !text.contains('\\'))
     }
 
     /// Whether a JSON text certainly has nothing to redact. This is the only cost for most documents.
@@ -246,7 +261,9 @@ impl Filter<'_> {
             public: _,
             // A changed name would link another prompt.
             prompt: _,
+            item,
         } = &mut filtered;
+        let is_item_changed = item.as_mut().is_some_and(|item| self.item(item));
         let single = [name, user, session, version].into_iter().flatten();
         let pairs = metadata.iter_mut().flat_map(|(key, value)| [key, value]);
         for place in single.chain(tags).chain(pairs) {
@@ -254,7 +271,31 @@ impl Filter<'_> {
                 *place = text;
             }
         }
-        (self.redactions > before).then_some(filtered)
+        (is_item_changed || self.redactions > before).then_some(filtered)
+    }
+
+    /// Filters the item of an experiment: the expected answer is content as an answer is, and its id names an item that the
+    /// server knows. Returns whether it was changed otherwise than by a redaction.
+    fn item(&mut self, item: &mut ItemContext) -> bool {
+        let pairs = item
+            .metadata
+            .iter_mut()
+            .flat_map(|(key, value)| [key, value]);
+        for place in pairs.chain(&mut item.expected_output) {
+            if let Some(text) = self.text(place) {
+                *place = text;
+            }
+        }
+        let expected = item.expected_output.take();
+        let most = match self.privacy.capture {
+            Capture::Full => usize::MAX,
+            Capture::Truncate(most) => most,
+            Capture::None => return expected.is_some(),
+        };
+        let truncated = expected.as_deref().and_then(|text| truncate(text, most));
+        let is_truncated = truncated.is_some();
+        item.expected_output = truncated.or(expected);
+        is_truncated
     }
 
     /// The filtered request; `None` if it is unchanged.

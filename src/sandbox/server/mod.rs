@@ -17,18 +17,19 @@ use futures_util::stream;
 use http::{HeaderMap, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
-use super::auth::Authorized;
-use super::model::ModelAnswer;
-use super::observation::Observation;
-use super::page::Search;
-use super::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
-use super::response::{StoreError, disk, html_response, json_response};
-use super::scores::{ScoreStore, StoredScore};
-use super::store::TraceStore;
-use super::time::Millis;
-use super::{
-    Config, LangfuseVersion, MOST_BODY, PROJECT_ID, guard, ingest, media, model, page, prices,
-    prompts, scores, time,
+use crate::sandbox::auth::Authorized;
+use crate::sandbox::datasets::DatasetStore;
+use crate::sandbox::model::ModelAnswer;
+use crate::sandbox::observation::Observation;
+use crate::sandbox::page::Search;
+use crate::sandbox::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
+use crate::sandbox::response::{StoreError, disk, html_response, json_response};
+use crate::sandbox::scores::{ScoreStore, StoredScore};
+use crate::sandbox::store::TraceStore;
+use crate::sandbox::time::Millis;
+use crate::sandbox::{
+    Config, LangfuseVersion, MOST_BODY, PROJECT_ID, datasets, experiments, guard, ingest, media,
+    model, page, prices, prompts, scores, time,
 };
 
 /// The parameters of a query.
@@ -50,9 +51,14 @@ pub fn router(config: Config) -> Router {
     let scores = ScoreStore::new(store.scores());
     let delay = i64::try_from(config.visible_after.as_millis()).unwrap_or(i64::MAX);
     let has_v3 = version == LangfuseVersion::V4;
-    let files = media
+    let mut files = media
         .merge(prompts)
+        .merge(datasets::routes(DatasetStore::new(store.datasets())))
         .merge(scores::routes(scores.clone(), delay, has_v3));
+    if has_v3 {
+        let experiments = experiments::routes(store.clone(), scores.clone(), delay);
+        files = files.merge(experiments);
+    }
     let sandbox = Sandbox {
         store,
         scores,
@@ -100,6 +106,10 @@ fn langfuse(version: LangfuseVersion, stores: Router<Sandbox>) -> Router<Sandbox
         LangfuseVersion::V4 => LEGACY_PATHS
             .iter()
             .fold(both, |routes, path| routes.route(path, get(gone_in_v4)))
+            .route(
+                "/api/public/datasets/{name}/runs/{run}",
+                get(gone_in_v4).delete(gone_in_v4),
+            )
             .route("/api/public/v2/observations", get(list_observations))
             .route("/api/public/v2/metrics", get(measure)),
     };
@@ -122,6 +132,8 @@ const LEGACY_PATHS: &[&str] = &[
     "/api/public/v2/scores",
     "/api/public/v2/scores/{id}",
     "/api/public/metrics",
+    "/api/public/dataset-run-items",
+    "/api/public/datasets/{name}/runs",
 ];
 
 fn pages() -> Router<Sandbox> {

@@ -1,0 +1,284 @@
+//! The experiments that Langfuse knows, and their items, page by page.
+//!
+//! An experiment is made by the attributes of spans alone: here it is only read, and its id computed. Servers before
+//! version 4 have no experiments.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opentelemetry::trace::SpanId;
+use serde_json::{Value, json};
+
+use crate::http::Backoff;
+use crate::langfuse::api::{Api, ApiError, Credentials, retried};
+use crate::trace::ids;
+
+const EXPERIMENTS: &str = "/api/public/experiments";
+const ITEMS: &str = "/api/public/experiment-items";
+/// How often a failed request is repeated.
+const RETRIES: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// The largest page of both lists.
+const PAGE: &str = "100";
+/// The lists want a time to begin with. Nothing in Langfuse is older.
+const BEGINNING: &str = "2020-01-01T00:00:00Z";
+
+/// An experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    pub id: String,
+    pub name: String,
+    /// `None` for an experiment of local lines.
+    pub dataset_id: Option<String>,
+    /// How many items have been sent: one that was sent twice counts twice.
+    pub item_count: u64,
+    /// The start of the first item.
+    pub start: Option<Timestamp>,
+    /// As the server has them: `{id, name, dataType, value, …}` of the experiment as a whole.
+    pub scores: Vec<Value>,
+    pub metadata: Value,
+}
+
+/// One item of an experiment. What was not asked for is null or empty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExperimentItem {
+    /// The item of the dataset, or what the experiment calls it.
+    pub item_id: String,
+    pub trace_id: String,
+    /// The span that is the item.
+    pub span_id: String,
+    pub start: Option<Timestamp>,
+    pub end: Option<Timestamp>,
+    /// Whether the span has failed.
+    pub is_error: bool,
+    pub input: Value,
+    pub output: Value,
+    pub expected_output: Value,
+    pub metadata: Value,
+    /// As the server has them: `{id, name, dataType, value, …}` of the trace and its spans.
+    pub scores: Vec<Value>,
+}
+
+/// Which items are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExperimentItemFields {
+    /// Ids and times.
+    Core,
+    /// With texts, metadata and scores.
+    #[expect(dead_code, reason = "the comparison of experiments reads them")]
+    All,
+}
+
+/// The items of an experiment, newest first. An item that was sent twice may be listed twice.
+#[derive(Debug)]
+pub struct ExperimentItemPages<'a> {
+    api: &'a Api,
+    experiment_id: String,
+    from: String,
+    fields: ExperimentItemFields,
+    cursor: Option<String>,
+    is_over: bool,
+}
+
+/// The id of the experiment of this name over a dataset, as the server and the SDKs compute it. Local lines have the empty
+/// dataset id.
+pub fn experiment_id(project_id: &str, dataset_id: &str, name: &str) -> String {
+    let identity = json!(["langfuse-experiment-v1", project_id, dataset_id, name]).to_string();
+    SpanId::from_bytes(ids::first_bytes(identity)).to_string()
+}
+
+impl Experiment {
+    /// Reads the document of the server; `None` if it is something else.
+    fn of_document(mut document: Value) -> Option<Self> {
+        Some(Self {
+            id: document["id"].as_str()?.to_owned(),
+            name: document["name"].as_str().unwrap_or_default().to_owned(),
+            dataset_id: text(&document["datasetId"]),
+            item_count: document["itemCount"].as_u64().unwrap_or_default(),
+            start: time(&document["startTime"]),
+            scores: list(document["scores"].take()),
+            metadata: document["metadata"].take(),
+        })
+    }
+}
+
+impl ExperimentItem {
+    /// Reads the document of the server; `None` if it is something else.
+    fn of_document(mut document: Value) -> Option<Self> {
+        Some(Self {
+            item_id: document["experimentItemId"].as_str()?.to_owned(),
+            trace_id: document["traceId"].as_str()?.to_owned(),
+            span_id: document["id"].as_str()?.to_owned(),
+            start: time(&document["startTime"]),
+            end: time(&document["endTime"]),
+            is_error: document["level"] == "ERROR",
+            input: document["input"].take(),
+            output: document["output"].take(),
+            expected_output: document["expectedOutput"].take(),
+            metadata: document["experimentItemMetadata"].take(),
+            scores: list(document["scores"].take()),
+        })
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
+}
+
+fn list(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(values) => values,
+        _ => Vec::new(),
+    }
+}
+
+impl Api {
+    /// The experiment with this id that has items since `from`; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the server has no experiments, refuses the keys, or the request still fails after the retries.
+    pub async fn experiment(
+        &self,
+        id: &str,
+        from: Option<Timestamp>,
+    ) -> Result<Option<Experiment>, ApiError> {
+        let mut found = self.experiments("id", id, from).await?;
+        found.retain(|experiment| experiment.id == id);
+        Ok(found.pop())
+    }
+
+    /// The experiments of this name: there is one for each dataset that it was run over. Latest first.
+    ///
+    /// # Errors
+    /// As for [`experiment`](Self::experiment).
+    pub async fn experiments_named(&self, name: &str) -> Result<Vec<Experiment>, ApiError> {
+        let mut found = self.experiments("name", name, None).await?;
+        found.retain(|experiment| experiment.name == name);
+        Ok(found)
+    }
+
+    async fn experiments(
+        &self,
+        column: &str,
+        value: &str,
+        from: Option<Timestamp>,
+    ) -> Result<Vec<Experiment>, ApiError> {
+        let from = from.map_or_else(|| BEGINNING.to_owned(), |from| from.to_string());
+        let filter = filter(column, value);
+        let mut found = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = vec![
+                ("fromStartTime", from.as_str()),
+                ("filter", filter.as_str()),
+                ("fields", "core,metadata,scores"),
+                ("limit", PAGE),
+            ];
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let (rows, next) = self.page(EXPERIMENTS, &query).await?;
+            found.extend(rows.into_iter().filter_map(Experiment::of_document));
+            if next.is_none() || next == cursor {
+                return Ok(found);
+            }
+            cursor = next;
+        }
+    }
+
+    /// The items of an experiment that start at `from` or later; without it, all of them.
+    pub fn experiment_item_pages(
+        &self,
+        experiment_id: &str,
+        from: Option<Timestamp>,
+        fields: ExperimentItemFields,
+    ) -> ExperimentItemPages<'_> {
+        ExperimentItemPages {
+            api: self,
+            experiment_id: experiment_id.to_owned(),
+            from: from.map_or_else(|| BEGINNING.to_owned(), |from| from.to_string()),
+            fields,
+            cursor: None,
+            is_over: false,
+        }
+    }
+
+    /// The rows of a page, and the cursor of the next one.
+    async fn page(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<(Vec<Value>, Option<String>), ApiError> {
+        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let ask = || self.get(path, query, Credentials::Keys);
+        let mut body = retried(RETRIES, backoff, ask).await?;
+        let Value::Array(rows) = body["data"].take() else {
+            let message = format!("{}{path} answered without a list", self.base());
+            return Err(ApiError::foreign(message));
+        };
+        Ok((rows, text(&body["meta"]["cursor"])))
+    }
+}
+
+impl ExperimentItemPages<'_> {
+    /// The items of the next page; `None` after the last one.
+    ///
+    /// # Errors
+    /// If the server has no experiments, refuses the keys, or the request still fails after the retries.
+    pub async fn next(&mut self) -> Result<Option<Vec<ExperimentItem>>, ApiError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let filter = filter("experimentId", &self.experiment_id);
+        let fields = match self.fields {
+            ExperimentItemFields::Core => "core",
+            ExperimentItemFields::All => "core,dataset,io,itemMetadata,scores",
+        };
+        let mut query = vec![
+            ("fromStartTime", self.from.as_str()),
+            ("filter", filter.as_str()),
+            ("fields", fields),
+            ("limit", PAGE),
+        ];
+        query.extend(self.cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let (rows, next) = self.api.page(ITEMS, &query).await?;
+        self.is_over = next.is_none() || next == self.cursor;
+        self.cursor = next;
+        if rows.is_empty() {
+            self.is_over = true;
+            return Ok(None);
+        }
+        Ok(Some(
+            rows.into_iter()
+                .filter_map(ExperimentItem::of_document)
+                .collect(),
+        ))
+    }
+}
+
+/// The condition that a column has exactly this value. The plain parameters take lists, which a comma would split.
+fn filter(column: &str, value: &str) -> String {
+    json!([{"type": "stringOptions", "column": column, "operator": "any of", "value": [value]}])
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_is_the_one_that_the_server_computes() {
+        // Observed: POST /api/public/dataset-run-items answered with it.
+        let id = experiment_id("local-project", "cmx106nba000p2n7d55s18nvv", "run A ds");
+        assert_eq!(id, "ab1ce095b3231e8e");
+        let local = experiment_id("local-project", "", "run A ds");
+        assert_ne!(local, id);
+        assert_eq!(local.len(), 16);
+    }
+}
