@@ -91,7 +91,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__batch)
-            opts="-O -j -q -v -n -m -H -s -p -o -u -t -S -h --out --overwrite --resume --retry-errors --concurrency --rpm --tpm --give-up --limit --shard --ordered --strict --max-errors --max-cost --allow-errors --run --summary --match-expected --allow-misses --sandbox --json --quiet --verbose --record --dry-run --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --api --openai-base-url --anthropic-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --no-outbox --sample --capture --redact --no-media --prompt --var --vars --no-prompt-cache --expect --expect-regex --expect-not --expect-not-regex --expect-json --max-latency --max-call-cost --score --output --retries --export-timeout --user --tag --session --help"
+            opts="-O -j -q -v -n -m -H -s -p -o -u -t -S -h --out --overwrite --resume --retry-errors --concurrency --rpm --tpm --give-up --limit --shard --ordered --strict --max-errors --max-cost --allow-errors --run --summary --match-expected --allow-misses --sandbox --json --quiet --verbose --record --dry-run --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --api --openai-base-url --anthropic-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --no-outbox --sample --capture --redact --no-media --dataset --experiment --experiment-description --again --prompt --var --vars --no-prompt-cache --expect --expect-regex --expect-not --expect-not-regex --expect-json --max-latency --max-call-cost --score --output --retries --export-timeout --user --tag --session --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -441,6 +441,27 @@ _langspan() {
                     return 0
                     ;;
                 --redact)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --dataset)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --experiment)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --experiment-description)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -192,9 +192,9 @@ auto/\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-errors -d 'Stop early after N failed lines or traces' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-cost -d 'Stop early when the run has cost USD or more' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-errors -d 'Exit 0 if no more than N lines (or P%) failed' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: from file, start time and a random part]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: that of --experiment, else from file, start time and a random part]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l summary -d 'Write the summary to FILE as JSON' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l match-expected -d 'How an answer is compared with the `expected` of its line' -r -f -a "exact\t''
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l match-expected -d 'How an answer is compared with the `expected` of its line [default: contains], or with the expected output of its dataset item [default: not at all]' -r -f -a "exact\t''
 contains\t''
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-misses -d 'Exit 0 if no more than N lines (or P%) missed an expectation' -r -f
@@ -233,6 +233,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l capture -d '
 none\t''
 truncate=\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l dataset -d 'Use the items of a dataset of Langfuse as the lines; VERSION is a time, as in 2026-11-28T22:50:03Z' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l experiment -d 'Make an experiment of the lines; the name is also that of the run [default with --dataset: the name of the run]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l experiment-description -d 'What the experiment is about' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l var -d 'Fill a variable: KEY=TEXT, KEY=@FILE, or KEY:=JSON for a placeholder (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l vars -d 'Fill variables from a JSON object in FILE; --var overrides them' -r -F
@@ -269,6 +272,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l verify -d 'W
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l best-effort -d 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-outbox -d 'Do not keep spans that cannot be delivered'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l again -d 'Add to an experiment that has items already'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s h -l help -d 'Print help (see more with \'--help\')'
