@@ -30,6 +30,7 @@ complete -c langspan -n "__fish_langspan_needs_command" -f -a "chat" -d 'Run one
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "replay" -d 'Send recorded JSON requests, or emit recordings again'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "batch" -d 'Run every line of a JSONL file, each inside its own trace'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "merge" -d 'Join the outputs of a batch\'s shards into one'
+complete -c langspan -n "__fish_langspan_needs_command" -f -a "compare" -d 'Compare two runs of the same items'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "exec" -d 'Run any program inside one trace, with all its model calls'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "check" -d 'Test settings, keys, export and read-back, stage by stage'
 complete -c langspan -n "__fish_langspan_needs_command" -f -a "show" -d 'Read a trace back and draw it'
@@ -294,6 +295,21 @@ complete -c langspan -n "__fish_langspan_using_subcommand merge" -l json -d 'Sho
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l allow-regressions -d 'Items that may regress, without exit code 9' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l junit -d 'Write the items to FILE as JUnit XML' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l ui-url -d 'Base of printed links, if the server has another public name [env: LANGSPAN_UI_URL]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l ca-file -d 'Also trust the certificate authorities in FILE' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l env-file -d 'Read variables from FILE; environment variables take precedence' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l profile -d 'Profile of the settings file; it overrides environment variables [env: LANGSPAN_PROFILE]' -r -f -a "(langspan config profiles 2>/dev/null)"
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -s o -l output -d 'Output format' -r -f -a "text\t''
+json\t''"
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l wait -d 'Time to wait until an experiment can be read, in seconds [default: 15]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l json -d 'Short for -o json'
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l grace -d 'Time for requests under way when the command has ended, in seconds' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l report -d 'Write what became of the run to FILE as JSON' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r -f
@@ -530,4 +546,4 @@ complete -c langspan -n "__fish_langspan_using_subcommand score" -f
 complete -c langspan -n "__fish_langspan_using_subcommand score" -f
 complete -c langspan -n "__fish_langspan_using_subcommand models" -f
 complete -c langspan -n "__fish_langspan_using_subcommand completions" -f -a "bash zsh fish powershell elvish"
-complete -c langspan -n "__fish_langspan_using_subcommand help" -f -a "chat replay batch merge exec check show prompt score resend models config sandbox completions help ci cluster conversations destinations dialects environment exit-codes expectations failures import mapping privacy prompts scores json"
+complete -c langspan -n "__fish_langspan_using_subcommand help" -f -a "chat replay batch merge compare exec check show prompt score resend models config sandbox completions help ci cluster conversations destinations dialects environment exit-codes expectations failures import mapping privacy prompts scores json"

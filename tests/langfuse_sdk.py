@@ -6,6 +6,7 @@ Each command prints the differences between what the SDK reads and what is expec
 
 import base64
 import json
+import logging
 import sys
 from datetime import datetime, timedelta, timezone
 
@@ -318,6 +319,121 @@ def prompts(client):
     return [*lines, "a prompt was found"]
 
 
+def day():
+    """From a day ago: every query of experiments needs a time to begin at."""
+    return datetime.now(timezone.utc) - timedelta(days=1)
+
+
+def read_items(client, experiment, fields="core,dataset,io,itemMetadata,experimentMetadata,scores"):
+    """Every item of an experiment, page by page, by the ids of the items."""
+    found, cursor = {}, None
+    while True:
+        page = client.api.experiments.list_items(
+            from_start_time=day(), experiment_id=experiment, fields=fields, limit=1, cursor=cursor
+        )
+        found |= {item.experiment_item_id: item.model_dump() for item in page.data}
+        cursor = page.meta.cursor
+        if not cursor:
+            return found
+
+
+def datasets(client):
+    """A dataset that the SDK creates and changes, its items, and the same as it was before."""
+    made = client.create_dataset(name="sdk/sums", description="Sums", metadata={"team": "blue"})
+    for n in range(3):
+        client.create_dataset_item(
+            dataset_name="sdk/sums", id=f"sum-{n}", input={"topic": f"{n} + {n}"}, expected_output=f"{n}", metadata={"n": n}
+        )
+    read = client.get_dataset("sdk/sums", fetch_items_page_size=2)
+    lines = difference((made.id, "Sums", {"team": "blue"}), (read.id, read.description, read.metadata), "dataset")
+    lines += difference(["sum-2", "sum-1", "sum-0"], [item.id for item in read.items], "items")
+    before = read.items[0].created_at
+    client.create_dataset_item(dataset_name="sdk/sums", id="sum-1", status="ARCHIVED")
+    client.create_dataset_item(dataset_name="sdk/sums", id="sum-0", input={"topic": "0"})
+    lines += difference(["sum-0", "sum-2"], [item.id for item in client.get_dataset("sdk/sums").items], "after")
+    then = client.get_dataset("sdk/sums", version=before)
+    lines += difference(["sum-2", "sum-1", "sum-0"], [item.id for item in then.items], "as it was")
+    names = [dataset.name for dataset in client.api.datasets.list(limit=1).data]
+    lines += difference(["sdk/sums"], names, "the newest")
+    lines += difference("ARCHIVED", client.api.dataset_items.get("sum-1").status, "an archived one")
+    client.create_dataset_item(dataset_name="sdk/sums", id="sum-1", status="ACTIVE")
+    client.api.dataset_items.delete("sum-2")
+    lines += difference(["sum-1", "sum-0"], [item.id for item in client.get_dataset("sdk/sums").items], "at last")
+    for ask in (lambda: client.get_dataset("none"), lambda: client.api.dataset_items.get("none")):
+        try:
+            ask()
+            lines.append("something was found")
+        except NotFoundError as error:
+            lines += difference({"message": "*", "error": "LangfuseNotFoundError"}, error.body, "body")
+    return lines
+
+
+def run_experiment(client):
+    """An experiment that the SDK runs over the dataset, as it reads it back; one of its two items fails."""
+
+    def answer(*, item, **_):
+        if item.id == "sum-1":
+            raise ValueError("too hard")
+        with client.start_as_current_observation(name="ask", as_type="generation", model="m"):
+            return "It is 0."
+
+    # The SDK reports the item that fails.
+    logging.disable(logging.ERROR)
+    dataset = client.get_dataset("sdk/sums")
+    result = dataset.run_experiment(
+        name="sums", run_name="by the SDK, once", description="Two sums", task=answer, metadata={"model": "m"}
+    )
+    url = f"{client._base_url}/project/sandbox/experiments/results?baseline={result.experiment_id}"
+    lines = difference(url, result.experiment_url, "URL")
+    found = client.api.experiments.list(from_start_time=day(), id=result.experiment_id, fields="core,metadata,scores")
+    want = [{
+        "id": result.experiment_id, "name": "by the SDK, once", "description": "Two sums", "item_count": 2,
+        "dataset_id": dataset.id, "metadata": {"model": "m"}, "scores": [],
+    }]
+    lines += difference(want, [experiment.model_dump() for experiment in found.data], "experiment")
+    both = {
+        "environment": "sdk-experiment", "experiment_name": "by the SDK, once", "experiment_dataset_id": dataset.id,
+        "experiment_description": "Two sums", "experiment_metadata": {"model": "m"}, "scores": [],
+    }
+    want = {
+        "sum-0": {**both, "level": "DEFAULT", "input": {"topic": "0"}, "output": "It is 0.", "expected_output": "0"},
+        "sum-1": {**both, "level": "ERROR", "input": {"topic": "1 + 1"}, "output": "~too hard", "expected_output": "1"},
+    }
+    found = read_items(client, result.experiment_id)
+    lines += difference(sorted(want), sorted(found), "items") + difference(want, found)
+    # The name has a comma, which divides the list that the parameter is.
+    named = [{"type": "string", "column": "name", "operator": "=", "value": "by the SDK, once"}]
+    for query, count in (({"name": "by the SDK, once"}, 0), ({"filter": json.dumps(named)}, 1)):
+        lines += difference(count, len(client.api.experiments.list(from_start_time=day(), **query).data), str(query))
+    return lines
+
+
+def read_experiment(client, name):
+    """An experiment that langspan made: `experiment` and, by their ids, `items` are as stdin says."""
+    named = [{"type": "string", "column": "name", "operator": "=", "value": name}]
+    found = client.api.experiments.list(
+        from_start_time=day(), filter=json.dumps(named), fields="core,metadata,scores"
+    ).data
+    if len(found) != 1:
+        return [f"expected one experiment, got {found}"]
+    want = json.load(sys.stdin)
+    items = read_items(client, found[0].id)
+    lines = difference(want["experiment"], found[0].model_dump(), "experiment")
+    for item in items.values():
+        item["scores"] = {score["name"]: score["value"] for score in item["scores"]}
+    lines += difference(sorted(want["items"]), sorted(items), "items") + difference(want["items"], items)
+    # The rule by which the SDK would continue the same experiment.
+    dataset = found[0].dataset_id
+    rule = client._create_experiment_id(project_id="sandbox", dataset_id=dataset, run_name=name)
+    return lines + (difference(rule, found[0].id, "id") if dataset else [])
+
+
+def refused_experiment(client):
+    """An experiment without a time to begin at."""
+    answer = client.api._client_wrapper.httpx_client.request("api/public/experiments", method="GET")
+    return difference(400, answer.status_code, "status") + difference({"message": "*"}, answer.json(), "body")
+
+
 def read_scores(client, trace):
     """The scores of a trace, by name, are as stdin says."""
     found = client.api.scores.get_many(trace_id=trace, fields="core,details,subject").data
@@ -347,7 +463,7 @@ def create_score(client, trace):
 COMMANDS = [
     keys, refused_keys, health, projects, models, url, seed, rows, queries, unknown, invalid, session, invalid_metrics,
     legacy_session, legacy_trace, legacy_unknown, export, generated_export, media, media_upload, shown, prompts, read_scores,
-    score_list, create_score,
+    score_list, create_score, datasets, run_experiment, read_experiment, refused_experiment,
 ]
 
 

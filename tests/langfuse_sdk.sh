@@ -107,6 +107,23 @@ expect "read" read_scores "$trace" <<'JSON'
 JSON
 expect "a list of them is refused" score_list "$trace"
 
+about="datasets and experiments of the SDK"
+expect "datasets and items" datasets
+expect "an experiment" run_experiment
+expect "a query that is refused" refused_experiment
+
+about="batch --dataset"
+succeed batch --dataset sdk/sums --prompt answer --experiment "by langspan, once" --experiment-description "Two sums" \
+  --match-expected contains --out "$work/sums.jsonl" --verify
+expect "read" read_experiment "by langspan, once" <<'JSON'
+{"experiment": {"name": "by langspan, once", "description": "Two sums", "item_count": 2, "dataset_id": "*",
+   "metadata": {"model": "gpt-4o-mini", "prompt": "*"}, "scores": [{"name": "expected", "value": 1}]},
+ "items": {
+   "sum-0": {"level": "DEFAULT", "environment": "experiment", "input": "~0", "output": "~0", "expected_output": "0",
+     "experiment_item_version": "*", "experiment_item_metadata": {"n": "0"}, "scores": {"expected": true}},
+   "sum-1": {"input": "~1 + 1", "output": "~1 + 1", "expected_output": "1", "scores": {"expected": true}}}}
+JSON
+
 about="check"
 succeed check -o json
 expect "rows" rows "$trace" <<'JSON'

@@ -42,7 +42,7 @@ pub fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure
 }
 
 /// Whether the URL is on the server of the settings, or on the name that its links use.
-fn is_of(url: &Url, destination: &Destination) -> bool {
+pub fn is_of(url: &Url, destination: &Destination) -> bool {
     let langfuse = destination.langfuse.as_ref();
     langfuse.is_some_and(|langfuse| {
         [&langfuse.base, &langfuse.ui]

@@ -10,14 +10,13 @@ use tokio::time::Instant;
 use crate::app::delivery_report::{self, Subject};
 use crate::app::score_sender::{self, not_accepted};
 use crate::app::signals::SignalListener;
-use crate::batch::experiment::run::RunExperiment;
 use crate::batch::experiment::scores::ScoreTarget;
 use crate::batch::experiment::verify;
 use crate::batch::output::target::OutputTarget;
 use crate::batch::plan::Plan;
 use crate::batch::pool::{RunResult, StopReason};
 use crate::batch::resume_command;
-use crate::batch::summary::{ExperimentSummary, RunOutcome, RunSummary};
+use crate::batch::summary::{RunOutcome, RunSummary};
 use crate::batch::verify::ExpectedTraces;
 use crate::cli::Allowance;
 use crate::console::{self, Console, OutputFormat, counted};
@@ -105,30 +104,15 @@ impl RunReport<'_> {
             verified: verified.traces,
             traces: result.traces,
             scores: result.scores,
-            experiment: self.experiment(verified.items),
+            experiment: self
+                .plan
+                .experiment
+                .as_ref()
+                .map(|experiment| experiment.summary(verified.items)),
             redactions: result.redactions,
             error: deciding.map(|failure| ErrorReport::new(failure, self.console)),
         };
         RunSummary::new(&result.stats, outcome)
-    }
-
-    /// The experiment that the run is; `verified` are its readable items.
-    fn experiment(&self, verified: Option<u64>) -> Option<ExperimentSummary> {
-        let RunExperiment {
-            context,
-            identity,
-            page,
-            is_shared: _,
-        } = self.plan.experiment.as_ref()?;
-        Some(ExperimentSummary {
-            id: context.id.clone(),
-            name: context.name.clone(),
-            dataset_id: context.dataset_id.clone(),
-            dataset: identity.dataset.clone(),
-            dataset_version: context.version.clone(),
-            url: page.clone(),
-            verified,
-        })
     }
 
     /// Sends the scores of the experiment as a whole, now that all items have theirs.
@@ -139,18 +123,10 @@ impl RunReport<'_> {
             settings: self.settings,
             console: self.console,
         };
-        let (counts, failure) = tokio::select! {
-            sent = target.send(self.plan, &self.result.stats) => sent,
-            signal = signals.wait() => {
-                let message = "interrupted while the scores of the experiment were sent";
-                let failure = Failure::new(Kind::Interrupted(signal), message);
-                return Some(failure.hint("to deliver them: langspan resend"));
-            }
-        };
-        let scores = &mut self.result.scores;
-        scores.accepted += counts.accepted;
-        scores.spooled += counts.spooled;
-        scores.lost += counts.lost;
+        let (counts, failure) = target
+            .send(self.plan, &self.result.stats, signals.wait())
+            .await;
+        self.result.scores.add(counts);
         failure
     }
 
@@ -411,7 +387,7 @@ struct Verified {
 }
 
 /// Whether so many of the lines are allowed.
-fn is_allowed(allowance: Allowance, count: u64, lines: u64) -> bool {
+pub fn is_allowed(allowance: Allowance, count: u64, lines: u64) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "a share of lines")]
     match allowance {
         Allowance::Lines(most) => count <= most,

@@ -222,6 +222,12 @@ impl ScoreStats {
     pub fn failed(&self) -> u64 {
         self.spooled + self.lost
     }
+
+    pub fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.spooled += other.spooled;
+        self.lost += other.lost;
+    }
 }
 
 impl TraceStats {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
+use crate::batch::experiment::summary::ExperimentSummary;
 use crate::batch::stats::{
     AnswerStats, ExpectationStats, ScoreStats, Stats, TimeHistogram, TraceStats,
 };
@@ -81,21 +82,6 @@ struct TraceCounts {
     verified: Option<u64>,
 }
 
-/// The experiment that a run is.
-#[derive(Clone, Debug, Serialize)]
-pub struct ExperimentSummary {
-    pub id: Option<String>,
-    pub name: String,
-    pub dataset_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dataset: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dataset_version: Option<String>,
-    pub url: Option<String>,
-    /// Items of the run that the server lists; `None` without `--verify`.
-    pub verified: Option<u64>,
-}
-
 /// Everything that the summary shows beside the counts of calls.
 #[derive(Debug, Default)]
 pub struct RunOutcome {
@@ -145,7 +131,10 @@ impl RunSummary {
             },
             expectations: Some(stats.expectations.clone()).filter(|stats| stats.lines > 0),
             scores: Some(outcome.scores).filter(|scores| scores.accepted + scores.failed() > 0),
-            experiment: outcome.experiment,
+            experiment: outcome.experiment.map(|experiment| ExperimentSummary {
+                url: experiment.url.filter(|_| is_any_accepted),
+                ..experiment
+            }),
             redactions: outcome.redactions,
             error: outcome.error,
             latency: stats.latency.clone(),
@@ -250,18 +239,6 @@ impl RunSummary {
     }
 }
 
-impl ExperimentSummary {
-    /// The count of the items, and the page on a line of its own, so that a terminal finds the link.
-    fn to_text(&self) -> impl Iterator<Item = String> {
-        let items = self.verified.map(|count| {
-            let items = counted(count, "item");
-            format!("experiment: {items} readable")
-        });
-        let url = self.url.as_ref().map(|url| format!("experiment: {url}"));
-        items.into_iter().chain(url)
-    }
-}
-
 impl Percentiles {
     fn of(times: &TimeHistogram) -> Option<Self> {
         (times.count() > 0).then(|| Self {
@@ -352,7 +329,7 @@ fn wrapped(line: &str, width: usize) -> Vec<String> {
 }
 
 /// A time for people.
-fn time(milliseconds: u64) -> String {
+pub fn time(milliseconds: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "rounded to a tenth")]
     let seconds = milliseconds as f64 / 1000.0;
     match milliseconds {

@@ -17,11 +17,12 @@ An option overrides what the body of a line says.
 Examples:
   langspan batch in.jsonl -j 64 --out out.jsonl --verify
   langspan batch in.jsonl -j 64 --out out.jsonl --resume --retry-errors
-  langspan batch in.jsonl --shard 1/8 --run night-1 --out out-1.jsonl";
+  langspan batch --dataset faq --experiment pr-7 --match-expected contains";
 
 #[derive(Debug, Args)]
 #[command(
     mut_arg("output", text_or_json),
+    mut_arg("output", |option| option.hide_short_help(true)),
     mut_arg("retries", |option| option.help("Further attempts after a failed one [default: 5]")),
     mut_arg("export_timeout", |option| {
         option.help("Time for one export request with its retries, in seconds [default: 30]")

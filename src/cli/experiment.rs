@@ -5,19 +5,25 @@ use clap::Args;
 use crate::langfuse::DatasetReference;
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Experiment")]
 pub struct ExperimentArgs {
-    /// Use the items of a dataset of Langfuse as the lines; VERSION is a time, as in 2026-11-28T22:50:03Z
-    #[arg(long, value_name = "NAME[@VERSION]", value_parser = DatasetReference::parse, conflicts_with = "file")]
+    /// Use the items of a Langfuse dataset as the lines
+    ///
+    /// The run is then an experiment. NAME@VERSION reads the items as they were at a time, as in faq@2026-11-28T22:50:03Z.
+    #[arg(long, value_name = "NAME", value_parser = DatasetReference::parse, conflicts_with = "file", help_heading = "Batch")]
     pub dataset: Option<DatasetReference>,
     /// Make an experiment of the lines; the name is also that of the run [default with --dataset: the name of the run]
-    #[arg(long, value_name = "NAME", value_parser = experiment_name)]
+    #[arg(long, value_name = "NAME", value_parser = experiment_name, help_heading = "Batch", hide_short_help = true)]
     pub experiment: Option<String>,
     /// What the experiment is about
-    #[arg(long, value_name = "TEXT", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        help_heading = "Batch",
+        hide_short_help = true
+    )]
     pub experiment_description: Option<String>,
-    /// Add to an experiment that has items already
-    #[arg(long, hide_short_help = true)]
+    /// Add to an experiment that has items already: those that it has are then counted twice
+    #[arg(long, help_heading = "Batch", hide_short_help = true)]
     pub again: bool,
 }
 

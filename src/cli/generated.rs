@@ -15,13 +15,13 @@ use crate::cli::{Cli, topics};
 
 /// Commands that use files and servers of a run.
 const RUNS: &[&str] = &[
-    "langspan", "chat", "replay", "batch", "merge", "exec", "check", "show", "prompt", "score",
-    "resend",
+    "langspan", "chat", "replay", "batch", "merge", "compare", "exec", "check", "show", "prompt",
+    "score", "resend",
 ];
 /// Commands that use the settings file.
 const CONFIGURED: &[&str] = &[
-    "langspan", "chat", "replay", "batch", "merge", "check", "show", "prompt", "score", "resend",
-    "models", "config",
+    "langspan", "chat", "replay", "batch", "merge", "compare", "check", "show", "prompt", "score",
+    "resend", "models", "config",
 ];
 
 /// Files, the commands that use them, and their purpose.

@@ -15,6 +15,10 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(mut_arg("output", text_or_json), after_long_help = EXAMPLES)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct MergeArgs {
     /// Outputs of all shards of one run; FILE.acks lies beside each
     #[arg(value_name = "OUT", required = true)]
@@ -34,6 +38,9 @@ pub struct MergeArgs {
     /// Count the run's traces and spans in Langfuse
     #[arg(long)]
     pub verify: bool,
+    /// Set the means of the expectations as scores of the experiment: a shard knows only its own items
+    #[arg(long)]
+    pub score_experiment: bool,
     #[command(flatten)]
     pub wait: WaitArgs,
     #[command(flatten)]

@@ -11,6 +11,7 @@
 mod batch;
 mod chat;
 mod check;
+mod compare;
 mod completions;
 mod config;
 mod deferred;
@@ -45,6 +46,7 @@ use clap::{Parser, Subcommand};
 pub use batch::BatchArgs;
 pub use chat::ChatArgs;
 pub use check::CheckArgs;
+pub use compare::CompareArgs;
 pub use completions::{CompletionsArgs, Shell};
 pub use config::{ConfigAction, ConfigArgs, ConfigRunArgs};
 use deferred::Deferred;
@@ -116,6 +118,12 @@ pub enum Command {
     /// Checks that all shards of one run and one input are there, and that no line is missing or there twice. Writes the
     /// lines in the order of the input, and the totals of the run. It needs no Langfuse, except for --verify.
     Merge(Deferred<MergeArgs>),
+    /// Compare two runs of the same items
+    ///
+    /// Shows what share of the items met each expectation in A and in B, which items changed, and latency, tokens and
+    /// cost. A and B are output files of batch, or experiments in Langfuse. Exits 9 if an item that met an expectation in A
+    /// misses it in B, or has no answer there.
+    Compare(Deferred<CompareArgs>),
     /// Run any program inside one trace, with all its model calls
     ///
     /// The program runs unchanged: variables of its environment send its telemetry and its model calls to a listener on

@@ -28,6 +28,10 @@ pub const TOPICS: &[Topic] = &[
         text: embedded!("src/cli/help/cluster.md"),
     },
     Topic {
+        name: "compare",
+        text: embedded!("src/cli/help/compare.md"),
+    },
+    Topic {
         name: "config",
         text: embedded!("src/cli/help/config.md"),
     },
@@ -58,6 +62,10 @@ pub const TOPICS: &[Topic] = &[
     Topic {
         name: "expectations",
         text: embedded!("src/cli/help/expectations.md"),
+    },
+    Topic {
+        name: "experiments",
+        text: embedded!("src/cli/help/experiments.md"),
     },
     Topic {
         name: "failures",
@@ -98,6 +106,7 @@ pub const COMMANDS: &[&str] = &[
     "replay",
     "batch",
     "merge",
+    "compare",
     "exec",
     "check",
     "show",
@@ -122,6 +131,7 @@ Topics (langspan help TOPIC):
   batch          Many requests from a file: lines, answers, pace, resuming
   ci             The smoke test, and langspan in scripts, CI jobs and images
   cluster        One batch on many machines: Slurm, Ray, Kubernetes; joining the outputs
+  compare        Two runs side by side: what counts as a regression; reports for CI
   config         The settings file: keys, profiles, secrets, and which value wins
   conversations  Continue a conversation; messages and values from files
   destinations   Which server gets the spans, and with which keys
@@ -130,6 +140,7 @@ Topics (langspan help TOPIC):
   exec           Any program inside one trace: what is seen, and what is not
   exit-codes     Every exit code, and which one wins
   expectations   What an answer must be: text, patterns, schemas, latency, cost
+  experiments    A dataset of Langfuse as a batch, and two runs compared in CI
   failures       What happens when a server, a network or a certificate fails
   import         Files that others wrote: spans of a Collector, batches of a provider
   json           A JSON Schema for each document that is printed

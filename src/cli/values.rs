@@ -146,7 +146,7 @@ pub enum ShardArg {
 
 /// Parses `N` or `P%`.
 pub fn allowance(text: &str) -> Result<Allowance, String> {
-    let wrong = || "expected a number of lines or a percentage, as in 5 or 1%".to_owned();
+    let wrong = || "expected a number or a percentage, as in 5 or 1%".to_owned();
     match text.strip_suffix('%') {
         Some(percent) => match percent.parse::<f64>() {
             Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Allowance::Percent(percent)),

@@ -4,9 +4,14 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::app::score_sender::{not_accepted, one_by_one};
 use crate::app::signals::SignalListener;
 use crate::app::{clients, setup};
 use crate::batch::delayed_note::DelayedNote;
+use crate::batch::experiment::scores::{ScoredExperiment, means_of_expectations};
+use crate::batch::experiment::verify;
 use crate::batch::merge::Merge;
 use crate::batch::merge::totals::Totals;
 use crate::batch::output::target::OutputTarget;
@@ -20,7 +25,7 @@ use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::{Api, Base};
 use crate::output::{ErrorReport, Printer};
-use crate::settings::{self, Notes, Sources, destination};
+use crate::settings::{self, CommandDefaults, Notes, Sources, destination};
 
 /// How long `--verify` waits by default.
 const DEFAULT_WAIT: Duration = Duration::from_mins(1);
@@ -31,6 +36,8 @@ struct Verifier {
     /// Where its pages are.
     ui: Base,
     wait: Duration,
+    /// The environment of the scores of an experiment.
+    environment: String,
 }
 
 /// # Errors
@@ -45,9 +52,8 @@ pub async fn run(
     refuse_format(form, &out)?;
     refuse_shared_files(options)?;
     refuse_existing(options, &out)?;
-    let verifier = options
-        .verify
-        .then(|| Verifier::new(options, sources, console));
+    let asks_server = options.verify || options.score_experiment;
+    let verifier = asks_server.then(|| Verifier::new(options, sources, console));
     let verifier = verifier.transpose()?;
     let mut summary_file = options
         .summary
@@ -65,26 +71,31 @@ pub async fn run(
         duration: totals.duration,
         run: totals.run.clone(),
         traces: totals.traces,
+        experiment: totals.experiment.clone(),
         ..RunOutcome::default()
     };
-    let (outcome, failure) = match verifier {
-        None => (outcome, None),
+    let (outcome, failures) = match verifier {
+        None => (outcome, Vec::new()),
         Some(verifier) => tokio::select! {
-            found = verifier.verify(&totals, outcome) => found,
+            found = verifier.ask(&totals, outcome, options) => found,
             signal = signals.wait() => {
-                return Err(interrupted(signal, "the outputs are merged; the traces were not counted"));
+                return Err(interrupted(signal, "the outputs are merged; the traces were not all counted and scored"));
             }
         },
     };
-    let error = failure
-        .as_ref()
-        .map(|failure| ErrorReport::new(failure, console));
+    let mut verdict = Verdict::default();
+    for failure in &failures {
+        verdict.add(failure.kind);
+    }
+    let deciding = failures
+        .iter()
+        .find(|failure| Some(failure.kind) == verdict.kind());
+    let error = deciding.map(|failure| ErrorReport::new(failure, console));
     let summary = RunSummary::new(&totals.stats, RunOutcome { error, ..outcome });
     let summary = summary.of_command("merge");
     console.note(&summary.to_text(console::columns()));
     let unwritten = write(&summary, form, summary_file.as_mut());
-    let mut verdict = Verdict::default();
-    for failure in failure.iter().chain(&unwritten) {
+    for failure in failures.iter().chain(&unwritten) {
         console.error(failure);
         verdict.add(failure.kind);
     }
@@ -233,35 +244,100 @@ impl Verifier {
         let http = clients::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
         let api = clients::api(&destination, &http, console);
         let (Some(api), Some(langfuse)) = (api, destination.langfuse) else {
-            return Err(Failure::config(
-                "--verify: a plain OTLP backend cannot be asked for traces",
-            )
-            .hint("set LANGFUSE_BASE_URL and the keys, or omit --verify"));
+            let option = if options.verify {
+                "--verify"
+            } else {
+                "--score-experiment"
+            };
+            let message = format!("{option}: a plain OTLP backend cannot be asked for traces");
+            let hint = format!("set LANGFUSE_BASE_URL and the keys, or omit {option}");
+            return Err(Failure::config(message).hint(hint));
         };
+        let environment = sources.get("LANGFUSE_TRACING_ENVIRONMENT");
+        let default = CommandDefaults::EXPERIMENT.environment;
         Ok(Self {
+            environment: environment.map_or_else(
+                || default.unwrap_or_default().to_owned(),
+                |found| found.value,
+            ),
             api,
             ui: langfuse.ui,
             wait,
         })
     }
 
-    /// Counts the traces and spans of the run, and looks up the page of its session.
-    async fn verify(&self, totals: &Totals, outcome: RunOutcome) -> (RunOutcome, Option<Failure>) {
-        let counted = totals.expected.clone().count(&self.api, self.wait).await;
-        let (verified, failure) = match counted.into_result() {
-            Ok(readable) => (Some(readable.traces), None),
-            Err(failure) => (None, Some(failure)),
+    /// Does what the options ask of the server, and looks up the pages of the session and the experiment.
+    async fn ask(
+        &self,
+        totals: &Totals,
+        mut outcome: RunOutcome,
+        options: &cli::MergeArgs,
+    ) -> (RunOutcome, Vec<Failure>) {
+        let mut failures = Vec::new();
+        if options.score_experiment {
+            match self.score(totals).await {
+                Ok(accepted) => outcome.scores.accepted = accepted,
+                Err(failure) => failures.push(failure),
+            }
+        }
+        if options.verify {
+            match self.verify(totals).await {
+                Ok((traces, items)) => {
+                    outcome.verified = Some(traces);
+                    if let Some(experiment) = &mut outcome.experiment {
+                        experiment.verified = items;
+                    }
+                }
+                Err(failure) => failures.push(failure),
+            }
+        }
+        if let Ok(project) = self.api.project().await {
+            let session = totals.session.as_ref();
+            outcome.session_url = session.map(|session| self.ui.session_page(&project.id, session));
+            if let Some(experiment) = &mut outcome.experiment {
+                let id = experiment.id.as_ref();
+                experiment.url = id.map(|id| self.ui.experiment_page(&project.id, id));
+            }
+        }
+        (outcome, failures)
+    }
+
+    /// Counts the traces and spans of the run, and the items of its experiment.
+    async fn verify(&self, totals: &Totals) -> Result<(u64, Option<u64>), Failure> {
+        let expected = totals.expected.clone();
+        let sent = expected.sent();
+        let readable = expected.count(&self.api, self.wait).await.into_result()?;
+        let experiment = totals.experiment.as_ref();
+        let items = match experiment.and_then(|experiment| experiment.id.as_ref()) {
+            None => None,
+            Some(id) => Some(verify::count(&self.api, id, &sent, self.wait).await?),
         };
-        let session_url = match (&totals.session, self.api.project().await) {
-            (Some(session), Ok(project)) => Some(self.ui.session_page(&project.id, session)),
-            _ => None,
+        Ok((readable.traces, items))
+    }
+
+    /// Sets the scores of the experiment as a whole; returns their number. A repeat replaces them.
+    async fn score(&self, totals: &Totals) -> Result<u64, Failure> {
+        let experiment = totals.experiment.as_ref();
+        let Some(id) = experiment.and_then(|experiment| experiment.id.as_ref()) else {
+            return Err(
+                Failure::input("the outputs are of no experiment").hint("omit --score-experiment")
+            );
         };
-        let outcome = RunOutcome {
-            session_url,
-            verified,
-            ..outcome
+        let scored = ScoredExperiment {
+            id,
+            run: &totals.run,
+            environment: Some(&self.environment),
         };
-        (outcome, failure)
+        let bodies = scored.bodies(means_of_expectations(&totals.stats.expectations));
+        let deadline = Instant::now() + self.wait;
+        match one_by_one(&self.api, &bodies, deadline).await {
+            Ok(()) => Ok(bodies.len() as u64),
+            Err(refused) => {
+                let place = "the outputs are merged; merge again with --overwrite to set them";
+                let count = refused.bodies.len() as u64;
+                Err(not_accepted(count, &refused, Some(place.to_owned())))
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod batch;
 mod chat;
 mod check;
+mod compare;
 mod completions;
 mod config;
 mod exec;
@@ -27,7 +28,9 @@ use clap::Parser as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::app::env_file;
-use crate::cli::{Cli, Command, ConfigAction, ConfigArgs, ExecArgs, OutputArgs, SourceArgs};
+use crate::cli::{
+    Cli, Command, ConfigAction, ConfigArgs, ExecArgs, OutputArgs, SandboxArgs, SourceArgs,
+};
 use crate::console::Console;
 use crate::console::OutputFormat;
 use crate::failure::{Failure, Kind, Verdict};
@@ -70,6 +73,10 @@ fn dispatch(cli: Cli) -> Verdict {
             let run = async |sources: &_, console: &_| merge::run(&args, sources, console).await;
             verb("merge", &args.destination.sources, &args.output, run)
         }
+        Command::Compare(args) => {
+            let run = async |sources: &_, console: &_| compare::run(&args, sources, console).await;
+            verb("compare", &args.destination.sources, &args.output, run)
+        }
         Command::Show(args) => {
             let run = async |sources: &_, console: &_| show::run(&args, sources, console).await;
             verb("show", &args.destination.sources, &args.output, run)
@@ -98,14 +105,17 @@ fn dispatch(cli: Cli) -> Verdict {
             verb("models", &args.sources, &args.output, run)
         }
         Command::Config(args) => configure(&args),
-        Command::Sandbox(args) => {
-            let console = Console::new(args.quiet, 0);
-            let ended = block_on(sandbox::run(&args, &Sources::default(), &console));
-            report(ended, &console)
-        }
+        Command::Sandbox(args) => serve(&args),
         Command::Completions(args) => report(completions::run(&args), &Console::new(false, 0)),
         Command::Help(args) => report(help::run(&args), &Console::new(false, 0)),
     }
+}
+
+/// Serves the sandbox, which reads no settings.
+fn serve(args: &SandboxArgs) -> Verdict {
+    let console = Console::new(args.quiet, 0);
+    let ended = block_on(sandbox::run(args, &Sources::default(), &console));
+    report(ended, &console)
 }
 
 /// Runs a command of the user's. It prints no document: stdout is the command's.

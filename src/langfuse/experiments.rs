@@ -66,7 +66,6 @@ pub enum ExperimentItemFields {
     /// Ids and times.
     Core,
     /// With texts, metadata and scores.
-    #[expect(dead_code, reason = "the comparison of experiments reads them")]
     All,
 }
 

@@ -12,13 +12,14 @@ pub mod readback;
 pub mod row;
 pub mod scores;
 mod session;
+pub mod session_rows;
 pub mod stored;
 pub mod template;
 
 pub use api::{Api, ApiError};
 pub use base::Base;
 pub use datasets::{Dataset, DatasetItem, DatasetReference};
-pub use experiments::Experiment;
+pub use experiments::{Experiment, ExperimentItem};
 pub use keys::Keys;
 pub use prompts::{ManagedPrompt, PromptReference};
 pub use readback::{Readback, Wanted};

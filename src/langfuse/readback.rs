@@ -75,6 +75,17 @@ impl Wanted {
     }
 }
 
+impl Api {
+    /// The rows of a trace that can be read now, asked for again while the server is busy.
+    ///
+    /// # Errors
+    /// If the request still fails after the retries.
+    pub async fn patient_rows(&self, query: &TraceQuery) -> Result<Vec<Row>, ApiError> {
+        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        retried(RETRIES, backoff, || self.rows(query)).await
+    }
+}
+
 /// Looks for spans until all can be read, or until `deadline`.
 pub async fn wait(api: &Api, wanted: &Wanted, deadline: Instant) -> Readback {
     let is_whole = |rows: &[Row]| wanted.found_in(rows) == wanted.span_ids.len();

@@ -130,6 +130,15 @@ impl Row {
             .unwrap_or_default()
     }
 
+    /// The tokens of all buckets whose names begin with `kind`: `input` or `output`.
+    pub fn tokens(&self, kind: &str) -> u64 {
+        let buckets = self.0["usageDetails"].as_object().into_iter().flatten();
+        buckets
+            .filter(|(name, _)| name.starts_with(kind))
+            .filter_map(|(_, count)| count.as_u64())
+            .sum()
+    }
+
     /// A field as received.
     pub fn field(&self, field: &str) -> &Value {
         &self.0[field]

@@ -3,6 +3,8 @@
 mod branches;
 mod conversation;
 pub mod dry_run;
+pub mod junit;
+pub mod markdown;
 pub mod printer;
 pub mod report;
 pub mod schema;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::embedded::{EmbeddedText, embedded};
 
 /// The schemas of whole documents, by name.
-const DOCUMENTS: [(&str, EmbeddedText); 14] = [
+const DOCUMENTS: [(&str, EmbeddedText); 15] = [
     ("answer", embedded!("src/output/schema/answer.json")),
     ("dry_run", embedded!("src/output/schema/dry_run.json")),
     ("summary", embedded!("src/output/schema/summary.json")),
@@ -19,6 +19,7 @@ const DOCUMENTS: [(&str, EmbeddedText); 14] = [
         embedded!("src/output/schema/batch_dry_run.json"),
     ),
     ("import", embedded!("src/output/schema/import.json")),
+    ("compare", embedded!("src/output/schema/compare.json")),
     ("exec", embedded!("src/output/schema/exec.json")),
     ("check", embedded!("src/output/schema/check.json")),
     ("show", embedded!("src/output/schema/show.json")),
@@ -30,7 +31,15 @@ const DOCUMENTS: [(&str, EmbeddedText); 14] = [
 ];
 
 /// The schemas of parts that several documents have.
-const PARTS: [(&str, EmbeddedText); 8] = [
+const PARTS: [(&str, EmbeddedText); 12] = [
+    (
+        "changed_item",
+        embedded!("src/output/schema/changed_item.json"),
+    ),
+    (
+        "compared_run",
+        embedded!("src/output/schema/compared_run.json"),
+    ),
     ("error", embedded!("src/output/schema/error.json")),
     ("finding", embedded!("src/output/schema/finding.json")),
     (
@@ -46,7 +55,9 @@ const PARTS: [(&str, EmbeddedText); 8] = [
         embedded!("src/output/schema/planned_trace.json"),
     ),
     ("setting", embedded!("src/output/schema/setting.json")),
+    ("share_met", embedded!("src/output/schema/share_met.json")),
     ("trace", embedded!("src/output/schema/trace.json")),
+    ("trace_link", embedded!("src/output/schema/trace_link.json")),
     ("usage", embedded!("src/output/schema/usage.json")),
 ];
 

@@ -1,9 +1,12 @@
 //! The stages of `check` as people, programs and CI services read them.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io;
 
 use serde::Serialize;
 
+use super::junit::{CaseOutcome, SuiteTotals, TestSuite};
+use super::markdown::cell;
 use super::report::TraceReport;
 
 /// One stage.
@@ -85,11 +88,6 @@ impl Stage {
 
 /// A Markdown table, as a step summary shows it.
 pub fn to_markdown(stages: &[Stage]) -> String {
-    let cell = |text: &str| {
-        text.replace('|', "\\|")
-            .replace(['\n', '\r'], " ")
-            .replace('<', "&lt;")
-    };
     let mut table = String::from(
         "### langspan check\n\n| stage | status | ms | detail |\n|---|---|---:|---|\n",
     );
@@ -112,68 +110,32 @@ pub fn to_markdown(stages: &[Stage]) -> String {
     table
 }
 
-/// A JUnit report with a test case a stage.
-pub fn to_junit(stages: &[Stage]) -> String {
-    let count = |status| stages.iter().filter(|stage| stage.status == status).count();
-    let total: u64 = stages.iter().map(|stage| stage.ms).sum();
-    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        xml,
-        "<testsuite name=\"langspan check\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" time=\"{}\">",
-        stages.len(),
-        count(Status::Failed),
-        count(Status::Skipped),
-        seconds(total),
-    );
+/// Writes a JUnit report with a test case a stage.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_junit(stages: &[Stage], sink: impl io::Write) -> io::Result<()> {
+    let count = |status| stages.iter().filter(|stage| stage.status == status).count() as u64;
+    let totals = SuiteTotals {
+        tests: stages.len() as u64,
+        failures: count(Status::Failed),
+        errors: 0,
+        skipped: count(Status::Skipped),
+        ms: stages.iter().map(|stage| stage.ms).sum(),
+    };
+    let mut suite = TestSuite::begin(sink, "check", totals)?;
     for stage in stages {
-        let detail = escape(&stage.detail);
-        let inner = match stage.status {
-            Status::Ok => format!("<system-out>{detail}</system-out>"),
-            Status::Skipped => format!("<skipped message=\"{detail}\"/>"),
-            Status::Failed => {
-                let hint = escape(stage.hint.as_deref().unwrap_or_default());
-                format!("<failure message=\"{detail}\">{hint}</failure>")
-            }
+        let outcome = match stage.status {
+            Status::Ok => CaseOutcome::Passed(&stage.detail),
+            Status::Skipped => CaseOutcome::Skipped(&stage.detail),
+            Status::Failed => CaseOutcome::Failed {
+                message: &stage.detail,
+                text: stage.hint.as_deref().unwrap_or_default(),
+            },
         };
-        let time = seconds(stage.ms);
-        let _ = writeln!(
-            xml,
-            "  <testcase classname=\"langspan.check\" name=\"{}\" time=\"{time}\">{inner}</testcase>",
-            stage.name
-        );
+        suite.case(stage.name, stage.ms, outcome)?;
     }
-    xml.push_str("</testsuite>\n");
-    xml
-}
-
-fn seconds(milliseconds: u64) -> String {
-    format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
-}
-
-/// Text escaped for XML, attributes included, without the characters that XML 1.0 forbids, even escaped.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            c if is_allowed_in_xml(c) => escaped.push(c),
-            _ => {}
-        }
-    }
-    escaped
-}
-
-/// Without the control characters that XML 1.0 allows but discourages.
-fn is_allowed_in_xml(c: char) -> bool {
-    match c {
-        '\n' | '\t' => true,
-        '\u{fffe}' | '\u{ffff}' => false,
-        c => !c.is_control(),
-    }
+    suite.end()
 }
 
 #[cfg(test)]
@@ -192,7 +154,9 @@ mod tests {
 
     #[test]
     fn junit_escapes_what_servers_say() {
-        let xml = to_junit(&[failed()]);
+        let mut xml = Vec::new();
+        write_junit(&[failed()], &mut xml).unwrap();
+        let xml = String::from_utf8(xml).unwrap();
         assert!(xml.contains("failures=\"1\""), "{xml}");
         assert!(
             xml.contains(

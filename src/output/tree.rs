@@ -241,16 +241,9 @@ fn identity(rows: &[Row]) -> Vec<String> {
 fn facts(row: &Row) -> Vec<String> {
     let mut facts = Vec::new();
     facts.extend(row.text("model").map(str::to_owned));
-    let usage = row.usage();
-    let count = |name: &str| {
-        usage
-            .iter()
-            .filter(|(key, _)| key.starts_with(name))
-            .filter_map(|(_, count)| count.as_u64())
-            .sum::<u64>()
-    };
-    if !usage.is_empty() {
-        facts.push(format!("{} → {} tokens", count("input"), count("output")));
+    if !row.usage().is_empty() {
+        let (input, output) = (row.tokens("input"), row.tokens("output"));
+        facts.push(format!("{input} → {output} tokens"));
     }
     facts.extend(
         row.number("totalCost")

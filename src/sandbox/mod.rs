@@ -20,6 +20,7 @@ mod prices;
 mod prompts;
 mod reading;
 mod response;
+mod routes;
 mod scores;
 mod server;
 mod store;

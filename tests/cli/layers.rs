@@ -80,6 +80,7 @@ const ORDER: &[&str] = &[
     "app::settings_file",
     "app::hints",
     "app::trace_reference",
+    "app::experiment_reference",
     "app::delivery_report",
     "app::usage_error",
     "app::jsonl",
@@ -103,6 +104,7 @@ const ORDER: &[&str] = &[
     "app::managed_prompt",
     "app::verify",
     "app::span_maker",
+    "app::step_summary",
     "app::redeliver",
     "app::ledgered app::ledgered::arrival",
     "app::deliver",
@@ -146,6 +148,7 @@ const ORDER: &[&str] = &[
     "batch::delayed_note",
     "batch::stats",
     "batch::progress",
+    "batch::experiment::summary",
     "batch::summary",
     "batch::verify",
     "batch::links",
@@ -196,6 +199,22 @@ const ORDER: &[&str] = &[
     "batch::merge::totals",
     "batch::merge",
     "batch",
+    // Two runs side by side: what is kept of each, then what is said of both.
+    "compare::interner",
+    "compare::run",
+    "compare::output_file",
+    "compare::experiment",
+    "compare::trace_usage",
+    "compare::change",
+    "compare::measures",
+    "compare::tally",
+    "compare::comparison",
+    "compare::rows",
+    "compare::table",
+    "compare::markdown",
+    "compare::test_cases",
+    "compare::report",
+    "compare",
     "commands",
 ];
 
@@ -361,8 +380,9 @@ fn verbs_do_not_import_each_other() {
         .filter(|(name, _)| name.starts_with("commands::"))
     {
         for path in imports(module, code) {
-            // `merge` joins what `batch` wrote, by the same engine.
-            if module == "commands::merge" && path.starts_with("batch::") {
+            // They read what `batch` wrote, by the same engine.
+            let readers = ["commands::merge", "commands::compare"];
+            if readers.contains(&module.as_str()) && path.starts_with("batch::") {
                 continue;
             }
             let other = verb(&path).filter(|other| is_module(&format!("commands::{other}")));

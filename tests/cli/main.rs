@@ -18,6 +18,10 @@ mod replay;
 mod batch;
 // The outputs of a batch's shards become one.
 mod merge;
+// Two runs side by side.
+mod compare;
+// The example of the topic on experiments, as a CI job runs it.
+mod experiment_example;
 // Which answers to an export count as acceptance, and how the others are handled.
 mod delivery;
 // The spans of an answer are stored before its last byte is printed.
@@ -46,6 +50,8 @@ mod prompts;
 mod expectations;
 // Scores: set, kept, delivered, read back.
 mod scores;
+// Batches over datasets, and the experiments that they make.
+mod experiment;
 // The order of the modules.
 mod layers;
 // The package that is published.

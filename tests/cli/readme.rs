@@ -252,8 +252,8 @@ fn the_topic_names_every_environment_variable_and_no_other() {
 fn every_option_of_a_text_exists() {
     let help: Vec<String> = thread::scope(|scope| {
         let commands = [
-            "chat", "replay", "batch", "merge", "exec", "check", "show", "prompt", "score",
-            "resend", "sandbox",
+            "chat", "replay", "batch", "merge", "compare", "exec", "check", "show", "prompt",
+            "score", "resend", "sandbox",
         ];
         let calls = commands.map(|command| {
             scope.spawn(move || Langspan::new(&[command, "--help"]).run().stdout.clone())

@@ -4,6 +4,7 @@ mod chat_model;
 mod clear;
 mod datasets;
 mod dialects;
+mod experiment_pages;
 mod experiments;
 mod guard;
 mod ingest;

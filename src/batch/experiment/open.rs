@@ -299,7 +299,8 @@ impl Found {
             context: Arc::new(ExperimentContext {
                 id: Some(self.id.clone()),
                 dataset_id: dataset.map(|(dataset, _)| dataset.id.clone()),
-                version: dataset.map(|(_, version)| version.to_string()),
+                // In milliseconds, as the server has it.
+                version: dataset.map(|(_, version)| format!("{version:.3}")),
                 ..context
             }),
             page: Some(ui.experiment_page(&self.project_id, &self.id)),

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::batch::experiment::summary::ExperimentSummary;
 use crate::trace::{ExperimentContext, ItemContext};
 
 /// The experiment that a run is.
@@ -32,6 +33,20 @@ pub struct ExperimentIdentity {
 }
 
 impl RunExperiment {
+    /// What the summary tells of it; `verified` are its readable items.
+    pub fn summary(&self, verified: Option<u64>) -> ExperimentSummary {
+        let context = &self.context;
+        ExperimentSummary {
+            id: context.id.clone(),
+            name: context.name.clone(),
+            dataset_id: context.dataset_id.clone(),
+            dataset: self.identity.dataset.clone(),
+            dataset_version: context.version.clone(),
+            url: self.page.clone(),
+            verified,
+        }
+    }
+
     /// The item of a line. Without a `custom_id` its number names it.
     pub fn item(
         &self,

@@ -22,7 +22,9 @@ pub fn failure(what: &str, error: &ApiError) -> Failure {
         ),
         Some(403) => Some(hints::PROJECT_KEYS.to_owned()),
         Some(404) => Some("check LANGFUSE_BASE_URL".to_owned()),
-        _ => error.hint.clone(),
+        _ => error.hint.clone().or_else(|| {
+            Some("check LANGFUSE_BASE_URL: is the server running and reachable?".to_owned())
+        }),
     };
     let is_passing = error.is_passing();
     Failure::new(kind, format!("{what} cannot be read: {}", error.message))

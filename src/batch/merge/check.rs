@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::batch::merge::part::{Part, PartOrigin, Place, line_at};
+use crate::batch::resume::acks::RunIdentity;
 use crate::batch::resume::input_note::InputNote;
 use crate::console::counted;
 use crate::settings::Shard;
@@ -39,9 +40,15 @@ fn other_runs(known: &[(&Part, &PartOrigin)]) -> Vec<String> {
         return Vec::new();
     };
     let differs = |(part, other): &(&Part, &PartOrigin)| {
+        let name = |run: &RunIdentity| {
+            let experiment = run.experiment.as_ref();
+            experiment.map_or_else(|| "none".to_owned(), |found| found.name.clone())
+        };
+        let (one, other_name) = (name(&origin.run), name(&other.run));
         let values = [
             ("run", &origin.run.name, &other.run.name),
             ("model", &origin.run.model, &other.run.model),
+            ("experiment", &one, &other_name),
         ];
         let differing = values.into_iter().find(|(_, one, other)| one != other);
         let (what, one, other) = differing?;

@@ -1,9 +1,11 @@
 //! The totals of a run, added up from its output lines and ack files.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::batch::experiment::summary::ExperimentSummary;
 use crate::batch::merge::part::Part;
-use crate::batch::output::line::OutputLine;
+use crate::batch::output::line::{LineExperiment, OutputLine};
 use crate::batch::resume::stretches::covered;
 use crate::batch::stats::{Stats, TraceStats};
 use crate::batch::verify::ExpectedTraces;
@@ -23,6 +25,8 @@ pub struct Totals {
     pub run: String,
     /// The session of lines that do not set one, if all parts have the same.
     pub session: Option<String>,
+    /// The experiment that the run is; its page is not known.
+    pub experiment: Option<ExperimentSummary>,
 }
 
 impl Totals {
@@ -47,11 +51,15 @@ impl Totals {
             duration: covered(parts.iter().flat_map(|part| part.worked.iter().copied())),
             run,
             session,
+            experiment: None,
         }
     }
 
     /// Adds an output line.
     pub fn add(&mut self, part: &Part, answer: &OutputLine<'_>) {
+        if let (None, Some(item)) = (&self.experiment, &answer.langspan.experiment) {
+            self.experiment = Some(summary(part, item));
+        }
         let cause = answer.is_failed().then(|| answer.cause());
         let Some(start) = answer.langspan.start_time else {
             self.stats.add_invalid(&answer.cause());
@@ -86,5 +94,22 @@ impl Totals {
         let session = session.or(origin.run.session.as_deref());
         let session = session.unwrap_or_default();
         self.expected.add(session, trace_id, (start, start));
+    }
+}
+
+/// The experiment of an item.
+fn summary(part: &Part, item: &LineExperiment<'_>) -> ExperimentSummary {
+    let origin = part.origin.as_ref().ok();
+    let identity = origin.and_then(|origin| origin.run.experiment.as_ref());
+    let version = identity.and_then(|identity| identity.version);
+    let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
+    ExperimentSummary {
+        id: owned(&item.id),
+        name: item.name.to_string(),
+        dataset_id: owned(&item.dataset_id),
+        dataset: identity.and_then(|identity| identity.dataset.clone()),
+        dataset_version: version.map(|version| format!("{version:.3}")),
+        url: None,
+        verified: None,
     }
 }

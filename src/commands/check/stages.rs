@@ -1,15 +1,16 @@
 //! The finished stages: printed one by one, and reported to CI services at the end.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::File;
+use std::io::BufWriter;
 
 use tokio::time::Instant;
 
 use super::probes::StageOutcome;
+use crate::app::step_summary;
 use crate::console::Console;
 use crate::console::OutputFormat;
 use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::output::stages::{CheckReport, Stage, Status, to_junit, to_markdown};
+use crate::output::stages::{CheckReport, Stage, Status, to_markdown, write_junit};
 use crate::output::{Printer, SCHEMA_VERSION, TraceReport};
 use crate::settings::Sources;
 use crate::sort;
@@ -146,8 +147,8 @@ impl Stages {
     }
 
     fn write_junit(&self, file: Option<File>) -> Result<(), Failure> {
-        let written = file.map_or(Ok(()), |mut file| {
-            file.write_all(to_junit(&self.ended).as_bytes())
+        let written = file.map_or(Ok(()), |file| {
+            write_junit(&self.ended, BufWriter::new(file))
         });
         written.map_err(|error| Failure::unwritable("the JUnit report", &error))
     }
@@ -163,18 +164,6 @@ impl Stages {
                 self.console.annotation(&stage.to_annotation());
             }
         }
-        if let Some(path) = sources.get("GITHUB_STEP_SUMMARY") {
-            let file = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(&path.value);
-            let written =
-                file.and_then(|mut file| file.write_all(to_markdown(&self.ended).as_bytes()));
-            written.map_err(|error| {
-                Failure::unwritable("GITHUB_STEP_SUMMARY", &error)
-                    .hint("it must name a file that can be appended to")
-            })?;
-        }
-        Ok(())
+        step_summary::append(&to_markdown(&self.ended), sources)
     }
 }

@@ -7,7 +7,6 @@ mod query;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use axum::routing::get;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -17,7 +16,8 @@ use super::response::{StoreError, disk, json_response};
 use super::scores::{ScoreStore, StoredScore};
 use super::store::TraceStore;
 use super::time::{self, Millis};
-use overview::{ExperimentOverview, item_of};
+use crate::sandbox::routes::Routes;
+pub use overview::{ExperimentItemRow, ExperimentOverview, item_of};
 use query::{EXPERIMENTS, ExperimentsQuery, ITEMS, Interface, ListPlace};
 
 /// What the handlers use.
@@ -30,15 +30,15 @@ struct Experiments {
 }
 
 /// The API; rows and scores become readable `delay` milliseconds after they arrived.
-pub fn routes<S>(store: TraceStore, scores: ScoreStore, delay: Millis) -> Router<S> {
-    Router::new()
-        .route("/api/public/experiments", get(list))
-        .route("/api/public/experiment-items", get(list_items))
-        .with_state(Experiments {
-            store,
-            scores,
-            delay,
-        })
+pub fn routes(store: TraceStore, scores: ScoreStore, delay: Millis) -> Router {
+    Routes::new(Experiments {
+        store,
+        scores,
+        delay,
+    })
+    .get("/api/public/experiments", list)
+    .get("/api/public/experiment-items", list_items)
+    .into_router()
 }
 
 async fn list(
@@ -108,7 +108,7 @@ async fn list_items(
 }
 
 /// The scores of an item, out of those of its trace: those of its root, then those of the trace as a whole.
-fn of_item(scores: Vec<StoredScore>, root_id: &str) -> Vec<StoredScore> {
+pub fn of_item(scores: Vec<StoredScore>, root_id: &str) -> Vec<StoredScore> {
     let (mut of_root, others): (Vec<_>, Vec<_>) = scores
         .into_iter()
         .partition(|score| score.subject.observation_id() == Some(root_id));

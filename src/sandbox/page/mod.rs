@@ -1,8 +1,11 @@
-//! The web pages: the list of traces with its search, a trace, a session. Server-rendered, without script; maud escapes
-//! all content of a trace.
+//! The web pages: the list of traces with its search, a trace, a session; experiments and datasets. Server-rendered,
+//! without script; maud escapes all content of a trace.
 
 mod content;
+mod datasets;
+mod experiments;
 mod media;
+mod run;
 mod scores;
 mod search;
 mod session;
@@ -16,6 +19,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::observation::{Level, Observation};
 use super::{PROJECT_ID, time};
 use crate::sort;
+pub use datasets::{dataset, datasets};
+pub use experiments::{LISTED_EXPERIMENTS, experiment_path, experiments};
+pub use run::{ExperimentPage, consumption};
 pub use search::Search;
 pub use session::session;
 use summary::TraceSummary;
@@ -41,7 +47,22 @@ fn session_path(session_id: &str) -> String {
     format!("/project/{PROJECT_ID}/sessions/{}", url_encoded(session_id))
 }
 
-fn url_encoded(text: &str) -> String {
+/// The path of the list of experiments.
+fn experiments_path() -> String {
+    format!("/project/{PROJECT_ID}/experiments")
+}
+
+/// The path of the list of datasets.
+fn datasets_path() -> String {
+    format!("/project/{PROJECT_ID}/datasets")
+}
+
+/// The path of a dataset's page.
+pub fn dataset_path(id: &str) -> String {
+    format!("{}/{}", datasets_path(), url_encoded(id))
+}
+
+pub fn url_encoded(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
@@ -119,12 +140,25 @@ fn list_row(trace: &TraceSummary) -> Markup {
 }
 
 pub fn no_such_session(session_id: &str) -> String {
+    nothing("session", session_id, "/", "All traces")
+}
+
+pub fn no_such_experiment(id: &str) -> String {
+    nothing("experiment", id, &experiments_path(), "All experiments")
+}
+
+pub fn no_such_dataset(id: &str) -> String {
+    nothing("dataset", id, &datasets_path(), "All datasets")
+}
+
+/// The page where there is nothing of this id, with a link to the list.
+fn nothing(kind: &str, id: &str, list: &str, label: &str) -> String {
     layout(
-        "No such session",
+        &format!("No such {kind}"),
         &html! {
             section.card.empty {
-                p.big { "There is no session " code { (session_id) } "." }
-                p { a href="/" { "All traces" } }
+                p.big { "There is no " (kind) " " code { (id) } "." }
+                p { a href=(list) { (label) } }
             }
         },
     )
@@ -173,6 +207,10 @@ fn layout(title: &str, body: &Markup) -> String {
             body {
                 header.top {
                     a.brand href="/" { span.mark {} "langspan" span.soft { "sandbox" } }
+                    nav {
+                        a href=(traces_path()) { "Traces" } a href=(experiments_path()) { "Experiments" }
+                        a href=(datasets_path()) { "Datasets" }
+                    }
                     span.soft.aside { "a local stand-in for Langfuse; nothing leaves this machine" }
                 }
                 main { (body) }

@@ -46,7 +46,15 @@ fn row(score: &StoredScore, nodes: &[WaterfallRow]) -> Markup {
     }
 }
 
-fn value(score: &StoredScore) -> Markup {
+/// Name and value in one, the comment as its title.
+pub fn chip(score: &StoredScore) -> Markup {
+    html! {
+        span.named title=[score.comment.as_deref()] { span.soft { (score.name) } " " (value(score)) }
+    }
+}
+
+/// The value, coloured where it is true or false.
+pub fn value(score: &StoredScore) -> Markup {
     let shown = score.shown_value();
     let class = match (score.data_type, &shown) {
         (DataType::Boolean, Value::Bool(true)) => "score yes",

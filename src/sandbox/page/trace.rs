@@ -5,8 +5,10 @@ use serde_json::{Map, Value};
 
 use super::summary::TraceSummary;
 use super::waterfall::{self, WaterfallRow};
-use super::{content, duration, layout, level_badge, scores, search, session_path, tags};
-use crate::sandbox::observation::{Observation, parsed};
+use super::{
+    content, duration, experiment_path, layout, level_badge, scores, search, session_path, tags,
+};
+use crate::sandbox::observation::{ExperimentFields, Observation, parsed};
 use crate::sandbox::scores::StoredScore;
 use crate::sandbox::time;
 
@@ -22,7 +24,7 @@ pub fn trace(trace_id: &str, rows: &[Observation], all_scores: &[StoredScore]) -
     let body = html! {
         p.crumb { a href="/" { "Traces" } " / " code { (trace_id) } }
         h1 { (title) (level_badge(trace.level)) }
-        (facts(&trace))
+        (facts(&trace, rows.iter().find_map(|row| row.experiment.as_ref())))
         (metadata("Metadata", &trace.metadata, true))
         (scores::table(all_scores, &nodes))
         (waterfall::draw(&trace, &nodes))
@@ -31,7 +33,7 @@ pub fn trace(trace_id: &str, rows: &[Observation], all_scores: &[StoredScore]) -
     Some(layout(title, &body))
 }
 
-fn facts(trace: &TraceSummary) -> Markup {
+fn facts(trace: &TraceSummary, experiment: Option<&ExperimentFields>) -> Markup {
     html! {
         dl.facts {
             (fact("Started (UTC)", &time::readable(trace.start)))
@@ -43,6 +45,12 @@ fn facts(trace: &TraceSummary) -> Markup {
                 div { dt { "Session" } dd { a href=(session_path(trace.session)) { (trace.session) } } }
             }
             @if !trace.tags.is_empty() { div { dt { "Tags" } dd { (tags(trace.tags)) } } }
+            @if let Some(of) = experiment {
+                div {
+                    dt { "Experiment" }
+                    dd { a href=(experiment_path(&of.id)) { (if of.name.is_empty() { &of.id } else { &of.name }) } }
+                }
+            }
             (fact("Environment", trace.environment))
             (fact("Release", trace.release))
             (fact("Version", trace.version))
@@ -113,7 +121,7 @@ fn token_label(bucket: &str) -> String {
     }
 }
 
-fn side(name: &str, text: Option<&str>) -> Markup {
+pub fn side(name: &str, text: Option<&str>) -> Markup {
     html! {
         @if let Some(text) = text {
             div.side { h3 { (name) } (content::draw(text)) }
@@ -129,7 +137,7 @@ fn all_metadata(row: &Observation) -> Map<String, Value> {
         .collect()
 }
 
-fn metadata(title: &str, entries: &Map<String, Value>, open: bool) -> Markup {
+pub fn metadata(title: &str, entries: &Map<String, Value>, open: bool) -> Markup {
     html! {
         @if !entries.is_empty() {
             details.metadata open[open] {

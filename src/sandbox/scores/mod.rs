@@ -9,7 +9,6 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -18,6 +17,7 @@ use super::reading::invalid;
 use super::response::{StoreError, disk, json_response};
 use super::time::{self, Millis};
 use crate::json;
+use crate::sandbox::routes::Routes;
 use query::ScoresQuery;
 use score::NewScore;
 pub use score::{DataType, StoredScore};
@@ -35,15 +35,15 @@ struct Scores {
 }
 
 /// The API; scores become readable `delay` milliseconds after they arrived. Only newer servers have the `v3` interface.
-pub fn routes<S>(store: ScoreStore, delay: Millis, has_v3: bool) -> Router<S> {
-    let mut routes = Router::new()
-        .route("/api/public/scores", post(create))
-        .route("/api/public/scores/{id}", delete(remove))
-        .route("/api/public/ingestion", post(ingest));
+pub fn routes(store: ScoreStore, delay: Millis, has_v3: bool) -> Router {
+    let mut routes = Routes::new(Scores { store, delay })
+        .post("/api/public/scores", create)
+        .delete("/api/public/scores/{id}", remove)
+        .post("/api/public/ingestion", ingest);
     if has_v3 {
-        routes = routes.route("/api/public/v3/scores", get(list));
+        routes = routes.get("/api/public/v3/scores", list);
     }
-    routes.with_state(Scores { store, delay })
+    routes.into_router()
 }
 
 async fn create(

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::sandbox::PROJECT_ID;
 use crate::sandbox::hex::uuid_of;
+use crate::sandbox::ingest::double;
 use crate::sandbox::reading::{expected, not_one_of, refused, text_field, type_name};
 use crate::sandbox::time::{self, Millis};
 
@@ -304,10 +305,11 @@ impl StoredScore {
         })
     }
 
-    /// The value as it is read: a boolean score is true or false.
+    /// The value as it is read: a boolean score is true or false, a number as JavaScript writes it.
     pub fn shown_value(&self) -> Value {
         match self.data_type {
             DataType::Boolean => self.is_true().into(),
+            DataType::Numeric => self.value.as_f64().map_or(Value::Null, double),
             _ => self.value.clone(),
         }
     }

@@ -1,18 +1,18 @@
 //! The routes: which handler answers which path, and with which status. The content of the answers is decided in other
 //! modules.
 
+mod pages;
+
 use std::io;
 use std::iter;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::middleware;
 use axum::response::sse::{Event, Sse};
-use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{get, post};
+use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::{HeaderMap, StatusCode, Uri, header};
 use serde_json::{Value, json};
@@ -21,9 +21,9 @@ use crate::sandbox::auth::Authorized;
 use crate::sandbox::datasets::DatasetStore;
 use crate::sandbox::model::ModelAnswer;
 use crate::sandbox::observation::Observation;
-use crate::sandbox::page::Search;
 use crate::sandbox::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
 use crate::sandbox::response::{StoreError, disk, html_response, json_response};
+use crate::sandbox::routes::Routes;
 use crate::sandbox::scores::{ScoreStore, StoredScore};
 use crate::sandbox::store::TraceStore;
 use crate::sandbox::time::Millis;
@@ -41,6 +41,7 @@ struct Sandbox {
     config: Arc<Config>,
     store: TraceStore,
     scores: ScoreStore,
+    datasets: DatasetStore,
 }
 
 pub fn router(config: Config) -> Router {
@@ -49,11 +50,12 @@ pub fn router(config: Config) -> Router {
     let media = media::routes(store.media());
     let prompts = prompts::routes(store.prompts());
     let scores = ScoreStore::new(store.scores());
+    let datasets = DatasetStore::new(store.datasets());
     let delay = i64::try_from(config.visible_after.as_millis()).unwrap_or(i64::MAX);
     let has_v3 = version == LangfuseVersion::V4;
     let mut files = media
         .merge(prompts)
-        .merge(datasets::routes(DatasetStore::new(store.datasets())))
+        .merge(datasets::routes(datasets.clone()))
         .merge(scores::routes(scores.clone(), delay, has_v3));
     if has_v3 {
         let experiments = experiments::routes(store.clone(), scores.clone(), delay);
@@ -62,57 +64,54 @@ pub fn router(config: Config) -> Router {
     let sandbox = Sandbox {
         store,
         scores,
+        datasets,
         config: Arc::new(config),
     };
     Router::new()
-        .merge(models())
-        .merge(langfuse(version, files))
-        .merge(pages())
+        .merge(models(sandbox.clone()))
+        .merge(langfuse(sandbox.clone(), version, files))
+        .merge(pages::routes(sandbox))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(middleware::from_fn(guard::check))
-        .with_state(sandbox)
 }
 
-fn models() -> Router<Sandbox> {
+fn models(sandbox: Sandbox) -> Router {
     let list = async |headers: HeaderMap| json_response(StatusCode::OK, &model::list(&headers));
-    let routes = Router::new().route("/v1/models", get(list));
-    model::DIALECTS
-        .into_iter()
-        .fold(routes, |routes, (path, answer)| {
-            let ask =
-                async move |State(sandbox): State<Sandbox>, headers: HeaderMap, body: Bytes| {
-                    ask_model(&sandbox, answer(&headers, &body)).await
-                };
-            routes.route(path, post(ask))
-        })
+    let routes = Routes::new(sandbox).get("/v1/models", list);
+    let dialects = model::DIALECTS.into_iter();
+    let routes = dialects.fold(routes, |routes, (path, answer)| {
+        let ask = async move |State(sandbox): State<Sandbox>, headers: HeaderMap, body: Bytes| {
+            ask_model(&sandbox, answer(&headers, &body)).await
+        };
+        routes.post(path, ask)
+    });
+    routes.into_router()
 }
 
 /// `stores` are the interfaces that keep files of their own.
-fn langfuse(version: LangfuseVersion, stores: Router<Sandbox>) -> Router<Sandbox> {
-    let both = Router::new()
-        .route("/api/public/otel/v1/traces", post(ingest_traces))
-        .route("/api/public/otel/v1/metrics", post(ignore_metrics))
-        .route("/api/public/health", get(health))
-        .route("/api/public/ready", get(health))
-        .route("/api/public/projects", get(projects))
-        .route("/api/public/models", get(list_models))
-        .merge(stores);
+fn langfuse(sandbox: Sandbox, version: LangfuseVersion, stores: Router) -> Router {
+    let both = Routes::new(sandbox)
+        .post("/api/public/otel/v1/traces", ingest_traces)
+        .post("/api/public/otel/v1/metrics", ignore_metrics)
+        .get("/api/public/health", health)
+        .get("/api/public/ready", health)
+        .get("/api/public/projects", projects)
+        .get("/api/public/models", list_models);
     let routes = match version {
         LangfuseVersion::V3 => both
-            .route("/api/public/traces", get(list_traces))
-            .route("/api/public/traces/{id}", get(legacy_trace))
-            .route("/api/public/metrics", get(measure)),
+            .get("/api/public/traces", list_traces)
+            .get("/api/public/traces/{id}", legacy_trace)
+            .get("/api/public/metrics", measure),
         LangfuseVersion::V4 => LEGACY_PATHS
             .iter()
-            .fold(both, |routes, path| routes.route(path, get(gone_in_v4)))
-            .route(
-                "/api/public/datasets/{name}/runs/{run}",
-                get(gone_in_v4).delete(gone_in_v4),
-            )
-            .route("/api/public/v2/observations", get(list_observations))
-            .route("/api/public/v2/metrics", get(measure)),
+            .fold(both, |routes, path| routes.get(path, gone_in_v4))
+            .get("/api/public/datasets/{name}/runs/{run}", gone_in_v4)
+            .delete("/api/public/datasets/{name}/runs/{run}", gone_in_v4)
+            .get("/api/public/v2/observations", list_observations)
+            .get("/api/public/v2/metrics", measure),
     };
+    let routes = routes.into_router().merge(stores);
     routes.method_not_allowed_fallback(async || {
         let body = json!({"message": "Method not allowed", "error": "MethodNotAllowedError"});
         json_response(StatusCode::METHOD_NOT_ALLOWED, &body)
@@ -135,18 +134,6 @@ const LEGACY_PATHS: &[&str] = &[
     "/api/public/dataset-run-items",
     "/api/public/datasets/{name}/runs",
 ];
-
-fn pages() -> Router<Sandbox> {
-    Router::new()
-        .route("/", get(traces_page))
-        .route("/project/sandbox/traces", get(traces_page))
-        .route("/project/sandbox/traces/{id}", get(trace_page))
-        .route("/project/sandbox/sessions/{id}", get(session_page))
-        .route(
-            "/trace/{id}",
-            get(async |Path(id): Path<String>| Redirect::to(&page::trace_path(&id))),
-        )
-}
 
 /// Sends an answer of the model, or the body of its refusal, after the time that the model takes.
 async fn ask_model(sandbox: &Sandbox, answer: Result<ModelAnswer, Value>) -> Response {
@@ -271,55 +258,6 @@ async fn gone_in_v4() -> Response {
     let message = "This endpoint is not available on deployments running in Langfuse v4 events_only mode. Learn more \
                    about Langfuse v4 at: https://langfuse.com/docs/v4";
     json_response(StatusCode::NOT_FOUND, &json!({"message": message}))
-}
-
-async fn traces_page(
-    State(sandbox): State<Sandbox>,
-    Query(parameters): Query<Parameters>,
-) -> Result<Response, StoreError> {
-    let search = Search::read(parameters);
-    let page = sandbox.with_store(move |store| {
-        let found = store.traces()?.filter(|trace| search.matches(trace));
-        let traces: Vec<_> = found.take(page::LISTED_TRACES).collect();
-        Ok(page::traces(&search, &traces))
-    });
-    Ok(html_response(StatusCode::OK, page.await?))
-}
-
-async fn session_page(
-    State(sandbox): State<Sandbox>,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Response, StoreError> {
-    let Ok(Path(id)) = id else {
-        return Ok(html_response(StatusCode::NOT_FOUND, page::no_such_page()));
-    };
-    let page = sandbox.with_store(move |store| {
-        let is_in = |trace: &Vec<Observation>| trace.iter().any(|row| row.session_id == id);
-        let traces: Vec<_> = store.traces()?.filter(is_in).collect();
-        Ok(page::session(&id, &traces).ok_or_else(|| page::no_such_session(&id)))
-    });
-    Ok(match page.await? {
-        Ok(page) => html_response(StatusCode::OK, page),
-        Err(page) => html_response(StatusCode::NOT_FOUND, page),
-    })
-}
-
-async fn trace_page(
-    State(sandbox): State<Sandbox>,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Response, StoreError> {
-    let Ok(Path(id)) = id else {
-        return Ok(html_response(StatusCode::NOT_FOUND, page::no_such_page()));
-    };
-    let wanted = id.clone();
-    let observations = sandbox
-        .with_store(move |store| store.trace(&wanted))
-        .await?;
-    let scores = sandbox.scores(id.clone(), time::now()).await?;
-    Ok(match page::trace(&id, &observations, &scores) {
-        Some(page) => html_response(StatusCode::OK, page),
-        None => html_response(StatusCode::NOT_FOUND, page::no_such_trace(&id)),
-    })
 }
 
 /// Langfuse's web server redirects to the path without a trailing slash, and answers an unknown path with a page.

@@ -19,7 +19,7 @@ fn items(sandbox: &Sandbox, query: &str) -> Answer {
 }
 
 /// A span with these attributes below `langfuse.experiment.`, and its own content.
-fn part(trace: &str, id: &str, second: u64, experiment: &[(&str, &str)]) -> Value {
+pub fn part(trace: &str, id: &str, second: u64, experiment: &[(&str, &str)]) -> Value {
     let mut attributes: Vec<Value> = experiment
         .iter()
         .map(|(key, value)| text(&format!("langfuse.experiment.{key}"), value))
@@ -30,7 +30,7 @@ fn part(trace: &str, id: &str, second: u64, experiment: &[(&str, &str)]) -> Valu
 }
 
 /// The root of an item of experiment `e1`.
-fn item(trace: &str, id: &str, second: u64, item: &str) -> Value {
+pub fn item(trace: &str, id: &str, second: u64, item: &str) -> Value {
     let attributes = [
         ("id", "e1"),
         ("name", "run A"),
@@ -47,7 +47,7 @@ fn item(trace: &str, id: &str, second: u64, item: &str) -> Value {
     part(trace, id, second, &attributes)
 }
 
-fn score(sandbox: &Sandbox, body: &Value) {
+pub fn score(sandbox: &Sandbox, body: &Value) {
     let answer = sandbox.post(SCORES, &[JSON], body.to_string());
     assert_eq!(answer.status, 200, "{answer:?}");
 }

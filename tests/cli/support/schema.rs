@@ -49,6 +49,7 @@ fn schema_of(document: &Value) -> Option<&'static str> {
         _ if document.get("response").is_some() => Some("failure"),
         "batch" if is_plan => Some("batch_dry_run"),
         "batch" => Some("summary"),
+        "compare" => Some("compare"),
         "exec" => Some("exec"),
         "check" => Some("check"),
         "show" => Some("show"),
