@@ -1929,7 +1929,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__help)
-            opts="-h --help chat replay batch merge compare exec check show prompt score resend models config sandbox completions help ci cluster conversations destinations dialects environment exit-codes expectations failures import mapping privacy prompts scores json"
+            opts="-h --help chat replay batch merge compare exec check show prompt score resend models config sandbox completions help ci cluster conversations destinations dialects environment exit-codes expectations experiments failures import mapping privacy prompts scores json"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1943,7 +1943,7 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__merge)
-            opts="-O -q -v -o -h --out --overwrite --partial --summary --verify --wait --json --quiet --verbose --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --output --help"
+            opts="-O -q -v -o -h --out --overwrite --partial --summary --verify --score-experiment --wait --json --quiet --verbose --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

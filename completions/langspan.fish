@@ -234,7 +234,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l capture -d '
 none\t''
 truncate=\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l dataset -d 'Use the items of a dataset of Langfuse as the lines; VERSION is a time, as in 2026-11-28T22:50:03Z' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l dataset -d 'Use the items of a Langfuse dataset as the lines' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l experiment -d 'Make an experiment of the lines; the name is also that of the run [default with --dataset: the name of the run]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l experiment-description -d 'What the experiment is about' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l prompt -d 'Use a prompt of Langfuse; the label is `production` unless another one is given' -r -f
@@ -273,7 +273,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l verify -d 'W
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l best-effort -d 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-outbox -d 'Do not keep spans that cannot be delivered'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l again -d 'Add to an experiment that has items already'
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l again -d 'Add to an experiment that has items already: those that it has are then counted twice'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -291,6 +291,7 @@ json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -l overwrite -d 'Replace an existing file'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -l partial -d 'Merge although shards or lines are missing, are there twice or do not fit'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -l verify -d 'Count the run\'s traces and spans in Langfuse'
+complete -c langspan -n "__fish_langspan_using_subcommand merge" -l score-experiment -d 'Set the means of the expectations as scores of the experiment: a shard knows only its own items'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
@@ -546,4 +547,4 @@ complete -c langspan -n "__fish_langspan_using_subcommand score" -f
 complete -c langspan -n "__fish_langspan_using_subcommand score" -f
 complete -c langspan -n "__fish_langspan_using_subcommand models" -f
 complete -c langspan -n "__fish_langspan_using_subcommand completions" -f -a "bash zsh fish powershell elvish"
-complete -c langspan -n "__fish_langspan_using_subcommand help" -f -a "chat replay batch merge compare exec check show prompt score resend models config sandbox completions help ci cluster conversations destinations dialects environment exit-codes expectations failures import mapping privacy prompts scores json"
+complete -c langspan -n "__fish_langspan_using_subcommand help" -f -a "chat replay batch merge compare exec check show prompt score resend models config sandbox completions help ci cluster conversations destinations dialects environment exit-codes expectations experiments failures import mapping privacy prompts scores json"
