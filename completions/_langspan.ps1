@@ -129,11 +129,12 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             break
         }
         'langspan;replay' {
+            [CompletionResult]::new('--from', '--from', [CompletionResultType]::ParameterName, 'Ask again what a trace in Langfuse asked (id or URL)')
+            [CompletionResult]::new('--from-session', '--from-session', [CompletionResultType]::ParameterName, 'Ask again, in order, what the generations of a session asked')
+            [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'First N generations of the session only')
             [CompletionResult]::new('--batch-input', '--batch-input', [CompletionResultType]::ParameterName, 'Input file of a provider''s Batch API: each request becomes a trace with its output, without a model call')
             [CompletionResult]::new('--batch-output', '--batch-output', [CompletionResultType]::ParameterName, 'Output or error file of the same batch')
             [CompletionResult]::new('--batch-object', '--batch-object', [CompletionResultType]::ParameterName, 'The batch as the provider''s API returns it, for its id and times')
-            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Output format')
-            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Output format')
             [CompletionResult]::new('--record', '--record', [CompletionResultType]::ParameterName, 'Append the exchange to FILE; `replay` reads it')
             [CompletionResult]::new('-u', '-u', [CompletionResultType]::ParameterName, 'User of the trace [env: LANGSPAN_USER]')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'User of the trace [env: LANGSPAN_USER]')
@@ -180,6 +181,8 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--redact', '--redact', [CompletionResultType]::ParameterName, 'Redact text matching REGEX from traces and recordings (repeatable)')
             [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]')
             [CompletionResult]::new('--tag', '--tag', [CompletionResultType]::ParameterName, 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Output format')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Output format')
             [CompletionResult]::new('--send', '--send', [CompletionResultType]::ParameterName, 'Call the model for recordings too')
             [CompletionResult]::new('--again', '--again', [CompletionResultType]::ParameterName, 'Emit recordings even if Langfuse has their traces already')
             [CompletionResult]::new('--cost', '--cost', [CompletionResultType]::ParameterName, 'Print the cost, by the price table of the project')

@@ -2152,12 +2152,33 @@ _langspan() {
             return 0
             ;;
         langspan__subcmd__replay)
-            opts="-o -q -v -u -S -n -m -H -s -p -t -h --batch-input --batch-output --batch-object --send --again --cost --sandbox --output --json --quiet --verbose --record --dry-run --user --session --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --api --openai-base-url --anthropic-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --export-timeout --no-outbox --sample --capture --redact --no-media --tag --help"
+            opts="-q -v -u -S -n -m -H -s -p -t -o -h --from --from-session --limit --batch-input --batch-output --batch-object --send --again --cost --sandbox --json --quiet --verbose --record --dry-run --user --session --name --metadata --environment --release --trace-version --public --trace-seed --trace-id --traceparent --join --ci --model --api --openai-base-url --anthropic-base-url --header --system --system-file --temperature --max-tokens --param --schema --image --file --stream --no-stream --retries --timeout --langfuse-base-url --otlp-endpoint --ui-url --ca-file --env-file --profile --verify --wait --best-effort --export-timeout --no-outbox --sample --capture --redact --no-media --tag --output --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --from)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --from-session)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --batch-input)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2168,20 +2189,6 @@ _langspan() {
                     ;;
                 --batch-object)
                     COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --output)
-                    COMPREPLY=($(compgen -W "text json raw url" -- "${cur}"))
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=($(compgen -W "text json raw url" -- "${cur}"))
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
                     return 0
                     ;;
                 --record)
@@ -2485,6 +2492,20 @@ _langspan() {
                     ;;
                 -t)
                     COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json raw url" -- "${cur}"))
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json raw url" -- "${cur}"))
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
                     fi

@@ -124,11 +124,12 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'langspan;replay'= {
+            cand --from 'Ask again what a trace in Langfuse asked (id or URL)'
+            cand --from-session 'Ask again, in order, what the generations of a session asked'
+            cand --limit 'First N generations of the session only'
             cand --batch-input 'Input file of a provider''s Batch API: each request becomes a trace with its output, without a model call'
             cand --batch-output 'Output or error file of the same batch'
             cand --batch-object 'The batch as the provider''s API returns it, for its id and times'
-            cand -o 'Output format'
-            cand --output 'Output format'
             cand --record 'Append the exchange to FILE; `replay` reads it'
             cand -u 'User of the trace [env: LANGSPAN_USER]'
             cand --user 'User of the trace [env: LANGSPAN_USER]'
@@ -175,6 +176,8 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --redact 'Redact text matching REGEX from traces and recordings (repeatable)'
             cand -t 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]'
             cand --tag 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]'
+            cand -o 'Output format'
+            cand --output 'Output format'
             cand --send 'Call the model for recordings too'
             cand --again 'Emit recordings even if Langfuse has their traces already'
             cand --cost 'Print the cost, by the price table of the project'

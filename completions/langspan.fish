@@ -117,13 +117,12 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-media -d '
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l from -d 'Ask again what a trace in Langfuse asked (id or URL)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l from-session -d 'Ask again, in order, what the generations of a session asked' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l limit -d 'First N generations of the session only' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-input -d 'Input file of a provider\'s Batch API: each request becomes a trace with its output, without a model call' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-output -d 'Output or error file of the same batch' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-object -d 'The batch as the provider\'s API returns it, for its id and times' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -s o -l output -d 'Output format' -r -f -a "text\t''
-json\t''
-raw\t''
-url\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l record -d 'Append the exchange to FILE; `replay` reads it' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s S -l session -d 'Session that groups traces [env: LANGSPAN_SESSION]' -r -f
@@ -164,6 +163,10 @@ none\t''
 truncate=\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l redact -d 'Redact text matching REGEX from traces and recordings (repeatable)' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -s o -l output -d 'Output format' -r -f -a "text\t''
+json\t''
+raw\t''
+url\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l send -d 'Call the model for recordings too'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l again -d 'Emit recordings even if Langfuse has their traces already'
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l cost -d 'Print the cost, by the price table of the project'

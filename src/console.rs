@@ -254,6 +254,8 @@ pub enum OutputFormat {
     Raw,
     /// The trace's URL.
     Url,
+    /// Lines that `batch` reads, in place of calls.
+    Jsonl,
 }
 
 /// A count of things that take an `s` when they are several: `1 line`, `2 lines`.

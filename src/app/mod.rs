@@ -33,6 +33,7 @@ pub mod terminal;
 pub mod text_files;
 pub mod thread;
 pub mod trace_link;
+pub mod trace_reader;
 pub mod trace_reference;
 pub mod uploads;
 pub mod usage_error;

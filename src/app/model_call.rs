@@ -10,7 +10,6 @@ use crate::model::{Client, Progress, RateLimiter, Request, Sink};
 use crate::model::{dialect, models};
 use crate::settings::ModelSettings;
 use crate::trace::exchange::Server;
-use crate::trace::ids::SpanIds;
 use crate::trace::{Exchange, ExchangeError, TraceContext};
 
 /// Starts an exchange.
@@ -48,9 +47,9 @@ pub async fn complete(
     progress: &mut Progress,
     interrupt: impl Future<Output = Signal>,
 ) -> Result<(), Failure> {
-    let start = exchange.start.as_nanosecond();
-    let traceparent = context
-        .map(|context| context.traceparent(SpanIds::derive(context.trace_id, start).generation));
+    let start = exchange.start;
+    let traceparent =
+        context.map(|context| context.traceparent(context.span_ids(start).generation));
     let client = Client {
         http: caller.http,
         endpoint: caller.model.endpoint_of(exchange.request.dialect()),

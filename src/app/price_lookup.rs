@@ -151,10 +151,11 @@ fn priced<T>(
     let usage = exchange.completion.usage.as_ref();
     let usage = usage.and_then(|_| spans::usage_details(exchange));
     let usage = usage.ok_or("the answer states no usage")?;
-    let parameters = spans::model_parameters(exchange);
-    let parameters: Map<_, _> = parameters
-        .and_then(|parameters| serde_json::from_str(&parameters).ok())
-        .unwrap_or_default();
+    let parameters = || {
+        let parameters = spans::model_parameters(exchange);
+        let parsed = parameters.and_then(|parameters| serde_json::from_str(&parameters).ok());
+        parsed.unwrap_or_default()
+    };
     price(&Call {
         model: &exchange.model(),
         usage: &usage,

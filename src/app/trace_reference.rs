@@ -15,7 +15,8 @@ use crate::trace::ids;
 /// If the text is neither, or the page is on another server.
 pub fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure> {
     if !text.contains("://") {
-        let id = ids::parse_trace_id(text).map_err(|error| {
+        let id = text.split_once('?').map_or(text, |(id, _)| id);
+        let id = ids::parse_trace_id(id).map_err(|error| {
             Failure::usage(error).hint("give the id of a trace, or the URL of its page")
         })?;
         return Ok(id.to_string());
@@ -27,7 +28,13 @@ pub fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure
         .into_iter()
         .flatten()
         .find_map(|segment| ids::parse_trace_id(segment).ok());
-    let id = id.ok_or_else(|| {
+    // Beside the table of traces, a page shows one that only its query names.
+    let peeked = || {
+        let mut pairs = url.query_pairs();
+        let (_, id) = pairs.find(|(name, _)| name == "peek")?;
+        ids::parse_trace_id(&id).ok()
+    };
+    let id = id.or_else(peeked).ok_or_else(|| {
         Failure::usage(format!("{} is not the URL of a trace", shown(&url)))
             .hint("the path of a trace's page ends in its id of 32 digits")
     })?;
@@ -39,6 +46,15 @@ pub fn trace_id(text: &str, destination: &Destination) -> Result<String, Failure
         .hint("set LANGFUSE_BASE_URL and the keys of that server"));
     }
     Ok(id.to_string())
+}
+
+/// The observation that a page's URL, or what follows a trace's id, selects: `?observation=ID`.
+pub fn observation(text: &str) -> Option<String> {
+    let (_, query) = text.split_once('?')?;
+    let query = query.split_once('#').map_or(query, |(query, _)| query);
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, id) = pairs.find(|(name, _)| *name == "observation")?;
+    (!id.is_empty()).then(|| id.to_owned())
 }
 
 /// Whether the URL is on the server of the settings, or on the name that its links use.

@@ -15,7 +15,6 @@ use crate::console::Console;
 use crate::langfuse::Api;
 use crate::langfuse::media::{Field, Owner};
 use crate::model::Request;
-use crate::trace::ids::SpanIds;
 use crate::trace::media::{self, Slot};
 use crate::trace::{Exchange, TraceContext};
 
@@ -149,7 +148,7 @@ impl Uploads {
 
 /// The observation of an exchange, to which uploads belong.
 pub fn owner(context: &TraceContext, exchange: &Exchange) -> Owner {
-    let ids = SpanIds::derive(context.trace_id, exchange.start.as_nanosecond());
+    let ids = context.span_ids(exchange.start);
     Owner {
         trace_id: context.trace_id.to_string(),
         observation_id: ids.generation.to_string(),

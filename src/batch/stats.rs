@@ -195,7 +195,7 @@ impl AnswerStats {
                 .is_some_and(|text| !text.is_empty())
         };
         self.refused += u64::from(completion.messages.iter().any(is_refused));
-        self.empty += u64::from(completion.answer().trim().is_empty());
+        self.empty += u64::from(completion.is_empty());
     }
 }
 

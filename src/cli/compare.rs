@@ -11,8 +11,8 @@ use crate::cli::{Allowance, DestinationArgs, OutputArgs, WaitArgs};
 const EXAMPLES: &str = "\
 Examples:
   langspan compare main.jsonl run.jsonl
-  langspan compare main.jsonl run.jsonl --allow-regressions 1% --junit compare.xml
-  langspan compare \"main, Monday\" pr-217 -o json";
+  langspan compare main.jsonl run.jsonl --junit compare.xml
+  langspan compare \"main, Monday\" pr-217 --allow-regressions 1% -o json";
 
 #[derive(Debug, Args)]
 #[command(mut_arg("output", text_or_json), mut_arg("seconds", wait_15_seconds), after_long_help = EXAMPLES)]

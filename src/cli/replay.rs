@@ -5,19 +5,53 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::RunArgs;
+use crate::cli::output::with_lines;
+use crate::cli::values::count;
 
 const EXAMPLES: &str = "\
 Examples:
   langspan replay calls.jsonl --verify
-  langspan replay request.json --sandbox -p seed:=7
-  langspan replay --batch-input in --batch-output out --batch-object batch";
+  langspan replay --batch-input in --batch-output out --batch-object batch
+  langspan replay --from TRACE_ID -m gpt-4.1-mini";
 
 #[derive(Debug, Args)]
-#[command(mut_arg("tags", |option| option.hide_short_help(true)), after_long_help = EXAMPLES)]
+#[command(
+    mut_arg("tags", |option| option.hide_short_help(true)),
+    mut_arg("output", with_lines),
+    after_long_help = EXAMPLES
+)]
 pub struct ReplayArgs {
     /// File to read; `-` is stdin
-    #[arg(required_unless_present = "batch_input")]
+    #[arg(required_unless_present_any = ["batch_input", "from", "from_session"])]
     pub file: Option<PathBuf>,
+    /// Ask again what a trace in Langfuse asked (id or URL)
+    ///
+    /// `?observation=ID` behind it chooses one of several generations. `-o jsonl` prints a line for `batch` instead.
+    #[arg(
+        long,
+        value_name = "TRACE",
+        conflicts_with_all = ["file", "from_session", "batch_input", "send", "again"]
+    )]
+    pub from: Option<String>,
+    /// Ask again, in order, what the generations of a session asked
+    ///
+    /// `-o jsonl` prints lines for `batch` instead.
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with_all = ["file", "batch_input", "send", "again"],
+        hide_short_help = true
+    )]
+    pub from_session: Option<String>,
+    /// First N generations of the session only
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = count,
+        allow_negative_numbers = true,
+        hide_short_help = true
+    )]
+    pub limit: Option<u64>,
     /// Input file of a provider's Batch API: each request becomes a trace with its output, without a model call
     ///
     /// Requests and outputs are joined by their custom_id. Repeatable.
@@ -50,7 +84,7 @@ pub struct ReplayArgs {
     )]
     pub batch_object: Option<PathBuf>,
     /// Call the model for recordings too
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub send: bool,
     /// Emit recordings even if Langfuse has their traces already
     ///

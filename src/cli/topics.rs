@@ -88,6 +88,10 @@ pub const TOPICS: &[Topic] = &[
         text: embedded!("src/cli/help/prompts.md"),
     },
     Topic {
+        name: "replay",
+        text: embedded!("src/cli/help/replay.md"),
+    },
+    Topic {
         name: "sandbox",
         text: embedded!("src/cli/help/sandbox.md"),
     },
@@ -147,6 +151,7 @@ Topics (langspan help TOPIC):
   mapping        Which part of a call becomes which attribute; the known endpoints
   privacy        What is redacted, captured and uploaded
   prompts        Prompts that Langfuse manages: versions, variables, the kept copy
+  replay         Requests and recordings again, from a file or from Langfuse
   sandbox        The stand-in for model and Langfuse
   scores         Scores of a trace, and their delivery
 

@@ -10,7 +10,7 @@ use crate::app::score_sender::{not_accepted, one_by_one};
 use crate::app::signals::SignalListener;
 use crate::app::{clients, setup};
 use crate::batch::delayed_note::DelayedNote;
-use crate::batch::experiment::scores::{ScoredExperiment, means_of_expectations};
+use crate::batch::experiment::scores::{ExperimentScores, means_of_expectations};
 use crate::batch::experiment::verify;
 use crate::batch::merge::Merge;
 use crate::batch::merge::totals::Totals;
@@ -323,7 +323,7 @@ impl Verifier {
                 Failure::input("the outputs are of no experiment").hint("omit --score-experiment")
             );
         };
-        let scored = ScoredExperiment {
+        let scored = ExperimentScores {
             id,
             run: &totals.run,
             environment: Some(&self.environment),

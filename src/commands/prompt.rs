@@ -5,15 +5,14 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::app::managed_prompt::{unlisted, unread};
 use crate::app::signals::SignalListener;
-use crate::app::{clients, setup};
+use crate::app::trace_reader::LangfuseServer;
 use crate::cli;
 use crate::console::{Console, OutputFormat};
 use crate::failure::{Failure, Kind, Verdict};
-use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::prompts::PromptContent;
 use crate::langfuse::{Api, ManagedPrompt, PromptReference};
 use crate::output::{Printer, SCHEMA_VERSION};
-use crate::settings::{self, Notes, Sources, destination};
+use crate::settings::{self, Sources};
 
 /// # Errors
 /// If the prompts cannot be read.
@@ -23,19 +22,12 @@ pub async fn run(
     console: &Console,
 ) -> Result<Verdict, Failure> {
     let form = settings::text_or_json(&options.output, sources)?;
-    let mut notes = Notes::default();
-    let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
-    setup::announce(&mut notes, console);
-    let tls = destination::tls_files(&options.destination, sources);
-    let http = clients::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
-    let api = clients::api(&destination, &http, console).ok_or_else(|| {
-        Failure::config("a plain OTLP backend has no prompts")
-            .hint("set LANGFUSE_BASE_URL and the keys")
-    })?;
+    let lacking = "a plain OTLP backend has no prompts";
+    let server = LangfuseServer::open(&options.destination, sources, console, lacking)?;
     let mut interrupt = SignalListener::listen().map_err(anyhow::Error::from)?;
     let mut printer = Printer::new(form);
     let text = tokio::select! {
-        text = text(&api, options.reference.as_ref(), form, console) => text?,
+        text = text(&server.api, options.reference.as_ref(), form, console) => text?,
         signal = interrupt.wait() => {
             return Err(Failure::new(Kind::Interrupted(signal), "interrupted").hint("run it again"));
         }

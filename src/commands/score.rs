@@ -8,22 +8,18 @@ use tokio::time::Instant;
 use crate::app::judge::given;
 use crate::app::score_sender::{self, not_accepted};
 use crate::app::signals::SignalListener;
-use crate::app::trace_reference::{not_found, trace_id, unread};
-use crate::app::{clients, setup};
+use crate::app::trace_reader::{DEFAULT_WAIT, LangfuseServer, TraceReader};
+use crate::app::trace_reference::trace_id;
 use crate::cli::{self, ScoreTypeArg};
 use crate::console::{Console, OutputFormat, counted};
 use crate::failure::{Failure, Kind, Verdict};
-use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::api::TraceQuery;
-use crate::langfuse::readback::{self, Poll};
 use crate::langfuse::scores::ScoredSpan;
-use crate::langfuse::{Api, Row, Score, ScoreValue};
+use crate::langfuse::{Row, Score, ScoreValue};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
-use crate::settings::{self, Destination, Notes, Sources, destination};
+use crate::settings::{self, Sources};
 use crate::trace::ids;
 
-/// How long the trace is waited for by default: a person waits here, and may have mistyped the id.
-const DEFAULT_WAIT: Duration = Duration::from_secs(15);
 /// The time for all requests that set scores.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -37,19 +33,11 @@ pub async fn run(
     let form = settings::text_or_json(&options.output, sources)?;
     let wait = settings::wait(&options.wait, DEFAULT_WAIT, sources)?;
     let scores = scores(options)?;
-    let mut notes = Notes::default();
-    let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
-    setup::announce(&mut notes, console);
-    let trace_id = trace_id(&options.trace, &destination)?;
-    let tls = destination::tls_files(&options.destination, sources);
-    let http = clients::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
-    let api = clients::api(&destination, &http, console).ok_or_else(|| {
-        Failure::config("a plain OTLP backend has no scores")
-            .hint("set LANGFUSE_BASE_URL and the keys")
-    })?;
+    let lacking = "a plain OTLP backend has no scores";
+    let server = LangfuseServer::open(&options.destination, sources, console, lacking)?;
+    let trace_id = trace_id(&options.trace, &server.destination)?;
     let setter = Setter {
-        api: &api,
-        settings: (&destination, &notes),
+        reader: server.reader(),
         trace_id: &trace_id,
         wait,
         is_verified: options.verify,
@@ -113,8 +101,7 @@ fn typed((name, text): &(String, String), kind: ScoreTypeArg) -> Result<ScoreVal
 
 /// Sets scores on one trace.
 struct Setter<'a> {
-    api: &'a Api,
-    settings: (&'a Destination, &'a Notes),
+    reader: TraceReader<'a>,
     trace_id: &'a str,
     wait: Duration,
     is_verified: bool,
@@ -133,7 +120,7 @@ impl Setter<'_> {
             environment: environment.filter(|environment| *environment != "default"),
         };
         let bodies: Vec<Value> = scores.iter().map(|score| score.body(subject)).collect();
-        score_sender::one_by_one(self.api, &bodies, Instant::now() + SEND_TIMEOUT)
+        score_sender::one_by_one(self.reader.api, &bodies, Instant::now() + SEND_TIMEOUT)
             .await
             .map_err(|refused| {
                 let count = refused.bodies.len() as u64;
@@ -141,7 +128,7 @@ impl Setter<'_> {
             })?;
         if self.is_verified {
             let deadline = Instant::now() + self.wait;
-            score_sender::verify(self.api, self.trace_id, &bodies, deadline).await?;
+            score_sender::verify(self.reader.api, self.trace_id, &bodies, deadline).await?;
         }
         Ok(bodies)
     }
@@ -151,21 +138,13 @@ impl Setter<'_> {
         let query = TraceQuery {
             trace_id: self.trace_id.to_owned(),
             window: None,
+            with_metadata: false,
         };
-        let deadline = Instant::now() + self.wait;
         let has_root = |rows: &[Row]| {
             rows.iter()
                 .any(|row| row.is_root() || row.parent().is_none())
         };
-        match readback::poll(self.api, &query, deadline, has_root).await {
-            Poll::Enough(rows) => Ok(rows),
-            Poll::TimeUp { rows, .. } if !rows.is_empty() => Ok(rows),
-            Poll::Failed(error)
-            | Poll::TimeUp {
-                error: Some(error), ..
-            } => Err(unread(error, self.api, self.settings)),
-            Poll::TimeUp { error: None, .. } => Err(not_found(self.trace_id)),
-        }
+        self.reader.rows(&query, self.wait, has_root).await
     }
 }
 

@@ -179,14 +179,16 @@ fn joined(a: &ComparedRun, b: &ComparedRun) -> Result<(Vec<ItemPair>, Vec<u32>),
     }
     if !only_in_a.is_empty() {
         let (first, second) = (a.label(), b.label());
-        sort::sort_by_key(&mut only_in_a, |index| (a.item(*index).order, *index));
+        a.sort(&mut only_in_a);
         let message = format!("{second} lacks {} of {first}", few(a, &only_in_a));
         return Err(refused(b, message).hint(
             "compare two runs of the same items; an unfinished one goes on with batch --resume",
         ));
     }
-    sort::sort_by_key(&mut pairs, |pair| (a.item(pair.a).order, pair.a));
-    sort::sort_by_key(&mut only_in_b, |index| (b.item(*index).order, *index));
+    sort::sort_by(&mut pairs, |one, other| {
+        a.place(one.a).cmp(&a.place(other.a))
+    });
+    b.sort(&mut only_in_b);
     Ok((pairs, only_in_b))
 }
 
@@ -200,7 +202,7 @@ fn check_duplicates(run: &ComparedRun, sorted: &[u32]) -> Result<(), Failure> {
     if twice.is_empty() {
         return Ok(());
     }
-    sort::sort_by_key(&mut twice, |index| (run.item(*index).order, *index));
+    run.sort(&mut twice);
     let message = format!("{} has {} more than once", run.label(), few(run, &twice));
     Err(Failure::input(message)
         .hint("an item is compared by its id: give each one its own, and run it once"))
@@ -215,7 +217,7 @@ fn check_failed(a: &ComparedRun) -> Result<(), Failure> {
     if failed.is_empty() {
         return Ok(());
     }
-    sort::sort_by_key(&mut failed, |index| (a.item(*index).order, *index));
+    a.sort(&mut failed);
     let message = format!("{} failed in {}", few(a, &failed), a.label());
     Err(Failure::input(message)
         .hint("ask again with batch --resume --retry-errors, or compare with another run"))

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::app::experiment_reference::ExperimentReference;
@@ -63,6 +62,7 @@ impl ExperimentReader {
                     traces.push(TraceQuery {
                         window: item.start.zip(item.end),
                         trace_id: item.trace_id,
+                        with_metadata: false,
                     });
                 }
             }
@@ -118,12 +118,8 @@ impl ExperimentReader {
         let times = item.start.zip(item.end);
         let latency = times.map(|(start, end)| end.as_millisecond() - start.as_millisecond());
         let url = self.ui.trace_page(Some(&self.project), &item.trace_id);
-        let start = item.start.map(Timestamp::as_microsecond);
         run.push(FoundItem {
             key: &item.item_id,
-            order: start
-                .and_then(|start| u64::try_from(start).ok())
-                .unwrap_or_default(),
             failure: item.is_error.then(|| "error".to_owned()),
             findings: findings(&item.scores),
             trace_id: Some(&item.trace_id),

@@ -4,22 +4,17 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::path::Path;
 
-use tokio::task::yield_now;
-
 use crate::batch::output::line::OutputLine;
 use crate::compare::run::{ComparedRun, FoundItem, RunKind, TokenCounts};
 use crate::compression::{Compression, is_system_error};
 use crate::failure::Failure;
 use crate::json;
 
-/// After this many lines, a signal may end the work.
-const LINES_AT_ONCE: u64 = 4096;
-
 /// Reads the run.
 ///
 /// # Errors
 /// When the file cannot be read, or is not a whole output of `batch`.
-pub async fn read(letter: char, path: &Path) -> Result<ComparedRun, Failure> {
+pub fn read(letter: char, path: &Path) -> Result<ComparedRun, Failure> {
     let name = path.display().to_string();
     let unreadable = |error: io::Error| Failure::unreadable(path.display(), &error);
     let file = File::open(path).map_err(unreadable)?;
@@ -53,9 +48,6 @@ pub async fn read(letter: char, path: &Path) -> Result<ComparedRun, Failure> {
                 unfinished(format!("line {number} of {name} is cut off"))
             }
         })?;
-        if number % LINES_AT_ONCE == 0 {
-            yield_now().await;
-        }
     }
 }
 

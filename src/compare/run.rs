@@ -41,7 +41,7 @@ pub enum RunKind {
 pub struct FoundItem<'a> {
     /// Identifies it in both runs.
     pub key: &'a str,
-    /// Its place in the run: the number of its line.
+    /// The number of its line; 0 if there are no lines.
     pub order: u64,
     /// Of an item that only its line number identifies: the beginning of the digest of its input line.
     pub input: Option<u32>,
@@ -203,6 +203,16 @@ impl ComparedRun {
         let mut indices: Vec<u32> = (0..narrow(self.items.len() as u64)).collect();
         indices.sort_by(|one, other| self.key(*one).cmp(self.key(*other)));
         indices
+    }
+
+    /// What the items are listed by: their line, then their key.
+    pub fn place(&self, index: u32) -> (u64, &str) {
+        (self.item(index).order, self.key(index))
+    }
+
+    /// Sorts items as they are listed.
+    pub fn sort(&self, indices: &mut [u32]) {
+        indices.sort_by(|one, other| self.place(*one).cmp(&self.place(*other)));
     }
 
     /// How messages name the run.

@@ -11,7 +11,7 @@ use crate::exec::journal::RunRecord;
 use crate::exec::process;
 use crate::settings::Settings;
 use crate::trace::privacy::spans::{Fate, Holds};
-use crate::trace::{TraceContext, ids};
+use crate::trace::{Privacy, TraceContext, ids};
 
 /// What the options say of a run.
 pub fn record(options: &ExecArgs, settings: &Settings) -> RunRecord {
@@ -31,6 +31,7 @@ pub fn record(options: &ExecArgs, settings: &Settings) -> RunRecord {
     let command_line = Some(whole)
         .filter(|line| !line.is_empty())
         .unwrap_or_else(alone);
+    let privacy = &settings.privacy;
     let settings = &settings.trace;
     let resource = clients::resource(settings);
     RunRecord {
@@ -48,7 +49,7 @@ pub fn record(options: &ExecArgs, settings: &Settings) -> RunRecord {
             session: trace.session,
             tags: trace.tags,
         },
-        metadata: trace.metadata,
+        metadata: metadata(trace.metadata, privacy),
         version: trace.version,
         is_public: trace.public,
         environment: settings.environment.clone(),
@@ -58,4 +59,13 @@ pub fn record(options: &ExecArgs, settings: &Settings) -> RunRecord {
             .map(|(key, value)| (key.to_string(), value.to_string()))
             .collect(),
     }
+}
+
+/// The metadata of the options, and how much of the content is kept.
+fn metadata(mut given: Vec<(String, String)>, privacy: &Privacy) -> Vec<(String, String)> {
+    if let Some(level) = privacy.capture_metadata() {
+        given.retain(|(key, _)| *key != level.0);
+        given.push(level);
+    }
+    given
 }

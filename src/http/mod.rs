@@ -61,8 +61,11 @@ pub fn client(
     let mut builder = reqwest::Client::builder().no_proxy();
     if proxies == Proxies::FromEnvironment {
         let proxies = EnvironmentProxies::read()?;
-        let of = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
-        builder = builder.proxy(reqwest::Proxy::custom(of));
+        // The client parses the URL of every request twice to ask for its proxy.
+        if !proxies.is_empty() {
+            let of = move |url: &Url| proxies.of(url).map(|proxy| proxy.url().clone());
+            builder = builder.proxy(reqwest::Proxy::custom(of));
+        }
     }
     builder
         .tls_backend_preconfigured(tls::config(files)?)

@@ -84,6 +84,11 @@ impl EnvironmentProxies {
         })
     }
 
+    /// Whether no request goes through a proxy.
+    pub fn is_empty(&self) -> bool {
+        self.http.is_none() && self.https.is_none()
+    }
+
     /// The proxy that a request to `url` goes through.
     pub fn of(&self, url: &Url) -> Option<&Proxy> {
         let proxy = match url.scheme() {

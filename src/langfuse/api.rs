@@ -36,6 +36,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 const WINDOW_MARGIN: SignedDuration = SignedDuration::from_mins(5);
 /// The fields that are compared by a read-back and shown by `show`.
 const FIELDS: &str = "core,basic,time,io,model,usage,prompt,metrics,trace_context";
+/// Those that a request can be made of again.
+pub(super) const FIELDS_WITH_METADATA: &str =
+    "core,basic,time,io,model,usage,prompt,metrics,trace_context,metadata";
 
 /// A client of a Langfuse's public API.
 #[derive(Clone, Debug)]
@@ -128,6 +131,8 @@ pub struct TraceQuery {
     pub trace_id: String,
     /// The times of its spans, if they are known.
     pub window: Option<(Timestamp, Timestamp)>,
+    /// Whether the metadata is read too.
+    pub with_metadata: bool,
 }
 
 impl Api {
@@ -228,12 +233,17 @@ impl Api {
 
     async fn observations(&self, trace: &TraceQuery) -> Result<Vec<Row>, ApiError> {
         let window = trace.window.map(|(from, to)| widened(from, to));
+        let fields = if trace.with_metadata {
+            FIELDS_WITH_METADATA
+        } else {
+            FIELDS
+        };
         let mut rows = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
             let mut query = vec![
                 ("traceId", trace.trace_id.as_str()),
-                ("fields", FIELDS),
+                ("fields", fields),
                 ("limit", "1000"),
             ];
             if let Some((from, to)) = &window {

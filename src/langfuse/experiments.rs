@@ -274,9 +274,10 @@ mod tests {
     #[test]
     fn the_id_is_the_one_that_the_server_computes() {
         // Observed: POST /api/public/dataset-run-items answered with it.
-        let id = experiment_id("local-project", "cmx106nba000p2n7d55s18nvv", "run A ds");
+        let name = "run A ds-1795906203";
+        let id = experiment_id("local-project", "cmx106nba000p2n7d55s18nvv", name);
         assert_eq!(id, "ab1ce095b3231e8e");
-        let local = experiment_id("local-project", "", "run A ds");
+        let local = experiment_id("local-project", "", name);
         assert_ne!(local, id);
         assert_eq!(local.len(), 16);
     }

@@ -1,4 +1,5 @@
-//! Langfuse's media API: content is announced, put into the store that the answer names, and reported as uploaded.
+//! Langfuse's media API: content is announced, put into the store that the answer names, and reported as uploaded; and it
+//! is fetched again from the URL that the answer names.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::http::url::parse_http_url;
-use crate::http::{Backoff, TransportError, read_body, retry_after};
-use crate::langfuse::api::{Api, ApiError, retried};
+use crate::http::{Backoff, BodyError, TransportError, read_body, read_whole_body, retry_after};
+use crate::langfuse::api::{Api, ApiError, Credentials, retried};
 use crate::trace::media::Media;
 
 const PATH: &str = "/api/public/media";
@@ -17,6 +18,8 @@ const PATH: &str = "/api/public/media";
 const RETRIES: u32 = 2;
 /// The time for the content itself.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+/// The most bytes of content that is fetched.
+const MAX_CONTENT_BYTES: usize = 100_000_000;
 /// The most bytes that are read of a store's error.
 const MAX_ERROR_BYTES: usize = 4096;
 
@@ -66,18 +69,66 @@ impl Api {
             self.send(Method::POST, PATH, &announcement)
         })
         .await?;
-        // The id becomes part of a path and of the reference.
-        let fits = |id: &&str| {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-            !id.is_empty() && id.bytes().all(fits)
-        };
-        let id = answer["mediaId"].as_str().filter(fits).ok_or_else(|| {
+        let id = answer["mediaId"].as_str().filter(|id| is_media_id(id));
+        let id = id.ok_or_else(|| {
             ApiError::foreign("the answer of the media API has no media id".to_owned())
         })?;
         if let Some(url) = answer["uploadUrl"].as_str() {
             self.put_and_report(url, media, id).await?;
         }
         Ok(id.to_owned())
+    }
+
+    /// The content that Langfuse stores under an id.
+    ///
+    /// # Errors
+    /// If Langfuse does not have it, or its store does not hand it out.
+    pub async fn fetch_media(&self, id: &str) -> Result<Media, ApiError> {
+        if !is_media_id(id) {
+            return Err(ApiError::foreign(format!("`{id}` is no media id")));
+        }
+        let path = format!("{PATH}/{id}");
+        let answer = retried(RETRIES, Backoff::default(), || {
+            self.get(&path, &[], Credentials::Keys)
+        })
+        .await?;
+        let url = answer["url"].as_str().ok_or_else(|| {
+            ApiError::foreign("the answer of the media API has no URL".to_owned())
+        })?;
+        let bytes = retried(RETRIES, Backoff::default(), || self.content(url)).await?;
+        Ok(Media::new(answer["contentType"].as_str(), bytes))
+    }
+
+    /// Gets the content of a signed URL. This is another server, so it does not get the keys.
+    async fn content(&self, url: &str) -> Result<Vec<u8>, ApiError> {
+        let url = parse_http_url(url)
+            .map_err(|error| ApiError::foreign(format!("the media URL is invalid: {error}")))?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        // Not shown: anyone who has the signed query can read.
+        self.console
+            .detail(1, || format!("> GET {host}{}", url.path()));
+        let unreachable = |why: String| {
+            ApiError::unanswered(format!("no answer from the media store {host}: {why}"))
+        };
+        let request = self.http.get(url).timeout(UPLOAD_TIMEOUT);
+        let response = request
+            .send()
+            .await
+            .map_err(|error| unreachable(TransportError::from(error).message))?;
+        let status = response.status();
+        self.console.detail(1, || format!("< {status}"));
+        if !status.is_success() {
+            return Err(ApiError {
+                status: Some(status.as_u16()),
+                wait: retry_after(response.headers()),
+                ..ApiError::unanswered(format!("the media store {host} answered {status}"))
+            });
+        }
+        let read = read_whole_body(response, MAX_CONTENT_BYTES).await;
+        read.map_err(|error| match error {
+            BodyError::Transport(error) => unreachable(TransportError::from(error).message),
+            error @ BodyError::TooLong(_) => ApiError::foreign(format!("{host}: {error}")),
+        })
     }
 
     /// Puts the content into its store and reports the result: without the report, Langfuse treats it as missing.
@@ -159,4 +210,10 @@ impl Api {
             ..ApiError::unanswered(format!("the media store {host} answered {status}: {words}"))
         })
     }
+}
+
+/// An id becomes part of a path and of the reference.
+fn is_media_id(id: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    !id.is_empty() && id.bytes().all(fits)
 }

@@ -4,6 +4,7 @@ pub mod api;
 pub mod base;
 pub mod datasets;
 pub mod experiments;
+mod generations;
 pub mod keys;
 pub mod media;
 mod models;

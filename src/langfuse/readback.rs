@@ -63,6 +63,7 @@ impl Wanted {
         TraceQuery {
             trace_id: self.trace_id.clone(),
             window: Some((self.from, self.to)),
+            with_metadata: false,
         }
     }
 

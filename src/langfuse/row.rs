@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::trace::attributes::{langfuse, openinference};
 
+/// The metadata of the trace, in the rows of a legacy one. In others it is among the metadata of each row.
+const TRACE_METADATA: &str = "traceMetadata";
+
 /// The row of one observation, in the fields of v2 observations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row(Value);
@@ -22,17 +25,19 @@ impl Row {
         }
     }
 
-    /// The rows of a legacy trace, which has user, session and tags once for all of them.
+    /// The rows of a legacy trace, which has user, session, tags and its own metadata once for all of them.
     pub fn of_legacy_trace(trace: &mut Value) -> Vec<Self> {
         let shared = ["userId", "sessionId", "tags", "release", "public"]
             .map(|field| (field, trace[field].take()));
         let name = trace["name"].take();
+        let metadata = trace["metadata"].take();
         let mut rows = Self::of_observations(&mut trace["observations"]);
         for Self(row) in &mut rows {
             for (field, value) in &shared {
                 row[*field] = value.clone();
             }
             row["traceName"] = name.clone();
+            row[TRACE_METADATA] = metadata.clone();
             let cost = row["calculatedTotalCost"].take();
             row["totalCost"] = cost;
         }
@@ -113,6 +118,26 @@ impl Row {
     /// A text field; `None` if it is empty.
     pub fn text(&self, field: &str) -> Option<&str> {
         self.0[field].as_str().filter(|text| !text.is_empty())
+    }
+
+    /// Whether it is a call of a model.
+    pub fn is_model_call(&self) -> bool {
+        matches!(self.text("type"), Some("GENERATION" | "EMBEDDING"))
+    }
+
+    /// A text of the metadata; a name with a prefix, as in `attributes.KEY`, is that of another attribute of the span.
+    /// Rows have metadata only if it was asked for.
+    pub fn metadata(&self, name: &str) -> Option<&str> {
+        let nested = name.split_once('.');
+        let found = ["metadata", TRACE_METADATA].into_iter().find_map(|field| {
+            let metadata = &self.0[field];
+            let nested = || {
+                let (group, key) = nested?;
+                metadata.get(group)?.get(key)
+            };
+            metadata.get(name).or_else(nested)
+        });
+        found?.as_str().filter(|text| !text.is_empty())
     }
 
     pub fn number(&self, field: &str) -> Option<f64> {

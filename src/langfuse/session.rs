@@ -23,7 +23,7 @@ const LONGEST_PREFIX: usize = 32;
 /// The largest page of v2 observations, in rows.
 const PAGE_ROWS: &str = "1000";
 /// The largest page of the legacy list, in traces.
-const LEGACY_PAGE_TRACES: &str = "100";
+pub(super) const LEGACY_PAGE_TRACES: &str = "100";
 
 /// A session, and the times between which its spans start.
 #[derive(Clone, Copy, Debug)]
@@ -246,7 +246,11 @@ impl Api {
     }
 
     /// Asks until there is an answer, or it is clear that there will be none.
-    async fn get_repeatedly(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ApiError> {
+    pub(super) async fn get_repeatedly(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Value, ApiError> {
         let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         retried(RETRIES, backoff, || {
             self.get(path, query, Credentials::Keys)
@@ -261,7 +265,8 @@ impl Session<'_> {
     }
 }
 
-fn rows<'a>(path: &str, body: &'a Value) -> Result<&'a [Value], ApiError> {
+/// The rows of a page.
+pub(super) fn rows<'a>(path: &str, body: &'a Value) -> Result<&'a [Value], ApiError> {
     let rows = body["data"].as_array().map(Vec::as_slice);
     rows.ok_or_else(|| ApiError::foreign(format!("{path} answered with no rows")))
 }

@@ -381,7 +381,16 @@ impl Client<'_> {
         }
         self.console
             .detail(2, || format!("< {}", String::from_utf8_lossy(&bytes)));
-        let text = String::from_utf8_lossy(&bytes);
+        let text = text_of(&bytes);
+        if let Some(completion) = dialect.usual_completion(&text) {
+            sink.raw(&bytes);
+            return Ok(ModelResponse {
+                completion,
+                body: text.into_owned(),
+                status: status.as_u16(),
+                cost,
+            });
+        }
         let Ok((body, valid)) = lenient::parse_valid(&text) else {
             return Err(FailedAttempt::no_completion(
                 self.endpoint,
@@ -523,6 +532,11 @@ impl Client<'_> {
     fn no_response(&self, error: reqwest::Error) -> FailedAttempt {
         FailedAttempt::no_response(self.endpoint, &error.into())
     }
+}
+
+/// The bytes as text. Valid text is recognised much faster than what is not is repaired.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// The cost that a `LiteLLM` proxy states, in US dollars.

@@ -57,12 +57,23 @@ impl Completion {
 
     /// The output for traces: a message, several, or what the dialect has in their place. `None` if there is none.
     pub fn traced_output(&self) -> Option<String> {
+        // Faster than `to_string`, which passes each piece through a formatter.
         match (&self.output, self.messages.as_slice()) {
-            (Some(output), _) => Some(output.to_string()),
+            (Some(output), _) => serde_json::to_string(output).ok(),
             (None, []) => None,
-            (None, [message]) => Some(message.to_string()),
-            (None, messages) => Some(Value::from(messages).to_string()),
+            (None, [message]) => serde_json::to_string(message).ok(),
+            (None, messages) => serde_json::to_string(messages).ok(),
         }
+    }
+
+    /// Whether no choice has text or a tool call.
+    pub fn is_empty(&self) -> bool {
+        let has_text = |message: &Value| {
+            let content = message["content"].as_str();
+            content.is_some_and(|text| !text.trim().is_empty())
+        };
+        // Most answers have text, which need not be copied to be seen.
+        !self.messages.iter().any(has_text) && self.answer().trim().is_empty()
     }
 }
 
@@ -147,7 +158,7 @@ impl Completion {
         } else if has_reason("queued") || has_reason("in_progress") {
             Some(Caveat::Unfinished)
         } else {
-            self.answer().trim().is_empty().then_some(Caveat::Empty)
+            self.is_empty().then_some(Caveat::Empty)
         }
     }
 }

@@ -58,8 +58,12 @@ impl BodyFields {
 
     /// The body as it is sent.
     pub fn to_json(&self) -> String {
-        // Raw JSON always serialises.
-        serde_json::to_string(self).unwrap_or_default()
+        let length = |(key, value): (&str, &RawValue)| key.len() + value.get().len() + 4;
+        let length: usize = self.fields().map(length).sum();
+        let mut json = Vec::with_capacity(length + 2);
+        // Raw JSON always serialises, to text.
+        let _ = serde_json::to_writer(&mut json, self);
+        String::from_utf8(json).unwrap_or_default()
     }
 }
 

@@ -3,6 +3,7 @@
 //! OpenAI's totals include their details, while Langfuse adds up the price of every bucket that it gets. The bucket names
 //! are those of Langfuse's price table. Prices themselves are not known here.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The tokens of one call. Only `total` includes other buckets.
@@ -21,47 +22,30 @@ pub struct Usage {
 
 impl Usage {
     /// Reads the `usage` object of a response; `None` if it has no counts.
-    ///
-    /// Some providers leave reasoning tokens out of `completion_tokens`. So if the total is larger than prompt and
-    /// completion, the difference is output.
     pub fn from_openai(usage: &Value) -> Option<Self> {
-        let stated = |name: &str| usage[name].as_u64();
-        let (prompt, total) = (stated("prompt_tokens"), stated("total_tokens"));
-        let completion = stated("completion_tokens");
-        if prompt.is_none() && completion.is_none() && total.is_none() {
-            return None;
+        let (input, output) = (
+            &usage["prompt_tokens_details"],
+            &usage["completion_tokens_details"],
+        );
+        OpenAiUsage {
+            prompt_tokens: usage["prompt_tokens"].as_u64(),
+            completion_tokens: usage["completion_tokens"].as_u64(),
+            total_tokens: usage["total_tokens"].as_u64(),
+            prompt_cache_hit_tokens: usage["prompt_cache_hit_tokens"].as_u64(),
+            cache_creation_input_tokens: usage["cache_creation_input_tokens"].as_u64(),
+            prompt_tokens_details: Some(InputDetails {
+                cached: input["cached_tokens"].as_u64(),
+                cache_write: input["cache_write_tokens"].as_u64(),
+                cache_creation: input["cache_creation_tokens"].as_u64(),
+                audio: input["audio_tokens"].as_u64(),
+            }),
+            completion_tokens_details: Some(OutputDetails {
+                reasoning: output["reasoning_tokens"].as_u64(),
+                audio: output["audio_tokens"].as_u64(),
+            }),
+            cost: usage["cost"].as_f64(),
         }
-        let completion = completion.unwrap_or(0);
-        let completion = prompt.zip(total).map_or(completion, |(prompt, total)| {
-            completion.max(total.saturating_sub(prompt))
-        });
-        let prompt = prompt.unwrap_or(0);
-        let input = &usage["prompt_tokens_details"];
-        let output = &usage["completion_tokens_details"];
-        let mut text_input = prompt;
-        let mut text_output = completion;
-        Some(Self {
-            // DeepSeek states the cached tokens next to the totals.
-            input_cached: take(
-                &mut text_input,
-                [&input["cached_tokens"], &usage["prompt_cache_hit_tokens"]],
-            ),
-            // OpenRouter's name, then those of LiteLLM.
-            input_cache_creation: take(
-                &mut text_input,
-                [
-                    &input["cache_write_tokens"],
-                    &usage["cache_creation_input_tokens"],
-                    &input["cache_creation_tokens"],
-                ],
-            ),
-            input_audio: take(&mut text_input, [&input["audio_tokens"]]),
-            output_reasoning: take(&mut text_output, [&output["reasoning_tokens"]]),
-            output_audio: take(&mut text_output, [&output["audio_tokens"]]),
-            input: text_input,
-            output: text_output,
-            total: total.unwrap_or(prompt.saturating_add(completion)),
-        })
+        .usage()
     }
 
     /// The exclusive buckets, without zeros, as in JSON output.
@@ -123,10 +107,85 @@ impl Usage {
     }
 }
 
-/// Takes the first stated count out of `rest`, but never more than `rest` has.
-fn take<const N: usize>(rest: &mut u64, stated: [&Value; N]) -> u64 {
-    let count = stated.into_iter().find_map(Value::as_u64).unwrap_or(0);
-    let count = count.min(*rest);
+/// The `usage` object of a response, by the names of OpenAI and of those that follow it.
+#[derive(Debug, Default, Deserialize)]
+pub struct OpenAiUsage {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    total_tokens: Option<u64>,
+    prompt_tokens_details: Option<InputDetails>,
+    completion_tokens_details: Option<OutputDetails>,
+    /// `DeepSeek` states the cached tokens next to the totals.
+    prompt_cache_hit_tokens: Option<u64>,
+    /// A name of `LiteLLM`.
+    cache_creation_input_tokens: Option<u64>,
+    /// US dollars, if the provider states them.
+    pub cost: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct InputDetails {
+    #[serde(rename = "cached_tokens")]
+    cached: Option<u64>,
+    /// `OpenRouter`'s name.
+    #[serde(rename = "cache_write_tokens")]
+    cache_write: Option<u64>,
+    /// Another name of `LiteLLM`.
+    #[serde(rename = "cache_creation_tokens")]
+    cache_creation: Option<u64>,
+    #[serde(rename = "audio_tokens")]
+    audio: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct OutputDetails {
+    #[serde(rename = "reasoning_tokens")]
+    reasoning: Option<u64>,
+    #[serde(rename = "audio_tokens")]
+    audio: Option<u64>,
+}
+
+impl OpenAiUsage {
+    /// The counts in buckets that do not overlap; `None` without any count.
+    ///
+    /// Some providers leave reasoning tokens out of `completion_tokens`. So if the total is larger than prompt and
+    /// completion, the difference is output.
+    pub fn usage(&self) -> Option<Usage> {
+        let (prompt, total) = (self.prompt_tokens, self.total_tokens);
+        let completion = self.completion_tokens;
+        if prompt.is_none() && completion.is_none() && total.is_none() {
+            return None;
+        }
+        let completion = completion.unwrap_or(0);
+        let completion = prompt.zip(total).map_or(completion, |(prompt, total)| {
+            completion.max(total.saturating_sub(prompt))
+        });
+        let prompt = prompt.unwrap_or(0);
+        let input = self.prompt_tokens_details.unwrap_or_default();
+        let output = self.completion_tokens_details.unwrap_or_default();
+        let cached = input.cached.or(self.prompt_cache_hit_tokens);
+        let cache_creation = input
+            .cache_write
+            .or(self.cache_creation_input_tokens)
+            .or(input.cache_creation);
+        let mut text_input = prompt;
+        let mut text_output = completion;
+        Some(Usage {
+            input_cached: take(&mut text_input, cached),
+            input_cache_creation: take(&mut text_input, cache_creation),
+            input_audio: take(&mut text_input, input.audio),
+            output_reasoning: take(&mut text_output, output.reasoning),
+            output_audio: take(&mut text_output, output.audio),
+            input: text_input,
+            output: text_output,
+            total: total.unwrap_or(prompt.saturating_add(completion)),
+        })
+    }
+}
+
+/// Takes a stated count out of `rest`, but never more than `rest` has.
+fn take(rest: &mut u64, stated: Option<u64>) -> u64 {
+    let count = stated.unwrap_or(0).min(*rest);
     *rest -= count;
     count
 }

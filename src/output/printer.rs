@@ -89,7 +89,7 @@ impl Printer {
                     self.write(&format!("{url}\n"));
                 }
             }
-            OutputFormat::Text | OutputFormat::Raw => {}
+            OutputFormat::Text | OutputFormat::Raw | OutputFormat::Jsonl => {}
         }
     }
 

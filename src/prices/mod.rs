@@ -21,14 +21,14 @@ use tier::Tier;
 use crate::sort;
 
 /// The parts of a call that its cost depends on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// The model as it is on the span.
     pub model: &'a str,
     /// The number of tokens of each usage type, as they are on the span.
     pub usage: &'a Map<String, Value>,
-    /// The model parameters, as they are on the span.
-    pub parameters: &'a Map<String, Value>,
+    /// Gives the model parameters, as they are on the span. Few models have prices that depend on them.
+    pub parameters: &'a dyn Fn() -> Map<String, Value>,
     pub metadata: &'a [(String, String)],
 }
 
@@ -90,11 +90,11 @@ impl PriceTable {
             return Err(model.no_price());
         }
         let total = costs.iter().map(|(_, cost)| cost).sum();
-        costs.retain(|(name, _)| name != "total");
-        costs.push(("total".to_owned(), total));
+        costs.retain(|(name, _)| *name != "total");
+        costs.push(("total", total));
         let details = costs.into_iter();
         Ok(details
-            .map(|(name, cost)| (name, without_noise(cost * share).into()))
+            .map(|(name, cost)| (name.to_owned(), without_noise(cost * share).into()))
             .collect())
     }
 
@@ -182,7 +182,7 @@ mod tests {
         table.cost(&Call {
             model,
             usage: usage.as_object().unwrap(),
-            parameters: parameters.as_object().unwrap(),
+            parameters: &|| parameters.as_object().unwrap().clone(),
             metadata: &[("team".to_owned(), "blue".to_owned())],
         })
     }
@@ -295,11 +295,10 @@ mod tests {
         let table = PriceTable::from_rows(&[row, whole]);
         let details = |model: &str, usage: Value| {
             let usage = usage.as_object().unwrap();
-            let parameters = Map::new();
             let call = Call {
                 model,
                 usage,
-                parameters: &parameters,
+                parameters: &Map::new,
                 metadata: &[],
             };
             table.cost_details(&call, 0.5).map(Value::from)

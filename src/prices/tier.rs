@@ -95,12 +95,14 @@ impl Tier {
     }
 
     /// The price of the total alone if there is one, else of each usage type that has a price.
-    pub fn costs(&self, usage: &Map<String, Value>) -> Vec<(String, f64)> {
-        let cost = |name: &str| Some(self.prices.get(name)? * usage.get(name)?.as_f64()?);
-        let named = |name: &str| Some((name.to_owned(), cost(name)?));
-        match named("total") {
-            Some(total) => vec![total],
-            None => usage.keys().filter_map(|name| named(name)).collect(),
+    pub fn costs<'a>(&self, usage: &'a Map<String, Value>) -> Vec<(&'a str, f64)> {
+        let cost = |name: &str, count: &Value| Some(self.prices.get(name)? * count.as_f64()?);
+        match usage.get("total").and_then(|count| cost("total", count)) {
+            Some(total) => vec![("total", total)],
+            None => usage
+                .iter()
+                .filter_map(|(name, count)| Some((name.as_str(), cost(name, count)?)))
+                .collect(),
         }
     }
 }
@@ -147,7 +149,7 @@ impl Condition {
                     let found = call.metadata.iter().find(|(name, _)| name == key);
                     found.map(|(_, value)| value.clone())
                 } else {
-                    call.parameters.get(key).map(plain_text)
+                    (call.parameters)().get(key).map(plain_text)
                 };
                 Ok(found.is_some_and(|found| values.contains(&found)))
             }

@@ -16,12 +16,10 @@ pub(super) fn resolve(
     let capture = sources
         .parsed("--capture", options.capture, &[], cli::capture)?
         .unwrap_or_else(|| Sourced::new(Capture::Full, Origin::Default));
-    let shown = match capture.value {
-        Capture::Full => None,
-        Capture::Truncate(most) => Some(format!("truncate={most}")),
-        Capture::None => Some("none".to_owned()),
-    };
-    let shown = shown.map(|shown| Shown::new("capture", shown, capture.origin));
+    let shown = capture
+        .value
+        .level()
+        .map(|shown| Shown::new("capture", shown, capture.origin));
     notes.shown.extend(shown);
     let patterns = patterns(options, sources);
     for (pattern, origin) in &patterns {

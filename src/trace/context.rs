@@ -1,14 +1,17 @@
 //! The trace context of an exchange, and the W3C `traceparent` header.
 
+use jiff::Timestamp;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-use super::ids;
+use super::ids::{self, SpanIds};
 
 /// A trace id, and the remote parent span if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     pub trace_id: TraceId,
     pub remote_parent: Option<SpanId>,
+    /// The ids of the two spans, once they are known.
+    spans: Option<SpanIds>,
 }
 
 impl TraceContext {
@@ -17,7 +20,23 @@ impl TraceContext {
         Self {
             trace_id,
             remote_parent: None,
+            spans: None,
         }
+    }
+
+    /// The context of an exchange that starts at `start`. The ids of its spans are derived only once.
+    #[must_use]
+    pub fn of_exchange(self, start: Timestamp) -> Self {
+        Self {
+            spans: Some(self.span_ids(start)),
+            ..self
+        }
+    }
+
+    /// The ids of the spans of an exchange that starts at `start`.
+    pub fn span_ids(&self, start: Timestamp) -> SpanIds {
+        let derive = || SpanIds::derive(self.trace_id, start.as_nanosecond());
+        self.spans.unwrap_or_else(derive)
     }
 
     /// Reads a `traceparent` (W3C Trace Context, section 3.2).
@@ -61,6 +80,7 @@ impl TraceContext {
             Ok(span_id) => Ok(Self {
                 trace_id,
                 remote_parent: Some(span_id),
+                spans: None,
             }),
         }
     }

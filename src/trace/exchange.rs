@@ -159,8 +159,12 @@ impl Exchange {
     /// Sets the response body and parses it.
     pub fn set_body(&mut self, body: impl Into<String>) {
         let body = body.into();
-        let parsed = lenient::parse(&body).unwrap_or_default();
-        self.set_parsed(body, parsed);
+        if let Some(completion) = self.request.dialect().usual_completion(&body) {
+            self.set_response(body, completion);
+        } else {
+            let parsed = lenient::parse(&body).unwrap_or_default();
+            self.set_parsed(body, parsed);
+        }
     }
 
     /// Sets the response body, which parses to `parsed`.

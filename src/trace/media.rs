@@ -117,8 +117,8 @@ pub fn may_be_in(json: &str) -> bool {
 }
 
 fn states_type(json: &str) -> bool {
-    (json.contains("edia") || json.contains("mime"))
-        && TYPE_KEYS.iter().any(|key| json.contains(key))
+    // The end of all these keys: one search is enough for most bodies.
+    json.contains("ype\"") && TYPE_KEYS.iter().any(|key| json.contains(key))
 }
 
 /// The strings with base64 content in a JSON text, in order.

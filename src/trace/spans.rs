@@ -15,7 +15,6 @@ use serde_json::{Map, Value as Json, json};
 use super::attribute_list::AttributeList;
 use super::attributes::{langfuse, openinference, otel};
 use super::exchange::{Exchange, Server};
-use super::ids::SpanIds;
 use super::{Trace, TraceContext, conventions};
 use crate::model::Usage;
 
@@ -37,7 +36,7 @@ pub fn spans(
     context: &TraceContext,
     dialect: Dialect,
 ) -> [SpanData; 2] {
-    let ids = SpanIds::derive(context.trace_id, exchange.start.as_nanosecond());
+    let ids = context.span_ids(exchange.start);
     let mut identity = identity(trace, dialect);
     if let Some(item) = &trace.item {
         identity.extend(item.attributes(ids.parent));
@@ -212,7 +211,7 @@ fn langfuse_call(exchange: &Exchange) -> Vec<KeyValue> {
     attributes.text(langfuse::OBSERVATION_TYPE, Some(kind));
     attributes.text(langfuse::MODEL_NAME, Some(exchange.model()));
     attributes.text(langfuse::MODEL_PARAMETERS, model_parameters(exchange));
-    let usage = usage_details(exchange).map(|usage| Json::Object(usage).to_string());
+    let usage = usage_details(exchange).and_then(|usage| serde_json::to_string(&usage).ok());
     attributes.text(langfuse::USAGE_DETAILS, usage);
     attributes.text(langfuse::COST_DETAILS, cost_details(exchange));
     attributes.text(

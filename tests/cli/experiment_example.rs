@@ -2,7 +2,7 @@
 //! that curl creates.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -142,9 +142,8 @@ fn the_dataset_of_the_topic_can_be_run() {
         .iter()
         .any(|curl| Path::new(curl).exists())
     {
-        // Written directly: the output of a passing test is not shown.
         let line = "SKIPPED the_dataset_of_the_topic_can_be_run: no curl on this machine";
-        writeln!(io::stderr(), "{line}").unwrap();
+        writeln!(std::io::stderr(), "{line}").unwrap();
         return;
     }
     let sandbox = Sandbox::start();

@@ -45,6 +45,7 @@ const TOPICS: &[&str] = &[
     "mapping",
     "privacy",
     "prompts",
+    "replay",
     "sandbox",
     "scores",
 ];

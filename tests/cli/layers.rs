@@ -101,6 +101,7 @@ const ORDER: &[&str] = &[
     "app::env_file",
     "app::clients",
     "app::setup",
+    "app::trace_reader",
     "app::managed_prompt",
     "app::verify",
     "app::span_maker",

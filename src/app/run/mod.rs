@@ -27,6 +27,7 @@ use crate::console::Console;
 use crate::delivery::StoredExport;
 use crate::failure::{Failure, Verdict};
 use crate::http::url::shown;
+use crate::langfuse::Api;
 use crate::model::completion::is_cut_off;
 use crate::model::{Progress, Request};
 use crate::output::Printer;
@@ -117,6 +118,11 @@ impl Run {
 
     pub fn settings_mut(&mut self) -> &mut Settings {
         &mut self.setup.settings
+    }
+
+    /// The Langfuse that can be asked; `None` for a plain OTLP backend, and if tracing is off.
+    pub fn langfuse(&self) -> Option<&Api> {
+        self.setup.clients.api.as_ref()
     }
 
     /// Whether nothing is sent.

@@ -42,7 +42,7 @@ impl ScoreTarget<'_> {
         if stats.done + stats.skipped > 0 {
             means.extend(means_of_given(&plan.judge));
         }
-        let scored = ScoredExperiment {
+        let scored = ExperimentScores {
             id: experiment.context.id.as_deref().unwrap_or_default(),
             run: &plan.name,
             environment: self.settings.trace.environment.as_deref(),
@@ -113,7 +113,7 @@ fn share(met: u64, all: u64) -> f64 {
 
 /// What the scores are about.
 #[derive(Clone, Copy, Debug)]
-pub struct ScoredExperiment<'a> {
+pub struct ExperimentScores<'a> {
     pub id: &'a str,
     /// The name of the run. It is part of the ids: a resumed run replaces its own scores, and another run with `--again`
     /// adds some.
@@ -122,7 +122,7 @@ pub struct ScoredExperiment<'a> {
     pub environment: Option<&'a str>,
 }
 
-impl ScoredExperiment<'_> {
+impl ExperimentScores<'_> {
     /// The bodies that create the scores with these names and values.
     pub fn bodies(&self, means: impl IntoIterator<Item = (String, f64)>) -> Vec<Value> {
         let bodies = means.into_iter();

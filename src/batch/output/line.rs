@@ -19,7 +19,6 @@ use crate::model::dialect::{self, ModelDialect};
 use crate::model::failed::FailedAttempt;
 use crate::model::{Progress, Request, RetriedAttempt};
 use crate::settings::ModelSettings;
-use crate::trace::ids::SpanIds;
 use crate::trace::{Exchange, ExchangeError, ItemContext, Trace, TraceContext, ids};
 
 /// A line after its call, whether that succeeded or failed.
@@ -53,8 +52,7 @@ impl CompletedCall {
         session: Option<&str>,
     ) -> anyhow::Result<String> {
         let exchange = &self.exchange;
-        let start = exchange.start.as_nanosecond();
-        let span = SpanIds::derive(self.context.trace_id, start).generation;
+        let span = self.context.span_ids(exchange.start).generation;
         let refusal = self.progress.error_response();
         let (status, body) = match (&exchange.response, refusal) {
             (_, Some(refusal)) => (refusal.status, Some(Cow::Owned(as_json(&refusal.body)?))),

@@ -145,8 +145,8 @@ impl<'a> PoolContext<'a> {
         } = line.parsed;
         let id = custom_id.as_deref();
         let trace_id = self.plan.trace_id(line.number, id, &line.digest, line.redo);
-        let context = TraceContext::root(trace_id);
         let mut exchange = model_call::begin(&self.settings.model, request, Timestamp::now());
+        let context = TraceContext::root(trace_id).of_exchange(exchange.start);
         let caller = Caller {
             http: self.http,
             model: &self.settings.model,

@@ -163,6 +163,8 @@ pub struct Pool<'a> {
     stop: Option<StopReason>,
     /// Whether a line had variables that the managed prompt does not have.
     has_warned_of_unused: bool,
+    /// Whether a line had something that its dialect warns of.
+    has_warned_of_request: bool,
     /// After a signal: the deadline for pending calls; once none are left, for the output.
     deadline: Option<Instant>,
 }
@@ -221,6 +223,7 @@ impl<'a> Pool<'a> {
             is_leaving: false,
             stop: None,
             has_warned_of_unused: false,
+            has_warned_of_request: false,
             deadline: None,
         }
     }

@@ -7,6 +7,10 @@ use tokio::time::Instant;
 
 use crate::delivery::{MAX_REQUEST_BYTES, MAX_REQUEST_SPANS};
 
+/// The size of requests while the server keeps up. A span costs a tenth more CPU time in requests of the largest size,
+/// whose copies do not fit into the processor's caches.
+const WORTHWHILE_SPANS: usize = 128;
+
 /// The traces of the next export.
 #[derive(Debug, Default)]
 pub struct SpanGroup {
@@ -35,6 +39,11 @@ impl SpanGroup {
         !self.lines.is_empty()
             && (self.spans.len() + spans.len() > MAX_REQUEST_SPANS
                 || self.bytes + bytes > MAX_REQUEST_BYTES)
+    }
+
+    /// Whether it makes a request that is worth its cost to an idle server.
+    pub fn is_worthwhile(&self) -> bool {
+        self.spans.len() >= WORTHWHILE_SPANS
     }
 
     /// Whether it makes a request of the largest size.

@@ -219,7 +219,8 @@ impl<'a> SpanQueue<'a> {
                 continue;
             }
             let due = self.due();
-            if due.is_some() && (self.group.is_full() || self.is_cancelled) {
+            let is_worthwhile = self.exports.is_empty() && self.group.is_worthwhile();
+            if due.is_some() && (is_worthwhile || self.group.is_full() || self.is_cancelled) {
                 self.close_group();
                 continue;
             }

@@ -113,6 +113,7 @@ impl Pool<'_> {
         match parsed {
             Ok(parsed) => {
                 self.note_first_call();
+                self.warn_of_request(number, &parsed);
                 self.call(LineCall {
                     number,
                     digest: line::digest(line),
@@ -147,6 +148,19 @@ impl Pool<'_> {
         self.context.console.warn(&format!(
             "line {number} has variables that the prompt does not have: {names}; further lines are not named"
         ));
+    }
+
+    /// Warns once of what a dialect warns of before a request is sent.
+    fn warn_of_request(&mut self, number: u64, parsed: &ParsedLine) {
+        if self.has_warned_of_request {
+            return;
+        }
+        if let Some(warning) = parsed.request.dialect().warning(&parsed.request) {
+            self.has_warned_of_request = true;
+            self.context.console.warn(&format!(
+                "line {number}: {warning}; further lines are not named"
+            ));
+        }
     }
 
     /// Notes when this stretch of the run begins.

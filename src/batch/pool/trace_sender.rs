@@ -28,7 +28,6 @@ use crate::failure::Failure;
 use crate::langfuse::Api;
 use crate::langfuse::scores::ScoredSpan;
 use crate::settings::Settings;
-use crate::trace::ids::SpanIds;
 use crate::trace::privacy::Filtered;
 use crate::trace::spans::Dialect;
 use crate::trace::{Exchange, Trace, TraceContext};
@@ -160,10 +159,10 @@ impl<'a> TraceSender<'a> {
             return PendingTrace { trace, ..pending };
         }
         let trace_id = pending.context.trace_id;
-        let start = pending.exchange.start.as_nanosecond();
+        let spans = pending.context.span_ids(pending.exchange.start);
         let subject = ScoredSpan {
             trace_id,
-            span_id: Some(SpanIds::derive(trace_id, start).parent),
+            span_id: Some(spans.parent),
             environment: self.settings.trace.environment.as_deref(),
         };
         let scores = scores.iter().map(|score| score.body(subject)).collect();

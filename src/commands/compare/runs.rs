@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::app::{clients, setup, trace_reference};
@@ -113,8 +114,10 @@ async fn read_experiments(
 impl Side<'_> {
     async fn read_file(&mut self) -> Result<(), Failure> {
         if let Some(path) = path_of(self.name) {
-            let run = output_file::read(self.letter, path).await?;
-            self.read = Some(ReadRun::File(run));
+            let (letter, path) = (self.letter, path.to_owned());
+            // A pipe may have no writer, and a signal must end the run nevertheless.
+            let read = spawn_blocking(move || output_file::read(letter, &path)).await;
+            self.read = Some(ReadRun::File(read.map_err(anyhow::Error::from)??));
         }
         Ok(())
     }
@@ -178,7 +181,7 @@ async fn reader(
 
 /// Says that a name is none of a file, where the settings for a server are missing.
 fn mention_file(mut failure: Failure, name: &str) -> Failure {
-    if failure.kind == Kind::Config {
+    if failure.kind == Kind::Config && failure.status.is_none() {
         let why = &failure.message;
         failure.message = format!("there is no file {name}, and to find an experiment: {why}");
     }

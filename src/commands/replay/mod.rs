@@ -1,11 +1,13 @@
-//! `langspan replay`: requests are sent as they are, recordings and a provider's batches become traces.
+//! `langspan replay`: requests are sent as they are, recordings and a provider's batches become traces, and what a trace
+//! in Langfuse asked is asked again.
 
+mod from_trace;
 mod input;
 mod provider_batch;
 
 use crate::app::run::{Copies, Run};
 use crate::cli;
-use crate::console::Console;
+use crate::console::{Console, OutputFormat};
 use crate::failure::{Failure, Verdict};
 use crate::http::url::shown;
 use crate::model::Request;
@@ -20,6 +22,19 @@ pub async fn run(
     sources: &Sources,
     console: &Console,
 ) -> Result<Verdict, Failure> {
+    if options.limit.is_some() && options.from_session.is_none() {
+        return Err(
+            Failure::usage("--limit counts the generations of --from-session")
+                .hint("give --from-session ID, or omit it"),
+        );
+    }
+    if options.from.is_some() || options.from_session.is_some() {
+        return Box::pin(from_trace::run(options, sources, console)).await;
+    }
+    if options.run.output.output == Some(OutputFormat::Jsonl) {
+        return Err(Failure::usage("-o jsonl prints what is in Langfuse")
+            .hint("give --from TRACE_ID or --from-session ID, or omit it"));
+    }
     let Some(file) = &options.file else {
         return provider_batch::run(options, sources, console).await;
     };

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::json::lenient;
 use crate::model::content::{is_system, kind_of, text_of};
+use crate::model::dialect::TracedInput;
 use crate::model::fields::BodyFields;
 
 /// Checks that `field` is an array; `what` is the kind of body, for the message.
@@ -101,4 +102,28 @@ pub fn traced(fields: &BodyFields, messages: &str, tools: &[&str]) -> Option<Str
         return (messages != "[]").then(|| messages.to_owned());
     }
     Some(format!("{{{},\"messages\":{messages}}}", tools.join(",")))
+}
+
+/// A body of the traced conversation, in `field`, and tools.
+pub fn restored(field: &str, input: &TracedInput) -> BodyFields {
+    let mut fields = BodyFields::default();
+    fields.set(field, &input.conversation);
+    for (name, items) in [("tools", &input.tools), ("functions", &input.functions)] {
+        if !items.is_empty() {
+            fields.set(name, items);
+        }
+    }
+    fields
+}
+
+/// Takes the system messages at the beginning out of a traced conversation; returns their contents.
+pub fn take_system(conversation: &mut Value) -> Vec<Value> {
+    let Some(messages) = conversation.as_array_mut() else {
+        return Vec::new();
+    };
+    let is_system =
+        |message: &&Value| matches!(message["role"].as_str(), Some("system" | "developer"));
+    let count = messages.iter().take_while(is_system).count();
+    let taken = messages.drain(..count);
+    taken.map(|mut message| message["content"].take()).collect()
 }

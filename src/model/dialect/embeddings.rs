@@ -133,6 +133,10 @@ impl ModelDialect for Embeddings {
         }
     }
 
+    fn known_parameters(&self) -> &'static [&'static str] {
+        &["dimensions", "encoding_format", "user"]
+    }
+
     fn is_answer(&self, body: &Value) -> bool {
         body["data"].is_array()
     }

@@ -56,6 +56,16 @@ pub enum Feature {
     MaxTokens,
 }
 
+/// The content of a request as a trace shows it.
+#[derive(Clone, Debug, Default)]
+pub struct TracedInput {
+    /// The messages or items; of embeddings, what is embedded.
+    pub conversation: Value,
+    pub tools: Vec<Value>,
+    /// What chat completions had before they had tools.
+    pub functions: Vec<Value>,
+}
+
 /// What one dialect says, and how.
 pub trait ModelDialect: fmt::Debug + Send + Sync {
     /// Its name in options and recordings.
@@ -164,6 +174,26 @@ pub trait ModelDialect: fmt::Debug + Send + Sync {
     /// The input of a trace, in the form it was sent; `None` if there is none.
     fn traced_input(&self, fields: &BodyFields) -> Option<String>;
 
+    /// The body of a request whose trace has this input: the reverse of [`traced_input`](Self::traced_input).
+    fn restored(&self, input: TracedInput) -> BodyFields {
+        conversation::restored(self.conversation_field(), &input)
+    }
+
+    /// Whether the input or the output of a trace has a form that this dialect has, and chat completions do not.
+    fn is_traced_in(&self, _: &TracedInput, _: &Value) -> bool {
+        false
+    }
+
+    /// The tools of a body, in the form of chat completions.
+    fn chat_tools(&self, fields: &BodyFields) -> Vec<Value> {
+        fields.get("tools").unwrap_or_default()
+    }
+
+    /// The parameters that the API is known to take. A server may take more.
+    fn known_parameters(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Whether a body is an answer, complete or not.
     fn is_answer(&self, body: &Value) -> bool;
 
@@ -177,6 +207,12 @@ pub trait ModelDialect: fmt::Debug + Send + Sync {
 
     /// Reads an answer, leniently: a missing field is `None`, never an error.
     fn completion(&self, body: Value) -> Completion;
+
+    /// Reads a complete answer of the usual form as [`completion`](Self::completion) does, at a third of the cost. `None`
+    /// for all others, errors among them.
+    fn usual_completion(&self, _body: &str) -> Option<Completion> {
+        None
+    }
 
     /// An answer without its content: model, finish reasons and usage stay.
     fn without_content(&self, body: Map<String, Value>) -> Map<String, Value>;

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::experiments::{ScoredExperiment, list};
+use super::experiments::{ListedExperiment, list};
 use super::trace::{fact, metadata, side};
 use super::{content, dataset_path, datasets_path, layout, or_dash};
 use crate::sandbox::datasets::{StoredDataset, StoredItem};
@@ -40,7 +40,7 @@ pub fn datasets(datasets: &[(StoredDataset, usize, usize)]) -> String {
 pub fn dataset(
     dataset: &StoredDataset,
     items: &[StoredItem],
-    experiments: &[ScoredExperiment],
+    experiments: &[ListedExperiment],
 ) -> String {
     let body = html! {
         p.crumb { a href=(datasets_path()) { "Datasets" } " / " code { (dataset.id) } }

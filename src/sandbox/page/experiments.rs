@@ -12,7 +12,7 @@ use crate::sandbox::{PROJECT_ID, time};
 pub const LISTED_EXPERIMENTS: usize = 200;
 
 /// An experiment with the scores of the whole.
-pub type ScoredExperiment = (ExperimentOverview, Vec<StoredScore>);
+pub type ListedExperiment = (ExperimentOverview, Vec<StoredScore>);
 
 /// The path of an experiment's page.
 pub fn experiment_path(id: &str) -> String {
@@ -23,7 +23,7 @@ pub fn experiment_path(id: &str) -> String {
 }
 
 /// The list, newest first.
-pub fn experiments(experiments: &[ScoredExperiment], datasets: &[StoredDataset]) -> String {
+pub fn experiments(experiments: &[ListedExperiment], datasets: &[StoredDataset]) -> String {
     let body = html! {
         h1 { "Experiments" }
         @if experiments.is_empty() {
@@ -43,7 +43,7 @@ pub fn experiments(experiments: &[ScoredExperiment], datasets: &[StoredDataset])
 }
 
 /// The experiments as rows, each with a link to its page and to its dataset.
-pub fn list(experiments: &[ScoredExperiment], datasets: &[StoredDataset]) -> Markup {
+pub fn list(experiments: &[ListedExperiment], datasets: &[StoredDataset]) -> Markup {
     html! {
         section.card.list {
             div.row.head.experiments {

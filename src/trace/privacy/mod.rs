@@ -31,6 +31,20 @@ pub enum Capture {
     None,
 }
 
+/// The metadata key of a trace that tells how much of its content was kept, if not all of it.
+pub const CAPTURE: &str = "capture";
+
+impl Capture {
+    /// As `--capture` takes it; `None` for the whole content.
+    pub fn level(self) -> Option<String> {
+        match self {
+            Self::Full => None,
+            Self::Truncate(most) => Some(format!("truncate={most}")),
+            Self::None => Some("none".to_owned()),
+        }
+    }
+}
+
 /// The filter for traces and recordings.
 #[derive(Clone, Debug)]
 pub struct Privacy {
@@ -93,6 +107,12 @@ impl Privacy {
     /// Whether content is kept in full, apart from redactions.
     pub fn keeps_all(&self) -> bool {
         self.capture == Capture::Full
+    }
+
+    /// The metadata of a trace whose content is not kept in full: how much of it is.
+    pub fn capture_metadata(&self) -> Option<(String, String)> {
+        let level = self.capture.level()?;
+        Some((CAPTURE.to_owned(), level))
     }
 
     /// A text with all keys and matches redacted.
@@ -246,11 +266,17 @@ impl Filter<'_> {
 
     /// The filtered trace; `None` if it is unchanged.
     fn trace(&mut self, trace: &Trace) -> Option<Trace> {
-        if self.privacy.is_clean_trace(trace) {
+        let level = self.privacy.capture_metadata();
+        if level.is_none() && self.privacy.is_clean_trace(trace) {
             return None;
         }
         let before = self.redactions;
         let mut filtered = trace.clone();
+        if let Some(level) = level {
+            filtered.metadata.retain(|(key, _)| key != CAPTURE);
+            filtered.metadata.push(level);
+        }
+        let is_marked = filtered.metadata != trace.metadata;
         let Trace {
             name,
             user,
@@ -271,7 +297,7 @@ impl Filter<'_> {
                 *place = text;
             }
         }
-        (is_item_changed || self.redactions > before).then_some(filtered)
+        (is_marked || is_item_changed || self.redactions > before).then_some(filtered)
     }
 
     /// Filters the item of an experiment: the expected answer is content as an answer is, and its id names an item that the

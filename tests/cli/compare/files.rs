@@ -1,7 +1,8 @@
 //! Output files of `batch`: what is shown of them, and how the run ends.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -305,4 +306,28 @@ fn runs_of_batch_are_compared() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[test]
+fn a_signal_ends_a_run_that_waits_for_a_pipe() {
+    let home = runs(&[line(1, "q1", MET)], &[line(1, "q1", MET)]);
+    let pipe = home.home().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let call = Langspan::new(&["compare", "a.jsonl", "pipe"]).beside(&home);
+    let mut child = call.command().stderr(Stdio::piped()).spawn().unwrap();
+    // It says that it reads once it has waited for a moment.
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    said.read_line(&mut first).unwrap();
+    assert_eq!(first, "reading the runs …\n");
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", "INT", &id]).status();
+    assert!(sent.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }

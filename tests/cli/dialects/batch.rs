@@ -177,3 +177,22 @@ fn prompts_are_asked_in_the_chosen_dialect() {
         json!({"model": "claude-1", "messages": [{"role": "user", "content": "Hi"}], "system": "be brief", "max_tokens": 4096})
     );
 }
+
+#[test]
+fn an_answer_that_the_server_keeps_is_warned_of_once() {
+    let servers = Servers::with(Scripted::start(|request, _| polyglot(request)));
+    let line = json!({"model": "m", "input": "Hi", "previous_response_id": "resp_0"});
+    let other = json!({"model": "m", "input": "Hi"});
+    let input = format!("{other}\n{line}\n{line}\n");
+    let ended = call(&servers, &["batch", "-", "-j", "1"])
+        .stdin(input)
+        .run();
+    ended
+        .code(0)
+        .stderr_has("line 2: previous_response_id continues an answer that the server keeps");
+    assert_eq!(
+        ended.stderr.matches("previous_response_id").count(),
+        1,
+        "{ended:#?}"
+    );
+}

@@ -10,10 +10,10 @@ use crate::support::otlp::hex;
 #[test]
 fn every_item_becomes_an_item_of_the_experiment() {
     let lab = Lab::with_items(3);
-    let dataset = lab.sandbox.get("/api/public/v2/datasets/faq").json()["id"].clone();
+    let dataset = lab.sandbox.get("/api/public/v2/datasets/questions").json()["id"].clone();
     let ended = lab.batch(&[
         "--dataset",
-        "faq",
+        "questions",
         "--experiment",
         "pr-1",
         "--experiment-description",
@@ -58,7 +58,7 @@ fn every_item_becomes_an_item_of_the_experiment() {
     let found = &summary["experiment"];
     assert_eq!(found["url"], url);
     assert_eq!(found["verified"], 3);
-    assert_eq!(found["dataset"], "faq");
+    assert_eq!(found["dataset"], "questions");
     assert_eq!(summary["run"], "pr-1");
     for line in lab.lines("run.jsonl") {
         let item = &line["langspan"]["experiment"];
@@ -195,18 +195,25 @@ fn objects_fill_the_managed_prompt_and_texts_follow_it() {
 fn expected_outputs_are_compared_only_when_asked() {
     let lab = Lab::with_items(1);
     lab.item(
-        "faq",
+        "questions",
         "q1",
         json!("question"),
         json!({"not": "in the answer"}),
     );
-    let plain = lab.batch(&["--dataset", "faq", "--experiment", "a", "--out", "a.jsonl"]);
+    let plain = lab.batch(&[
+        "--dataset",
+        "questions",
+        "--experiment",
+        "a",
+        "--out",
+        "a.jsonl",
+    ]);
     plain.code(0).stderr_lacks("expectations:");
     let items = lab.items(&lab.experiment("a"));
     assert!(items[0]["expectedOutput"].to_string().contains("not"));
     let compared = lab.batch(&[
         "--dataset",
-        "faq",
+        "questions",
         "--experiment",
         "b",
         "--out",
@@ -227,7 +234,7 @@ fn all_pages_are_read_and_a_limit_ends_the_reading() {
         let fixed = [
             "batch",
             "--dataset",
-            "faq",
+            "questions",
             "--experiment",
             name,
             "--out",
@@ -248,12 +255,19 @@ fn all_pages_are_read_and_a_limit_ends_the_reading() {
 #[test]
 fn without_a_name_the_experiment_is_named_like_the_run() {
     let lab = Lab::with_items(1);
-    lab.batch(&["--dataset", "faq", "--run", "night-1", "--out", "a.jsonl"])
-        .code(0);
+    lab.batch(&[
+        "--dataset",
+        "questions",
+        "--run",
+        "night-1",
+        "--out",
+        "a.jsonl",
+    ])
+    .code(0);
     assert_eq!(lab.experiment("night-1")["itemCount"], 1);
     lab.batch(&[
         "--dataset",
-        "faq",
+        "questions",
         "--out",
         "b.jsonl",
         "--summary",
@@ -262,13 +276,13 @@ fn without_a_name_the_experiment_is_named_like_the_run() {
     .code(0);
     let summary = lab.summary("b.json");
     assert!(
-        summary["run"].as_str().unwrap().starts_with("faq-20"),
+        summary["run"].as_str().unwrap().starts_with("questions-20"),
         "{summary}"
     );
     assert_eq!(summary["run"], summary["experiment"]["name"]);
     lab.batch(&[
         "--dataset",
-        "faq",
+        "questions",
         "--run",
         "r",
         "--experiment",
@@ -328,7 +342,7 @@ fn an_environment_that_is_given_stays() {
         lab.call(&[
             "batch",
             "--dataset",
-            "faq",
+            "questions",
             "--experiment",
             name,
             "--out",
@@ -341,7 +355,7 @@ fn an_environment_that_is_given_stays() {
     }
     lab.batch(&[
         "--dataset",
-        "faq",
+        "questions",
         "--experiment",
         "e",
         "--environment",
@@ -357,7 +371,7 @@ fn an_environment_that_is_given_stays() {
 fn what_may_not_be_kept_is_not_sent_as_an_expected_output() {
     let lab = Lab::with_items(1);
     lab.item(
-        "faq",
+        "questions",
         "q1",
         json!("hello"),
         json!("a long secret-word answer"),
@@ -365,7 +379,14 @@ fn what_may_not_be_kept_is_not_sent_as_an_expected_output() {
     let run = |name: &str, option: &[&str]| {
         lab.batch(
             &[
-                &["--dataset", "faq", "--experiment", name, "--out", name],
+                &[
+                    "--dataset",
+                    "questions",
+                    "--experiment",
+                    name,
+                    "--out",
+                    name,
+                ],
                 option,
             ]
             .concat(),
@@ -393,7 +414,7 @@ fn a_failed_call_is_an_item_with_an_error() {
     let call: Langspan = lab.call(&[
         "batch",
         "--dataset",
-        "faq",
+        "questions",
         "--experiment",
         "e",
         "--out",

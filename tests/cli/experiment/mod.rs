@@ -41,13 +41,13 @@ impl Lab {
         }
     }
 
-    /// With a dataset `faq` of this many items `q1`, `q2` …, each a question.
+    /// With a dataset `questions` of this many items `q1`, `q2` …, each a question.
     fn with_items(count: usize) -> Self {
         let lab = Self::new();
-        lab.dataset("faq");
+        lab.dataset("questions");
         for n in 1..=count {
             lab.item(
-                "faq",
+                "questions",
                 &format!("q{n}"),
                 json!(format!("question {n}")),
                 json!(format!("{n}")),
@@ -149,7 +149,7 @@ impl Lab {
     fn scores(&self, experiment: &Value) -> Vec<Value> {
         let scores = experiment["scores"].as_array().unwrap().iter();
         let mut scores: Vec<Value> = scores
-            .map(|score| json!([score["name"], score["dataType"], score["value"]]))
+            .map(|score| json!([score["name"], score["dataType"], score["value"].as_f64()]))
             .collect();
         scores.sort_by_key(Value::to_string);
         let _ = self;

@@ -14,8 +14,8 @@ fn a_dataset_that_is_unknown_or_empty_is_wrong_input() {
         ("nope", "Dataset not found"),
         ("empty", "the dataset `empty` has no active items at"),
         (
-            "faq@2020-01-01T00:00:00Z",
-            "the dataset `faq` has no active items at 2020-01-01",
+            "questions@2020-01-01T00:00:00Z",
+            "the dataset `questions` has no active items at 2020-01-01",
         ),
     ] {
         lab.batch(&["--dataset", dataset])
@@ -30,13 +30,16 @@ fn options_that_do_not_fit_are_refused() {
     let lab = Lab::with_items(1);
     lab.home.file("in.jsonl", "{\"prompt\":\"a\"}\n");
     for (arguments, words) in [
-        (&["--dataset", "faq", "in.jsonl"][..], "cannot be used with"),
         (
-            &["--dataset", "faq@2026-11-28"],
+            &["--dataset", "questions", "in.jsonl"][..],
+            "cannot be used with",
+        ),
+        (
+            &["--dataset", "questions@2026-11-28"],
             "expected a time after `@`",
         ),
         (
-            &["--dataset", "faq", "--dry-run"],
+            &["--dataset", "questions", "--dry-run"],
             "--dry-run opens no connection",
         ),
         (&["in.jsonl", "--again"], "--again needs an experiment"),
@@ -89,12 +92,12 @@ fn a_dataset_that_lists_an_item_twice_is_refused() {
             )
         })
     });
-    let call = lab.call(&["batch", "--dataset", "faq"]);
+    let call = lab.call(&["batch", "--dataset", "questions"]);
     let ended = call.langfuse_at(langfuse.url()).run();
     ended
         .code(2)
         .stdout("")
-        .stderr_has("the dataset `faq` lists the item `q1` twice");
+        .stderr_has("the dataset `questions` lists the item `q1` twice");
 }
 
 #[test]
@@ -103,7 +106,7 @@ fn a_server_without_experiments_says_what_it_lacks() {
     let lab = Lab::with_items(1);
     lab.home.file("in.jsonl", "{\"prompt\":\"a\"}\n");
     for arguments in [
-        &["--dataset", "faq"][..],
+        &["--dataset", "questions"][..],
         &["in.jsonl", "--experiment", "e"],
     ] {
         let call = lab.call(&[&["batch"], arguments].concat());
@@ -120,17 +123,17 @@ fn a_server_without_experiments_says_what_it_lacks() {
 fn without_a_langfuse_there_is_no_experiment() {
     let lab = Lab::with_items(1);
     let off = lab
-        .call(&["batch", "--dataset", "faq"])
+        .call(&["batch", "--dataset", "questions"])
         .env("LANGFUSE_TRACING_ENABLED", "false");
     off.run()
         .code(3)
         .stderr_has("an experiment needs a Langfuse: tracing is off");
     let wrong = lab
-        .call(&["batch", "--dataset", "faq"])
+        .call(&["batch", "--dataset", "questions"])
         .env("LANGFUSE_SECRET_KEY", "sk-lf-another-one");
     wrong.run().code(3).stderr_has("Invalid credentials");
     let gone = lab
-        .call(&["batch", "--dataset", "faq"])
+        .call(&["batch", "--dataset", "questions"])
         .langfuse_at("http://127.0.0.1:1");
     gone.run().code(5).stderr_has("check LANGFUSE_BASE_URL");
 }
@@ -138,13 +141,20 @@ fn without_a_langfuse_there_is_no_experiment() {
 #[test]
 fn an_experiment_with_items_is_not_added_to_unasked() {
     let lab = Lab::with_items(2);
-    lab.batch(&["--dataset", "faq", "--experiment", "e", "--out", "a.jsonl"])
-        .code(0);
+    lab.batch(&[
+        "--dataset",
+        "questions",
+        "--experiment",
+        "e",
+        "--out",
+        "a.jsonl",
+    ])
+    .code(0);
     let model = Scripted::model("never asked");
     let call = lab.call(&[
         "batch",
         "--dataset",
-        "faq",
+        "questions",
         "--experiment",
         "e",
         "--out",

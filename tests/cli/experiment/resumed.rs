@@ -11,7 +11,7 @@ use crate::support::harness::{Reply, Scripted, completion};
 const RUN: [&str; 7] = [
     "batch",
     "--dataset",
-    "faq",
+    "questions",
     "--experiment",
     "e",
     "--out",
@@ -34,8 +34,8 @@ fn a_resumed_run_reads_the_version_of_its_beginning() {
     };
     run(&["--limit", "1"]).code(0);
     // Between the two, the dataset changes.
-    lab.item("faq", "q1", json!("new question"), Value::Null);
-    lab.item("faq", "q3", json!("new question"), Value::Null);
+    lab.item("questions", "q1", json!("new question"), Value::Null);
+    lab.item("questions", "q3", json!("new question"), Value::Null);
     let resumed = run(&["--resume", "--verify"]);
     resumed.code(0).stderr_has("1 of them completed earlier");
     resumed.stderr_has("experiment: 2 items readable");
@@ -49,7 +49,14 @@ fn a_resumed_run_reads_the_version_of_its_beginning() {
     assert_eq!(versions[0], versions[1]);
     assert_eq!(model.count(), 2);
     // Without a name, it is that of the run.
-    let nameless = lab.call(&["batch", "--dataset", "faq", "--out", "o.jsonl", "--resume"]);
+    let nameless = lab.call(&[
+        "batch",
+        "--dataset",
+        "questions",
+        "--out",
+        "o.jsonl",
+        "--resume",
+    ]);
     nameless.model_at(model.url()).run().code(0);
     assert_eq!(model.count(), 2);
 }
@@ -60,14 +67,22 @@ fn another_experiment_or_dataset_is_not_gone_on_with() {
     lab.call(&RUN).run().code(0);
     for (arguments, words) in [
         (
-            &["--dataset", "faq", "--experiment", "x"][..],
+            &["--dataset", "questions", "--experiment", "x"][..],
             "with experiment e, not x",
         ),
         (
-            &["--dataset", "faq@2099-01-01T00:00:00Z", "--experiment", "e"],
-            "with dataset faq@",
+            &[
+                "--dataset",
+                "questions@2099-01-01T00:00:00Z",
+                "--experiment",
+                "e",
+            ],
+            "with dataset questions@",
         ),
-        (&["in.jsonl", "--experiment", "e"], "with dataset faq@"),
+        (
+            &["in.jsonl", "--experiment", "e"],
+            "with dataset questions@",
+        ),
         (&["in.jsonl"], "with experiment e, not none"),
     ] {
         lab.home.file("in.jsonl", "{\"prompt\":\"a\"}\n");

@@ -5,30 +5,35 @@ use serde_json::{Value, json};
 use super::Lab;
 use crate::support::harness::{Reply, SCORES, Scripted};
 
+const SCORED: [&str; 16] = [
+    "--dataset",
+    "questions",
+    "--experiment",
+    "e",
+    "--out",
+    "o.jsonl",
+    "--match-expected",
+    "contains",
+    "--expect",
+    "question",
+    "--score",
+    "quality=0.5",
+    "--score",
+    "ok=true",
+    "--score",
+    "tone=kind",
+];
+
 #[test]
 fn the_mean_of_each_score_is_a_score_of_the_experiment() {
     let lab = Lab::with_items(4);
-    lab.item("faq", "q4", json!("question 4"), json!("another answer"));
-    let ended = lab.batch(&[
-        "--dataset",
-        "faq",
-        "--experiment",
-        "e",
-        "--out",
-        "o.jsonl",
-        "--match-expected",
-        "contains",
-        "--expect",
-        "question",
-        "--score",
-        "quality=0.5",
-        "--score",
-        "ok=true",
-        "--score",
-        "tone=kind",
-        "--summary",
-        "s.json",
-    ]);
+    lab.item(
+        "questions",
+        "q4",
+        json!("question 4"),
+        json!("another answer"),
+    );
+    let ended = lab.batch(&[&SCORED[..], &["--summary", "s.json"]].concat());
     ended.code(9);
     let experiment = lab.experiment("e");
     let expected = [
@@ -47,33 +52,22 @@ fn the_mean_of_each_score_is_a_score_of_the_experiment() {
     // Five of each item, and four of the experiment.
     assert_eq!(lab.summary("s.json")["scores"]["accepted"], 4 * 5 + 4);
     // A resumed run sends them again, and nothing changes.
-    lab.batch(&[
-        "--dataset",
-        "faq",
-        "--experiment",
-        "e",
-        "--out",
-        "o.jsonl",
-        "--match-expected",
-        "contains",
-        "--expect",
-        "question",
-        "--score",
-        "quality=0.5",
-        "--score",
-        "ok=true",
-        "--score",
-        "tone=kind",
-        "--resume",
-    ]);
+    lab.batch(&[&SCORED[..], &["--resume"]].concat()).code(9);
     assert_eq!(lab.scores(&lab.experiment("e")), expected);
 }
 
 #[test]
 fn without_scores_of_items_the_experiment_has_none() {
     let lab = Lab::with_items(1);
-    lab.batch(&["--dataset", "faq", "--experiment", "e", "--out", "o.jsonl"])
-        .code(0);
+    lab.batch(&[
+        "--dataset",
+        "questions",
+        "--experiment",
+        "e",
+        "--out",
+        "o.jsonl",
+    ])
+    .code(0);
     assert_eq!(lab.scores(&lab.experiment("e")), Vec::<Value>::new());
 }
 
@@ -86,7 +80,7 @@ fn scores_that_are_refused_wait_in_the_outbox() {
     let call = lab.call(&[
         "batch",
         "--dataset",
-        "faq",
+        "questions",
         "--experiment",
         "e",
         "--out",

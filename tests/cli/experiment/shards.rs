@@ -9,7 +9,7 @@ fn shard(lab: &Lab, k: u64, out: &str) -> Ended {
     let shard = format!("{k}/2");
     lab.batch(&[
         "--dataset",
-        "faq",
+        "questions",
         "--experiment",
         "e",
         "--match-expected",
@@ -27,7 +27,7 @@ fn shards_make_one_experiment_and_merge() {
     let lab = Lab::with_items(5);
     let first = shard(&lab, 1, "1.jsonl");
     first.code(0).stderr_has("experiment: 3 items readable");
-    first.stderr_has("--dataset faq@VERSION");
+    first.stderr_has("--dataset questions@VERSION");
     shard(&lab, 2, "2.jsonl")
         .code(0)
         .stderr_has("experiment: 2 items readable");
@@ -51,7 +51,7 @@ fn shards_make_one_experiment_and_merge() {
     assert_eq!(found["id"], experiment["id"]);
     assert_eq!(
         (&found["dataset"], &found["verified"]),
-        (&json!("faq"), &json!(5))
+        (&json!("questions"), &json!(5))
     );
     assert!(
         found["url"]

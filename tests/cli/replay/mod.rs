@@ -6,6 +6,8 @@ mod requests;
 mod recordings;
 // Recordings that were emitted before.
 mod copies;
+// Generations that are in Langfuse.
+mod from_trace;
 // A provider's batches.
 mod provider_batch;
 // The same in every dialect.

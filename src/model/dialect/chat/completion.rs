@@ -3,9 +3,62 @@
 //! The same answer gives the same completion, streamed or not, although servers fill an unstreamed message with empty
 //! fields and leave them out of a stream.
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
 
+use crate::model::usage::OpenAiUsage;
 use crate::model::{Completion, Usage};
+
+/// An answer of the usual form: text where text belongs, a message in each choice, no error.
+#[derive(Deserialize)]
+struct UsualAnswer {
+    id: Option<String>,
+    model: Option<String>,
+    choices: Vec<UsualChoice>,
+    usage: Option<OpenAiUsage>,
+    service_tier: Option<String>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct UsualChoice {
+    message: Map<String, Value>,
+    finish_reason: Option<String>,
+    error: Option<IgnoredAny>,
+}
+
+/// Reads a body of the `chat.completion` shape without a tree of all its fields; `None` if it is not of the usual form.
+pub fn read_usual(body: &str) -> Option<Completion> {
+    // An array would be read as the fields in their order.
+    if !body.starts_with('{') {
+        return None;
+    }
+    let answer: UsualAnswer = serde_json::from_str(body).ok()?;
+    let is_failed = |choice: &UsualChoice| choice.error.is_some();
+    if answer.error.is_some() || answer.choices.is_empty() || answer.choices.iter().any(is_failed) {
+        return None;
+    }
+    let text = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let usage = answer.usage.as_ref();
+    let choices = answer.choices.into_iter();
+    let (messages, finish_reasons) = choices
+        .map(|choice| {
+            let message = without_empty_fields(Value::Object(choice.message));
+            (message, text(choice.finish_reason))
+        })
+        .unzip();
+    Some(Completion {
+        id: text(answer.id),
+        model: text(answer.model),
+        messages,
+        finish_reasons,
+        usage: usage.and_then(OpenAiUsage::usage),
+        cost: usage.and_then(|usage| usage.cost),
+        service_tier: text(answer.service_tier),
+        output: None,
+    })
+}
 
 /// Reads a body of the `chat.completion` shape.
 pub fn read(mut body: Value) -> Completion {
@@ -145,6 +198,34 @@ mod tests {
             [None, reason("stop"), reason("length")]
         );
         assert_eq!(completion.messages.len(), 2);
+    }
+
+    #[test]
+    fn the_usual_form_is_read_as_every_other() {
+        let message = json!({"content": "a \"b\" \u{1f600}", "refusal": null, "role": "assistant"});
+        let choice = json!({"index": 0, "message": message, "logprobs": {"x": [1e3]}, "finish_reason": "stop"});
+        let details = json!({"cached_tokens": 2, "cache_creation_tokens": 1});
+        let usage = json!({"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.5, "x": {}, "prompt_tokens_details": details});
+        let usual = json!({"id": "1", "created": 1, "model": "", "choices": [choice, choice], "usage": usage, "error": null});
+        let bare = json!({"choices": [{"message": {}}]});
+        for body in [usual, bare] {
+            let text = format!("{body:#}");
+            assert_eq!(read_usual(&text), Some(read(body)), "{text}");
+        }
+        for unusual in [
+            r#"{"choices":[]}"#,
+            r#"{"choices":[{"message":null}]}"#,
+            r#"{"choices":[{"message":{}},{}]}"#,
+            r#"{"choices":[{"message":{},"error":{"code":1}}]}"#,
+            r#"{"choices":[{"message":{}}],"error":{}}"#,
+            r#"{"choices":[{"message":{}}],"id":1}"#,
+            r#"{"choices":[{"message":{}}],"usage":{"prompt_tokens":1.5}}"#,
+            r#"{"choices":[{"message":{"content":"\ud83d"}}]}"#,
+            r#"{"choices":[{"message":{}}]"#,
+            r#"[null,null,[{"message":{}}]]"#,
+        ] {
+            assert_eq!(read_usual(unusual), None, "{unusual}");
+        }
     }
 
     #[test]

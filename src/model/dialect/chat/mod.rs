@@ -30,6 +30,44 @@ const NOT_CONTENT: [&str; 8] = [
 /// The fields of a choice that are not content.
 const NOT_CONTENT_OF_CHOICES: [&str; 3] = ["index", "finish_reason", "native_finish_reason"];
 
+/// Those of OpenAI, and those that most compatible servers add.
+const PARAMETERS: [&str; 34] = [
+    "audio",
+    "enable_thinking",
+    "frequency_penalty",
+    "function_call",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "metadata",
+    "min_p",
+    "modalities",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "reasoning",
+    "reasoning_effort",
+    "repetition_penalty",
+    "response_format",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "stop",
+    "store",
+    "temperature",
+    "tool_choice",
+    "top_a",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+    "web_search_options",
+];
+
 impl ModelDialect for Chat {
     fn name(&self) -> &'static str {
         "chat"
@@ -106,6 +144,10 @@ impl ModelDialect for Chat {
         conversation::traced(fields, messages, &["tools", "functions"])
     }
 
+    fn known_parameters(&self) -> &'static [&'static str] {
+        &PARAMETERS
+    }
+
     fn is_answer(&self, body: &Value) -> bool {
         body["choices"].is_array()
     }
@@ -117,6 +159,10 @@ impl ModelDialect for Chat {
 
     fn completion(&self, body: Value) -> Completion {
         completion::read(body)
+    }
+
+    fn usual_completion(&self, body: &str) -> Option<Completion> {
+        completion::read_usual(body)
     }
 
     fn without_content(&self, body: Map<String, Value>) -> Map<String, Value> {

@@ -2,11 +2,12 @@
 
 mod request;
 mod stream;
+mod traced;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{AnswerAssembler, Feature, ModelDialect, Vendor, conversation, text};
+use super::{AnswerAssembler, Feature, ModelDialect, TracedInput, Vendor, conversation, text};
 use crate::model::completion::without_nulls;
 use crate::model::fields::BodyFields;
 use crate::model::{Completion, Usage};
@@ -115,6 +116,32 @@ impl ModelDialect for Messages {
 
     fn traced_input(&self, fields: &BodyFields) -> Option<String> {
         request::traced(fields)
+    }
+
+    fn restored(&self, input: TracedInput) -> BodyFields {
+        traced::restored(input)
+    }
+
+    fn is_traced_in(&self, input: &TracedInput, output: &Value) -> bool {
+        traced::is_own(input, output)
+    }
+
+    fn chat_tools(&self, fields: &BodyFields) -> Vec<Value> {
+        let tools: Vec<Value> = fields.get("tools").unwrap_or_default();
+        tools.into_iter().map(traced::chat_tool).collect()
+    }
+
+    fn known_parameters(&self) -> &'static [&'static str] {
+        &[
+            "max_tokens",
+            "metadata",
+            "stop_sequences",
+            "temperature",
+            "thinking",
+            "tool_choice",
+            "top_k",
+            "top_p",
+        ]
     }
 
     fn is_answer(&self, body: &Value) -> bool {

@@ -3,7 +3,7 @@
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use super::MESSAGES;
+use super::{MESSAGES, traced as of_trace};
 use crate::json::lenient;
 use crate::model::dialect::conversation;
 use crate::model::fields::BodyFields;
@@ -30,6 +30,10 @@ pub fn adopt(fields: &mut BodyFields) -> Result<(), String> {
         fields.set(SYSTEM, &system.join("\n\n"));
     }
     fields.set(MESSAGES, &messages);
+    if let Some(tools) = fields.get::<Vec<Value>>("tools") {
+        let tools: Vec<Value> = tools.into_iter().map(of_trace::own_tool).collect();
+        fields.set("tools", &tools);
+    }
     Ok(())
 }
 

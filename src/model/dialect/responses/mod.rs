@@ -2,11 +2,12 @@
 
 mod request;
 mod stream;
+mod traced;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{AnswerAssembler, ModelDialect, text};
+use super::{AnswerAssembler, ModelDialect, TracedInput, text};
 use crate::model::fields::BodyFields;
 use crate::model::{Completion, Usage};
 
@@ -28,6 +29,27 @@ const NOT_CONTENT: [&str; 12] = [
     "previous_response_id",
     "service_tier",
     "usage",
+];
+
+const PARAMETERS: [&str; 18] = [
+    "include",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "reasoning",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "temperature",
+    "text",
+    "tool_choice",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "user",
+    "verbosity",
 ];
 
 impl ModelDialect for Responses {
@@ -126,6 +148,23 @@ impl ModelDialect for Responses {
 
     fn traced_input(&self, fields: &BodyFields) -> Option<String> {
         request::traced(fields)
+    }
+
+    fn restored(&self, input: TracedInput) -> BodyFields {
+        traced::restored(input)
+    }
+
+    fn is_traced_in(&self, input: &TracedInput, output: &Value) -> bool {
+        traced::is_own(input, output)
+    }
+
+    fn chat_tools(&self, fields: &BodyFields) -> Vec<Value> {
+        let tools: Vec<Value> = fields.get("tools").unwrap_or_default();
+        tools.into_iter().map(traced::chat_tool).collect()
+    }
+
+    fn known_parameters(&self) -> &'static [&'static str] {
+        &PARAMETERS
     }
 
     fn is_answer(&self, body: &Value) -> bool {

@@ -3,6 +3,7 @@
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
+use super::traced as of_trace;
 use crate::json::lenient;
 use crate::model::content::kind_of;
 use crate::model::dialect::conversation;
@@ -50,6 +51,10 @@ pub fn adopt(fields: &mut BodyFields) {
     let mut adopted = BodyFields::default();
     for (name, value) in fields.fields().filter(|(name, _)| *name != "messages") {
         adopted.set_raw(name, value.to_owned());
+    }
+    if let Some(tools) = fields.get::<Vec<Value>>("tools") {
+        let tools: Vec<Value> = tools.into_iter().map(of_trace::own_tool).collect();
+        adopted.set("tools", &tools);
     }
     if !instructions.is_empty() {
         adopted.set(INSTRUCTIONS, &instructions.join("\n\n"));

@@ -1,0 +1,127 @@
+//! The model calls of a session, with everything that a request can be made of again.
+
+use std::collections::{HashSet, VecDeque};
+
+use crate::langfuse::api::{Api, ApiError, FIELDS_WITH_METADATA, Interface, TraceQuery};
+use crate::langfuse::row::Row;
+use crate::langfuse::session::{LEGACY_PAGE_TRACES, rows};
+
+/// Rows hold whole conversations, so a page has few of them.
+const PAGE_ROWS: &str = "50";
+/// The types of observations that are calls of a model, each asked for by itself.
+const TYPES: [&str; 2] = ["GENERATION", "EMBEDDING"];
+
+impl Api {
+    /// The first `most` model calls of `session` that can be read now, or all of them, the oldest first. Empty if the
+    /// session is not known.
+    ///
+    /// # Errors
+    /// If the server refuses the keys, or a page still fails after the retries.
+    pub async fn session_generations(
+        &self,
+        session: &str,
+        most: Option<usize>,
+    ) -> Result<Vec<Row>, ApiError> {
+        self.ask_either(async |interface| match interface {
+            Interface::V2 => self.observed_generations(session, most).await,
+            Interface::Legacy => self.legacy_generations(session, most).await,
+        })
+        .await
+    }
+
+    async fn observed_generations(
+        &self,
+        session: &str,
+        most: Option<usize>,
+    ) -> Result<Vec<Row>, ApiError> {
+        let mut found = Vec::new();
+        for kind in TYPES {
+            found.extend(self.observed_of_type(session, kind, most).await?);
+        }
+        Ok(oldest(found, most))
+    }
+
+    /// The server returns the newest first, so only the last rows of the last page are kept when `most` is given.
+    async fn observed_of_type(
+        &self,
+        session: &str,
+        kind: &str,
+        most: Option<usize>,
+    ) -> Result<VecDeque<Row>, ApiError> {
+        let path = "/api/public/v2/observations";
+        let mut found = VecDeque::new();
+        let mut ids = HashSet::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = vec![
+                ("sessionId", session),
+                ("type", kind),
+                ("fields", FIELDS_WITH_METADATA),
+                ("limit", PAGE_ROWS),
+            ];
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let mut body = self.get_repeatedly(path, &query).await?;
+            rows(path, &body)?;
+            for row in Row::of_observations(&mut body["data"]) {
+                // A span that was sent twice has two rows until the server merges them.
+                if !row.is_synthetic() && ids.insert(row.id().to_owned()) {
+                    found.push_back(row);
+                }
+            }
+            if let Some(most) = most {
+                found.drain(..found.len().saturating_sub(most));
+            }
+            match body["meta"]["cursor"].as_str() {
+                Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// An older server lists the traces of a session; their observations are in the traces themselves.
+    async fn legacy_generations(
+        &self,
+        session: &str,
+        most: Option<usize>,
+    ) -> Result<Vec<Row>, ApiError> {
+        let path = "/api/public/traces";
+        let mut found: Vec<Row> = Vec::new();
+        for page in 1_u64.. {
+            let number = page.to_string();
+            let query = [
+                ("sessionId", session),
+                ("fields", "core"),
+                ("orderBy", "timestamp.asc"),
+                ("limit", LEGACY_PAGE_TRACES),
+                ("page", &number),
+            ];
+            let body = self.get_repeatedly(path, &query).await?;
+            let traces = rows(path, &body)?;
+            for trace in traces {
+                let query = TraceQuery {
+                    trace_id: trace["id"].as_str().unwrap_or_default().to_owned(),
+                    window: None,
+                    with_metadata: true,
+                };
+                let rows = self.rows(&query).await?;
+                found.extend(rows.into_iter().filter(Row::is_model_call));
+                if most.is_some_and(|most| found.len() >= most) {
+                    return Ok(oldest(found, most));
+                }
+            }
+            let pages = body["meta"]["totalPages"].as_u64().unwrap_or(u64::MAX);
+            if traces.is_empty() || page >= pages {
+                break;
+            }
+        }
+        Ok(oldest(found, most))
+    }
+}
+
+/// The first ones by their starts.
+fn oldest(mut rows: Vec<Row>, most: Option<usize>) -> Vec<Row> {
+    let place = |row: &Row| (row.time("startTime"), row.id().to_owned());
+    rows.sort_by_cached_key(place);
+    rows.truncate(most.unwrap_or(usize::MAX));
+    rows
+}
