@@ -62,6 +62,14 @@ impl Compression {
 
     /// Decompresses `source`: all gzip members or Zstandard frames of it.
     pub fn reader<'a>(self, source: impl BufRead + Send + 'a) -> Box<dyn Read + Send + 'a> {
+        if self == Self::Plain {
+            return Box::new(source);
+        }
+        self.decompressor(Box::new(source))
+    }
+
+    /// Boxed, so that there is one decoder, not one for each type of source.
+    fn decompressor<'a>(self, source: Box<dyn BufRead + Send + 'a>) -> Box<dyn Read + Send + 'a> {
         match self {
             Self::Plain => Box::new(source),
             Self::Gzip => Box::new(Decompressor {

@@ -59,7 +59,7 @@ impl Console {
         one_line(&self.scrub(text))
     }
 
-    /// A line that is neither good nor bad: `trace: URL`, a hint.
+    /// A line that is neither good nor bad: `trace: URL`.
     pub fn note(&self, line: &str) {
         if !self.quiet {
             self.line(line);
@@ -79,8 +79,20 @@ impl Console {
         let label = self.label("error:", AnsiColor::Red);
         self.line(&format!("{label} {}", self.clean(&failure.message)));
         if let Some(remedy) = self.remedy(failure).filter(|_| !self.quiet) {
-            let label = self.label("hint:", AnsiColor::Cyan);
-            self.line(&format!("{label} {remedy}"));
+            self.hint(&remedy);
+        }
+    }
+
+    fn hint(&self, remedy: &str) {
+        let label = self.label("hint:", AnsiColor::Cyan);
+        self.line(&format!("{label} {remedy}"));
+    }
+
+    /// A failure that is forgiven, as a warning, and its remedy.
+    pub fn forgiven(&self, failure: &Failure) {
+        self.warn(&failure.message);
+        if let Some(remedy) = self.remedy(failure).filter(|_| !self.quiet) {
+            self.hint(&remedy);
         }
     }
 

@@ -1,7 +1,8 @@
 //! `langspan`: runs or replays a chat completion inside a Langfuse trace, and knows that the trace arrived.
 //!
-//! Data flows one way and imports point down: commands · compare · batch · app · output · settings · cli · delivery · langfuse ·
-//! expect · trace · model · http · sandbox · console · failure · `content_type` · stdio · json · secret.
+//! Data flows one way and imports point down: commands · compare · batch · app · output · settings · cli · delivery ·
+//! langfuse · expect · trace · model · http · sandbox · console · failure · `content_type` · embedded · stdio ·
+//! json · secret.
 
 // A table of schemas is long.
 #![cfg_attr(test, recursion_limit = "256")]
@@ -15,6 +16,7 @@ mod compression;
 mod console;
 mod content_type;
 mod delivery;
+mod embedded;
 mod exec;
 mod expect;
 mod failure;

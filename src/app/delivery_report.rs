@@ -105,12 +105,10 @@ pub fn is_forgiven(failure: &Failure, best_effort: bool) -> bool {
 
 /// Prints a failure: as a warning if `--best-effort` forgives it, else as an error.
 pub fn print(failure: &Failure, best_effort: bool, console: &Console) {
-    if !is_forgiven(failure, best_effort) {
-        return console.error(failure);
-    }
-    console.warn(&failure.message);
-    if let Some(hint) = console.remedy(failure) {
-        console.note(&format!("hint: {hint}"));
+    if is_forgiven(failure, best_effort) {
+        console.forgiven(failure);
+    } else {
+        console.error(failure);
     }
 }
 

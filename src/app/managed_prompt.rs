@@ -2,7 +2,7 @@
 //! Langfuse cannot be reached.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ use crate::app::{hints, text_files};
 use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
+use crate::json;
 use crate::langfuse::prompts::PromptContent;
 use crate::langfuse::template::FilledPrompt;
 use crate::langfuse::{Api, ApiError, ManagedPrompt, PromptReference};
@@ -239,7 +240,7 @@ impl PromptSource<'_> {
     }
 
     fn kept(&self, reference: &PromptReference) -> Option<Value> {
-        serde_json::from_slice(&fs::read(self.file(reference)?).ok()?).ok()
+        json::from_slice(&fs::read(self.file(reference)?).ok()?).ok()
     }
 
     /// The file of a copy, in a folder of its server and one of its project, which the public key stands for: while the
@@ -329,7 +330,7 @@ fn write(file: &Path, document: &Value) -> io::Result<()> {
         .mode(0o700)
         .create(folder)?;
     let mut temporary = NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(&mut temporary, document)?;
+    temporary.write_all(&serde_json::to_vec(document)?)?;
     temporary.persist(file)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The price table of a project, kept on disk for a day.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
+use crate::json;
 use crate::langfuse::{Api, ApiError, Base};
 use crate::prices::PriceTable;
 
@@ -66,7 +67,7 @@ fn place(folder: &Path, server: &Base, project: &str) -> PathBuf {
 
 /// The table, if it can be read and is fresh.
 fn read(file: &Path) -> Option<Kept> {
-    let kept: Kept = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let kept: Kept = json::from_slice(&fs::read(file).ok()?).ok()?;
     let age = Timestamp::now().duration_since(kept.fetched);
     (SignedDuration::ZERO..FRESH).contains(&age).then_some(kept)
 }
@@ -81,7 +82,7 @@ fn write(file: &Path, kept: &Kept) -> io::Result<()> {
         .mode(0o700)
         .create(folder)?;
     let mut temporary = NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(&mut temporary, kept)?;
+    temporary.write_all(&serde_json::to_vec(kept)?)?;
     temporary.persist(file)?;
     Ok(())
 }

@@ -276,12 +276,18 @@ fn inline(markdown: &str) -> Vec<Inline> {
 }
 
 /// The rows of the first table of a topic.
-fn rows(topic: &str) -> Vec<Vec<&'static str>> {
-    let lines = topics::find(topic).unwrap().text.lines();
-    let table = lines.skip_while(|line| !line.starts_with('|')).skip(2);
+fn rows(topic: &str) -> Vec<Vec<String>> {
+    let text = topics::find(topic).unwrap().text.read();
+    let table = text
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .skip(2);
     let rows = table.take_while(|line| line.starts_with('|'));
-    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
-        .collect()
+    rows.map(|row| {
+        let cells = row.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    })
+    .collect()
 }
 
 fn listed_topics() -> Vec<(String, String)> {
@@ -313,8 +319,10 @@ fn exit_codes(command: &str) -> Vec<(String, String)> {
     if !RUNS.contains(&command) {
         return LOCAL_EXIT_CODES.map(own).to_vec();
     }
-    let rows = rows("exit-codes").into_iter().map(|row| (row[0], row[1]));
-    rows.filter(|(code, _)| *code != "8" || ["langspan", "batch", "merge"].contains(&command))
+    rows("exit-codes")
+        .iter()
+        .map(|row| (row[0].as_str(), row[1].as_str()))
+        .filter(|(code, _)| *code != "8" || ["langspan", "batch", "merge"].contains(&command))
         .map(own)
         .collect()
 }
@@ -325,7 +333,7 @@ fn variables(command: &str) -> Vec<(String, String)> {
             || row[1].split(", ").any(|name| name == command)
             || (row[1] == "all" && RUNS.contains(&command))
     });
-    rows.map(|row| (row[0].replace('`', ""), row[2].to_owned()))
+    rows.map(|row| (row[0].replace('`', ""), row[2].clone()))
         .collect()
 }
 

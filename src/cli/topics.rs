@@ -2,100 +2,102 @@
 //!
 //! Each topic is the documentation of its subject; tests hold its tables to the code.
 
+use crate::embedded::{EmbeddedText, embedded};
+
 /// A help topic.
 #[derive(Debug)]
 pub struct Topic {
     /// As in `langspan help NAME`.
     pub name: &'static str,
     /// Markdown.
-    pub text: &'static str,
+    pub text: EmbeddedText,
 }
 
 /// All topics, by name.
 pub const TOPICS: &[Topic] = &[
     Topic {
         name: "batch",
-        text: include_str!("help/batch.md"),
+        text: embedded!("src/cli/help/batch.md"),
     },
     Topic {
         name: "ci",
-        text: include_str!("help/ci.md"),
+        text: embedded!("src/cli/help/ci.md"),
     },
     Topic {
         name: "cluster",
-        text: include_str!("help/cluster.md"),
+        text: embedded!("src/cli/help/cluster.md"),
     },
     Topic {
         name: "compare",
-        text: include_str!("help/compare.md"),
+        text: embedded!("src/cli/help/compare.md"),
     },
     Topic {
         name: "config",
-        text: include_str!("help/config.md"),
+        text: embedded!("src/cli/help/config.md"),
     },
     Topic {
         name: "conversations",
-        text: include_str!("help/conversations.md"),
+        text: embedded!("src/cli/help/conversations.md"),
     },
     Topic {
         name: "destinations",
-        text: include_str!("help/destinations.md"),
+        text: embedded!("src/cli/help/destinations.md"),
     },
     Topic {
         name: "dialects",
-        text: include_str!("help/dialects.md"),
+        text: embedded!("src/cli/help/dialects.md"),
     },
     Topic {
         name: "environment",
-        text: include_str!("help/environment.md"),
+        text: embedded!("src/cli/help/environment.md"),
     },
     Topic {
         name: "exec",
-        text: include_str!("help/exec.md"),
+        text: embedded!("src/cli/help/exec.md"),
     },
     Topic {
         name: "exit-codes",
-        text: include_str!("help/exit-codes.md"),
+        text: embedded!("src/cli/help/exit-codes.md"),
     },
     Topic {
         name: "expectations",
-        text: include_str!("help/expectations.md"),
+        text: embedded!("src/cli/help/expectations.md"),
     },
     Topic {
         name: "experiments",
-        text: include_str!("help/experiments.md"),
+        text: embedded!("src/cli/help/experiments.md"),
     },
     Topic {
         name: "failures",
-        text: include_str!("help/failures.md"),
+        text: embedded!("src/cli/help/failures.md"),
     },
     Topic {
         name: "import",
-        text: include_str!("help/import.md"),
+        text: embedded!("src/cli/help/import.md"),
     },
     Topic {
         name: "mapping",
-        text: include_str!("help/mapping.md"),
+        text: embedded!("src/cli/help/mapping.md"),
     },
     Topic {
         name: "privacy",
-        text: include_str!("help/privacy.md"),
+        text: embedded!("src/cli/help/privacy.md"),
     },
     Topic {
         name: "prompts",
-        text: include_str!("help/prompts.md"),
+        text: embedded!("src/cli/help/prompts.md"),
     },
     Topic {
         name: "replay",
-        text: include_str!("help/replay.md"),
+        text: embedded!("src/cli/help/replay.md"),
     },
     Topic {
         name: "sandbox",
-        text: include_str!("help/sandbox.md"),
+        text: embedded!("src/cli/help/sandbox.md"),
     },
     Topic {
         name: "scores",
-        text: include_str!("help/scores.md"),
+        text: embedded!("src/cli/help/scores.md"),
     },
 ];
 
@@ -202,7 +204,12 @@ mod tests {
         for topic in TOPICS {
             let last = format!("Options: langspan {} --help\n", topic.name);
             let is_command = COMMANDS.contains(&topic.name);
-            assert_eq!(topic.text.ends_with(&last), is_command, "{}", topic.name);
+            assert_eq!(
+                topic.text.read().ends_with(&last),
+                is_command,
+                "{}",
+                topic.name
+            );
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::{self, Shell};
 use crate::console::OutputFormat;
+use crate::embedded::{EmbeddedText, embedded};
 use crate::failure::{Failure, Verdict};
 use crate::output::Printer;
 
@@ -9,18 +10,18 @@ use crate::output::Printer;
 /// If stdout cannot be written.
 pub fn run(options: &cli::CompletionsArgs) -> Result<Verdict, Failure> {
     let mut printer = Printer::new(OutputFormat::Text);
-    printer.text(script(options.shell));
+    printer.text(&script(options.shell).read());
     printer
         .take_failure()
         .map_or_else(|| Ok(Verdict::default()), Err)
 }
 
-fn script(shell: Shell) -> &'static str {
+fn script(shell: Shell) -> EmbeddedText {
     match shell {
-        Shell::Bash => include_str!("../../completions/langspan.bash"),
-        Shell::Zsh => include_str!("../../completions/_langspan"),
-        Shell::Fish => include_str!("../../completions/langspan.fish"),
-        Shell::Powershell => include_str!("../../completions/_langspan.ps1"),
-        Shell::Elvish => include_str!("../../completions/langspan.elv"),
+        Shell::Bash => embedded!("completions/langspan.bash"),
+        Shell::Zsh => embedded!("completions/_langspan"),
+        Shell::Fish => embedded!("completions/langspan.fish"),
+        Shell::Powershell => embedded!("completions/_langspan.ps1"),
+        Shell::Elvish => embedded!("completions/langspan.elv"),
     }
 }

@@ -25,6 +25,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 
 use clap::Parser as _;
+use futures_util::future::LocalBoxFuture;
 
 use crate::app::env_file;
 use crate::cli::{
@@ -203,7 +204,12 @@ fn console(output: &OutputArgs, sources: Option<&Sources>) -> Console {
 }
 
 /// On one thread: a chat waits for the network, and starting threads would cost more than they save.
-fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+fn block_on(work: impl Future<Output = Result<Verdict, Failure>>) -> Result<Verdict, Failure> {
+    run_to_end(Box::pin(work))
+}
+
+/// Boxed, so that the runtime's part is compiled once, not for each verb.
+fn run_to_end(work: LocalBoxFuture<'_, Result<Verdict, Failure>>) -> Result<Verdict, Failure> {
     check_file_descriptors()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,6 +1,7 @@
 //! `langspan prompt`: prints a prompt that Langfuse manages, or lists all.
 
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::app::managed_prompt::{unlisted, unread};
 use crate::app::signals::SignalListener;
@@ -51,7 +52,7 @@ async fn text(
         if prompts.is_empty() {
             console.note("there are no prompts");
         }
-        return Ok(prompts.iter().map(list_line).collect());
+        return Ok(list(&prompts));
     };
     let asked = api.prompt(reference).await;
     let document = asked.map_err(|error| unread(&error, reference))?;
@@ -84,14 +85,34 @@ async fn text(
     })
 }
 
-/// The name of a prompt, its type, versions and labels.
-fn list_line(prompt: &Value) -> String {
-    let name = prompt["name"].as_str().unwrap_or_default();
-    let kind = prompt["type"].as_str().unwrap_or("text");
-    let (versions, labels) = (joined(&prompt["versions"]), joined(&prompt["labels"]));
-    let line = format!("{name}  {kind}  versions: {versions}  labels: {labels}");
+/// The name of each prompt, its type, versions and labels, in columns.
+fn list(prompts: &[Value]) -> String {
+    // A long name must not push every row to the right.
+    const WIDEST: usize = 40;
     // Others may have written the names.
-    format!("{}\n", line.replace(char::is_control, " "))
+    let plain = |text: &str| text.replace(char::is_control, " ");
+    let rows = prompts.iter().map(|prompt| {
+        [
+            plain(prompt["name"].as_str().unwrap_or_default()),
+            plain(prompt["type"].as_str().unwrap_or("text")),
+            format!("versions: {}", joined(&prompt["versions"])),
+            plain(&format!("labels: {}", joined(&prompt["labels"]))),
+        ]
+    });
+    let rows: Vec<[String; 4]> = rows.collect();
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].width());
+        widths.filter(|width| *width <= WIDEST).max().unwrap_or(0)
+    };
+    let widths = [width(0), width(1), width(2), 0];
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| {
+            let pad = " ".repeat(width.saturating_sub(cell.width()));
+            format!("{cell}{pad}")
+        });
+        format!("{}\n", cells.collect::<Vec<_>>().join("  "))
+    });
+    lines.collect()
 }
 
 /// A message or placeholder of a chat prompt.

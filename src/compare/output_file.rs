@@ -8,6 +8,7 @@ use crate::batch::output::line::OutputLine;
 use crate::compare::run::{ComparedRun, FoundItem, RunKind, TokenCounts};
 use crate::compression::{Compression, is_system_error};
 use crate::failure::Failure;
+use crate::json;
 
 /// Reads the run.
 ///
@@ -59,7 +60,7 @@ fn add(run: &mut ComparedRun, text: &[u8]) -> Result<(), String> {
     if text.trim_ascii().is_empty() {
         return Ok(());
     }
-    let answer: OutputLine<'_> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let answer: OutputLine<'_> = json::from_slice(text).map_err(|error| error.to_string())?;
     let metadata = &answer.langspan;
     if metadata.line == 0 {
         return Err("it answers line 0".to_owned());

@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::delivery::payload::{Payload, hex};
+use crate::json::from_value;
 
 /// The lengths of ids, in bytes.
 const TRACE_ID: usize = 16;
@@ -53,8 +54,7 @@ pub fn read(text: &str) -> Result<OtlpLine, String> {
             Err("not an OTLP/JSON export request: `resourceSpans` is missing".to_owned())
         };
     }
-    let request: ExportTraceServiceRequest =
-        serde_json::from_value(Value::Object(fields)).map_err(|error| in_line(&error))?;
+    let request: ExportTraceServiceRequest = from_value(&Value::Object(fields))?;
     if spans(&request).next().is_none() {
         return Ok(OtlpLine::NoSpans);
     }

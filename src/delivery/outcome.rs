@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::delivery::partial_success::{PartialSuccess, Rejected};
 use crate::http::url::shown_reference;
 use crate::http::{FailedPhase, TransportError, retry_after};
+use crate::json;
 use crate::langfuse::ApiError;
 
 /// The most bytes of an answer. OTLP answers are short.
@@ -298,7 +299,7 @@ fn words(body: &[u8]) -> String {
     if looks_like_html(body) {
         return "an HTML page".to_owned();
     }
-    let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let json: Value = json::from_slice(body).unwrap_or(Value::Null);
     let message = [
         &json["message"],
         &json["error"],

@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::json;
+
 /// What `partialSuccess` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartialSuccess {
@@ -65,7 +67,7 @@ impl Members {
 impl PartialSuccess {
     /// Reads an answer; `None` if it is not a JSON object.
     pub fn of_json(body: &[u8]) -> Option<Self> {
-        let answer: Members = serde_json::from_slice(body).ok()?;
+        let answer: Members = json::from_slice(body).ok()?;
         let mut found = Self {
             rejected: Rejected::None,
             message: String::new(),

@@ -119,7 +119,7 @@ impl Payload {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write_json_line(&self, writer: impl Write) -> io::Result<()> {
+    pub fn write_json_line(&self, writer: &mut dyn Write) -> io::Result<()> {
         let mut writer = BufWriter::with_capacity(PIECE, writer);
         serde_json::to_writer(&mut writer, &*self.request())?;
         writer.write_all(b"\n")?;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exec::call::CallRecord;
 use crate::exec::identity::Identity;
+use crate::json;
 use crate::trace::media::Media;
 
 /// How much is kept in memory when the disk takes nothing, in bytes.
@@ -255,7 +256,7 @@ impl Journal {
             if read == 0 || line.last() != Some(&b'\n') {
                 return Ok(());
             }
-            if let Ok(record) = serde_json::from_slice(&line) {
+            if let Ok(record) = json::from_slice(&line) {
                 visit(at, record)?;
             }
             at += read;
@@ -271,7 +272,7 @@ impl Journal {
         let mut reader = self.reader();
         reader.at = at;
         BufReader::new(reader).read_until(b'\n', &mut line)?;
-        Ok(serde_json::from_slice(&line)?)
+        Ok(json::from_slice(&line)?)
     }
 
     fn reader(&self) -> Reader<'_> {

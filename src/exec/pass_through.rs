@@ -16,6 +16,7 @@ use crate::exec::environment::{STAND_IN_PUBLIC, STAND_IN_SECRET};
 use crate::exec::proxy::strip_hop_by_hop;
 use crate::exec::recorder::Recorder;
 use crate::http::TransportError;
+use crate::json;
 use crate::langfuse::keys::sensitive;
 use crate::langfuse::{Base, Keys};
 
@@ -145,7 +146,7 @@ impl ApiTarget {
 
 /// The body with the run's trace id in place of those of the child that are not kept; `None` if it stays as it is.
 fn mapped(recorder: &Recorder, body: &[u8]) -> Option<Vec<u8>> {
-    let mut document: Value = serde_json::from_slice(body).ok()?;
+    let mut document: Value = json::from_slice(body).ok()?;
     let mut is_changed = false;
     map_traces(recorder, &mut document, &mut is_changed);
     is_changed.then(|| document.to_string().into_bytes())

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::exec::answer;
 use crate::exec::environment::STAND_IN_PUBLIC;
 use crate::exec::recorder::Recorder;
+use crate::json;
 use crate::langfuse::Keys;
 
 /// The largest body that is decompressed, in bytes: a mistake must not fill the memory.
@@ -77,9 +78,9 @@ fn decode(headers: &HeaderMap, body: Bytes) -> Result<ExportTraceServiceRequest,
     };
     let export = if is_json(headers) {
         let mut document: Value =
-            serde_json::from_slice(&body).map_err(|error| format!("invalid JSON: {error}"))?;
+            json::from_slice(&body).map_err(|error| format!("invalid JSON: {error}"))?;
         tidy(&mut document);
-        serde_json::from_value(document).map_err(|error| format!("invalid OTLP: {error}"))?
+        json::from_value(&document).map_err(|error| format!("invalid OTLP: {error}"))?
     } else {
         ExportTraceServiceRequest::decode(body).map_err(|error| format!("invalid OTLP: {error}"))?
     };

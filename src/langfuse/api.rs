@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::console::Console;
 use crate::http::url::shown_reference;
 use crate::http::{Backoff, BodyError, TransportError, proxy, read_whole_body, retry_after};
+use crate::json;
 use crate::langfuse::base::Base;
 use crate::langfuse::keys::{Keys, sensitive};
 use crate::langfuse::row::Row;
@@ -345,7 +346,7 @@ impl Api {
                 format!("< {text}")
             }
         });
-        let json: Option<Value> = serde_json::from_slice(&body).ok();
+        let json: Option<Value> = json::from_slice(&body).ok();
         match json {
             Some(json) if status.is_success() => Ok(json),
             json => Err(ApiError {

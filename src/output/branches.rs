@@ -52,9 +52,10 @@ pub fn branches(rows: &[Row], deepest: usize) -> Vec<Branch<'_>> {
 /// Each row once, by start. A row that was stored twice comes twice until the server merges it.
 fn unique(rows: &[Row]) -> Vec<&Row> {
     let mut known = HashSet::new();
-    let mut unique: Vec<&Row> = rows.iter().filter(|row| known.insert(row.id())).collect();
-    unique.sort_by_cached_key(|row| row.time("startTime"));
-    unique
+    let unique = rows.iter().filter(|row| known.insert(row.id()));
+    let mut timed: Vec<_> = unique.map(|row| (row.time("startTime"), row)).collect();
+    timed.sort_by_key(|(start, _)| *start);
+    timed.into_iter().map(|(_, row)| row).collect()
 }
 
 /// Places a row and all rows below it.

@@ -3,42 +3,62 @@
 
 use std::fmt::Write as _;
 
+use crate::embedded::{EmbeddedText, embedded};
+
 /// The schemas of whole documents, by name.
-const DOCUMENTS: [(&str, &str); 15] = [
-    ("answer", include_str!("schema/answer.json")),
-    ("dry_run", include_str!("schema/dry_run.json")),
-    ("summary", include_str!("schema/summary.json")),
-    ("output_line", include_str!("schema/output_line.json")),
-    ("batch_dry_run", include_str!("schema/batch_dry_run.json")),
-    ("import", include_str!("schema/import.json")),
-    ("compare", include_str!("schema/compare.json")),
-    ("exec", include_str!("schema/exec.json")),
-    ("check", include_str!("schema/check.json")),
-    ("show", include_str!("schema/show.json")),
-    ("resend", include_str!("schema/resend.json")),
-    ("prompt", include_str!("schema/prompt.json")),
-    ("score", include_str!("schema/score.json")),
-    ("config", include_str!("schema/config.json")),
-    ("failure", include_str!("schema/failure.json")),
+const DOCUMENTS: [(&str, EmbeddedText); 15] = [
+    ("answer", embedded!("src/output/schema/answer.json")),
+    ("dry_run", embedded!("src/output/schema/dry_run.json")),
+    ("summary", embedded!("src/output/schema/summary.json")),
+    (
+        "output_line",
+        embedded!("src/output/schema/output_line.json"),
+    ),
+    (
+        "batch_dry_run",
+        embedded!("src/output/schema/batch_dry_run.json"),
+    ),
+    ("import", embedded!("src/output/schema/import.json")),
+    ("compare", embedded!("src/output/schema/compare.json")),
+    ("exec", embedded!("src/output/schema/exec.json")),
+    ("check", embedded!("src/output/schema/check.json")),
+    ("show", embedded!("src/output/schema/show.json")),
+    ("resend", embedded!("src/output/schema/resend.json")),
+    ("prompt", embedded!("src/output/schema/prompt.json")),
+    ("score", embedded!("src/output/schema/score.json")),
+    ("config", embedded!("src/output/schema/config.json")),
+    ("failure", embedded!("src/output/schema/failure.json")),
 ];
 
 /// The schemas of parts that several documents have.
-const PARTS: [(&str, &str); 12] = [
-    ("changed_item", include_str!("schema/changed_item.json")),
-    ("compared_run", include_str!("schema/compared_run.json")),
-    ("error", include_str!("schema/error.json")),
-    ("finding", include_str!("schema/finding.json")),
-    ("percentiles", include_str!("schema/percentiles.json")),
+const PARTS: [(&str, EmbeddedText); 12] = [
+    (
+        "changed_item",
+        embedded!("src/output/schema/changed_item.json"),
+    ),
+    (
+        "compared_run",
+        embedded!("src/output/schema/compared_run.json"),
+    ),
+    ("error", embedded!("src/output/schema/error.json")),
+    ("finding", embedded!("src/output/schema/finding.json")),
+    (
+        "percentiles",
+        embedded!("src/output/schema/percentiles.json"),
+    ),
     (
         "planned_request",
-        include_str!("schema/planned_request.json"),
+        embedded!("src/output/schema/planned_request.json"),
     ),
-    ("planned_trace", include_str!("schema/planned_trace.json")),
-    ("setting", include_str!("schema/setting.json")),
-    ("share_met", include_str!("schema/share_met.json")),
-    ("trace", include_str!("schema/trace.json")),
-    ("trace_link", include_str!("schema/trace_link.json")),
-    ("usage", include_str!("schema/usage.json")),
+    (
+        "planned_trace",
+        embedded!("src/output/schema/planned_trace.json"),
+    ),
+    ("setting", embedded!("src/output/schema/setting.json")),
+    ("share_met", embedded!("src/output/schema/share_met.json")),
+    ("trace", embedded!("src/output/schema/trace.json")),
+    ("trace_link", embedded!("src/output/schema/trace_link.json")),
+    ("usage", embedded!("src/output/schema/usage.json")),
 ];
 
 const HEAD: &str = r##"{
@@ -64,8 +84,8 @@ fn reference(name: &str) -> String {
     format!("    {{\"$ref\": \"#/$defs/{name}\"}}")
 }
 
-fn definition((name, schema): &(&str, &str)) -> String {
-    let schema = schema.trim_end().replace('\n', "\n    ");
+fn definition((name, schema): &(&str, EmbeddedText)) -> String {
+    let schema = schema.read().trim_end().replace('\n', "\n    ");
     format!("    \"{name}\": {schema}")
 }
 

@@ -32,7 +32,7 @@ pub fn score_lines(scores: &[Value], width: Option<usize>) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    rows.sort();
+    rows.sort_by(Ord::cmp);
     let widths = rows.iter().map(|(name, _)| name.width());
     let widest = widths.max().unwrap_or_default().min(WIDEST_NAME);
     let lines = rows.iter().map(|(name, text)| {

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
+use crate::json;
+
 /// The state that the lines of a file make, and how far it was read.
 #[derive(Debug, Default)]
 pub struct GrowingFile<T> {
@@ -42,7 +44,7 @@ impl<T: Default> GrowingFile<T> {
             .map_or(0, |end| end + 1);
         self.read += whole as u64;
         for line in added[..whole].split(|byte| *byte == b'\n') {
-            if let Ok(line) = serde_json::from_slice(line) {
+            if let Ok(line) = json::from_slice(line) {
                 add(&mut self.state, line);
             }
         }

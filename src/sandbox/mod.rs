@@ -2,7 +2,8 @@
 //! with web pages for the traces: a way to try everything without a key or a network, and the double that the tests run
 //! against.
 //!
-//! It is independent: nothing here uses the rest of the crate, which talks to it over HTTP like to any other server.
+//! It is independent: nothing here uses the rest of the crate but the leaves `json` and `sort`; the crate talks to it over
+//! HTTP like to any other server.
 
 mod auth;
 mod datasets;
@@ -19,6 +20,7 @@ mod prices;
 mod prompts;
 mod reading;
 mod response;
+mod routes;
 mod scores;
 mod server;
 mod store;

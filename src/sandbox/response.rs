@@ -44,6 +44,8 @@ impl IntoResponse for StoreError {
 pub async fn disk<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
+    // Boxed, so that the runtime's part is compiled once for each result, not for each piece of work.
+    let work: Box<dyn FnOnce() -> io::Result<T> + Send> = Box::new(work);
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(io::Error::other).flatten().map_err(StoreError)
 }

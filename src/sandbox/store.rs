@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::hex::hex;
 use super::observation::Observation;
+use crate::json;
 
 #[derive(Debug, Clone)]
 pub struct TraceStore {
@@ -247,7 +248,7 @@ fn read(path: &Path) -> io::Result<Vec<Observation>> {
     };
     let rows = text
         .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok());
+        .filter_map(|line| json::from_slice(line).ok());
     Ok(latest(rows))
 }
 

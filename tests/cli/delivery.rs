@@ -584,6 +584,17 @@ fn best_effort_makes_a_refusal_a_warning() {
 }
 
 #[test]
+fn the_remedy_of_a_forgiven_failure_looks_like_any_other() {
+    let langfuse = unauthorized();
+    let call = Langspan::new(&["chat", "--no-stdin", "Hello"]).env("FORCE_COLOR", "1");
+    let model = Scripted::model("hi");
+    let call = call.model_at(model.url()).langfuse_at(langfuse.url());
+    for call in [call.clone(), call.arg("--best-effort")] {
+        call.run().stderr_has("\u{1b}[36mhint:\u{1b}[0m check that");
+    }
+}
+
+#[test]
 fn best_effort_can_be_asked_for_by_the_environment() {
     let (model, langfuse) = (Scripted::model("hi"), unauthorized());
     let ended = Langspan::new(&["chat", "Hello"])

@@ -9,6 +9,7 @@ use crate::support::harness::files_below;
 /// modules below it, unless one of them is listed too: then all of them must be.
 const ORDER: &[&str] = &[
     "stdio",
+    "embedded",
     "secret",
     "json",
     "content_type",

@@ -495,7 +495,7 @@ fn prompts_are_listed_and_printed() {
             .run()
     };
     call(&[]).code(0).stdout(
-        "answer  text  versions: 1  labels: latest, production, staging\n\
+        "answer   text  versions: 1  labels: latest, production, staging\n\
          support  chat  versions: 1  labels: latest, production\n",
     );
     let one = call(&["answer"]);

@@ -90,6 +90,60 @@ fn every_block_that_needs_no_outside_server_runs() {
     }
 }
 
+/// The output with its ids, times and the home folder replaced by what stands for them.
+fn without_ids(text: &str, home: &str) -> String {
+    let words = text.split_inclusive([' ', '\n', '/', ';']).map(|word| {
+        let id = word.trim_end_matches([' ', '\n', '/', ';']);
+        let is_trace = id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit());
+        match id {
+            _ if is_trace => word.replace(id, "TRACE"),
+            _ if id.contains("Z-") => word.replace(id, "ENTRY.jsonl"),
+            _ => word.to_owned(),
+        }
+    });
+    words.collect::<String>().replace(home, "/home/me")
+}
+
+#[test]
+fn the_session_at_the_top_of_the_readme_is_what_a_reader_sees() {
+    let readme = readme();
+    let (_, rest) = readme.split_once("```console\n").unwrap();
+    let (session, _) = rest.split_once("```").unwrap();
+    let sandbox = Sandbox::start();
+    let call = Langspan::new(&[]);
+    let home = call.home().to_str().unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_langspan"));
+    let mut seen = String::new();
+    // Exports last for the session. The sandbox of the test is on another port, and runs already.
+    let mut exports = String::new();
+    for command in session.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        seen.extend(["$ ", command, "\n"]);
+        if command.starts_with("langspan sandbox") {
+            continue;
+        }
+        let own = command.replace("http://127.0.0.1:4390", sandbox.url());
+        if own.starts_with("export ") {
+            exports.extend([own.as_str(), "\n"]);
+            continue;
+        }
+        let output = Command::new("bash")
+            .args(["-c", &format!("exec 2>&1\n{exports}{own}")])
+            .env_clear()
+            .env("HOME", home)
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", binary.parent().unwrap().display()),
+            )
+            .current_dir(home)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        seen += &String::from_utf8(output.stdout).unwrap();
+    }
+    let seen = seen.replace(sandbox.url(), "http://127.0.0.1:4390");
+    assert_eq!(without_ids(&seen, home), without_ids(session, "/home/me"));
+}
+
 #[test]
 fn the_readme_is_short_and_names_every_topic_and_command() {
     let readme = readme();

@@ -22,6 +22,7 @@ use crate::batch::output::writer::Writer;
 use crate::batch::plan;
 use crate::compression::Compression;
 use crate::failure::{Failure, Kind};
+use crate::json;
 
 /// The parts of a run, and the order of their lines.
 #[derive(Debug)]
@@ -155,7 +156,7 @@ async fn write_waiting(writer: &mut Writer) -> io::Result<bool> {
 
 /// Counts the line in `text`; returns it without its line ending.
 fn totals_of<'t>(text: &'t [u8], part: &Part, totals: &mut Totals) -> io::Result<&'t str> {
-    let answer: OutputLine<'_> = serde_json::from_slice(text)?;
+    let answer: OutputLine<'_> = json::from_slice(text)?;
     totals.add(part, &answer);
     let line = std::str::from_utf8(text).map_err(io::Error::other)?;
     Ok(line.trim_end())

@@ -13,6 +13,7 @@ use crate::batch::plan;
 use crate::batch::resume::acks::{AckFile, AckState, LineSet, RunIdentity};
 use crate::batch::resume::stretches::Stretches;
 use crate::failure::Failure;
+use crate::json;
 use crate::settings::Shard;
 
 /// The output of a shard, or of a run without shards.
@@ -127,7 +128,7 @@ impl Part {
             if length == 0 {
                 break;
             }
-            let answer: OutputLine<'_> = serde_json::from_slice(&text)
+            let answer: OutputLine<'_> = json::from_slice(&text)
                 .map_err(|error| ScanError::Foreign(number, error.to_string()))?;
             let line = answer.langspan.line;
             if line == 0 {

@@ -18,6 +18,7 @@ use crate::batch::resume::stretches::{Stretches, covered};
 use crate::batch::stats::Stats;
 use crate::compression::Compression;
 use crate::failure::Failure;
+use crate::json;
 use crate::trace::ids::{self, SpanIds};
 
 /// The output of an earlier run.
@@ -137,7 +138,7 @@ impl PreviousOutput {
                 self.stats.before = covered(stretches.spans());
                 return self.check_rest(number);
             }
-            let answer: OutputLine<'_> = serde_json::from_slice(&text)
+            let answer: OutputLine<'_> = json::from_slice(&text)
                 .map_err(|error| ScanError::Foreign(number, error.to_string()))?;
             let line = answer.langspan.line;
             if line == 0 || self.answered.contains(line) {
@@ -267,7 +268,7 @@ impl PreviousOutput {
         let mut piece = Vec::new();
         for line in self.stored.lines()?.split(b'\n') {
             let line = line?;
-            let answer: OutputLine<'_> = serde_json::from_slice(&line)?;
+            let answer: OutputLine<'_> = json::from_slice(&line)?;
             if !kept(answer.langspan.line) {
                 continue;
             }

@@ -15,6 +15,7 @@ use crate::batch::resume::previous_output::{PreviousOutput, UnconfirmedLine};
 use crate::compression::Compression;
 use crate::delivery::Outbox;
 use crate::failure::Failure;
+use crate::json;
 use crate::settings::ModelSettings;
 use crate::trace::{Exchange, TraceContext, ids};
 
@@ -230,7 +231,7 @@ impl ResumeState {
             .previous()
             .ok_or_else(missing)?
             .output_line(unconfirmed)?;
-        let answer: OutputLine<'_> = serde_json::from_slice(&text)?;
+        let answer: OutputLine<'_> = json::from_slice(&text)?;
         let exchange = answer.exchange(line.request.clone(), model);
         let trace_id = ids::parse_trace_id(&unconfirmed.trace_id).ok();
         Ok(exchange.zip(trace_id.map(TraceContext::root)))

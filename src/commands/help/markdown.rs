@@ -214,7 +214,7 @@ mod tests {
     fn no_span_of_a_topic_goes_over_the_end_of_a_line_and_prose_fits_the_usual_screen() {
         for topic in TOPICS {
             let mut is_code = false;
-            for line in topic.text.lines() {
+            for line in topic.text.read().lines() {
                 is_code ^= line.starts_with("```");
                 if !is_code && !line.starts_with("```") {
                     let marks = line.replace("**", "`").matches('`').count();

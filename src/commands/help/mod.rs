@@ -25,11 +25,11 @@ pub fn run(options: &HelpArgs) -> Result<Verdict, Failure> {
         Some(topics::SCHEMAS) => schema::bundle(),
         Some(name) => match topics::find(name) {
             Some(topic) if stdout.is_terminal() => markdown::render(
-                topic.text,
+                &topic.text.read(),
                 console::columns(),
                 console::wants_colour(&stdout),
             ),
-            Some(topic) => topic.text.to_owned(),
+            Some(topic) => topic.text.read(),
             None => of_clap(&["langspan", name, "--help"]),
         },
         None => of_clap(&["langspan", "--help"]),

@@ -162,7 +162,7 @@ impl Outbox {
                 ids.push(id.to_owned());
             }
         }
-        ids.sort();
+        ids.sort_unstable();
         ids.dedup();
         Ok(ids)
     }
@@ -198,7 +198,7 @@ impl Outbox {
         self.lock(&file)?;
         let write = || {
             for payload in payloads {
-                payload.write_json_line(&file)?;
+                payload.write_json_line(&mut &file)?;
             }
             fs::rename(&temporary, path)
         };

@@ -15,7 +15,7 @@ use crate::exec::call::{CallRecord, http_error};
 use crate::exec::proxy::body::Copy;
 use crate::exec::proxy::upstream::Upstream;
 use crate::exec::recorder::Recorder;
-use crate::json::lenient;
+use crate::json::{self, lenient};
 use crate::model::Request;
 use crate::model::dialect::{ModelDialect, StreamError};
 use crate::model::fields::BodyFields;
@@ -192,7 +192,7 @@ impl CallUnderWay {
             std::mem::take(&mut *self.request.lock().unwrap_or_else(PoisonError::into_inner));
         let parts = [self.path.as_bytes(), &copy.bytes];
         self.record.request_print = self.recorder.prints.of_bytes(&parts);
-        let fields: BodyFields = serde_json::from_slice(&copy.bytes).unwrap_or_default();
+        let fields: BodyFields = json::from_slice(&copy.bytes).unwrap_or_default();
         let request = Request::default().with_fields(fields);
         let mut request = request.in_dialect(self.record.api);
         if request.model().is_none()

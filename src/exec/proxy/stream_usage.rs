@@ -4,7 +4,7 @@
 use axum::body::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::json::lenient;
+use crate::json::{self, lenient};
 use crate::model::Request;
 
 const OPTIONS: &str = "stream_options";
@@ -13,7 +13,7 @@ const INCLUDE: &str = "include_usage";
 /// The body of a request that asks for the counts of its stream; `None` if it is no stream, or says itself whether it
 /// wants them.
 pub fn asking(body: &[u8]) -> Option<Bytes> {
-    let mut request: Request = serde_json::from_slice(body).ok()?;
+    let mut request: Request = json::from_slice(body).ok()?;
     if request.get::<bool>("stream") != Some(true) {
         return None;
     }

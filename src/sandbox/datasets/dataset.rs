@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::json;
 use crate::sandbox::PROJECT_ID;
 use crate::sandbox::hex::hex;
 use crate::sandbox::reading::{expected, invalid, not_one_of, text_field};
@@ -200,7 +201,7 @@ impl NewItem {
 }
 
 fn object(body: &[u8]) -> Result<Value, Value> {
-    let body: Value = serde_json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
+    let body: Value = json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
     if body.is_object() {
         Ok(body)
     } else {

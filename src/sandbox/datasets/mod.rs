@@ -10,7 +10,6 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -19,6 +18,7 @@ use super::auth::Authorized;
 use super::reading::invalid;
 use super::response::{StoreError, disk, json_response};
 use super::time;
+use crate::sandbox::routes::Routes;
 use dataset::{NewDataset, NewItem};
 pub use dataset::{StoredDataset, StoredItem};
 use query::{ItemsQuery, Paging};
@@ -32,21 +32,18 @@ const MOST_ITEM: usize = 4_500_000;
 type Parameters = Vec<(String, String)>;
 
 /// The API.
-pub fn routes<S>(store: DatasetStore) -> Router<S> {
-    Router::new()
-        .route("/api/public/v2/datasets", get(list).post(create))
-        .route("/api/public/v2/datasets/{name}", get(read))
-        .route("/api/public/datasets/{name}", get(read_with_items))
-        .route(
-            "/api/public/dataset-items",
-            get(list_items).post(create_item),
-        )
-        .route(
-            "/api/public/dataset-items/{id}",
-            get(read_item).delete(remove_item),
-        )
-        .route("/api/public/dataset-run-items", post(create_run_item))
-        .with_state(store)
+pub fn routes(store: DatasetStore) -> Router {
+    Routes::new(store)
+        .get("/api/public/v2/datasets", list)
+        .post("/api/public/v2/datasets", create)
+        .get("/api/public/v2/datasets/{name}", read)
+        .get("/api/public/datasets/{name}", read_with_items)
+        .get("/api/public/dataset-items", list_items)
+        .post("/api/public/dataset-items", create_item)
+        .get("/api/public/dataset-items/{id}", read_item)
+        .delete("/api/public/dataset-items/{id}", remove_item)
+        .post("/api/public/dataset-run-items", create_run_item)
+        .into_router()
 }
 
 async fn create(

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::json;
 use crate::sandbox::PROJECT_ID;
 use crate::sandbox::hex::{hex, uuid_of};
 use crate::sandbox::reading::{expected, invalid, refused, text_field, timestamp};
@@ -23,7 +24,7 @@ pub struct NewRunItem {
 impl NewRunItem {
     /// Reads a body; the error is the body of a 400 answer.
     pub fn read(body: &[u8]) -> Result<Self, Value> {
-        let body: Value = serde_json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
+        let body: Value = json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
         let required = |name| {
             text_field(&body, name)?.ok_or_else(|| expected("string", &[name], body.get(name)))
         };

@@ -7,7 +7,6 @@ mod query;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use axum::routing::get;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -17,6 +16,7 @@ use super::response::{StoreError, disk, json_response};
 use super::scores::{ScoreStore, StoredScore};
 use super::store::TraceStore;
 use super::time::{self, Millis};
+use crate::sandbox::routes::Routes;
 pub use overview::{ExperimentItemRow, ExperimentOverview, item_of};
 use query::{EXPERIMENTS, ExperimentsQuery, ITEMS, Interface, ListPlace};
 
@@ -30,15 +30,15 @@ struct Experiments {
 }
 
 /// The API; rows and scores become readable `delay` milliseconds after they arrived.
-pub fn routes<S>(store: TraceStore, scores: ScoreStore, delay: Millis) -> Router<S> {
-    Router::new()
-        .route("/api/public/experiments", get(list))
-        .route("/api/public/experiment-items", get(list_items))
-        .with_state(Experiments {
-            store,
-            scores,
-            delay,
-        })
+pub fn routes(store: TraceStore, scores: ScoreStore, delay: Millis) -> Router {
+    Routes::new(Experiments {
+        store,
+        scores,
+        delay,
+    })
+    .get("/api/public/experiments", list)
+    .get("/api/public/experiment-items", list_items)
+    .into_router()
 }
 
 async fn list(

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::json;
 use crate::sandbox::observation::{ExperimentFields, Observation};
 use crate::sandbox::reading::{
     Condition, bounded, expected, field_groups, invalid, not_one_of, timestamp,
@@ -89,7 +90,7 @@ impl ListPlace {
 
     fn read(text: &str) -> Result<Self, Value> {
         let json = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok();
-        json.and_then(|json| serde_json::from_slice(&json).ok())
+        json.and_then(|json| json::from_slice(&json).ok())
             .ok_or_else(|| invalid("Invalid cursor format"))
     }
 

@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use super::InvalidExport;
 use super::span::{self, Attributes, Span, SpanEvent, SpanScope};
+use crate::json;
 use crate::sandbox::hex::hex;
 use crate::sandbox::time::Millis;
 
 pub fn decode(body: &[u8]) -> Result<Option<Vec<Span>>, InvalidExport> {
-    let request: Value = serde_json::from_slice(body).map_err(|_| unreadable())?;
+    let request: Value = json::from_slice(body).map_err(|_| unreadable())?;
     if request.is_null() {
         return Err(unreadable());
     }

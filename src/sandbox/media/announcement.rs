@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::json;
+
 /// The types that a Langfuse 4.16 accepts.
 const CONTENT_TYPES: &[&str] = &[
     "image/png",
@@ -74,7 +76,7 @@ pub struct Announcement {
 impl Announcement {
     /// Reads a body; the error is the body of a 400 answer.
     pub fn read(body: &[u8]) -> Result<Self, Value> {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let body: Value = json::from_slice(body).unwrap_or_default();
         if !body["datasetId"].is_null() {
             // To accept it would promise a dataset, which the sandbox does not have.
             return Err(refused(

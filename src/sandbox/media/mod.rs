@@ -10,7 +10,6 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, StatusCode, header};
@@ -21,6 +20,8 @@ use super::auth::Authorized;
 use super::hex::hex;
 use super::response::{StoreError, disk, json_response};
 use super::{PROJECT_ID, SECRET_KEY, time};
+use crate::json;
+use crate::sandbox::routes::Routes;
 use announcement::{Announcement, refused};
 use store::{MediaRecord, MediaStore};
 
@@ -32,13 +33,15 @@ const MOST_JSON: usize = 64 << 10;
 const HOUR: i64 = 3_600_000;
 
 /// The API and the content itself; both are stored in `folder`.
-pub fn routes<S>(folder: PathBuf) -> Router<S> {
-    Router::new()
-        .route("/api/public/media", post(announce))
-        .route("/api/public/media/{id}", get(describe).patch(report))
-        .route("/media/{id}", get(content).put(upload))
+pub fn routes(folder: PathBuf) -> Router {
+    Routes::new(MediaStore::new(folder))
+        .post("/api/public/media", announce)
+        .get("/api/public/media/{id}", describe)
+        .patch("/api/public/media/{id}", report)
+        .get("/media/{id}", content)
+        .put("/media/{id}", upload)
+        .into_router()
         .layer(DefaultBodyLimit::max(MOST_JSON))
-        .with_state(MediaStore::new(folder))
 }
 
 /// The path of the content with this id.
@@ -125,7 +128,7 @@ async fn report(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Response, StoreError> {
-    let report: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let report: Value = json::from_slice(&body).unwrap_or_default();
     let uploaded_at = report["uploadedAt"].as_str().and_then(time::parse);
     let status = report["uploadHttpStatus"]
         .as_u64()

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::announcement::{Announcement, is_id};
+use crate::json;
 use crate::sandbox::hex::hex;
 use crate::sandbox::time::Millis;
 
@@ -64,7 +65,7 @@ impl MediaStore {
     pub fn record(&self, id: &str) -> io::Result<Option<MediaRecord>> {
         let json = self.read(id, "json")?;
         // A file that cannot be parsed counts as missing.
-        Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
+        Ok(json.and_then(|json| json::from_slice(&json).ok()))
     }
 
     /// Changes the record of a content; returns false if there is none.

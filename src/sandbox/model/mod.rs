@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::hex::hex;
+use crate::json;
 
 /// The one model of the list; a request may name any model.
 const NAME: &str = "langspan-stand-in";
@@ -149,7 +150,7 @@ impl InvalidRequest {
 }
 
 fn parse(body: &[u8]) -> Result<Value, InvalidRequest> {
-    serde_json::from_slice(body).map_err(|error| InvalidRequest::NotJson(error.to_string()))
+    json::from_slice(body).map_err(|error| InvalidRequest::NotJson(error.to_string()))
 }
 
 /// The model that the request names.

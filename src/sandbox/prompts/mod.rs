@@ -10,13 +10,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::auth::AuthorizedForPrompts;
 use super::reading::bounded;
 use super::response::{StoreError, disk, json_response};
+use crate::sandbox::routes::Routes;
 use prompt::{NewVersion, StoredPrompt, WantedVersion, new_labels};
 pub use store::PromptStore;
 
@@ -29,15 +29,14 @@ const MOST_PAGE: usize = 100;
 type Parameters = Vec<(String, String)>;
 
 /// The API, with prompts stored in `folder`.
-pub fn routes<S>(folder: PathBuf) -> Router<S> {
-    Router::new()
-        .route("/api/public/v2/prompts", get(list).post(create))
-        .route("/api/public/v2/prompts/{name}", get(read).delete(remove))
-        .route(
-            "/api/public/v2/prompts/{name}/versions/{version}",
-            patch(relabel),
-        )
-        .with_state(PromptStore::new(folder))
+pub fn routes(folder: PathBuf) -> Router {
+    Routes::new(PromptStore::new(folder))
+        .get("/api/public/v2/prompts", list)
+        .post("/api/public/v2/prompts", create)
+        .get("/api/public/v2/prompts/{name}", read)
+        .delete("/api/public/v2/prompts/{name}", remove)
+        .patch("/api/public/v2/prompts/{name}/versions/{version}", relabel)
+        .into_router()
 }
 
 async fn create(

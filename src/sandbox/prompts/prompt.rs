@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::json;
 use crate::sandbox::PROJECT_ID;
 use crate::sandbox::hex::uuid_of;
 use crate::sandbox::reading::{expected, invalid, refused};
@@ -60,7 +61,7 @@ pub struct NewVersion {
 impl NewVersion {
     /// Reads a body; the error is the body of a 400 answer.
     pub fn read(body: &[u8]) -> Result<Self, Value> {
-        let body: Value = serde_json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
+        let body: Value = json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
         let name = body["name"]
             .as_str()
             .ok_or_else(|| expected("string", &["name"], body.get("name")))?;
@@ -102,7 +103,7 @@ impl NewVersion {
 
 /// The labels that a request adds to a version; the error is the body of a 400 answer.
 pub fn new_labels(body: &[u8]) -> Result<Vec<String>, Value> {
-    let body: Value = serde_json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
+    let body: Value = json::from_slice(body).map_err(|_| invalid("Invalid JSON"))?;
     texts(&body, "newLabels")?.ok_or_else(|| expected("array", &["newLabels"], None))
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 
 use super::prompt::StoredPrompt;
+use crate::json;
 use crate::sandbox::hex::hex;
 use crate::sandbox::store::lock_folder;
 
@@ -34,7 +35,7 @@ impl PromptStore {
                 Ok(sample.unwrap_or_else(|| StoredPrompt::new(name)))
             }
             Err(error) => Err(error),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+            Ok(bytes) => json::from_slice(&bytes).map_err(io::Error::other),
         }
     }
 
@@ -50,7 +51,7 @@ impl PromptStore {
             if path
                 .extension()
                 .is_some_and(|extension| extension == "json")
-                && let Ok(stored) = serde_json::from_slice::<StoredPrompt>(&fs::read(path)?)
+                && let Ok(stored) = json::from_slice::<StoredPrompt>(&fs::read(path)?)
             {
                 prompts.retain(|prompt| prompt.name != stored.name);
                 prompts.push(stored);

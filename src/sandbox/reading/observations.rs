@@ -9,6 +9,7 @@ use super::ReadQuery;
 use super::condition::{Condition, column};
 use super::refusal::{bounded, invalid, refused, timestamp};
 use super::row::Fields;
+use crate::json;
 use crate::sandbox::observation::Observation;
 use crate::sandbox::time::{self, Millis};
 
@@ -143,7 +144,7 @@ impl Cursor {
 
     fn read(text: &str) -> Result<Self, Value> {
         let json = STANDARD.decode(text).ok();
-        json.and_then(|json| serde_json::from_slice(&json).ok())
+        json.and_then(|json| json::from_slice(&json).ok())
             .ok_or_else(|| {
                 refused(&json!({"code": "custom", "path": ["cursor"], "message": "Invalid cursor"}))
             })

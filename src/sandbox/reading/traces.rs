@@ -78,7 +78,7 @@ impl TracesQuery {
     }
 
     fn matches(&self, trace: &Value) -> bool {
-        let start = time::parse(&text(trace, "timestamp")).unwrap_or_default();
+        let start = time::parse(text(trace, "timestamp")).unwrap_or_default();
         let session = self.session_id.as_ref();
         session.is_none_or(|session| trace["sessionId"] == **session)
             && self.from.is_none_or(|from| start >= from)
@@ -115,7 +115,10 @@ impl ReadQuery for TracesQuery {
             .filter_map(legacy::trace)
             .filter(|trace| self.matches(trace))
             .collect();
-        found.sort_by_cached_key(|trace| [text(trace, "timestamp"), text(trace, "id")]);
+        found.sort_by(|a, b| {
+            let by = |field| text(a, field).cmp(text(b, field));
+            by("timestamp").then_with(|| by("id"))
+        });
         if !self.oldest_first {
             found.reverse();
         }
@@ -131,6 +134,6 @@ impl ReadQuery for TracesQuery {
     }
 }
 
-fn text(trace: &Value, field: &str) -> String {
-    trace[field].as_str().unwrap_or_default().to_owned()
+fn text<'a>(trace: &'a Value, field: &str) -> &'a str {
+    trace[field].as_str().unwrap_or_default()
 }

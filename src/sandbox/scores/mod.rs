@@ -9,7 +9,6 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -17,6 +16,8 @@ use super::auth::{Authorized, AuthorizedToScore};
 use super::reading::invalid;
 use super::response::{StoreError, disk, json_response};
 use super::time::{self, Millis};
+use crate::json;
+use crate::sandbox::routes::Routes;
 use query::ScoresQuery;
 use score::NewScore;
 pub use score::{DataType, StoredScore};
@@ -34,15 +35,15 @@ struct Scores {
 }
 
 /// The API; scores become readable `delay` milliseconds after they arrived. Only newer servers have the `v3` interface.
-pub fn routes<S>(store: ScoreStore, delay: Millis, has_v3: bool) -> Router<S> {
-    let mut routes = Router::new()
-        .route("/api/public/scores", post(create))
-        .route("/api/public/scores/{id}", delete(remove))
-        .route("/api/public/ingestion", post(ingest));
+pub fn routes(store: ScoreStore, delay: Millis, has_v3: bool) -> Router {
+    let mut routes = Routes::new(Scores { store, delay })
+        .post("/api/public/scores", create)
+        .delete("/api/public/scores/{id}", remove)
+        .post("/api/public/ingestion", ingest);
     if has_v3 {
-        routes = routes.route("/api/public/v3/scores", get(list));
+        routes = routes.get("/api/public/v3/scores", list);
     }
-    routes.with_state(Scores { store, delay })
+    routes.into_router()
 }
 
 async fn create(
@@ -50,7 +51,7 @@ async fn create(
     _: AuthorizedToScore,
     body: Bytes,
 ) -> Result<Response, StoreError> {
-    let read = serde_json::from_slice(&body)
+    let read = json::from_slice(&body)
         .map_err(|_| invalid("Invalid JSON"))
         .and_then(|body: Value| NewScore::read(&body, None));
     let new = match read {
@@ -105,7 +106,7 @@ async fn ingest(
         let body = json!({"message": "Request body is too large"});
         return Ok(json_response(StatusCode::PAYLOAD_TOO_LARGE, &body));
     }
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body: Value = json::from_slice(&body).unwrap_or_default();
     let Some(events) = body["batch"].as_array() else {
         let body = invalid("Invalid request data");
         return Ok(json_response(StatusCode::BAD_REQUEST, &body));

@@ -13,7 +13,6 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::middleware;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use futures_util::stream;
 use http::{HeaderMap, StatusCode, Uri, header};
 use serde_json::{Value, json};
@@ -24,6 +23,7 @@ use crate::sandbox::model::ModelAnswer;
 use crate::sandbox::observation::Observation;
 use crate::sandbox::reading::{MetricsQuery, ObservationsQuery, ReadQuery, TracesQuery, legacy};
 use crate::sandbox::response::{StoreError, disk, html_response, json_response};
+use crate::sandbox::routes::Routes;
 use crate::sandbox::scores::{ScoreStore, StoredScore};
 use crate::sandbox::store::TraceStore;
 use crate::sandbox::time::Millis;
@@ -68,54 +68,50 @@ pub fn router(config: Config) -> Router {
         config: Arc::new(config),
     };
     Router::new()
-        .merge(models())
-        .merge(langfuse(version, files))
-        .merge(pages::routes())
+        .merge(models(sandbox.clone()))
+        .merge(langfuse(sandbox.clone(), version, files))
+        .merge(pages::routes(sandbox))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(middleware::from_fn(guard::check))
-        .with_state(sandbox)
 }
 
-fn models() -> Router<Sandbox> {
+fn models(sandbox: Sandbox) -> Router {
     let list = async |headers: HeaderMap| json_response(StatusCode::OK, &model::list(&headers));
-    let routes = Router::new().route("/v1/models", get(list));
-    model::DIALECTS
-        .into_iter()
-        .fold(routes, |routes, (path, answer)| {
-            let ask =
-                async move |State(sandbox): State<Sandbox>, headers: HeaderMap, body: Bytes| {
-                    ask_model(&sandbox, answer(&headers, &body)).await
-                };
-            routes.route(path, post(ask))
-        })
+    let routes = Routes::new(sandbox).get("/v1/models", list);
+    let dialects = model::DIALECTS.into_iter();
+    let routes = dialects.fold(routes, |routes, (path, answer)| {
+        let ask = async move |State(sandbox): State<Sandbox>, headers: HeaderMap, body: Bytes| {
+            ask_model(&sandbox, answer(&headers, &body)).await
+        };
+        routes.post(path, ask)
+    });
+    routes.into_router()
 }
 
 /// `stores` are the interfaces that keep files of their own.
-fn langfuse(version: LangfuseVersion, stores: Router<Sandbox>) -> Router<Sandbox> {
-    let both = Router::new()
-        .route("/api/public/otel/v1/traces", post(ingest_traces))
-        .route("/api/public/otel/v1/metrics", post(ignore_metrics))
-        .route("/api/public/health", get(health))
-        .route("/api/public/ready", get(health))
-        .route("/api/public/projects", get(projects))
-        .route("/api/public/models", get(list_models))
-        .merge(stores);
+fn langfuse(sandbox: Sandbox, version: LangfuseVersion, stores: Router) -> Router {
+    let both = Routes::new(sandbox)
+        .post("/api/public/otel/v1/traces", ingest_traces)
+        .post("/api/public/otel/v1/metrics", ignore_metrics)
+        .get("/api/public/health", health)
+        .get("/api/public/ready", health)
+        .get("/api/public/projects", projects)
+        .get("/api/public/models", list_models);
     let routes = match version {
         LangfuseVersion::V3 => both
-            .route("/api/public/traces", get(list_traces))
-            .route("/api/public/traces/{id}", get(legacy_trace))
-            .route("/api/public/metrics", get(measure)),
+            .get("/api/public/traces", list_traces)
+            .get("/api/public/traces/{id}", legacy_trace)
+            .get("/api/public/metrics", measure),
         LangfuseVersion::V4 => LEGACY_PATHS
             .iter()
-            .fold(both, |routes, path| routes.route(path, get(gone_in_v4)))
-            .route(
-                "/api/public/datasets/{name}/runs/{run}",
-                get(gone_in_v4).delete(gone_in_v4),
-            )
-            .route("/api/public/v2/observations", get(list_observations))
-            .route("/api/public/v2/metrics", get(measure)),
+            .fold(both, |routes, path| routes.get(path, gone_in_v4))
+            .get("/api/public/datasets/{name}/runs/{run}", gone_in_v4)
+            .delete("/api/public/datasets/{name}/runs/{run}", gone_in_v4)
+            .get("/api/public/v2/observations", list_observations)
+            .get("/api/public/v2/metrics", measure),
     };
+    let routes = routes.into_router().merge(stores);
     routes.method_not_allowed_fallback(async || {
         let body = json!({"message": "Method not allowed", "error": "MethodNotAllowedError"});
         json_response(StatusCode::METHOD_NOT_ALLOWED, &body)

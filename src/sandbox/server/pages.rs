@@ -7,7 +7,6 @@ use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{Redirect, Response};
-use axum::routing::get;
 use http::StatusCode;
 
 use super::{Parameters, Sandbox};
@@ -15,39 +14,40 @@ use crate::sandbox::experiments::{ExperimentOverview, item_of, of_item};
 use crate::sandbox::observation::Observation;
 use crate::sandbox::page::{self, ExperimentPage, Search};
 use crate::sandbox::response::{StoreError, disk, html_response};
+use crate::sandbox::routes::Routes;
 use crate::sandbox::scores::StoredScore;
 use crate::sandbox::time;
 
-pub fn routes() -> Router<Sandbox> {
-    Router::new()
-        .route("/", get(traces_page))
-        .route("/project/sandbox/traces", get(traces_page))
-        .route("/project/sandbox/traces/{id}", get(trace_page))
-        .route("/project/sandbox/sessions/{id}", get(session_page))
-        .route(
-            "/trace/{id}",
-            get(async |Path(id): Path<String>| Redirect::to(&page::trace_path(&id))),
-        )
-        .route("/project/sandbox/experiments", get(experiments_page))
-        .route("/project/sandbox/experiments/results", get(experiment_page))
-        .route("/project/sandbox/datasets", get(datasets_page))
-        .route("/project/sandbox/datasets/{id}", get(dataset_page))
-        .route(
+pub(super) fn routes(sandbox: Sandbox) -> Router {
+    Routes::new(sandbox)
+        .get("/", traces_page)
+        .get("/project/sandbox/traces", traces_page)
+        .get("/project/sandbox/traces/{id}", trace_page)
+        .get("/project/sandbox/sessions/{id}", session_page)
+        .get("/trace/{id}", async |Path(id): Path<String>| {
+            Redirect::to(&page::trace_path(&id))
+        })
+        .get("/project/sandbox/experiments", experiments_page)
+        .get("/project/sandbox/experiments/results", experiment_page)
+        .get("/project/sandbox/datasets", datasets_page)
+        .get("/project/sandbox/datasets/{id}", dataset_page)
+        .get(
             "/project/sandbox/datasets/{id}/runs/{run}",
-            get(async |Path((_, run)): Path<(String, String)>| {
+            async |Path((_, run)): Path<(String, String)>| {
                 Redirect::to(&page::experiment_path(&run))
-            }),
+            },
         )
-        .route(
+        .get(
             "/project/sandbox/datasets/{id}/items/{item}",
-            get(async |Path((id, item)): Path<(String, String)>| {
+            async |Path((id, item)): Path<(String, String)>| {
                 Redirect::to(&format!(
                     "{}#item-{}",
                     page::dataset_path(&id),
                     page::url_encoded(&item)
                 ))
-            }),
+            },
         )
+        .into_router()
 }
 
 async fn traces_page(

@@ -438,7 +438,7 @@ impl Filter<'_> {
 
     /// Replaces each passage with a mark. Passages that overlap or touch get one mark.
     fn redact(&mut self, text: &str, mut passages: Vec<Range<usize>>) -> Option<String> {
-        passages.sort_unstable_by_key(|passage| passage.start);
+        passages.sort_by_key(|passage| passage.start);
         passages.dedup_by(|later, earlier| {
             let touches = later.start <= earlier.end;
             if touches {

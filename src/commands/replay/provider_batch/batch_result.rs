@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::batch_object::time;
+use crate::json;
 use crate::trace::ExchangeError;
 
 /// What became of one request.
@@ -63,7 +64,7 @@ impl BatchResult {
     /// # Errors
     /// One line that says what is wrong.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
-        let shape: ResultShape<'_> = serde_json::from_slice(line).map_err(|error| {
+        let shape: ResultShape<'_> = json::from_slice(line).map_err(|error| {
             error
                 .to_string()
                 .replace(" at line 1 column ", " at column ")

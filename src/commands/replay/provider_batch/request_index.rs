@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::app::jsonl::JsonFile;
 use crate::failure::Failure;
+use crate::json;
 use crate::model::{Request, dialect};
 use crate::trace::ids;
 use crate::trace::recording::RecordedTrace;
@@ -170,7 +171,7 @@ fn key(custom_id: &str) -> u64 {
 }
 
 fn custom_id(line: &[u8]) -> Option<String> {
-    let shape: RequestShape<'_> = serde_json::from_slice(line).ok()?;
+    let shape: RequestShape<'_> = json::from_slice(line).ok()?;
     shape.custom_id?.as_str().map(str::to_owned)
 }
 
@@ -185,7 +186,7 @@ impl BatchRequest {
                 .to_string()
                 .replace(" at line 1 column ", " at column ")
         };
-        let shape: RequestShape<'_> = serde_json::from_slice(line).map_err(in_line)?;
+        let shape: RequestShape<'_> = json::from_slice(line).map_err(in_line)?;
         let Some(Value::String(custom_id)) = shape.custom_id else {
             return Err("there is no `custom_id`".to_owned());
         };
