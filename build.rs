@@ -1,10 +1,9 @@
-//! Links the unwinder into the binary, packs its relocations, and compresses the long texts that it holds.
+//! Links the unwinder into the binary, and compresses the long texts that it holds.
 
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
@@ -19,9 +18,6 @@ fn main() -> io::Result<()> {
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
     if is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") {
         link_unwinder();
-        if env::var("HOST") == env::var("TARGET") && loads_packed_relocations() {
-            println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-        }
     }
     let target = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
     for folder in TEXTS {
@@ -36,21 +32,6 @@ fn link_unwinder() {
     // a tenth of the time of a short run. The same functions from libgcc_eh come first here, so that the linker
     // (`--as-needed`) leaves the library out.
     println!("cargo::rustc-link-lib=static:-bundle=gcc_eh");
-}
-
-/// Whether the C library of this machine, 2.36 or later, loads relocations in their packed form. They take a quarter of a
-/// megabyte otherwise, all of which is read at each start. A binary that is built here then needs 2.36 too; what is built on
-/// an older system runs on older ones.
-fn loads_packed_relocations() -> bool {
-    let Ok(output) = Command::new("getconf").arg("GNU_LIBC_VERSION").output() else {
-        return false;
-    };
-    let version = String::from_utf8_lossy(&output.stdout);
-    let numbers = version.trim().strip_prefix("glibc ").and_then(|version| {
-        let (major, minor) = version.split_once('.')?;
-        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
-    });
-    numbers.is_some_and(|numbers| numbers >= (2, 36))
 }
 
 /// Writes `NAME.deflate` into `target` for each text of `folder`. `src/embedded.rs` reads them.
