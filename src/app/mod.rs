@@ -12,6 +12,7 @@ pub mod experiment_reference;
 pub mod hints;
 pub mod jsonl;
 pub mod judge;
+pub mod langfuse_server;
 pub mod ledgered;
 pub mod managed_prompt;
 pub mod model_call;

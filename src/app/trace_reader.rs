@@ -1,4 +1,4 @@
-//! Reads traces that are in Langfuse: opens the server of the settings, and waits until a trace is there and whole.
+//! Reads traces that are in Langfuse: waits until a trace is there and whole.
 
 use std::collections::{BTreeSet, HashSet};
 use std::pin::pin;
@@ -8,15 +8,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::app::signals::SignalListener;
 use crate::app::trace_reference::{not_found, unread};
-use crate::app::{clients, setup};
-use crate::cli;
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
-use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::api::TraceQuery;
 use crate::langfuse::readback::{self, Poll};
 use crate::langfuse::{Api, ApiError, Row};
-use crate::settings::{Destination, Notes, Sources, destination};
+use crate::settings::{Destination, Notes};
 
 /// How long a trace is waited for by default: a person waits here, and may have mistyped the id.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(15);
@@ -24,48 +21,6 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Rows that stay the same for this long are all that there are.
 const SETTLED: Duration = Duration::from_secs(1);
-
-/// The Langfuse of the settings.
-#[derive(Debug)]
-pub struct LangfuseServer {
-    pub api: Api,
-    pub destination: Destination,
-    notes: Notes,
-}
-
-impl LangfuseServer {
-    /// Resolves the settings, prints the warnings about them and makes the client; opens no connection. `lacking` is
-    /// the failure of a plain OTLP backend.
-    ///
-    /// # Errors
-    /// If a setting is missing or malformed, or there is no Langfuse.
-    pub fn open(
-        options: &cli::DestinationArgs,
-        sources: &Sources,
-        console: &Console,
-        lacking: &str,
-    ) -> Result<Self, Failure> {
-        let mut notes = Notes::default();
-        let destination = destination::resolve(options, sources, None, &mut notes)?;
-        setup::announce(&mut notes, console);
-        let tls = destination::tls_files(options, sources);
-        let http = clients::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
-        let api = clients::api(&destination, &http, console)
-            .ok_or_else(|| Failure::config(lacking).hint("set LANGFUSE_BASE_URL and the keys"))?;
-        Ok(Self {
-            api,
-            destination,
-            notes,
-        })
-    }
-
-    pub fn reader(&self) -> TraceReader<'_> {
-        TraceReader {
-            api: &self.api,
-            settings: (&self.destination, &self.notes),
-        }
-    }
-}
 
 /// Reads from one Langfuse.
 #[derive(Clone, Copy, Debug)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::app::langfuse_server::LangfuseServer;
 use crate::app::score_sender::{not_accepted, one_by_one};
 use crate::app::signals::SignalListener;
-use crate::app::{clients, setup};
 use crate::batch::delayed_note::DelayedNote;
 use crate::batch::experiment::scores::{ExperimentScores, means_of_expectations};
 use crate::batch::experiment::verify;
@@ -22,10 +22,9 @@ use crate::batch::summary::{RunOutcome, RunSummary};
 use crate::cli;
 use crate::console::{self, Console, OutputFormat, counted};
 use crate::failure::{Failure, Kind, Signal, Verdict};
-use crate::http::{CONNECT_TIMEOUT, Proxies};
 use crate::langfuse::{Api, Base};
 use crate::output::{ErrorReport, Printer};
-use crate::settings::{self, CommandDefaults, Notes, Sources, destination};
+use crate::settings::{self, CommandDefaults, Sources};
 
 /// How long `--verify` waits by default.
 const DEFAULT_WAIT: Duration = Duration::from_mins(1);
@@ -237,22 +236,13 @@ impl Verifier {
         console: &Console,
     ) -> Result<Self, Failure> {
         let wait = settings::wait(&options.wait, DEFAULT_WAIT, sources)?;
-        let mut notes = Notes::default();
-        let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
-        setup::announce(&mut notes, console);
-        let tls = destination::tls_files(&options.destination, sources);
-        let http = clients::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
-        let api = clients::api(&destination, &http, console);
-        let (Some(api), Some(langfuse)) = (api, destination.langfuse) else {
-            let option = if options.verify {
-                "--verify"
-            } else {
-                "--score-experiment"
-            };
-            let message = format!("{option}: a plain OTLP backend cannot be asked for traces");
-            let hint = format!("set LANGFUSE_BASE_URL and the keys, or omit {option}");
-            return Err(Failure::config(message).hint(hint));
+        let option = if options.verify {
+            "--verify"
+        } else {
+            "--score-experiment"
         };
+        let lacking = format!("{option}: a plain OTLP backend cannot be asked for traces");
+        let server = LangfuseServer::open(&options.destination, sources, console, &lacking)?;
         let environment = sources.get("LANGFUSE_TRACING_ENVIRONMENT");
         let default = CommandDefaults::EXPERIMENT.environment;
         Ok(Self {
@@ -260,8 +250,8 @@ impl Verifier {
                 || default.unwrap_or_default().to_owned(),
                 |found| found.value,
             ),
-            api,
-            ui: langfuse.ui,
+            api: server.api,
+            ui: server.ui,
             wait,
         })
     }

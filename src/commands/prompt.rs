@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::app::langfuse_server::LangfuseServer;
 use crate::app::managed_prompt::{unlisted, unread};
 use crate::app::signals::SignalListener;
-use crate::app::trace_reader::LangfuseServer;
 use crate::cli;
 use crate::console::{Console, OutputFormat};
 use crate::failure::{Failure, Kind, Verdict};

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::app::judge::given;
+use crate::app::langfuse_server::LangfuseServer;
 use crate::app::score_sender::{self, not_accepted};
 use crate::app::signals::SignalListener;
-use crate::app::trace_reader::{DEFAULT_WAIT, LangfuseServer, TraceReader};
+use crate::app::trace_reader::{DEFAULT_WAIT, TraceReader};
 use crate::app::trace_reference::trace_id;
 use crate::cli::{self, ScoreTypeArg};
 use crate::console::{Console, OutputFormat, counted};

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::app::trace_reader::{DEFAULT_WAIT, LangfuseServer, has_orphans, patiently};
+use crate::app::langfuse_server::LangfuseServer;
+use crate::app::trace_reader::{DEFAULT_WAIT, has_orphans, patiently};
 use crate::app::trace_reference::trace_id;
 use crate::cli;
 use crate::console::OutputFormat;

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::Value;
 
 use crate::app::experiment_reference::ExperimentReference;
-use crate::app::trace_reference;
+use crate::app::langfuse_server::LangfuseServer;
 use crate::batch::experiment::unread;
 use crate::compare::run::{ComparedRun, FoundItem, RunKind};
 use crate::failure::{Failure, Kind};
 use crate::langfuse::api::TraceQuery;
 use crate::langfuse::experiments::ExperimentItemFields;
-use crate::langfuse::{Api, ApiError, Base, Experiment, ExperimentItem};
-use crate::settings::{Destination, Notes};
+use crate::langfuse::{ApiError, Experiment, ExperimentItem};
 
 /// The most experiments that a message lists.
 const LISTED: usize = 4;
@@ -20,13 +19,9 @@ const LISTED: usize = 4;
 /// The Langfuse that has the experiments.
 #[derive(Debug)]
 pub struct ExperimentReader {
-    pub api: Api,
-    /// Where its pages are.
-    pub ui: Base,
+    pub server: LangfuseServer,
     /// The project of the keys.
     pub project: String,
-    pub destination: Destination,
-    pub notes: Notes,
 }
 
 /// An experiment that was read.
@@ -43,15 +38,16 @@ impl ExperimentReader {
     /// # Errors
     /// If there is no such experiment, or there are several, or the server does not answer.
     pub async fn read(&self, letter: char, name: &str) -> Result<ExperimentRun, Failure> {
-        let reference = ExperimentReference::new(name, &self.destination)?;
+        let reference = ExperimentReference::new(name, &self.server.destination)?;
         let experiment = self.find(&reference, name).await?;
         let mut run = ComparedRun::new(letter, name, RunKind::Experiment);
         run.url = Some(self.page(&experiment));
         run.datasets.extend(experiment.dataset_id.clone());
         let fields = ExperimentItemFields::All;
-        let mut pages = self
-            .api
-            .experiment_item_pages(&experiment.id, experiment.start, fields);
+        let mut pages =
+            self.server
+                .api
+                .experiment_item_pages(&experiment.id, experiment.start, fields);
         let mut known: HashSet<(String, String)> = HashSet::new();
         let mut traces = Vec::new();
         while let Some(items) = pages.next().await.map_err(|error| self.unread(error))? {
@@ -77,15 +73,15 @@ impl ExperimentReader {
     ) -> Result<Experiment, Failure> {
         let found = match reference {
             ExperimentReference::Id(id) => {
-                let found = self.api.experiment(id, None).await;
+                let found = self.server.api.experiment(id, None).await;
                 found.map(|found| found.into_iter().collect())
             }
-            ExperimentReference::Name(name) => self.api.experiments_named(name).await,
+            ExperimentReference::Name(name) => self.server.api.experiments_named(name).await,
         };
         let mut found: Vec<Experiment> = match found {
             Ok(found) => found,
             Err(error) if error.is_unserved() => {
-                let failure = unread::no_experiments(&self.api, &error).await;
+                let failure = unread::no_experiments(&self.server.api, &error).await;
                 return Err(failure.hint("upgrade the server, or compare output files of batch"));
             }
             Err(error) => return Err(self.unread(error)),
@@ -117,7 +113,10 @@ impl ExperimentReader {
     fn add(&self, run: &mut ComparedRun, item: &ExperimentItem) {
         let times = item.start.zip(item.end);
         let latency = times.map(|(start, end)| end.as_millisecond() - start.as_millisecond());
-        let url = self.ui.trace_page(Some(&self.project), &item.trace_id);
+        let url = self
+            .server
+            .ui
+            .trace_page(Some(&self.project), &item.trace_id);
         run.push(FoundItem {
             key: &item.item_id,
             failure: item.is_error.then(|| "error".to_owned()),
@@ -132,11 +131,13 @@ impl ExperimentReader {
     }
 
     fn page(&self, experiment: &Experiment) -> String {
-        self.ui.experiment_page(&self.project, &experiment.id)
+        self.server
+            .ui
+            .experiment_page(&self.project, &experiment.id)
     }
 
     fn unread(&self, error: ApiError) -> Failure {
-        let failure = trace_reference::unread(error, &self.api, (&self.destination, &self.notes));
+        let failure = self.server.reader().failure(error);
         // The client has tried again already.
         failure.retryable(false)
     }

@@ -101,6 +101,7 @@ const ORDER: &[&str] = &[
     "app::clients",
     "app::setup",
     "app::trace_reader",
+    "app::langfuse_server",
     "app::managed_prompt",
     "app::verify",
     "app::span_maker",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use crate::app::{clients, setup, trace_reference};
+use crate::app::langfuse_server::LangfuseServer;
 use crate::cli;
 use crate::compare::comparison::RunComparison;
 use crate::compare::experiment::{ExperimentReader, ExperimentRun};
@@ -15,8 +15,7 @@ use crate::compare::run::ComparedRun;
 use crate::compare::{output_file, trace_usage};
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
-use crate::http::{CONNECT_TIMEOUT, Proxies};
-use crate::settings::{self, Notes, Sources, destination};
+use crate::settings::{self, Sources};
 
 /// How long an experiment is waited for by default: a person waits here, and may have mistyped the name.
 const DEFAULT_WAIT: Duration = Duration::from_secs(15);
@@ -125,7 +124,7 @@ impl Side<'_> {
     /// Adds what the items of an experiment took; without it, the rest can still be compared.
     async fn add_usage(&mut self, reader: &ExperimentReader, console: &Console) {
         if let Some(ReadRun::Experiment(experiment)) = &mut self.read
-            && let Err(error) = trace_usage::add(&reader.api, experiment).await
+            && let Err(error) = trace_usage::add(&reader.server.api, experiment).await
         {
             let label = experiment.run.label();
             let why = error.message;
@@ -155,28 +154,11 @@ async fn reader(
     sources: &Sources,
     console: &Console,
 ) -> Result<ExperimentReader, Failure> {
-    let mut notes = Notes::default();
-    let destination = destination::resolve(&options.destination, sources, None, &mut notes)?;
-    setup::announce(&mut notes, console);
-    let tls = destination::tls_files(&options.destination, sources);
-    let http = clients::client(&tls, Proxies::FromEnvironment, CONNECT_TIMEOUT * 2)?;
-    let api = clients::api(&destination, &http, console);
-    let (Some(api), Some(langfuse)) = (api, &destination.langfuse) else {
-        return Err(Failure::config("a plain OTLP backend has no experiments")
-            .hint("set LANGFUSE_BASE_URL and the keys"));
-    };
-    let ui = langfuse.ui.clone();
-    let project = api.project().await;
-    let project = project
-        .map_err(|error| trace_reference::unread(error, &api, (&destination, &notes)))?
-        .id;
-    Ok(ExperimentReader {
-        api,
-        ui,
-        project,
-        destination,
-        notes,
-    })
+    let lacking = "a plain OTLP backend has no experiments";
+    let server = LangfuseServer::open(&options.destination, sources, console, lacking)?;
+    let project = server.api.project().await;
+    let project = project.map_err(|error| server.reader().failure(error))?.id;
+    Ok(ExperimentReader { server, project })
 }
 
 /// Says that a name is none of a file, where the settings for a server are missing.

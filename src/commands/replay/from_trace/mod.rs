@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::app::langfuse_server::LangfuseServer;
 use crate::app::run::Run;
-use crate::app::trace_reader::{DEFAULT_WAIT, LangfuseServer, TraceReader, patiently};
+use crate::app::trace_reader::{DEFAULT_WAIT, TraceReader, patiently};
 use crate::app::trace_reference::{observation, trace_id};
 use crate::cli;
 use crate::console::{Console, OutputFormat, counted};
