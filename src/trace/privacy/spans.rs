@@ -2,7 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use super::{Capture, Filter, Privacy, Rules, truncate};
+use super::filter::{Filter, Rules, truncate};
+use super::{Capture, Privacy};
 
 /// What an attribute holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
