@@ -26,7 +26,7 @@ pub struct Share {
     pub of: u64,
 }
 
-/// An item that changed; the expectations by their place in [`RunComparison::expectations`].
+/// An item that changed; the expectations by their place in the `expectations` of the comparison.
 #[derive(Clone, Debug)]
 pub struct ItemChange {
     pub pair: ItemPair,
