@@ -60,6 +60,10 @@ fn add(run: &mut ComparedRun, text: &[u8]) -> Result<(), String> {
     if text.trim_ascii().is_empty() {
         return Ok(());
     }
+    // serde would read the fields from a list too.
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return Err("expected a JSON object".to_owned());
+    }
     let answer: OutputLine<'_> = json::from_slice(text).map_err(|error| error.to_string())?;
     let metadata = &answer.langspan;
     if metadata.line == 0 {

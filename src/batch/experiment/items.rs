@@ -31,7 +31,7 @@ impl OwnItems {
             if plan.limit.is_some_and(|limit| before >= limit) {
                 break;
             }
-            // What is wrong with a line is said when it is its turn.
+            // An invalid line is reported when the run reaches it.
             let Ok(parsed) = ParsedLine::read(&line, &defaults) else {
                 continue;
             };

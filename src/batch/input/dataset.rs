@@ -15,7 +15,7 @@ pub fn line(item: DatasetItem) -> String {
         Value::Array(messages) if are_messages(&messages) => {
             ("body", json!({"messages": messages}))
         }
-        // What is no text is refused when it is the turn of its line.
+        // An input of another type is refused when the run reaches its line.
         Value::Null => ("prompt", json!({})),
         input => ("prompt", input),
     };

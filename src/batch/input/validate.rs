@@ -86,7 +86,7 @@ pub fn check_keys(input: &Input, plan: &Plan, settings: &Settings) -> Result<(),
     let defaults = plan.line_defaults(model);
     let mut is_asked = false;
     for line in input.lines().map_err(unreadable)? {
-        // What is wrong with a line is said when it is its turn.
+        // An invalid line is reported when the run reaches it.
         let Ok(line) = line else { break };
         if let Ok(parsed) = ParsedLine::read(&line, &defaults) {
             model.check_key_of(parsed.request.dialect())?;

@@ -138,7 +138,7 @@ impl Reporter<'_> {
     }
 }
 
-/// What is said of a B that is good enough.
+/// The message for a run B that is not worse than A allows.
 fn success(comparison: &RunComparison<'_>) -> String {
     let compared = counted(comparison.pairs.len() as u64, "item");
     match comparison.count(ChangeKind::Regressed) {

@@ -109,6 +109,13 @@ fn an_empty_run_and_a_foreign_file_are_no_runs() {
         &home,
         "line 1 of b.jsonl is not an output line: missing field `langspan` at line 1 column 39",
     );
+    for other in ["[]\n", "plain text\n"] {
+        home.file("b.jsonl", other);
+        assert_refused(
+            &home,
+            "line 1 of b.jsonl is not an output line: expected a JSON object",
+        );
+    }
     home.file("b.jsonl", &text(&lines(2))[..900]);
     assert_refused(&home, "line 2 of b.jsonl is cut off");
 }
