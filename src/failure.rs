@@ -148,7 +148,10 @@ impl Failure {
 
     /// A file or another local target that cannot be written.
     pub fn unwritable(what: impl fmt::Display, error: &dyn fmt::Display) -> Self {
-        Self::file(format!("{what} cannot be written: {error}"))
+        // `tempfile` adds the path of its file, which is not the one that the user named.
+        let why = error.to_string();
+        let why = why.split(" at path \"").next().unwrap_or_default();
+        Self::file(format!("{what} cannot be written: {why}"))
             .hint("check the path, its permissions and the free disk space")
     }
 

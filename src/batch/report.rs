@@ -103,6 +103,7 @@ impl RunReport<'_> {
             session_url: result.session_url.clone(),
             verified: verified.traces,
             traces: result.traces,
+            is_resumable: self.plan.out.resumable().is_some(),
             scores: result.scores,
             experiment: self
                 .plan
@@ -180,7 +181,8 @@ impl RunReport<'_> {
             return None;
         }
         let lines = counted(lines, "line");
-        let failure = Failure::new(Kind::Lines, format!("{failed} of {lines} failed"));
+        let first = stats.first_failed.to_text();
+        let failure = Failure::new(Kind::Lines, format!("{failed} of {lines} failed{first}"));
         Some(match self.plan.out.resumable() {
             Some(path) => failure
                 .hint(format!(
@@ -196,14 +198,15 @@ impl RunReport<'_> {
 
     /// More lines missed an expectation than `--allow-misses` permits.
     fn missed_expectations(&self) -> Option<Failure> {
-        let stats = &self.result.stats.expectations;
-        let (missed, lines) = (stats.missed_lines, stats.lines);
+        let stats = &self.result.stats;
+        let (missed, lines) = (stats.expectations.missed_lines, stats.expectations.lines);
         if missed == 0 || is_allowed(self.plan.allow_misses, missed, lines) {
             return None;
         }
         let message = format!(
-            "{missed} of {} missed an expectation",
-            counted(lines, "line")
+            "{missed} of {} missed an expectation{}",
+            counted(lines, "line"),
+            stats.first_missed.to_text()
         );
         let failure = Failure::new(Kind::Expectation, message);
         Some(
@@ -279,6 +282,10 @@ impl RunReport<'_> {
                 return None;
             }
             StopReason::File(failure) => return Some(failure),
+            StopReason::Output(failure) => {
+                let failure = failure.hint("free some disk space, then continue with");
+                return Some(failure.command(self.resume_command()));
+            }
             StopReason::Signal(signal) => (Kind::Interrupted(signal), "interrupted".to_owned()),
             StopReason::Model(why) | StopReason::Down(why) => {
                 (Kind::Lines, format!("stopped early: {why}"))

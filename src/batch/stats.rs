@@ -37,7 +37,15 @@ pub struct Stats {
     pub expectations: ExpectationStats,
     pub latency: TimeHistogram,
     pub first_token: TimeHistogram,
+    /// Of the lines of this stretch that failed.
+    pub first_failed: FirstLine,
+    /// Of the lines of this stretch that missed an expectation.
+    pub first_missed: FirstLine,
 }
+
+/// Of some lines, the one that comes first in the input, with what is wrong with it; none if there are no such lines.
+#[derive(Clone, Debug, Default)]
+pub struct FirstLine(Option<(u64, String)>);
 
 /// The counts of answers that may need a second look.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -110,6 +118,8 @@ impl Stats {
             expectations: ExpectationStats::default(),
             latency: TimeHistogram::new(),
             first_token: TimeHistogram::new(),
+            first_failed: FirstLine::default(),
+            first_missed: FirstLine::default(),
         }
     }
 
@@ -179,6 +189,21 @@ impl Stats {
     /// The time of all stretches of the run.
     pub fn elapsed(&self) -> Duration {
         self.before + self.began.elapsed()
+    }
+}
+
+impl FirstLine {
+    /// Takes a line by its number; `why` says in one line what is wrong with it.
+    pub fn take(&mut self, line: u64, why: impl FnOnce() -> String) {
+        if self.0.as_ref().is_none_or(|(first, _)| line < *first) {
+            self.0 = Some((line, why()));
+        }
+    }
+
+    /// As the end of a sentence about all of the lines.
+    pub fn to_text(&self) -> String {
+        let first = self.0.as_ref();
+        first.map_or_else(String::new, |(line, why)| format!("; line {line}: {why}"))
     }
 }
 

@@ -80,6 +80,8 @@ struct TraceCounts {
     counts: TraceStats,
     /// Distinct traces that can be read from the server; `None` without `--verify`.
     verified: Option<u64>,
+    #[serde(skip)]
+    is_resumable: bool,
 }
 
 /// Everything that the summary shows beside the counts of calls.
@@ -90,6 +92,8 @@ pub struct RunOutcome {
     pub session_url: Option<String>,
     pub verified: Option<u64>,
     pub traces: TraceStats,
+    /// Whether a resumed run rebuilds the traces that are nowhere now.
+    pub is_resumable: bool,
     pub scores: ScoreStats,
     pub experiment: Option<ExperimentSummary>,
     pub redactions: u64,
@@ -128,6 +132,7 @@ impl RunSummary {
             traces: TraceCounts {
                 counts: outcome.traces,
                 verified: outcome.verified,
+                is_resumable: outcome.is_resumable,
             },
             expectations: Some(stats.expectations.clone()).filter(|stats| stats.lines > 0),
             scores: Some(outcome.scores).filter(|scores| scores.accepted + scores.failed() > 0),
@@ -270,16 +275,29 @@ impl TraceCounts {
             sampled_out,
             undecided,
         } = self.counts;
+        let nowhere = if self.is_resumable {
+            "left for --resume"
+        } else {
+            "LOST"
+        };
         let mut parts = vec![format!("{accepted} accepted")];
         let rare = [
             (spooled, "in the outbox"),
-            (lost, "LOST"),
+            (lost, nowhere),
             (undecided, "not known to have arrived"),
             (sampled_out, "not sampled"),
         ];
         let rare = rare.into_iter().filter(|(count, _)| *count > 0);
         parts.extend(rare.map(|(count, what)| format!("{count} {what}")));
-        parts.extend(self.verified.map(|count| format!("{count} readable")));
+        parts.extend(self.verified.map(|count| {
+            // All spans are readable, else there is no number: only lines that share a trace make it less.
+            let shared = if count < accepted {
+                " (lines of one custom_id share a trace)"
+            } else {
+                ""
+            };
+            format!("{count} readable{shared}")
+        }));
         format!("traces: {}", parts.join(", "))
     }
 }

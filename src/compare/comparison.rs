@@ -201,8 +201,12 @@ fn check_duplicates(run: &ComparedRun, sorted: &[u32]) -> Result<(), Failure> {
     }
     run.sort(&mut twice);
     let message = format!("{} has {} more than once", run.label(), few(run, &twice));
-    Err(Failure::input(message)
-        .hint("an item is compared by its id: give each one its own, and run it once"))
+    Err(Failure::input(message).hint(match run.kind {
+        RunKind::File => "an item is compared by its id: give each one its own, and run it once",
+        RunKind::Experiment => {
+            "compare the output files of its runs, or run it once under another name"
+        }
+    }))
 }
 
 /// Refuses an A with failed items: there is nothing to compare them with.

@@ -8,7 +8,6 @@ use crate::batch::output::line::OutputLine;
 use crate::compare::run::{ComparedRun, FoundItem, RunKind, TokenCounts};
 use crate::compression::{Compression, is_system_error};
 use crate::failure::Failure;
-use crate::json;
 
 /// Reads the run.
 ///
@@ -60,11 +59,7 @@ fn add(run: &mut ComparedRun, text: &[u8]) -> Result<(), String> {
     if text.trim_ascii().is_empty() {
         return Ok(());
     }
-    // serde would read the fields from a list too.
-    if !text.trim_ascii_start().starts_with(b"{") {
-        return Err("expected a JSON object".to_owned());
-    }
-    let answer: OutputLine<'_> = json::from_slice(text).map_err(|error| error.to_string())?;
+    let answer = OutputLine::read(text)?;
     let metadata = &answer.langspan;
     if metadata.line == 0 {
         return Err("it answers line 0".to_owned());

@@ -121,12 +121,17 @@ fn measures(a: &Measures, b: &Measures) -> Vec<ComparedRow> {
     ]
 }
 
-/// The share as a percentage. It is only 100 % if all are met.
+/// The share as a percentage, rounded. It is only 100 % if all are met.
 pub fn percent_met(share: Share) -> String {
-    let tenths = (share.met * 1000).checked_div(share.of);
+    let Share { met, of } = share;
+    let tenths = (met * 1000 + of / 2).checked_div(of);
     tenths.map_or_else(
         || UNKNOWN.to_owned(),
-        |tenths| format!("{}.{}%", tenths / 10, tenths % 10),
+        |tenths| {
+            let most = if met < of { 999 } else { 1000 };
+            let tenths = tenths.min(most);
+            format!("{}.{}%", tenths / 10, tenths % 10)
+        },
     )
 }
 
@@ -151,6 +156,7 @@ mod tests {
         assert_eq!(text(1_000_000, 1_000_000), "100.0%");
         assert_eq!(text(999_999, 1_000_000), "99.9%");
         assert_eq!(text(114, 120), "95.0%");
+        assert_eq!((text(4, 6), text(1, 3)), ("66.7%".into(), "33.3%".into()));
         assert_eq!(text(0, 0), "-");
     }
 

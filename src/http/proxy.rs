@@ -9,7 +9,7 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 
-use crate::http::url::{is_loopback, shown};
+use crate::http::url::{is_in_quotes, is_loopback, shown};
 
 /// The variables for all requests, the stronger one first.
 const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
@@ -153,6 +153,9 @@ fn named(variables: &[&'static str]) -> Result<Option<Proxy>, ProxyError> {
 /// A proxy without a scheme speaks HTTP, as in curl.
 fn parse(text: &str) -> Result<Url, String> {
     let text = text.trim();
+    if is_in_quotes(text) {
+        return Err("it is in quotes: remove them".to_owned());
+    }
     let text = if text.contains("://") {
         text.to_owned()
     } else {

@@ -20,9 +20,12 @@ const SECRET_NAMES: [&str; 8] = [
 /// What is wrong with it, in one line that does not show a key.
 pub fn parse_http_url(text: &str) -> Result<Url, String> {
     let text = text.trim();
+    if is_in_quotes(text) {
+        return Err("it is in quotes: remove them".to_owned());
+    }
     let url = match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
-        Ok(_) | Err(_) if !text.contains("://") => {
+        Ok(_) | Err(_) if !begins_with_scheme(text) => {
             // Not quoted: a key may be here by mistake.
             return Err("it is not a URL: expected https:// or http://".to_owned());
         }
@@ -50,6 +53,22 @@ pub fn complete_http_url(text: &str) -> Result<Url, String> {
         return parse_http_url(&format!("http://{text}"));
     }
     Ok(url)
+}
+
+/// Whether a value is in quotes: a file of variables that no shell reads, such as that of `docker run --env-file`, leaves
+/// them there.
+pub fn is_in_quotes(text: &str) -> bool {
+    let is_between = |quote| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
+    is_between('"') || is_between('\'')
+}
+
+/// Whether a text begins with a scheme, of any name.
+fn begins_with_scheme(text: &str) -> bool {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 /// Whether a text without a scheme begins with what is clearly a host: a name with a dot, `localhost`, an address, or
@@ -184,6 +203,18 @@ mod tests {
             let error = complete_http_url(wrong).unwrap_err();
             assert!(!error.contains("lf-"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_no_url_is_told_in_plain_words() {
+        let why = |text| parse_http_url(text).unwrap_err();
+        for quoted in ["\"https://h.example\"", "'h.example'"] {
+            assert_eq!(why(quoted), "it is in quotes: remove them");
+        }
+        for other in ["${URL}://x", "h.example", "://h"] {
+            assert_eq!(why(other), "it is not a URL: expected https:// or http://");
+        }
+        assert_eq!(why("ftp://h"), "`ftp` is not http or https");
     }
 
     #[test]

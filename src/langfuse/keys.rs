@@ -36,11 +36,6 @@ impl Keys {
         self.public.starts_with(PUBLIC_PREFIX) && self.secret.expose().starts_with(SECRET_PREFIX)
     }
 
-    /// Whether they are swapped.
-    pub fn are_swapped(&self) -> bool {
-        self.public.starts_with(SECRET_PREFIX) || self.secret.expose().starts_with(PUBLIC_PREFIX)
-    }
-
     /// The header that authenticates with the pair.
     pub fn authorization(&self) -> Secret {
         let pair = format!("{}:{}", self.public, self.secret.expose());
@@ -70,7 +65,7 @@ mod tests {
             (read.public.as_str(), read.secret.expose()),
             ("pk-lf-1", "sk-lf-2")
         );
-        assert!(read.look_right() && !read.are_swapped());
+        assert!(read.look_right());
     }
 
     #[test]

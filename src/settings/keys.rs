@@ -11,6 +11,8 @@ use super::file::SecretPlace;
 use super::shown::{Notes, Shown};
 use super::sources::{Origin, Rank, Sourced, Sources};
 use crate::failure::Failure;
+use crate::http::url::is_in_quotes;
+use crate::langfuse::keys::{PUBLIC_PREFIX, SECRET_PREFIX};
 use crate::langfuse::{Base, Keys, base};
 use crate::secret::Secret;
 
@@ -132,14 +134,37 @@ fn noted(keys: Keys, [public, secret]: [Origin; 2], notes: &mut Notes) -> Source
 
 /// Refuses a pair that cannot be one, and warns of what is unusual.
 fn check(keys: &Keys, base: &Base, notes: &mut Notes) -> Result<(), Failure> {
-    if keys.are_swapped() {
-        return Err(Failure::config("the Langfuse keys are swapped: the public key begins with sk-lf- or the secret key with pk-lf-")
-            .hint("LANGFUSE_PUBLIC_KEY takes the pk-lf-… key, LANGFUSE_SECRET_KEY the sk-lf-… key"));
+    let public_is_secret = keys.public.starts_with(SECRET_PREFIX);
+    let secret_is_public = keys.secret.expose().starts_with(PUBLIC_PREFIX);
+    let mistaken = match (public_is_secret, secret_is_public) {
+        (true, true) => Some("the Langfuse keys are swapped"),
+        (true, false) => {
+            Some("the public key of Langfuse begins with sk-lf-, so it is a secret key")
+        }
+        (false, true) => {
+            Some("the secret key of Langfuse begins with pk-lf-, so it is a public key")
+        }
+        (false, false) => None,
+    };
+    if let Some(message) = mistaken {
+        return Err(Failure::config(message).hint(
+            "LANGFUSE_PUBLIC_KEY takes the pk-lf-… key, LANGFUSE_SECRET_KEY the sk-lf-… key",
+        ));
     }
-    if !keys.look_right() {
-        notes.warnings.push(
-            "the Langfuse keys do not begin with pk-lf- and sk-lf-, as keys usually do".to_owned(),
-        );
+    let unusual = [
+        ("public key", keys.public.as_str(), PUBLIC_PREFIX),
+        ("secret key", keys.secret.expose(), SECRET_PREFIX),
+    ]
+    .into_iter()
+    .filter(|(_, value, prefix)| !value.starts_with(prefix));
+    for (name, value, prefix) in unusual {
+        let shown = notes.shown.iter().find(|shown| shown.name == name);
+        let origin = shown.map_or_else(String::new, |shown| format!(" ({})", shown.origin));
+        notes.warnings.push(if is_in_quotes(value) {
+            format!("the {name}{origin} is in quotes, which count as a part of it: remove them")
+        } else {
+            format!("the {name}{origin} does not begin with {prefix}, as keys usually do")
+        });
     }
     if base.is_exposed() {
         notes.warnings.push(format!(

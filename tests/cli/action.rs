@@ -119,6 +119,8 @@ impl Runner {
                 .env("HOME", self.folder.path())
                 .env("RUNNER_TEMP", self.folder.path())
                 .env("GITHUB_ACTIONS", "true")
+                // The job may set it for its own scripts.
+                .env("LANGSPAN_OUTPUT", "json")
                 .env("GITHUB_OUTPUT", &file)
                 .current_dir(self.folder.path())
                 .output()
@@ -155,6 +157,8 @@ fn a_check_that_succeeds_has_a_report_and_the_url_of_its_trace() {
         ("secret-key", "sk-lf-sandbox"),
         ("base-url", sandbox.url()),
         ("junit", "a report.xml"),
+        // As a variable of the repository that is not set.
+        ("wait", ""),
         ("binary", LANGSPAN),
     ];
     let output = runner.run(&inputs, SYSTEM);

@@ -377,7 +377,7 @@ fn lines_have_expected_answers_and_the_summary_counts_each() {
     );
     ended
         .code(9)
-        .stderr_has("1 of 4 lines missed an expectation");
+        .stderr_has("error: 1 of 4 lines missed an expectation; line 3: expected: ");
     ended.stderr_has("expectations: 3 lines met them, 1 missed (expected: 1)");
     ended.stderr_has("scores: 11 accepted");
     let summary: Value =

@@ -271,7 +271,13 @@ impl<'a> Server<'a> {
     ) -> Result<(Dataset, Timestamp), Failure> {
         let name = &reference.name;
         let unread = |error| unread::failure(&format!("the dataset `{name}`"), &error);
-        let dataset = self.api.dataset(name).await.map_err(unread)?;
+        let dataset = self.api.dataset(name).await;
+        let dataset = dataset.map_err(|error| match name.rsplit_once('@') {
+            Some((_, version)) if error.is_absence => unread(error).hint(format!(
+                "check the name; `{version}` is taken for a part of it: a version is a time, as in NAME@2026-11-28T22:50:03Z"
+            )),
+            _ => unread(error),
+        })?;
         let earlier = earlier.filter(|earlier| earlier.dataset.as_ref() == Some(name));
         let known = reference.version.or_else(|| earlier?.version);
         let version = match known {

@@ -13,7 +13,6 @@ use crate::batch::plan;
 use crate::batch::resume::acks::{AckFile, AckState, LineSet, RunIdentity};
 use crate::batch::resume::stretches::Stretches;
 use crate::failure::Failure;
-use crate::json;
 use crate::settings::Shard;
 
 /// The output of a shard, or of a run without shards.
@@ -128,8 +127,7 @@ impl Part {
             if length == 0 {
                 break;
             }
-            let answer: OutputLine<'_> = json::from_slice(&text)
-                .map_err(|error| ScanError::Foreign(number, error.to_string()))?;
+            let answer = OutputLine::read(&text).map_err(|why| ScanError::Foreign(number, why))?;
             let line = answer.langspan.line;
             if line == 0 {
                 return Err(ScanError::Foreign(number, "it answers line 0".to_owned()));

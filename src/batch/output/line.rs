@@ -252,7 +252,24 @@ pub fn invalid(line: u64, message: &str) -> String {
     .to_string()
 }
 
-impl OutputLine<'_> {
+impl<'a> OutputLine<'a> {
+    /// Reads a line of an output.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn read(text: &'a [u8]) -> Result<Self, String> {
+        let text = text.trim_ascii();
+        if text.is_empty() {
+            return Err("it is blank".to_owned());
+        }
+        // serde would read the fields from a list too.
+        if !text.starts_with(b"{") {
+            return Err("expected a JSON object".to_owned());
+        }
+        let in_line = |why: String| why.replace(" at line 1 column ", " at column ");
+        crate::json::from_slice(text).map_err(|error| in_line(error.to_string()))
+    }
+
     /// Whether `bytes` can be the beginning of an output line that a kill cut off.
     pub fn may_begin(bytes: &[u8]) -> bool {
         let beginnings = [&br#"{"id":"batch_req_"#[..], br#"{"custom_id":null,"#];

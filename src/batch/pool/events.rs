@@ -112,6 +112,7 @@ impl Pool<'_> {
         self.stats
             .add(exchange, cost.map(|cost| cost.amount), call.cause());
         self.stats.judge(&call.findings);
+        self.note_first(&call);
         if let (Some(kind), Some(error)) = (call.progress.error_kind, &exchange.error)
             && kind.concerns_all()
         {
@@ -140,6 +141,23 @@ impl Pool<'_> {
         }
         self.check_errors();
         self.check_cost();
+    }
+
+    /// Notes what is wrong with a call, if anything is. Nothing of the answer's text is repeated.
+    fn note_first(&mut self, call: &CompletedCall) {
+        let console = self.context.console;
+        if let Some(error) = &call.exchange.error {
+            let why = || console.clean(&error.message);
+            self.stats.first_failed.take(call.line, why);
+        }
+        if let Some(missed) = call.findings.iter().find(|finding| !finding.met) {
+            let detail = missed.bare_detail.as_ref().or(missed.detail.as_ref());
+            let why = || match detail {
+                Some(detail) => console.clean(&format!("{}: {detail}", missed.name)),
+                None => missed.name.clone(),
+            };
+            self.stats.first_missed.take(call.line, why);
+        }
     }
 
     /// Whether an exchange is traced.

@@ -272,6 +272,9 @@ impl<'a> Pool<'a> {
     }
 
     fn result(mut self) -> RunResult {
+        if self.stop.is_some() {
+            self.skip_unread();
+        }
         let session = self.context.plan.trace.session.as_deref();
         RunResult {
             duration: self.stats.elapsed(),

@@ -172,6 +172,20 @@ impl Pool<'_> {
         }
     }
 
+    /// Counts the lines that an earlier run completed and that were not reached before the run stopped.
+    pub(super) fn skip_unread(&mut self) {
+        let read = self.input.last_line();
+        let state = &self.traces.state;
+        let answered = state.previous().map(|previous| previous.answered.iter());
+        let unread = answered.into_iter().flatten().filter(|line| *line > read);
+        let completed: Vec<u64> = unread
+            .filter(|line| state.work(*line).send.is_none())
+            .collect();
+        for line in completed {
+            self.skip(line);
+        }
+    }
+
     /// Counts a line that an earlier run completed.
     fn skip(&mut self, number: u64) {
         let previous = self.traces.state.previous();
@@ -185,6 +199,8 @@ impl Pool<'_> {
     /// Writes the error line of an invalid request.
     fn refuse_line(&mut self, number: u64, why: &str) {
         self.stats.add_invalid(INVALID);
+        let console = self.context.console;
+        self.stats.first_failed.take(number, || console.clean(why));
         let finished = FinishedLine {
             text: line::invalid(number, why),
             after_write: AfterWrite::Ack,

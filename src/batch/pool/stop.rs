@@ -36,6 +36,8 @@ pub enum StopReason {
     Closed,
     /// A file cannot be read or written any more.
     File(Failure),
+    /// The output of a run that can be resumed cannot be written any more.
+    Output(Failure),
 }
 
 impl Pool<'_> {
@@ -136,9 +138,7 @@ impl Pool<'_> {
             self.stop(StopReason::File(failure.hint(hint)));
             return self.close_output();
         }
-        self.stop(StopReason::File(
-            failure.hint("free some disk space, then continue with --resume"),
-        ));
+        self.stop(StopReason::Output(failure));
         self.is_closed = true;
         self.calls.clear();
         self.unwritten.clear();

@@ -38,6 +38,11 @@ impl InputTracker {
         self.checksum.update(b"\n");
     }
 
+    /// The number of the last line that was taken; 0 if there is none.
+    pub fn last_line(&self) -> u64 {
+        self.lines
+    }
+
     /// The note of what was read; `limit` is `--limit` if nothing more is read for it.
     pub fn note(&self, limit: Option<u64>) -> InputNote {
         InputNote {

@@ -138,8 +138,7 @@ impl PreviousOutput {
                 self.stats.before = covered(stretches.spans());
                 return self.check_rest(number);
             }
-            let answer: OutputLine<'_> = json::from_slice(&text)
-                .map_err(|error| ScanError::Foreign(number, error.to_string()))?;
+            let answer = OutputLine::read(&text).map_err(|why| ScanError::Foreign(number, why))?;
             let line = answer.langspan.line;
             if line == 0 || self.answered.contains(line) {
                 let why = format!("input line {line} occurs twice");

@@ -16,6 +16,7 @@ use crate::http::{CONNECT_TIMEOUT, FailedPhase, TransportError, proxy};
 use crate::langfuse::base::REGIONS;
 use crate::langfuse::{Api, Base};
 use crate::output::{DeliveryState, TraceReport};
+use crate::settings::origin::Origin;
 use crate::settings::{Destination, Settings};
 
 /// How a stage ended: its finding with a line of detail, or the failure.
@@ -229,7 +230,13 @@ fn chosen_by(target: &Target<'_>) -> String {
         .or_else(|| find("destination"))
         .map_or_else(
             || "the destination".to_owned(),
-            |shown| format!("{} ({})", shown.origin, shown.value),
+            |shown| match shown.origin {
+                Origin::Default => format!(
+                    "{} (the default; LANGFUSE_BASE_URL names another server)",
+                    shown.value
+                ),
+                _ => format!("{} ({})", shown.origin, shown.value),
+            },
         )
 }
 

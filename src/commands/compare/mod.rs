@@ -161,6 +161,10 @@ fn regression(comparison: &RunComparison<'_>, options: &cli::CompareArgs) -> Opt
 
 /// What makes the comparison less certain than it looks.
 fn warn(comparison: &RunComparison<'_>, console: &Console) {
+    if comparison.a.expectations().is_empty() {
+        console
+            .warn("A was not judged by any expectation, so only failed items count as regressed");
+    }
     let dropped = comparison.dropped();
     if !dropped.is_empty() {
         let names = dropped.join(", ");

@@ -179,7 +179,11 @@ fn max_cost_ends_the_run_and_counts_what_the_output_holds() {
 
     // The same limit is reached before any call.
     let ended = call.clone().arg(&limit).arg("--resume").run();
-    ended.code(8).stderr_has("--max-cost $0.0000605625 reached");
+    ended
+        .code(8)
+        .stderr_has("--max-cost $0.0000605625 reached")
+        .stderr_has("3 lines: 3 answered, 0 failed; 3 of them completed earlier\n");
+    assert_eq!(summary(&ended)["lines"]["done"], 3);
     assert_eq!(model.count(), 3);
 
     let ended = call.clone().arg("$1").arg("--resume").run();

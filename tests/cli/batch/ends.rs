@@ -212,7 +212,70 @@ fn one_line_is_counted_in_the_singular() {
         .run()
         .code(8)
         .stderr_has("1 line: 0 answered, 1 failed")
-        .stderr_has("error: 1 of 1 line failed\n");
+        .stderr_has("error: 1 of 1 line failed; line 1: expected a JSON object\n");
+}
+
+#[test]
+fn the_first_failed_line_is_named_with_the_words_of_the_server() {
+    let model = Scripted::start(|request, _| match line_of(request) {
+        1 => answer(1),
+        line => {
+            let message = format!("no room for {line}");
+            Reply::json(400, &json!({"error": {"message": message}}))
+        }
+    });
+    let langfuse = langfuse(&Memory::default());
+    batch(&prompts(3), &model, &langfuse, &["--out", OUT])
+        .run()
+        .code(8)
+        .stderr_has(
+            "error: 2 of 3 lines failed; line 2: the model endpoint answered 400 Bad Request: no room for 2\n",
+        );
+}
+
+#[test]
+fn traces_that_a_resumed_run_sends_are_not_called_lost() {
+    let (model, refusing) = (model(), refusing());
+    let call = batch(&prompts(2), &model, &refusing, &["--no-outbox"]);
+    call.run()
+        .code(5)
+        .stderr_has("traces: 0 accepted, 2 LOST\n");
+    let call = call.arg("--out").arg(OUT);
+    call.run()
+        .code(5)
+        .stderr_has("traces: 0 accepted, 2 left for --resume\n")
+        .stderr_lacks("LOST");
+    let langfuse = langfuse(&Memory::default());
+    let call = call.langfuse_at(langfuse.url()).arg("--resume");
+    call.run().code(0).stderr_has("traces: 2 accepted\n");
+}
+
+#[test]
+fn a_full_disk_leaves_the_command_that_continues() {
+    let (model, langfuse) = (model(), langfuse(&Memory::default()));
+    let options = ["--out", OUT, "-j", "1"];
+    let call = batch(&prompts(50), &model, &langfuse, &options);
+    // A limit on the size of files fails like a full disk, after the file was opened.
+    let binary = call.command();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""])
+        .arg(binary.get_program())
+        .args(binary.get_args())
+        .env_clear()
+        .envs(
+            binary
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .current_dir(call.home())
+        .output()
+        .unwrap();
+    let ended = call.ended(&output);
+    ended.code(6).stderr_has(
+        "hint: free some disk space, then continue with: langspan batch in.jsonl --out out.jsonl -j 1 --resume\n",
+    );
+    let command = named(&ended, "continue with: ");
+    in_bash(&again(&call, &model, &langfuse, &[]), command).code(0);
 }
 
 #[test]

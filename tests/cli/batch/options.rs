@@ -314,7 +314,7 @@ fn the_summary_counts_what_happened() {
         .stderr_has("tokens: 46 in, 70 out\n")
         .stderr_has("traces: 5 accepted\n")
         .stderr_has(&format!("session: {session}\n"))
-        .stderr_has("error: 4 of 6 lines failed\nhint: ");
+        .stderr_has("error: 4 of 6 lines failed; line ");
     assert_eq!(traces_at(&servers.langfuse).len(), 5);
 }
 
@@ -361,7 +361,7 @@ fn the_wait_of_verify_does_not_count_as_run_time() {
     let sandbox = crate::support::stand_in::Sandbox::start_with(&["--visible-after", "3000"]);
     let call = Langspan::new(&["batch", "-", "--verify", "--summary", "s.json"]).at(&sandbox);
     let ended = call.stdin(prompt("a")).run();
-    ended.code(0).stderr_has("1 readable");
+    ended.code(0).stderr_has("traces: 1 accepted, 1 readable\n");
     let text = fs::read_to_string(ended.home().join("s.json")).unwrap();
     let summary = only(&text);
     let latency = summary["latency_ms"]["max"].as_f64().unwrap() / 1000.0;
@@ -379,8 +379,20 @@ fn quiet_leaves_errors_and_answers() {
     assert_eq!(content(&only(&ended.code(0).stdout)), "a");
     assert_eq!(ended.stderr, "");
     let ended = run_batch(&servers, "nope\n", &["-q"]);
-    ended.code(8).stderr_has("error: 1 of 1 line failed\n");
+    ended
+        .code(8)
+        .stderr_has("error: 1 of 1 line failed; line 1: expected a JSON object\n");
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn lines_that_share_a_trace_are_not_missing() {
+    let line = "{\"custom_id\":\"q1\",\"prompt\":\"a\"}\n";
+    let call = Langspan::new(&["batch", "-", "--sandbox", "--verify"]);
+    let ended = call.stdin(line.repeat(2)).run();
+    ended
+        .code(0)
+        .stderr_has("traces: 2 accepted, 1 readable (lines of one custom_id share a trace)\n");
 }
 
 #[test]

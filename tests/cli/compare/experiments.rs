@@ -264,4 +264,6 @@ fn an_experiment_that_ran_twice_under_one_name_is_refused() {
             .contains("A (main) has 3 items (alpha, beta, gamma) more than once"),
         "{ended:#?}"
     );
+    let hint = "hint: compare the output files of its runs, or run it once under another name\n";
+    assert!(ended.stderr.contains(hint), "{ended:#?}");
 }

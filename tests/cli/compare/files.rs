@@ -189,6 +189,23 @@ fn an_expectation_that_only_one_run_has_is_shown_and_said() {
 }
 
 #[test]
+fn a_run_that_was_judged_by_nothing_is_a_warning() {
+    let lines = |findings: &[(&str, bool)]| -> Vec<Value> {
+        (1..=2)
+            .map(|n| line(n, &format!("q{n}"), findings))
+            .collect()
+    };
+    let warning =
+        "warning: A was not judged by any expectation, so only failed items count as regressed\n";
+    let ended = compare(&runs(&lines(&[]), &lines(MET)), &[]);
+    ended.code(0);
+    assert!(ended.stderr.starts_with(warning), "{ended:#?}");
+    let ended = compare(&runs(&lines(MET), &lines(MET)), &[]);
+    ended.code(0);
+    assert!(!ended.stderr.contains("warning"), "{ended:#?}");
+}
+
+#[test]
 fn measures_are_over_items_that_both_runs_know() {
     let a: Vec<Value> = (1..=4).map(|n| line(n, &format!("q{n}"), MET)).collect();
     let mut b = a.clone();

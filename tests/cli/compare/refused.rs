@@ -107,7 +107,7 @@ fn an_empty_run_and_a_foreign_file_are_no_runs() {
     );
     assert_refused(
         &home,
-        "line 1 of b.jsonl is not an output line: missing field `langspan` at line 1 column 39",
+        "line 1 of b.jsonl is not an output line: missing field `langspan` at column 39",
     );
     for other in ["[]\n", "plain text\n"] {
         home.file("b.jsonl", other);

@@ -12,6 +12,10 @@ fn a_dataset_that_is_unknown_or_empty_is_wrong_input() {
     lab.dataset("empty");
     for (dataset, words) in [
         ("nope", "Dataset not found"),
+        (
+            "questions@yesterday",
+            "`yesterday` is taken for a part of it: a version is a time, as in NAME@2026-11-28T22:50:03Z\n",
+        ),
         ("empty", "the dataset `empty` has no active items at"),
         (
             "questions@2020-01-01T00:00:00Z",

@@ -45,10 +45,18 @@ fn an_empty_key_counts_as_missing() {
 #[test]
 fn swapped_keys_are_refused() {
     let server = Untouched::start();
-    for (public, secret) in [
-        ("sk-lf-1", "pk-lf-1"),
-        ("sk-lf-1", "sk-lf-1"),
-        ("pk-lf-1", "pk-lf-1"),
+    for (public, secret, why) in [
+        ("sk-lf-1", "pk-lf-1", "the Langfuse keys are swapped\n"),
+        (
+            "sk-lf-1",
+            "sk-lf-1",
+            "the public key of Langfuse begins with sk-lf-",
+        ),
+        (
+            "pk-lf-1",
+            "pk-lf-1",
+            "the secret key of Langfuse begins with pk-lf-",
+        ),
     ] {
         let ended = Langspan::new(&["chat", "Hello"])
             .model_at(server.url())
@@ -56,9 +64,24 @@ fn swapped_keys_are_refused() {
             .env("LANGFUSE_PUBLIC_KEY", public)
             .env("LANGFUSE_SECRET_KEY", secret)
             .run();
-        ended.code(3).stdout("").stderr_has("swapped");
+        ended.code(3).stdout("").stderr_has(why);
     }
     server.assert_untouched();
+}
+
+#[test]
+fn quotes_around_a_key_are_named() {
+    let (model, langfuse) = (Scripted::model("hi"), Scripted::langfuse(accept));
+    let ended = Langspan::new(&["chat", "Hello"])
+        .model_at(model.url())
+        .env("LANGFUSE_BASE_URL", langfuse.url())
+        .env("LANGFUSE_PUBLIC_KEY", "pk-lf-1")
+        .env("LANGFUSE_SECRET_KEY", "\"sk-lf-1\"")
+        .run();
+    ended.code(0).stderr_has(
+        "warning: the secret key (LANGFUSE_SECRET_KEY) is in quotes, which count as a part of it: remove them\n",
+    );
+    assert_eq!(ended.stderr.matches("warning:").count(), 1, "{ended:#?}");
 }
 
 #[test]
