@@ -250,6 +250,18 @@ mod tests {
     }
 
     #[test]
+    fn only_the_file_that_was_named_is_in_the_message() {
+        let error = tempfile::tempfile_in("/nonexistent").unwrap_err();
+        let named = tempfile::NamedTempFile::new_in("/nonexistent").unwrap_err();
+        assert!(named.to_string().contains("/nonexistent/"), "{named}");
+        for error in [&error, &named] {
+            let message = Failure::unwritable("out.jsonl", error).message;
+            let expected = "out.jsonl cannot be written: No such file or directory (os error 2)";
+            assert_eq!(message, expected);
+        }
+    }
+
+    #[test]
     fn the_heaviest_failure_decides_the_exit_code() {
         assert_eq!(decided(&[]), None);
         assert_eq!(decided(&[Kind::NotReadable, Kind::Model]), Some(4));

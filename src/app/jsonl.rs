@@ -12,6 +12,9 @@ use crate::failure::Failure;
 /// The longest line that is read, in bytes.
 const LONGEST_LINE: u64 = 100_000_000;
 
+/// Programs on Windows begin files with it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// A regular file of lines.
 #[derive(Debug)]
 pub struct JsonFile {
@@ -151,7 +154,7 @@ impl JsonLines<'_> {
     pub fn next_line(&mut self) -> io::Result<Option<JsonLine>> {
         loop {
             let mut bytes = Vec::new();
-            let offset = self.offset;
+            let mut offset = self.offset;
             let mut limited = self.reader.by_ref().take(LONGEST_LINE + 1);
             let read = limited.read_until(b'\n', &mut bytes)? as u64;
             if read == 0 {
@@ -162,6 +165,10 @@ impl JsonLines<'_> {
             if read > LONGEST_LINE {
                 let message = format!("line {} is longer than 100 MB", self.number);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+            if offset == 0 && bytes.starts_with(BYTE_ORDER_MARK) {
+                bytes.drain(..BYTE_ORDER_MARK.len());
+                offset += BYTE_ORDER_MARK.len() as u64;
             }
             trim_end(&mut bytes);
             if !bytes.iter().all(u8::is_ascii_whitespace) {
@@ -190,18 +197,20 @@ mod tests {
     fn lines_are_numbered_with_blank_ones_and_found_by_their_offset() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.jsonl");
-        std::fs::write(&path, "{\"a\":1}\r\n\n{\"b\":2}").unwrap();
-        let file = JsonFile::open(&path).unwrap().seekable().unwrap();
-        let mut lines = file.lines();
-        let mut found = Vec::new();
-        while let Some(line) = lines.next_line().unwrap() {
-            assert_eq!(file.line_at(line.offset).unwrap(), line.bytes);
-            found.push((line.number, String::from_utf8(line.bytes).unwrap()));
+        for beginning in ["", "\u{feff}"] {
+            std::fs::write(&path, format!("{beginning}{{\"a\":1}}\r\n\n{{\"b\":2}}")).unwrap();
+            let file = JsonFile::open(&path).unwrap().seekable().unwrap();
+            let mut lines = file.lines();
+            let mut found = Vec::new();
+            while let Some(line) = lines.next_line().unwrap() {
+                assert_eq!(file.line_at(line.offset).unwrap(), line.bytes);
+                found.push((line.number, String::from_utf8(line.bytes).unwrap()));
+            }
+            assert_eq!(
+                found,
+                [(1, "{\"a\":1}".to_owned()), (3, "{\"b\":2}".to_owned())]
+            );
         }
-        assert_eq!(
-            found,
-            [(1, "{\"a\":1}".to_owned()), (3, "{\"b\":2}".to_owned())]
-        );
     }
 
     #[test]

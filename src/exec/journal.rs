@@ -188,7 +188,8 @@ impl Journal {
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let Some(file) = &mut self.file else {
-            return Err(io::Error::other("there is no file for it"));
+            let why = "neither its folder nor a temporary file can be written";
+            return Err(io::Error::other(why));
         };
         if self.length + line.len() as u64 > self.max_bytes {
             return Err(io::Error::new(
@@ -365,6 +366,11 @@ mod tests {
             journal.append(&end(code)).unwrap();
         }
         assert!(journal.refused().is_some() && journal.has_overflow());
+        let mut nowhere = Journal::new(None, u64::MAX);
+        nowhere.append(&end(0)).unwrap();
+        let why = nowhere.refused().map(ToString::to_string);
+        let expected = "neither its folder nor a temporary file can be written";
+        assert_eq!(why.as_deref(), Some(expected));
         let codes = codes(&journal);
         assert_eq!(codes.len(), 3);
         assert!(
