@@ -12,6 +12,7 @@ use crate::app::score_sender::{self, not_accepted};
 use crate::app::signals::SignalListener;
 use crate::batch::experiment::scores::ScoreTarget;
 use crate::batch::experiment::verify;
+use crate::batch::output::line::INVALID;
 use crate::batch::output::target::OutputTarget;
 use crate::batch::plan::Plan;
 use crate::batch::pool::{RunResult, StopReason};
@@ -183,10 +184,16 @@ impl RunReport<'_> {
         let lines = counted(lines, "line");
         let first = stats.first_failed.to_text();
         let failure = Failure::new(Kind::Lines, format!("{failed} of {lines} failed{first}"));
+        // The same line would be refused again.
+        let remedy = if stats.causes.keys().all(|cause| cause == INVALID) {
+            "correct them in the input, then"
+        } else {
+            "to retry them"
+        };
         Some(match self.plan.out.resumable() {
             Some(path) => failure
                 .hint(format!(
-                    "see the failed lines in {}; to retry them",
+                    "see the failed lines in {}; {remedy}",
                     path.display()
                 ))
                 .command(self.resume_command()),

@@ -456,7 +456,9 @@ fn lines_of_a_batch_fill_the_prompt_with_their_own_variables() {
         .at(&sandbox)
         .run();
     assert!(
-        without.stdout.contains("`vars` needs a prompt"),
+        without
+            .stdout
+            .contains("variables (`vars`) need a prompt: --prompt NAME"),
         "{without:#?}"
     );
 }

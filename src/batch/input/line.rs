@@ -105,7 +105,7 @@ impl ParsedLine {
         let shape: LineShape<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let is_managed = defaults.prompt.is_some();
         if !is_managed && shape.vars.is_some() {
-            return Err("`vars` needs a prompt: --prompt NAME".to_owned());
+            return Err("variables (`vars`) need a prompt: --prompt NAME".to_owned());
         }
         let is_body = shape.messages.is_some() || shape.input.is_some();
         let has_prompt = is_managed || shape.prompt.is_some();

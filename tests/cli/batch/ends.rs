@@ -216,6 +216,21 @@ fn one_line_is_counted_in_the_singular() {
 }
 
 #[test]
+fn invalid_lines_have_to_be_corrected_before_they_are_asked_again() {
+    let (model, langfuse) = (model(), langfuse(&Memory::default()));
+    let call = batch("nope\n", &model, &langfuse, &["--out", OUT]);
+    let ended = call.run();
+    ended.code(8).stderr_has(
+        "hint: see the failed lines in out.jsonl; correct them in the input, then: langspan batch in.jsonl ",
+    );
+    call.file("in.jsonl", prompts(1));
+    let command = named(&ended, "in the input, then: ");
+    in_bash(&again(&call, &model, &langfuse, &[]), command)
+        .code(0)
+        .stderr_has("1 line: 1 answered, 0 failed");
+}
+
+#[test]
 fn the_first_failed_line_is_named_with_the_words_of_the_server() {
     let model = Scripted::start(|request, _| match line_of(request) {
         1 => answer(1),
