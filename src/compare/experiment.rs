@@ -12,6 +12,7 @@ use crate::failure::{Failure, Kind};
 use crate::langfuse::api::TraceQuery;
 use crate::langfuse::experiments::ExperimentItemFields;
 use crate::langfuse::{ApiError, Experiment, ExperimentItem};
+use crate::trace::exchange::milliseconds;
 
 /// The most experiments that a message lists.
 const LISTED: usize = 4;
@@ -112,7 +113,7 @@ impl ExperimentReader {
 
     fn add(&self, run: &mut ComparedRun, item: &ExperimentItem) {
         let times = item.start.zip(item.end);
-        let latency = times.map(|(start, end)| end.as_millisecond() - start.as_millisecond());
+        let latency = times.map(|(start, end)| milliseconds(start, end));
         let url = self
             .server
             .ui

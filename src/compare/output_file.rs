@@ -8,6 +8,7 @@ use crate::batch::output::line::OutputLine;
 use crate::compare::run::{ComparedRun, FoundItem, RunKind, TokenCounts};
 use crate::compression::{Compression, is_system_error};
 use crate::failure::Failure;
+use crate::trace::exchange::milliseconds;
 
 /// Reads the run.
 ///
@@ -91,7 +92,7 @@ fn add(run: &mut ComparedRun, text: &[u8]) -> Result<(), String> {
         found.failure = Some(answer.cause());
     } else {
         let times = metadata.start_time.zip(metadata.end_time);
-        let latency = times.map(|(start, end)| end.as_millisecond() - start.as_millisecond());
+        let latency = times.map(|(start, end)| milliseconds(start, end));
         found.latency_ms = latency.and_then(|latency| u64::try_from(latency).ok());
         let completion = answer.bare_exchange().completion;
         found.tokens = completion.usage.as_ref().map(|usage| TokenCounts {

@@ -126,13 +126,13 @@ impl Exchange {
 
     /// Milliseconds from the first request to the last byte of the response.
     pub fn latency_ms(&self) -> i64 {
-        self.end.as_millisecond() - self.start.as_millisecond()
+        milliseconds(self.start, self.end)
     }
 
     /// Milliseconds from the first request to the first chunk of a streamed response.
     pub fn time_to_first_token_ms(&self) -> Option<i64> {
-        self.completion_start
-            .map(|first| first.as_millisecond() - self.start.as_millisecond())
+        let first = self.completion_start?;
+        Some(milliseconds(self.start, first))
     }
 
     /// The HTTP status of each attempt in order, `None` if it had no response. Empty if there was only one attempt.
@@ -177,5 +177,31 @@ impl Exchange {
     pub fn set_response(&mut self, body: impl Into<String>, completion: Completion) {
         self.completion = completion;
         self.response = RawValue::from_string(body.into()).ok();
+    }
+}
+
+/// The whole milliseconds from one time to another, rounded.
+pub fn milliseconds(start: Timestamp, end: Timestamp) -> i64 {
+    let nanoseconds = end.as_nanosecond() - start.as_nanosecond();
+    let rounded = (nanoseconds + 500_000).div_euclid(1_000_000);
+    i64::try_from(rounded).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_to_milliseconds() {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        let start = time("2026-01-01T00:00:00.0009Z");
+        for (end, expected) in [
+            ("2026-01-01T00:00:00.0013Z", 0),
+            ("2026-01-01T00:00:00.0014Z", 1),
+            ("2026-01-01T00:00:00.0702Z", 69),
+            ("2026-01-01T00:00:00.0001Z", -1),
+        ] {
+            assert_eq!(milliseconds(start, time(end)), expected, "{end}");
+        }
     }
 }
