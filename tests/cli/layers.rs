@@ -158,6 +158,7 @@ const ORDER: &[&str] = &[
     "batch::experiment::run",
     "batch::input::foreign",
     "batch::input::dataset",
+    "batch::input::raw_line",
     "batch::input",
     "batch::input::line",
     "batch::output::line",
