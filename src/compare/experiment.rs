@@ -9,8 +9,8 @@ use crate::app::langfuse_server::LangfuseServer;
 use crate::batch::experiment::unread;
 use crate::compare::run::{ComparedRun, FoundItem, RunKind};
 use crate::failure::{Failure, Kind};
-use crate::langfuse::api::TraceQuery;
 use crate::langfuse::experiments::ExperimentItemFields;
+use crate::langfuse::trace_rows::TraceQuery;
 use crate::langfuse::{ApiError, Experiment, ExperimentItem};
 
 /// The most experiments that a message lists.

@@ -11,7 +11,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, retried};
+use crate::langfuse::api::{Api, Credentials, retried};
+use crate::langfuse::api_error::ApiError;
 
 const DATASETS: &str = "/api/public/v2/datasets";
 const ITEMS: &str = "/api/public/dataset-items";

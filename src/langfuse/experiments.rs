@@ -10,7 +10,8 @@ use opentelemetry::trace::SpanId;
 use serde_json::{Value, json};
 
 use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, retried};
+use crate::langfuse::api::{Api, Credentials, retried};
+use crate::langfuse::api_error::ApiError;
 use crate::trace::ids;
 
 const EXPERIMENTS: &str = "/api/public/experiments";

@@ -2,9 +2,11 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::langfuse::api::{Api, ApiError, FIELDS_WITH_METADATA, Interface, TraceQuery};
+use crate::langfuse::api::{Api, Interface};
+use crate::langfuse::api_error::ApiError;
 use crate::langfuse::row::Row;
 use crate::langfuse::session::{LEGACY_PAGE_TRACES, rows};
+use crate::langfuse::trace_rows::{FIELDS_WITH_METADATA, TraceQuery};
 
 /// Rows hold whole conversations, so a page has few of them.
 const PAGE_ROWS: &str = "50";

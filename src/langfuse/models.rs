@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, retried};
+use crate::langfuse::api::{Api, Credentials, retried};
+use crate::langfuse::api_error::ApiError;
 
 /// How often a failed request is repeated.
 const RETRIES: u32 = 2;

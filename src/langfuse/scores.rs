@@ -8,7 +8,8 @@ use opentelemetry::trace::{SpanId, TraceId};
 use serde_json::{Map, Value, json};
 
 use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, Interface, retried};
+use crate::langfuse::api::{Api, Credentials, Interface, retried};
+use crate::langfuse::api_error::ApiError;
 use crate::trace::ids;
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, Interface, retried, widened};
+use crate::langfuse::api::{Api, Credentials, Interface, retried};
+use crate::langfuse::api_error::ApiError;
+use crate::langfuse::trace_rows::widened;
 
 /// How often a failed request is repeated.
 const RETRIES: u32 = 5;

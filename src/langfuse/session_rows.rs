@@ -5,8 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, retried, widened};
+use crate::langfuse::api::{Api, Credentials, retried};
+use crate::langfuse::api_error::ApiError;
 use crate::langfuse::row::Row;
+use crate::langfuse::trace_rows::widened;
 
 const PATH: &str = "/api/public/v2/observations";
 /// How often a failed request is repeated.
