@@ -16,7 +16,7 @@ use crate::batch::input;
 use crate::expect::{Expected, Finding};
 use crate::json::lenient;
 use crate::model::dialect::{self, ModelDialect};
-use crate::model::failed::FailedAttempt;
+use crate::model::failed_attempt::FailedAttempt;
 use crate::model::{Progress, Request, RetriedAttempt};
 use crate::settings::ModelSettings;
 use crate::trace::{Exchange, ExchangeError, ItemContext, Trace, TraceContext, ids};
