@@ -1,6 +1,7 @@
 //! What stdout carries, in each of the four forms. Notes and errors go to stderr, through `console`.
 
 mod branches;
+pub mod columns;
 mod conversation;
 pub mod dry_run;
 pub mod junit;
