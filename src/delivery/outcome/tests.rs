@@ -1,3 +1,5 @@
+//! Answers of OTLP endpoints, and what each means.
+
 use http::HeaderValue;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
 

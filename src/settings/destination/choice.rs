@@ -10,7 +10,7 @@ use crate::settings::sources::{Origin, Rank, Sourced, Sources, empty_flag};
 use crate::settings::{keys, otel};
 
 /// Which setting chose the destination.
-pub enum Chosen {
+pub enum ChosenDestination {
     Langfuse {
         base: Base,
         origin: Origin,
@@ -19,7 +19,7 @@ pub enum Chosen {
     Plain(Sourced<Url>),
 }
 
-impl Chosen {
+impl ChosenDestination {
     pub fn origin(&self) -> &Origin {
         match self {
             Self::Langfuse { origin, .. } => origin,
@@ -43,7 +43,10 @@ impl Chosen {
 }
 
 /// The first setting that applies: the option, then each source in its turn.
-pub fn choose(options: &cli::DestinationArgs, sources: &Sources) -> Result<Chosen, Failure> {
+pub fn choose(
+    options: &cli::DestinationArgs,
+    sources: &Sources,
+) -> Result<ChosenDestination, Failure> {
     const FLAG: &str = "--langfuse-base-url";
     match options.langfuse_base_url.as_deref() {
         Some("") => return Err(empty_flag(FLAG)),
@@ -66,41 +69,41 @@ pub fn choose(options: &cli::DestinationArgs, sources: &Sources) -> Result<Chose
         match endpoint {
             Some(found) if Base::is_langfuse_path(&found.value) => {
                 let base = Base::parse(found.value.as_str()).map_err(Failure::config)?;
-                return Ok(Chosen::Langfuse {
+                return Ok(ChosenDestination::Langfuse {
                     base,
                     origin: found.origin,
                     from_otlp: true,
                 });
             }
-            Some(found) if !has_keys => return Ok(Chosen::Plain(found)),
+            Some(found) if !has_keys => return Ok(ChosenDestination::Plain(found)),
             Some(found) => keys::check_backend(sources, &found)?,
             None => {}
         }
     }
     match collector_setting(options, sources)? {
-        Some(collector) if !has_keys => Ok(Chosen::Plain(collector)),
+        Some(collector) if !has_keys => Ok(ChosenDestination::Plain(collector)),
         _ => cloud(),
     }
 }
 
 /// A Langfuse that a setting names.
-fn langfuse_at(found: Sourced<String>) -> Result<Chosen, Failure> {
+fn langfuse_at(found: Sourced<String>) -> Result<ChosenDestination, Failure> {
     let base = Base::parse(&found.value).map_err(|error| {
         Failure::config(format!("{}: {error}", found.origin)).hint(format!(
             "set it to the URL of your Langfuse, as in {}",
             base::CLOUD
         ))
     })?;
-    Ok(Chosen::Langfuse {
+    Ok(ChosenDestination::Langfuse {
         base,
         origin: found.origin,
         from_otlp: false,
     })
 }
 
-fn cloud() -> Result<Chosen, Failure> {
+fn cloud() -> Result<ChosenDestination, Failure> {
     let base = Base::parse(base::CLOUD).map_err(Failure::config)?;
-    Ok(Chosen::Langfuse {
+    Ok(ChosenDestination::Langfuse {
         base,
         origin: Origin::Default,
         from_otlp: false,

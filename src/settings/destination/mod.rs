@@ -26,7 +26,7 @@ use crate::settings::sources::{Origin, Sourced, Sources};
 use crate::settings::{keys, otel};
 use crate::trace::spans::Dialect;
 
-use choice::{Chosen, choose, collector_setting};
+use choice::{ChosenDestination, choose, collector_setting};
 use wire::WireSettings;
 
 /// A resolved destination.
@@ -85,8 +85,8 @@ pub fn resolve(
     notes.secrets.extend(given.flat_map(Secret::of_header));
     let wire = WireSettings::read(collector, sources, &chosen, notes)?;
     let langfuse = match &chosen {
-        Chosen::Plain(_) => None,
-        Chosen::Langfuse {
+        ChosenDestination::Plain(_) => None,
+        ChosenDestination::Langfuse {
             base,
             from_otlp,
             origin,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::HeaderMap;
 use reqwest::Url;
 
-use super::choice::Chosen;
+use super::choice::ChosenDestination;
 use crate::delivery::{OtlpEndpoint, Protocol};
 use crate::failure::Failure;
 use crate::http::url::{is_loopback, secrets, shown};
@@ -25,7 +25,7 @@ impl WireSettings {
     pub fn read(
         collector: Option<Sourced<Url>>,
         sources: &Sources,
-        chosen: &Chosen,
+        chosen: &ChosenDestination,
         notes: &mut Notes,
     ) -> Result<Self, Failure> {
         if let Some(Sourced { value, origin }) = &collector {

@@ -1,3 +1,5 @@
+//! Outputs of earlier runs: repaired, read back, or refused.
+
 use std::io::{BufReader, Read as _};
 
 use super::*;
