@@ -6,6 +6,8 @@ use crate::langfuse::api::{Api, Credentials, Interface};
 use crate::langfuse::api_error::ApiError;
 use crate::langfuse::row::Row;
 
+/// The path of v2 observations.
+pub(super) const OBSERVATIONS: &str = "/api/public/v2/observations";
 /// Queries look this far around the times of the spans, because servers round them to milliseconds.
 const WINDOW_MARGIN: SignedDuration = SignedDuration::from_mins(5);
 /// The fields that are compared by a read-back and shown by `show`.
@@ -52,36 +54,19 @@ impl Api {
         } else {
             FIELDS
         };
-        let mut rows = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut query = vec![
-                ("traceId", trace.trace_id.as_str()),
-                ("fields", fields),
-                ("limit", "1000"),
-            ];
-            if let Some((from, to)) = &window {
-                query.extend([
-                    ("fromStartTime", from.as_str()),
-                    ("toStartTime", to.as_str()),
-                ]);
-            }
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let mut body = self
-                .get("/api/public/v2/observations", &query, Credentials::Keys)
-                .await?;
-            if !body["data"].is_array() {
-                return Err(ApiError::foreign(format!(
-                    "{} answered without observations",
-                    self.base()
-                )));
-            }
-            rows.extend(Row::of_observations(&mut body["data"]));
-            match body["meta"]["cursor"].as_str() {
-                Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
-                _ => return Ok(rows),
-            }
+        let mut query = vec![
+            ("traceId", trace.trace_id.clone()),
+            ("fields", fields.to_owned()),
+            ("limit", "1000".to_owned()),
+        ];
+        if let Some((from, to)) = window {
+            query.extend([("fromStartTime", from), ("toStartTime", to)]);
         }
+        // Callers decide whether to ask again: some look until a deadline.
+        self.cursor_pages(OBSERVATIONS, query, Row::of_observation)
+            .with_retries(0)
+            .all(u64::MAX)
+            .await
     }
 
     async fn legacy_trace(&self, trace: &TraceQuery) -> Result<Vec<Row>, ApiError> {
