@@ -45,7 +45,7 @@ async fn text(
     console: &Console,
 ) -> Result<String, Failure> {
     let Some(reference) = reference else {
-        let prompts = api.prompts().await.map_err(unlisted)?;
+        let prompts = api.prompts().await.map_err(|error| unlisted(&error))?;
         if form == OutputFormat::Json {
             let document = json!({"schema_version": SCHEMA_VERSION, "ok": true, "command": "prompt", "prompts": prompts, "error": null});
             return Ok(format!("{document}\n"));

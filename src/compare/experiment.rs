@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::app::experiment_reference::ExperimentReference;
 use crate::app::langfuse_server::LangfuseServer;
-use crate::batch::experiment::unread;
+use crate::app::unread;
 use crate::compare::run::{ComparedRun, FoundItem, RunKind};
 use crate::failure::{Failure, Kind};
 use crate::langfuse::experiments::ExperimentItemFields;

@@ -12,6 +12,7 @@ pub mod schema;
 pub mod scores;
 pub mod stages;
 pub mod tree;
+pub mod units;
 
 pub use printer::Printer;
-pub use report::{DeliveryState, ErrorReport, Report, SCHEMA_VERSION, TraceReport, dollars};
+pub use report::{DeliveryState, ErrorReport, Report, SCHEMA_VERSION, TraceReport};

@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::branches::{Branch, branches};
 use super::columns::{cut, pad, wrap};
 use super::conversation;
-use super::report::dollars;
+use super::units::dollars;
 use crate::langfuse::Row;
 
 /// What a drawing is fitted to.

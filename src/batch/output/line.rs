@@ -238,7 +238,7 @@ pub const INVALID: &str = "invalid_line";
 
 /// Identifies the content of an input line: 16 hex digits.
 pub fn digest(line: &input::RawLine) -> String {
-    format!("{:016x}", u64::from_be_bytes(ids::first_bytes(&line.text)))
+    format!("{:016x}", ids::digest64(&line.text))
 }
 
 /// The output line of an input line that is not a valid request.

@@ -3,11 +3,11 @@
 use crate::app::delivery_report::{self, Subject};
 use crate::app::score_sender::not_accepted;
 use crate::batch::pool::{RunResult, StopReason};
-use crate::batch::report::{RunReport, is_allowed};
+use crate::batch::report::RunReport;
 use crate::batch::resume_command;
 use crate::console::counted;
 use crate::failure::{Failure, Kind};
-use crate::output::report::dollars;
+use crate::output::units::dollars;
 
 impl RunReport<'_> {
     /// Everything that went wrong before the traces are verified.
@@ -35,7 +35,7 @@ impl RunReport<'_> {
         }
         let failed = stats.failed + stats.failed_before;
         let lines = stats.done + stats.skipped;
-        let is_allowed = is_allowed(self.plan.allow_errors, failed, lines);
+        let is_allowed = self.plan.allow_errors.permits(failed, lines);
         if failed == 0 || (is_allowed && failed < lines) {
             return None;
         }
@@ -58,7 +58,7 @@ impl RunReport<'_> {
     fn missed_expectations(&self) -> Option<Failure> {
         let stats = &self.result.stats.expectations;
         let (missed, lines) = (stats.missed_lines, stats.lines);
-        if missed == 0 || is_allowed(self.plan.allow_misses, missed, lines) {
+        if missed == 0 || self.plan.allow_misses.permits(missed, lines) {
             return None;
         }
         let message = format!(

@@ -19,7 +19,6 @@ use crate::batch::plan::Plan;
 use crate::batch::pool::RunResult;
 use crate::batch::summary::{RunOutcome, RunSummary};
 use crate::batch::verify::ExpectedTraces;
-use crate::cli::Allowance;
 use crate::console::{self, Console, OutputFormat};
 use crate::delivery::Exporter;
 use crate::failure::{Failure, Kind, Verdict};
@@ -206,15 +205,6 @@ struct Verified {
     traces: Option<u64>,
     /// Items of the experiment.
     items: Option<u64>,
-}
-
-/// Whether so many of the lines are allowed.
-pub fn is_allowed(allowance: Allowance, count: u64, lines: u64) -> bool {
-    #[expect(clippy::cast_precision_loss, reason = "a share of lines")]
-    match allowance {
-        Allowance::Lines(most) => count <= most,
-        Allowance::Percent(most) => count as f64 * 100.0 <= most * lines as f64,
-    }
 }
 
 /// Replaces the content of the file by the summary.

@@ -3,6 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use crate::batch::stats::TimeHistogram;
+use crate::output::units::time;
 
 /// A histogram as text: a bar for each of up to eight ranges, which grow by the same factor.
 pub fn histogram(times: &TimeHistogram, width: usize) -> Vec<String> {
@@ -65,17 +66,6 @@ fn bar(count: u64, most: u64, width: usize) -> String {
     let eighths = u128::from(count) * 8 * width as u128;
     let eighths = usize::try_from(eighths.div_ceil(u128::from(most))).unwrap_or_default();
     format!("{}{}", "█".repeat(eighths / 8), PARTS[eighths % 8])
-}
-
-/// A time for people.
-pub fn time(milliseconds: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "rounded to a tenth")]
-    let seconds = milliseconds as f64 / 1000.0;
-    match milliseconds {
-        0..1000 => format!("{milliseconds} ms"),
-        1000..100_000 => format!("{seconds:.1} s"),
-        _ => format!("{seconds:.0} s"),
-    }
 }
 
 #[cfg(test)]

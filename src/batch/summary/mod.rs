@@ -14,8 +14,6 @@ use crate::batch::stats::{
 };
 use crate::output::report::{ErrorReport, SCHEMA_VERSION};
 
-pub use histogram::time;
-
 /// The summary of a run.
 #[derive(Debug, Serialize)]
 pub struct RunSummary {

@@ -2,13 +2,13 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::histogram::{histogram, time};
+use super::histogram::histogram;
 use super::{LineCounts, Percentiles, RunSummary, Tokens, TraceCounts};
 use crate::batch::experiment::summary::ExperimentSummary;
 use crate::batch::stats::{AnswerStats, ExpectationStats, ScoreStats, TraceStats};
 use crate::console::counted;
 use crate::model::completion::is_cut_off;
-use crate::output::report::dollars;
+use crate::output::units::{dollars, time};
 
 impl RunSummary {
     /// The summary for people, in lines of at most `width` columns where words allow.
