@@ -132,17 +132,23 @@ impl Pool<'_> {
     /// Without an output, no call may be paid for. In a run that can be resumed, unwritten lines count as not
     /// answered, so they must not be traced.
     pub(super) fn output_failed(&mut self, error: &io::Error) {
-        let failure = Failure::unwritable("the output", error);
+        let mut failure = Failure::unwritable("the output", error);
         if self.context.plan.out.resumable().is_none() {
             let hint = "free some disk space; with --out FILE a run can be resumed";
             self.stop(StopReason::File(failure.hint(hint)));
             return self.close_output();
         }
+        let held = self.reorder.drain().count();
+        let lost = self.calls.len() + self.ended.len() + self.unwritten.len() + held;
+        if lost > 0 {
+            let answers = counted(lost as u64, "answer");
+            let message = format!("; at most {answers} must be asked for again");
+            failure.message.push_str(&message);
+        }
         self.stop(StopReason::Output(failure));
         self.is_closed = true;
         self.calls.clear();
         self.unwritten.clear();
-        drop(self.reorder.drain());
     }
 
     /// Writes nothing more. Answers that were paid for are still traced.

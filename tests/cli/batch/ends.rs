@@ -286,7 +286,7 @@ fn a_full_disk_leaves_the_command_that_continues() {
         .output()
         .unwrap();
     let ended = call.ended(&output);
-    ended.code(6).stderr_has(
+    ended.code(6).stderr_has(" must be asked for again\n").stderr_has(
         "hint: free some disk space, then continue with: langspan batch in.jsonl --out out.jsonl -j 1 --resume\n",
     );
     let command = named(&ended, "continue with: ");
