@@ -83,13 +83,8 @@ pub async fn run(
             }
         },
     };
-    let mut verdict = Verdict::default();
-    for failure in &failures {
-        verdict.add(failure.kind);
-    }
-    let deciding = failures
-        .iter()
-        .find(|failure| Some(failure.kind) == verdict.kind());
+    let mut verdict: Verdict = failures.iter().collect();
+    let deciding = verdict.deciding(&failures);
     let error = deciding.map(|failure| ErrorReport::new(failure, console));
     let summary = RunSummary::new(&totals.stats, RunOutcome { error, ..outcome });
     let summary = summary.of_command("merge");
