@@ -305,9 +305,8 @@ impl Verifier {
     async fn score(&self, totals: &Totals) -> Result<u64, Failure> {
         let experiment = totals.experiment.as_ref();
         let Some(id) = experiment.and_then(|experiment| experiment.id.as_ref()) else {
-            return Err(
-                Failure::input("the outputs are of no experiment").hint("omit --score-experiment")
-            );
+            return Err(Failure::input("the outputs do not belong to an experiment")
+                .hint("omit --score-experiment"));
         };
         let scored = ExperimentScores {
             id,

@@ -175,9 +175,9 @@ fn request(
         "a chat-completions body has `messages`: [{\"role\": \"user\", \"content\": \"…\"}]";
     let wrong = |message: String| {
         let hint = if message.starts_with("--api ") {
-            "omit --api, or change the request; langspan help dialects tells more"
+            "omit --api, or change the request; see langspan help dialects"
         } else if message.contains("Batch line") {
-            "langspan help dialects tells which URLs are known"
+            "langspan help dialects lists the known URLs"
         } else {
             HINT
         };
@@ -192,7 +192,7 @@ fn request(
 fn recording(text: &str, api: Option<Preference>) -> Result<Document, DocumentError> {
     const HINT: &str = "a recording is a line that --record wrote";
     let recording = Recording::read(text).map_err(|error| DocumentError {
-        message: format!("the recording is wrong: {error}"),
+        message: format!("invalid recording: {error}"),
         hint: HINT,
     })?;
     let dialect = recording.request.dialect();
