@@ -143,11 +143,7 @@ impl FailedAttempt {
             FailedPhase::Connect => (
                 ModelErrorKind::NoConnection,
                 format!("no connection to the model endpoint {place}"),
-                format!(
-                    "is it running, and is {} or {} right?",
-                    endpoint.url_option(),
-                    endpoint.url_variable()
-                ),
+                unconnected_hint(endpoint, &error.message),
             ),
             FailedPhase::AfterSending => (
                 ModelErrorKind::BrokenOff,
@@ -398,6 +394,17 @@ fn requested_wait(headers: &HeaderMap) -> Option<Duration> {
         .and_then(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).ok());
     wait.map(|wait| wait.min(LONGEST_WAIT))
         .or_else(|| retry_after(headers))
+}
+
+/// What to do where there is no connection to the endpoint.
+fn unconnected_hint(endpoint: &Endpoint, message: &str) -> String {
+    let (option, variable) = (endpoint.url_option(), endpoint.url_variable());
+    // The words of the standard library before those of the resolver.
+    if message.contains("failed to lookup address") {
+        format!("check the network connection, and the host in {option} or {variable}")
+    } else {
+        format!("is it running, and is {option} or {variable} right?")
+    }
 }
 
 #[cfg(test)]

@@ -50,7 +50,9 @@ pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
     };
     let dir = match sources.path("LANGSPAN_OUTBOX") {
         Some(dir) => Ok(dir),
-        None => state_dir(sources).map(|dir| dir.join("outbox")),
+        None => state_dir(sources)
+            .map(|dir| dir.join("outbox"))
+            .map_err(|error| format!("LANGSPAN_OUTBOX is not set, and {error}")),
     };
     Ok(OutboxPlace { dir, max_bytes })
 }

@@ -1,14 +1,13 @@
 //! The finished stages: printed one by one, and reported to CI services at the end.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter, IsTerminal as _};
 
 use tokio::time::Instant;
 
 use super::probes::StageOutcome;
 use crate::app::step_summary;
-use crate::console::Console;
-use crate::console::OutputFormat;
+use crate::console::{self, Console, OutputFormat};
 use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::output::stages::{CheckReport, Stage, Status, to_markdown, write_junit};
 use crate::output::{Printer, SCHEMA_VERSION, TraceReport};
@@ -89,7 +88,13 @@ impl Stages {
     /// Prints a stage as soon as it has ended.
     fn push(&mut self, stage: Stage) {
         if self.are_shown() {
-            self.printer.text(&stage.to_text());
+            let is_terminal = io::stdout().is_terminal();
+            let columns = if is_terminal {
+                console::columns()
+            } else {
+                usize::MAX
+            };
+            self.printer.text(&stage.to_text(columns));
         }
         self.ended.push(stage);
     }

@@ -93,7 +93,7 @@ fn table(listed: &[Listed]) -> String {
 pub fn path(console: &Console) -> Result<Verdict, Failure> {
     let path = settings_file::path().ok_or_else(settings_file::homeless)?;
     if !path.exists() {
-        console.note("the settings file does not exist; langspan config init writes one");
+        note_absence(console);
     }
     print(&format!("{}\n", path.display()))
 }
@@ -102,11 +102,18 @@ pub fn path(console: &Console) -> Result<Verdict, Failure> {
 ///
 /// # Errors
 /// If the settings file cannot be used, or stdout cannot be written.
-pub fn profiles() -> Result<Verdict, Failure> {
+pub fn profiles(console: &Console) -> Result<Verdict, Failure> {
     let file = settings_file::read()?;
+    if file.is_none() {
+        note_absence(console);
+    }
     let names = file.iter().flat_map(|file| file.profiles.keys());
     let lines: Vec<String> = names.map(|name| format!("{name}\n")).collect();
     print(&lines.concat())
+}
+
+fn note_absence(console: &Console) {
+    console.note("the settings file does not exist; langspan config init writes one");
 }
 
 fn print(text: &str) -> Result<Verdict, Failure> {
