@@ -52,7 +52,7 @@ pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
         Some(dir) => Ok(dir),
         None => state_dir(sources)
             .map(|dir| dir.join("outbox"))
-            .map_err(|error| format!("LANGSPAN_OUTBOX is not set, and {error}")),
+            .map_err(|_| "none of LANGSPAN_OUTBOX, XDG_STATE_HOME and HOME is set".to_owned()),
     };
     Ok(OutboxPlace { dir, max_bytes })
 }

@@ -83,8 +83,19 @@ fn the_list_is_also_a_document() {
 
 #[test]
 fn settings_that_a_call_would_refuse_are_listed_with_the_reason() {
-    let ended = Langspan::new(&["config"]).env("LANGSPAN_USER", "u1").run();
+    let ended = Langspan::new(&["config"])
+        .env("LANGSPAN_USER", "u1")
+        .env("OPENAI_API_KEY", "sk-0123456789abcdef0123")
+        .env("LANGFUSE_SECRET_KEY", "sk-lf-sandbox")
+        .run();
     ended.code(3).stderr_has("LANGFUSE_PUBLIC_KEY");
+    for (name, value, origin) in [
+        ("openai_api_key", "sk-…0123", "OPENAI_API_KEY"),
+        ("secret_key", "sk-lf-…", "LANGFUSE_SECRET_KEY"),
+    ] {
+        let found = setting(&ended, name);
+        assert_eq!(found, (value.to_owned(), origin.to_owned()), "{name}");
+    }
     assert_eq!(
         setting(&ended, "user"),
         ("u1".to_owned(), "LANGSPAN_USER".to_owned())
