@@ -10,6 +10,9 @@ use crate::settings::destination::Langfuse;
 use crate::settings::{Destination, Notes, Origin, Shown, Tracing};
 
 const SERVER_WORDS: &str = "see the server's message; -vv shows the whole answer";
+/// For a 401: the server does not know the keys.
+pub const OTHER_KEYS: &str =
+    "check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are of this server's project";
 /// For a 403: the keys are known, but not a project's.
 pub const PROJECT_KEYS: &str =
     "use a project's own key pair, not a bearer token or an organization's key";

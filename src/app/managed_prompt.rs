@@ -1,30 +1,23 @@
 //! A prompt that Langfuse manages, for the calls of a run: fetched, or taken from the copy that is kept on disk when
 //! Langfuse cannot be reached.
 
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
-use tempfile::NamedTempFile;
 
+use crate::app::cache_file::CacheFile;
 use crate::app::setup::Setup;
-use crate::app::{hints, text_files};
+use crate::app::text_files;
+use crate::app::unread::{self, Remedies};
 use crate::cli;
 use crate::console::Console;
-use crate::failure::{Failure, Kind};
-use crate::json;
+use crate::failure::Failure;
 use crate::langfuse::prompts::PromptContent;
 use crate::langfuse::template::FilledPrompt;
 use crate::langfuse::{Api, ApiError, ManagedPrompt, PromptReference};
 use crate::settings::{self, Destination, Sources, Tracing};
 use crate::trace::PromptLink;
-
-/// The characters that are kept in a file name.
-const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// The fields of a chat-completions body that a configuration may set. Others are notes of the prompt's author.
 const PARAMETERS: [&str; 29] = [
@@ -218,7 +211,7 @@ impl PromptSource<'_> {
             Ok(document) => {
                 if let Some(file) = self.file(reference) {
                     // Without a copy, the next call needs the server.
-                    let _ = write(&file, &document);
+                    let _ = file.replace(&document);
                 }
                 return Ok(document);
             }
@@ -240,97 +233,38 @@ impl PromptSource<'_> {
     }
 
     fn kept(&self, reference: &PromptReference) -> Option<Value> {
-        json::from_slice(&fs::read(self.file(reference)?).ok()?).ok()
+        self.file(reference)?.read()
     }
 
     /// The file of a copy, in a folder of its server and one of its project, which the public key stands for: while the
     /// server cannot be reached, the project's id is not known.
-    fn file(&self, reference: &PromptReference) -> Option<PathBuf> {
-        let server = self.api.base().to_string();
-        let server = server
-            .split_once("://")
-            .map_or(server.as_str(), |(_, rest)| rest);
+    fn file(&self, reference: &PromptReference) -> Option<CacheFile> {
         let key = &self.destination.langfuse.as_ref()?.keys.public;
-        let name = |text: &str| {
-            let name = utf8_percent_encode(text, NAME).to_string();
-            // Never the folder itself or the one above.
-            name.replace("..", "%2E%2E")
-        };
-        let file = format!("{}.json", name(&reference.to_string()));
-        Some(
-            self.cache
-                .as_ref()?
-                .join(name(server))
-                .join(name(key))
-                .join(file),
-        )
+        let name = reference.to_string();
+        let folder = self.cache.as_ref()?;
+        Some(CacheFile::new(folder, self.api.base(), &[key, &name]))
     }
 }
+
+/// The remedies for prompts that cannot be read.
+const UNREAD_LIST: Remedies = Remedies {
+    absent: NO_PROMPTS,
+    unserved: NO_PROMPTS,
+    otherwise: unread::IS_IT_RUNNING,
+};
+const UNREAD_PROMPT: Remedies = Remedies {
+    absent: "langspan prompt lists the prompts with their versions and labels",
+    unserved: NO_PROMPTS,
+    otherwise: "a copy is kept once the prompt was read, and used while the server cannot be reached",
+};
+const NO_PROMPTS: &str = "check LANGFUSE_BASE_URL: this server has no prompts";
 
 /// The failure of a list of prompts that cannot be read.
-pub fn unlisted(error: ApiError) -> Failure {
-    let kind = match error.status {
-        Some(401 | 403 | 404) => Kind::Config,
-        _ => Kind::Delivery,
-    };
-    let hint = hint(&error).unwrap_or_else(|| {
-        "check LANGFUSE_BASE_URL: is the server running and reachable?".to_owned()
-    });
-    let is_passing = error.is_passing();
-    Failure::new(kind, error.message)
-        .status(error.status)
-        .retryable(is_passing)
-        .hint(hint)
-}
-
-/// What to do about an answer that has nothing to do with the prompt itself.
-fn hint(error: &ApiError) -> Option<String> {
-    match error.status {
-        Some(401) => Some(
-            "check that LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are of this server's project"
-                .to_owned(),
-        ),
-        Some(403) => Some(hints::PROJECT_KEYS.to_owned()),
-        Some(404) => Some("check LANGFUSE_BASE_URL: this server has no prompts".to_owned()),
-        _ => error.hint.clone(),
-    }
+pub fn unlisted(error: &ApiError) -> Failure {
+    unread::failure("the list of prompts", error, &UNREAD_LIST)
 }
 
 /// The failure of a prompt that cannot be read.
 pub fn unread(error: &ApiError, reference: &PromptReference) -> Failure {
-    let kind = match error.status {
-        Some(404) if error.is_absence => Kind::Input,
-        Some(400) => Kind::Input,
-        Some(401 | 403 | 404) => Kind::Config,
-        _ => Kind::Delivery,
-    };
-    let hint = match error.status {
-        Some(404) if error.is_absence => "langspan prompt lists the prompts with their versions and labels".to_owned(),
-        _ => hint(error).unwrap_or_else(|| {
-            "a copy is kept once the prompt was read, and used while the server cannot be reached".to_owned()
-        }),
-    };
-    let is_passing = error.is_passing();
-    Failure::new(
-        kind,
-        format!("the prompt {reference} cannot be read: {}", error.message),
-    )
-    .status(error.status)
-    .retryable(is_passing)
-    .hint(hint)
-}
-
-/// Replaces the file as a whole, readable by its owner only.
-fn write(file: &Path, document: &Value) -> io::Result<()> {
-    let Some(folder) = file.parent() else {
-        return Ok(());
-    };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    let mut temporary = NamedTempFile::new_in(folder)?;
-    temporary.write_all(&serde_json::to_vec(document)?)?;
-    temporary.persist(file)?;
-    Ok(())
+    unread::failure(&format!("the prompt {reference}"), error, &UNREAD_PROMPT)
 }

@@ -2,8 +2,10 @@
 //! Nothing here knows a verb.
 
 pub mod attachments;
+pub mod cache_file;
 pub mod clients;
 pub mod confirm;
+pub mod delayed_note;
 pub mod deliver;
 pub mod delivery_report;
 pub mod embedded_sandbox;
@@ -23,6 +25,7 @@ pub mod prompt;
 pub mod record_file;
 pub mod redeliver;
 pub mod run;
+pub mod same_file;
 pub mod score_sender;
 pub mod secrets;
 pub mod settings_file;
@@ -36,6 +39,7 @@ pub mod thread;
 pub mod trace_link;
 pub mod trace_reader;
 pub mod trace_reference;
+pub mod unread;
 pub mod uploads;
 pub mod usage_error;
 pub mod verify;

@@ -132,7 +132,7 @@ pub fn not_accepted(count: u64, refused: &RefusedScores, place: Option<String>) 
 
 fn hint(refused: &RefusedScores) -> Option<String> {
     match refused.status {
-        Some(401) => Some("check that the Langfuse keys are of this server's project".to_owned()),
+        Some(401) => Some(hints::OTHER_KEYS.to_owned()),
         Some(403) => Some(format!(
             "the keys may not write scores; {}",
             hints::PROJECT_KEYS

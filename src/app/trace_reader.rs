@@ -10,8 +10,8 @@ use crate::app::signals::SignalListener;
 use crate::app::trace_reference::{not_found, unread};
 use crate::console::Console;
 use crate::failure::{Failure, Kind};
-use crate::langfuse::api::TraceQuery;
 use crate::langfuse::readback::{self, Poll};
+use crate::langfuse::trace_rows::TraceQuery;
 use crate::langfuse::{Api, ApiError, Row};
 use crate::settings::{Destination, Notes};
 

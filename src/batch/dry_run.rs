@@ -15,6 +15,7 @@ use crate::console::{OutputFormat, counted};
 use crate::failure::{Failure, Verdict};
 use crate::http::url::shown;
 use crate::output::Printer;
+use crate::output::columns::plain;
 use crate::output::dry_run::DryRun;
 use crate::settings::Settings;
 use crate::trace::TraceContext;
@@ -126,7 +127,7 @@ impl LineTotals {
             return totals;
         };
         // The message may quote the line.
-        let message = message.replace(char::is_control, " ");
+        let message = plain(message);
         format!("{totals}invalid line {line}: {message}\n")
     }
 }

@@ -1,12 +1,11 @@
 //! The engine of `langspan batch`: opens a run, catches up with an earlier one, works through the lines, reports.
 //!
-//! Bottom up: `delayed_note`, `stats`, `progress`, `summary`, `verify`, `links`, `costs`, `resume_command`; then `experiment`'s
+//! Bottom up: `stats`, `progress`, `summary`, `verify`, `links`, `costs`, `resume_command`; then `experiment`'s
 //! `run`, `input`, `output`, `plan`, `dry_run`, `resume`, the rest of `experiment`; then `pool` (with `score_queue`), `redeliver_failed`, `catch_up`, `report`; then
 //! this file. `merge` joins what runs have written.
 
 mod catch_up;
 mod costs;
-pub mod delayed_note;
 pub mod dry_run;
 pub mod experiment;
 pub mod input;
@@ -28,13 +27,13 @@ use std::fs::File;
 use std::mem;
 use std::rc::Rc;
 
+use crate::app::delayed_note::DelayedNote;
 use crate::app::price_cache;
 use crate::app::record_file::RecordFile;
 use crate::app::setup::Setup;
 use crate::app::signals::SignalListener;
 use crate::batch::catch_up::CatchUp;
 use crate::batch::costs::Costs;
-use crate::batch::delayed_note::DelayedNote;
 use crate::batch::input::{Input, validate};
 use crate::batch::links::Links;
 use crate::batch::output::writer::Writer;

@@ -133,12 +133,23 @@ pub fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// How many lines of a batch may fail.
+/// How many lines of a batch may fail, or items of a comparison regress.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Allowance {
     Lines(u64),
     /// From 0 to 100.
     Percent(f64),
+}
+
+impl Allowance {
+    /// Whether `count` of `all` are allowed.
+    pub fn permits(self, count: u64, all: u64) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "a share of lines")]
+        match self {
+            Self::Lines(most) => count <= most,
+            Self::Percent(most) => count as f64 * 100.0 <= most * all as f64,
+        }
+    }
 }
 
 /// The part of a batch that this run processes.

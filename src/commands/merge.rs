@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::app::delayed_note::DelayedNote;
 use crate::app::langfuse_server::LangfuseServer;
+use crate::app::same_file::is_same_file;
 use crate::app::score_sender::{not_accepted, one_by_one};
 use crate::app::signals::SignalListener;
-use crate::batch::delayed_note::DelayedNote;
 use crate::batch::experiment::scores::{ExperimentScores, means_of_expectations};
 use crate::batch::experiment::verify;
 use crate::batch::merge::Merge;
 use crate::batch::merge::totals::Totals;
 use crate::batch::output::target::OutputTarget;
-use crate::batch::plan::{acks_path, is_same_file};
+use crate::batch::plan::acks_path;
 use crate::batch::report;
 use crate::batch::stats::TraceStats;
 use crate::batch::summary::{RunOutcome, RunSummary};

@@ -11,6 +11,7 @@ use crate::console::{Console, OutputFormat};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::prompts::PromptContent;
 use crate::langfuse::{Api, ManagedPrompt, PromptReference};
+use crate::output::columns::plain;
 use crate::output::{Printer, SCHEMA_VERSION};
 use crate::settings::{self, Sources};
 
@@ -44,7 +45,7 @@ async fn text(
     console: &Console,
 ) -> Result<String, Failure> {
     let Some(reference) = reference else {
-        let prompts = api.prompts().await.map_err(unlisted)?;
+        let prompts = api.prompts().await.map_err(|error| unlisted(&error))?;
         if form == OutputFormat::Json {
             let document = json!({"schema_version": SCHEMA_VERSION, "ok": true, "command": "prompt", "prompts": prompts, "error": null});
             return Ok(format!("{document}\n"));
@@ -89,8 +90,6 @@ async fn text(
 fn list(prompts: &[Value]) -> String {
     // A long name must not push every row to the right.
     const WIDEST: usize = 40;
-    // Others may have written the names.
-    let plain = |text: &str| text.replace(char::is_control, " ");
     let rows = prompts.iter().map(|prompt| {
         [
             plain(prompt["name"].as_str().unwrap_or_default()),

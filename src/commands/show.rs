@@ -13,7 +13,7 @@ use crate::cli;
 use crate::console::OutputFormat;
 use crate::console::{self, Console};
 use crate::failure::{Failure, Verdict};
-use crate::langfuse::api::TraceQuery;
+use crate::langfuse::trace_rows::TraceQuery;
 use crate::langfuse::{Api, Row};
 use crate::output::scores::score_lines;
 use crate::output::tree::{self, Canvas, Texts};

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::app::experiment_reference::ExperimentReference;
 use crate::app::langfuse_server::LangfuseServer;
-use crate::batch::experiment::unread;
+use crate::app::unread;
 use crate::compare::run::{ComparedRun, FoundItem, RunKind};
 use crate::failure::{Failure, Kind};
-use crate::langfuse::api::TraceQuery;
 use crate::langfuse::experiments::ExperimentItemFields;
+use crate::langfuse::trace_rows::TraceQuery;
 use crate::langfuse::{ApiError, Experiment, ExperimentItem};
 
 /// The most experiments that a message lists.

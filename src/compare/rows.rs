@@ -1,11 +1,10 @@
 //! The rows of the comparison that people read: each expectation, then latency, tokens and cost.
 
-use crate::batch::summary::time;
 use crate::compare::change::{ExpectationChange, Share};
 use crate::compare::comparison::RunComparison;
 use crate::compare::measures::Measures;
 use crate::compare::run::TokenCounts;
-use crate::output::dollars;
+use crate::output::units::{dollars, time};
 
 /// What stands for a value that is not known.
 const UNKNOWN: &str = "-";

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::compare::change::{ChangeKind, ItemChange};
 use crate::compare::comparison::RunComparison;
 use crate::compare::rows::{ComparedRow, rows};
 use crate::compare::run::ComparedRun;
 use crate::console::counted;
+use crate::output::columns::{cut, pad, plain};
 
 /// The most items of one list.
 const LISTED: usize = 20;
@@ -71,10 +72,9 @@ fn table(rows: &[ComparedRow], width: usize) -> Vec<String> {
         (1, names.min(left(changes, 1)))
     };
     let line = |name: &str, first: &str, second: &str, change: &str| {
-        let name = cut(name, names);
-        let pad = " ".repeat(names.saturating_sub(name.width()));
+        let name = pad(&cut(name, names), names);
         let gap = " ".repeat(gap);
-        let line = format!("{name}{pad}{gap}{first:>a$}{gap}{second:>b$}{gap}{change}");
+        let line = format!("{name}{gap}{first:>a$}{gap}{second:>b$}{gap}{change}");
         line.trim_end().to_owned()
     };
     let head = line("", "A", "B", CHANGE);
@@ -158,27 +158,4 @@ fn push_more(text: &mut String, count: u64) {
 fn push(text: &mut String, line: &str, width: usize) {
     text.push_str(&cut(&plain(line), width));
     text.push('\n');
-}
-
-/// Without control characters: a server may have sent the text.
-fn plain(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(visible).collect()
-}
-
-/// A text of at most `width` columns.
-fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut left = width.saturating_sub(1);
-    let fits = |c: &char| {
-        let wide = c.width().unwrap_or_default();
-        let fits = wide <= left;
-        left = left.saturating_sub(wide);
-        fits
-    };
-    let mut kept: String = text.chars().take_while(fits).collect();
-    kept.push('…');
-    kept
 }

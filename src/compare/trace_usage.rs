@@ -9,7 +9,7 @@ use futures_util::stream;
 
 use crate::compare::experiment::ExperimentRun;
 use crate::compare::run::TokenCounts;
-use crate::langfuse::api::TraceQuery;
+use crate::langfuse::trace_rows::TraceQuery;
 use crate::langfuse::{Api, ApiError, Row};
 
 /// The most traces that are read at once.

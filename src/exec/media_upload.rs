@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::console::Console;
 use crate::exec::journal::{Journal, JournalRecord};
 use crate::langfuse::Api;
-use crate::langfuse::api::ApiError;
+use crate::langfuse::api_error::ApiError;
 use crate::langfuse::media::{Field, Owner};
 use crate::trace::media;
 

@@ -89,7 +89,7 @@ impl Tree {
                 "{}/{id:016x}",
                 crate::exec::recorder::hex(position.trace_id)
             );
-            self.nodes[place].new_id = u64::from_be_bytes(ids::first_bytes(name));
+            self.nodes[place].new_id = ids::digest64(name);
         }
         Some(place)
     }

@@ -70,6 +70,8 @@ pub fn client(
     builder
         .tls_backend_preconfigured(tls::config(files)?)
         .redirect(reqwest::redirect::Policy::none())
+        // Callers retry, and count it. The client would keep a copy of every request for it.
+        .retry(reqwest::retry::never().max_retries_per_request(0))
         .connect_timeout(connect_timeout)
         .pool_idle_timeout(LONGEST_IDLE)
         .user_agent(concat!("langspan/", env!("CARGO_PKG_VERSION")))

@@ -1,10 +1,9 @@
-//! The client of Langfuse's public API: its version, the project of the keys, and the rows of a trace.
+//! The client of Langfuse's public API: its requests, the server's version, and the project of the keys.
 
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
-use jiff::{SignedDuration, Timestamp};
 use reqwest::RequestBuilder;
 use serde_json::Value;
 
@@ -12,9 +11,9 @@ use crate::console::Console;
 use crate::http::url::shown_reference;
 use crate::http::{Backoff, BodyError, TransportError, proxy, read_whole_body, retry_after};
 use crate::json;
+use crate::langfuse::api_error::ApiError;
 use crate::langfuse::base::Base;
 use crate::langfuse::keys::{Keys, sensitive};
-use crate::langfuse::row::Row;
 
 /// The time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,14 +31,6 @@ const ROWS: [&str; 5] = [
 ];
 /// A request is not repeated if the server asks for a longer wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
-/// Queries look this far around the times of the spans, because servers round them to milliseconds.
-const WINDOW_MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// The fields that are compared by a read-back and shown by `show`.
-const FIELDS: &str = "core,basic,time,io,model,usage,prompt,metrics,trace_context";
-/// Those that a request can be made of again.
-pub(super) const FIELDS_WITH_METADATA: &str =
-    "core,basic,time,io,model,usage,prompt,metrics,trace_context,metadata";
-
 /// A client of a Langfuse's public API.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -56,83 +47,6 @@ pub struct Api {
 pub struct Project {
     pub id: String,
     pub name: String,
-}
-
-/// Why a request failed.
-#[derive(Clone, Debug)]
-pub struct ApiError {
-    /// The HTTP status, if there was an answer.
-    pub status: Option<u16>,
-    pub message: String,
-    /// What to do when TLS or a proxy refused the connection.
-    pub hint: Option<String>,
-    /// The wait that the server asked for.
-    pub wait: Option<Duration>,
-    /// Whether Langfuse itself says that the object does not exist. Any other 404 means that the path is not served.
-    pub is_absence: bool,
-    /// Whether the answer is longer than what is read.
-    pub is_too_long: bool,
-}
-
-/// The two generations of interfaces that tell about traces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Interface {
-    /// v2 observations and metrics, of servers from version 4 on.
-    V2,
-    /// Traces and metrics of older servers.
-    Legacy,
-}
-
-impl ApiError {
-    /// There was no answer.
-    pub fn unanswered(message: String) -> Self {
-        Self {
-            status: None,
-            message,
-            hint: None,
-            wait: None,
-            is_absence: false,
-            is_too_long: false,
-        }
-    }
-
-    /// An answer that Langfuse does not give.
-    pub(super) fn foreign(message: String) -> Self {
-        Self {
-            status: Some(200),
-            ..Self::unanswered(message)
-        }
-    }
-
-    /// Whether the server does not have this interface, so that the other one must be asked.
-    pub fn is_unserved(&self) -> bool {
-        self.status == Some(404) && !self.is_absence
-    }
-
-    /// Whether the same request may succeed later.
-    pub fn is_passing(&self) -> bool {
-        self.hint.is_none() && matches!(self.status, None | Some(408 | 429 | 500..))
-    }
-
-    /// Whether asking again is pointless.
-    pub fn is_final(&self) -> bool {
-        self.is_refusal() || self.is_too_long
-    }
-
-    /// Whether the server refused the keys.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self.status, Some(401 | 403))
-    }
-}
-
-/// The trace to look for.
-#[derive(Clone, Debug)]
-pub struct TraceQuery {
-    pub trace_id: String,
-    /// The times of its spans, if they are known.
-    pub window: Option<(Timestamp, Timestamp)>,
-    /// Whether the metadata is read too.
-    pub with_metadata: bool,
 }
 
 impl Api {
@@ -195,26 +109,6 @@ impl Api {
         }
     }
 
-    /// The rows of a trace that can be read now; empty if the trace is not known.
-    ///
-    /// # Errors
-    /// If the request fails.
-    pub async fn rows(&self, query: &TraceQuery) -> Result<Vec<Row>, ApiError> {
-        let answer = self
-            .ask_either(async |interface| match interface {
-                Interface::V2 => self.observations(query).await,
-                Interface::Legacy => self.legacy_trace(query).await,
-            })
-            .await;
-        let mut rows = match answer {
-            Err(error) if error.is_absence => Vec::new(),
-            answer => answer?,
-        };
-        // A server that copies traces between its tables adds a root of its own.
-        rows.retain(|row| !row.is_synthetic());
-        Ok(rows)
-    }
-
     /// Asks the interface that the server is believed to have, and the other one if it does not have it.
     pub(super) async fn ask_either<T>(
         &self,
@@ -229,51 +123,6 @@ impl Api {
             Err(error) if error.is_unserved() => ask(second).await,
             answer => answer,
         }
-    }
-
-    async fn observations(&self, trace: &TraceQuery) -> Result<Vec<Row>, ApiError> {
-        let window = trace.window.map(|(from, to)| widened(from, to));
-        let fields = if trace.with_metadata {
-            FIELDS_WITH_METADATA
-        } else {
-            FIELDS
-        };
-        let mut rows = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut query = vec![
-                ("traceId", trace.trace_id.as_str()),
-                ("fields", fields),
-                ("limit", "1000"),
-            ];
-            if let Some((from, to)) = &window {
-                query.extend([
-                    ("fromStartTime", from.as_str()),
-                    ("toStartTime", to.as_str()),
-                ]);
-            }
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let mut body = self
-                .get("/api/public/v2/observations", &query, Credentials::Keys)
-                .await?;
-            if !body["data"].is_array() {
-                return Err(ApiError::foreign(format!(
-                    "{} answered without observations",
-                    self.base
-                )));
-            }
-            rows.extend(Row::of_observations(&mut body["data"]));
-            match body["meta"]["cursor"].as_str() {
-                Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
-                _ => return Ok(rows),
-            }
-        }
-    }
-
-    async fn legacy_trace(&self, trace: &TraceQuery) -> Result<Vec<Row>, ApiError> {
-        let path = format!("/api/public/traces/{}", trace.trace_id);
-        let mut body = self.get(&path, &[], Credentials::Keys).await?;
-        Ok(Row::of_legacy_trace(&mut body))
     }
 
     pub(super) async fn get(
@@ -393,6 +242,15 @@ impl Api {
     }
 }
 
+/// The two generations of interfaces that tell about traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interface {
+    /// v2 observations and metrics, of servers from version 4 on.
+    V2,
+    /// Traces and metrics of older servers.
+    Legacy,
+}
+
 /// Whether a request is sent with the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Credentials {
@@ -422,14 +280,6 @@ where
         tokio::time::sleep(wait).await;
     }
     attempt().await
-}
-
-/// A window as queries write it, with the margin on both sides.
-pub(super) fn widened(from: Timestamp, to: Timestamp) -> (String, String) {
-    // At the ends of the calendar there is no room for the margin.
-    let from = from.checked_sub(WINDOW_MARGIN).unwrap_or(from);
-    let to = to.checked_add(WINDOW_MARGIN).unwrap_or(to);
-    (from.to_string(), to.to_string())
 }
 
 fn most_bytes(path: &str) -> usize {

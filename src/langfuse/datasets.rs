@@ -4,21 +4,18 @@
 //! server lists the items as they were then: every reading of the same version gives the same ones.
 
 use std::fmt;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, retried};
+use crate::langfuse::api::Api;
+use crate::langfuse::api_error::ApiError;
 
 const DATASETS: &str = "/api/public/v2/datasets";
 const ITEMS: &str = "/api/public/dataset-items";
 /// How often a failed request is repeated.
 const RETRIES: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// The sizes of pages, in items: a page that is too long to be read is asked for in smaller ones. Each is a multiple of the
 /// next, so that a page begins where the one before ended.
 const PAGE_ITEMS: [u64; 4] = [100, 20, 4, 1];
@@ -118,9 +115,7 @@ impl Api {
     /// If there is none, the server refuses the keys, or the request still fails after the retries.
     pub async fn dataset(&self, name: &str) -> Result<Dataset, ApiError> {
         let path = format!("{DATASETS}/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
-        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let ask = || self.get(&path, &[], Credentials::Keys);
-        let document = retried(RETRIES, backoff, ask).await?;
+        let document = self.get_repeatedly(RETRIES, &path, &[]).await?;
         match (document["id"].as_str(), document["name"].as_str()) {
             (Some(id), Some(name)) => Ok(Dataset {
                 id: id.to_owned(),
@@ -139,9 +134,7 @@ impl Api {
     /// As for [`dataset`](Self::dataset).
     pub async fn dataset_changed(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let query = [("datasetName", name), ("limit", "1"), ("page", "1")];
-        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let ask = || self.get(ITEMS, &query, Credentials::Keys);
-        let body = retried(RETRIES, backoff, ask).await?;
+        let body = self.get_repeatedly(RETRIES, ITEMS, &query).await?;
         let changed = body["data"][0]["updatedAt"].as_str();
         Ok(changed.and_then(|changed| changed.parse().ok()))
     }
@@ -201,9 +194,7 @@ impl DatasetPages<'_> {
             ("limit", limit.as_str()),
             ("page", page.as_str()),
         ];
-        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let ask = || self.api.get(ITEMS, &query, Credentials::Keys);
-        retried(RETRIES, backoff, ask).await
+        self.api.get_repeatedly(RETRIES, ITEMS, &query).await
     }
 }
 

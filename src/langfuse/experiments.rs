@@ -1,27 +1,22 @@
-//! The experiments that Langfuse knows, and their items, page by page.
+//! The experiments that Langfuse knows, and their items.
 //!
 //! An experiment is made by the attributes of spans alone: here it is only read, and its id computed. Servers before
 //! version 4 have no experiments.
-
-use std::time::Duration;
 
 use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
 use serde_json::{Value, json};
 
-use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, retried};
+use crate::langfuse::api::Api;
+use crate::langfuse::api_error::ApiError;
+use crate::langfuse::pages::CursorPages;
 use crate::trace::ids;
 
 const EXPERIMENTS: &str = "/api/public/experiments";
 const ITEMS: &str = "/api/public/experiment-items";
-/// How often a failed request is repeated.
-const RETRIES: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// The largest page of both lists.
 const PAGE: &str = "100";
-/// The lists want a time to begin with. Nothing in Langfuse is older.
+/// Both lists require a start time. Nothing in Langfuse is older.
 const BEGINNING: &str = "2020-01-01T00:00:00Z";
 
 /// An experiment.
@@ -67,17 +62,6 @@ pub enum ExperimentItemFields {
     Core,
     /// With texts, metadata and scores.
     All,
-}
-
-/// The items of an experiment, newest first. An item that was sent twice may be listed twice.
-#[derive(Debug)]
-pub struct ExperimentItemPages<'a> {
-    api: &'a Api,
-    experiment_id: String,
-    from: String,
-    fields: ExperimentItemFields,
-    cursor: Option<String>,
-    is_over: bool,
 }
 
 /// The id of the experiment of this name over a dataset, as the server and the SDKs compute it. Local lines have the empty
@@ -170,95 +154,39 @@ impl Api {
         value: &str,
         from: Option<Timestamp>,
     ) -> Result<Vec<Experiment>, ApiError> {
-        let from = from.map_or_else(|| BEGINNING.to_owned(), |from| from.to_string());
-        let filter = filter(column, value);
-        let mut found = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut query = vec![
-                ("fromStartTime", from.as_str()),
-                ("filter", filter.as_str()),
-                ("fields", "core,metadata,scores"),
-                ("limit", PAGE),
-            ];
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let (rows, next) = self.page(EXPERIMENTS, &query).await?;
-            found.extend(rows.into_iter().filter_map(Experiment::of_document));
-            if next.is_none() || next == cursor {
-                return Ok(found);
-            }
-            cursor = next;
-        }
+        let fields = "core,metadata,scores";
+        let query = query(filter(column, value), from, fields);
+        self.cursor_pages(EXPERIMENTS, query, Experiment::of_document)
+            .all(u64::MAX)
+            .await
     }
 
-    /// The items of an experiment that start at `from` or later; without it, all of them.
+    /// The items of an experiment that start at `from` or later; without it, all of them. Newest first. An item that was
+    /// sent twice may be listed twice.
     pub fn experiment_item_pages(
         &self,
         experiment_id: &str,
         from: Option<Timestamp>,
         fields: ExperimentItemFields,
-    ) -> ExperimentItemPages<'_> {
-        ExperimentItemPages {
-            api: self,
-            experiment_id: experiment_id.to_owned(),
-            from: from.map_or_else(|| BEGINNING.to_owned(), |from| from.to_string()),
-            fields,
-            cursor: None,
-            is_over: false,
-        }
-    }
-
-    /// The rows of a page, and the cursor of the next one.
-    async fn page(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<(Vec<Value>, Option<String>), ApiError> {
-        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let ask = || self.get(path, query, Credentials::Keys);
-        let mut body = retried(RETRIES, backoff, ask).await?;
-        let Value::Array(rows) = body["data"].take() else {
-            let message = format!("{}{path} answered without a list", self.base());
-            return Err(ApiError::foreign(message));
-        };
-        Ok((rows, text(&body["meta"]["cursor"])))
-    }
-}
-
-impl ExperimentItemPages<'_> {
-    /// The items of the next page; `None` after the last one.
-    ///
-    /// # Errors
-    /// If the server has no experiments, refuses the keys, or the request still fails after the retries.
-    pub async fn next(&mut self) -> Result<Option<Vec<ExperimentItem>>, ApiError> {
-        if self.is_over {
-            return Ok(None);
-        }
-        let filter = filter("experimentId", &self.experiment_id);
-        let fields = match self.fields {
+    ) -> CursorPages<'_, ExperimentItem> {
+        let fields = match fields {
             ExperimentItemFields::Core => "core",
             ExperimentItemFields::All => "core,dataset,io,itemMetadata,scores",
         };
-        let mut query = vec![
-            ("fromStartTime", self.from.as_str()),
-            ("filter", filter.as_str()),
-            ("fields", fields),
-            ("limit", PAGE),
-        ];
-        query.extend(self.cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let (rows, next) = self.api.page(ITEMS, &query).await?;
-        self.is_over = next.is_none() || next == self.cursor;
-        self.cursor = next;
-        if rows.is_empty() {
-            self.is_over = true;
-            return Ok(None);
-        }
-        Ok(Some(
-            rows.into_iter()
-                .filter_map(ExperimentItem::of_document)
-                .collect(),
-        ))
+        let query = query(filter("experimentId", experiment_id), from, fields);
+        self.cursor_pages(ITEMS, query, ExperimentItem::of_document)
     }
+}
+
+/// The query of both lists.
+fn query(filter: String, from: Option<Timestamp>, fields: &str) -> Vec<(&'static str, String)> {
+    let from = from.map_or_else(|| BEGINNING.to_owned(), |from| from.to_string());
+    vec![
+        ("fromStartTime", from),
+        ("filter", filter),
+        ("fields", fields.to_owned()),
+        ("limit", PAGE.to_owned()),
+    ]
 }
 
 /// The condition that a column has exactly this value. The plain parameters take lists, which a comma would split.

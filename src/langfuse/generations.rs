@@ -2,9 +2,11 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::langfuse::api::{Api, ApiError, FIELDS_WITH_METADATA, Interface, TraceQuery};
+use crate::langfuse::api::{Api, Interface};
+use crate::langfuse::api_error::ApiError;
 use crate::langfuse::row::Row;
-use crate::langfuse::session::{LEGACY_PAGE_TRACES, rows};
+use crate::langfuse::session::{LEGACY_PAGE_TRACES, LEGACY_TRACES};
+use crate::langfuse::trace_rows::{FIELDS_WITH_METADATA, OBSERVATIONS, TraceQuery};
 
 /// Rows hold whole conversations, so a page has few of them.
 const PAGE_ROWS: &str = "50";
@@ -48,21 +50,17 @@ impl Api {
         kind: &str,
         most: Option<usize>,
     ) -> Result<VecDeque<Row>, ApiError> {
-        let path = "/api/public/v2/observations";
+        let query = vec![
+            ("sessionId", session.to_owned()),
+            ("type", kind.to_owned()),
+            ("fields", FIELDS_WITH_METADATA.to_owned()),
+            ("limit", PAGE_ROWS.to_owned()),
+        ];
+        let mut pages = self.cursor_pages(OBSERVATIONS, query, Row::of_observation);
         let mut found = VecDeque::new();
         let mut ids = HashSet::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut query = vec![
-                ("sessionId", session),
-                ("type", kind),
-                ("fields", FIELDS_WITH_METADATA),
-                ("limit", PAGE_ROWS),
-            ];
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let mut body = self.get_repeatedly(path, &query).await?;
-            rows(path, &body)?;
-            for row in Row::of_observations(&mut body["data"]) {
+        while let Some(rows) = pages.next().await? {
+            for row in rows {
                 // A span that was sent twice has two rows until the server merges them.
                 if !row.is_synthetic() && ids.insert(row.id().to_owned()) {
                     found.push_back(row);
@@ -71,11 +69,8 @@ impl Api {
             if let Some(most) = most {
                 found.drain(..found.len().saturating_sub(most));
             }
-            match body["meta"]["cursor"].as_str() {
-                Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
-                _ => return Ok(found),
-            }
         }
+        Ok(found)
     }
 
     /// An older server lists the traces of a session; their observations are in the traces themselves.
@@ -84,19 +79,15 @@ impl Api {
         session: &str,
         most: Option<usize>,
     ) -> Result<Vec<Row>, ApiError> {
-        let path = "/api/public/traces";
+        let query = vec![
+            ("sessionId", session.to_owned()),
+            ("fields", "core".to_owned()),
+            ("orderBy", "timestamp.asc".to_owned()),
+            ("limit", LEGACY_PAGE_TRACES.to_owned()),
+        ];
+        let mut pages = self.numbered_pages(LEGACY_TRACES, query);
         let mut found: Vec<Row> = Vec::new();
-        for page in 1_u64.. {
-            let number = page.to_string();
-            let query = [
-                ("sessionId", session),
-                ("fields", "core"),
-                ("orderBy", "timestamp.asc"),
-                ("limit", LEGACY_PAGE_TRACES),
-                ("page", &number),
-            ];
-            let body = self.get_repeatedly(path, &query).await?;
-            let traces = rows(path, &body)?;
+        while let Some(traces) = pages.next().await? {
             for trace in traces {
                 let query = TraceQuery {
                     trace_id: trace["id"].as_str().unwrap_or_default().to_owned(),
@@ -108,10 +99,6 @@ impl Api {
                 if most.is_some_and(|most| found.len() >= most) {
                     return Ok(oldest(found, most));
                 }
-            }
-            let pages = body["meta"]["totalPages"].as_u64().unwrap_or(u64::MAX);
-            if traces.is_empty() || page >= pages {
-                break;
             }
         }
         Ok(oldest(found, most))

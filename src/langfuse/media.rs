@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::http::url::parse_http_url;
 use crate::http::{Backoff, BodyError, TransportError, read_body, read_whole_body, retry_after};
-use crate::langfuse::api::{Api, ApiError, Credentials, retried};
+use crate::langfuse::api::{Api, Credentials, retried};
+use crate::langfuse::api_error::ApiError;
 use crate::trace::media::Media;
 
 const PATH: &str = "/api/public/media";

@@ -1,21 +1,18 @@
 //! The prompts that Langfuse manages: which one is asked for, and how it is read.
 
 use std::fmt;
-use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, retried};
+use crate::langfuse::api::Api;
+use crate::langfuse::api_error::ApiError;
 
 const PATH: &str = "/api/public/v2/prompts";
 /// The label that is read unless another one is named.
 const DEFAULT_LABEL: &str = "production";
 /// How often a failed request is repeated.
 const RETRIES: u32 = 1;
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The largest page of the list.
 const PAGE_PROMPTS: &str = "100";
 /// A list with more pages than this is cut off.
@@ -113,9 +110,7 @@ impl Api {
             PromptSelector::Version(version) => ("version", version.to_string()),
         };
         let query = [(key, value.as_str())];
-        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let ask = || self.get(&path, &query, Credentials::Keys);
-        retried(RETRIES, backoff, ask).await
+        self.get_repeatedly(RETRIES, &path, &query).await
     }
 
     /// What the list of prompts says of each, by name.
@@ -123,24 +118,11 @@ impl Api {
     /// # Errors
     /// If the server refuses the keys, or a request still fails after a retry.
     pub async fn prompts(&self) -> Result<Vec<Value>, ApiError> {
-        let mut prompts = Vec::new();
-        for page in 1..=MOST_PAGES {
-            let number = page.to_string();
-            let query = [("limit", PAGE_PROMPTS), ("page", number.as_str())];
-            let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-            let ask = || self.get(PATH, &query, Credentials::Keys);
-            let mut body = retried(RETRIES, backoff, ask).await?;
-            let Value::Array(rows) = body["data"].take() else {
-                let message = format!("{} answered without prompts", self.base());
-                return Err(ApiError::foreign(message));
-            };
-            let is_last = rows.is_empty() || body["meta"]["totalPages"].as_u64() <= Some(page);
-            prompts.extend(rows);
-            if is_last {
-                break;
-            }
-        }
-        Ok(prompts)
+        let query = vec![("limit", PAGE_PROMPTS.to_owned())];
+        self.numbered_pages(PATH, query)
+            .with_retries(RETRIES)
+            .all(MOST_PAGES)
+            .await
     }
 }
 

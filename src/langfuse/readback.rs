@@ -11,9 +11,11 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, TraceQuery, retried};
+use crate::langfuse::api::{Api, retried};
+use crate::langfuse::api_error::ApiError;
 use crate::langfuse::row::Row;
 use crate::langfuse::stored::{environment_of, release_of};
+use crate::langfuse::trace_rows::TraceQuery;
 
 /// The waits between two looks for a trace: well within the 30 requests a minute of Langfuse Cloud's smallest plan.
 const FIRST_WAIT: Duration = Duration::from_millis(250);

@@ -17,6 +17,11 @@ const TRACE_METADATA: &str = "traceMetadata";
 pub struct Row(Value);
 
 impl Row {
+    /// A row of v2 observations; `None` if it is something else.
+    pub fn of_observation(row: Value) -> Option<Self> {
+        row.is_object().then_some(Self(row))
+    }
+
     /// The rows of a page of v2 observations.
     pub fn of_observations(data: &mut Value) -> Vec<Self> {
         match data.take() {

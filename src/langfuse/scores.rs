@@ -1,24 +1,22 @@
 //! Scores: the bodies that create them, how they are sent, and how they are read back.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use http::Method;
 use opentelemetry::trace::{SpanId, TraceId};
 use serde_json::{Map, Value, json};
 
-use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, Interface, retried};
+use crate::langfuse::api::{Api, Credentials, Interface, retried};
+use crate::langfuse::api_error::ApiError;
+use crate::langfuse::pages::waits;
 use crate::trace::ids;
 
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How often a failed request is repeated.
 const RETRIES: u32 = 3;
 /// The largest page of scores.
 const PAGE_SCORES: &str = "100";
 /// A trace with more pages of scores is cut off.
-const MOST_PAGES: usize = 100;
+const MOST_PAGES: u64 = 100;
 
 /// A score that is to be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,9 +127,8 @@ impl Api {
     /// # Errors
     /// If the server refuses it, or the request still fails after the retries.
     pub async fn set_score(&self, body: &Value) -> Result<(), ApiError> {
-        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         let ask = || self.send(Method::POST, "/api/public/scores", body);
-        retried(RETRIES, backoff, ask).await.map(drop)
+        retried(RETRIES, waits(), ask).await.map(drop)
     }
 
     /// Sets up to a hundred scores at once, each an event of its own.
@@ -149,9 +146,8 @@ impl Api {
         };
         let events: Vec<Value> = bodies.iter().enumerate().map(event).collect();
         let document = json!({"batch": events});
-        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         let ask = || self.send(Method::POST, "/api/public/ingestion", &document);
-        let answer = retried(RETRIES, backoff, ask).await?;
+        let answer = retried(RETRIES, waits(), ask).await?;
         let errors = answer["errors"].as_array().into_iter().flatten();
         let refused = errors.filter_map(|error| {
             let place: usize = error["id"].as_str()?.parse().ok()?;
@@ -189,29 +185,16 @@ impl Api {
     }
 
     async fn v3_scores(&self, trace_id: &str) -> Result<Vec<Value>, ApiError> {
-        let mut scores = Vec::new();
-        let mut cursor: Option<String> = None;
-        for _ in 0..MOST_PAGES {
-            let mut query = vec![
-                ("traceId", trace_id),
-                ("fields", "core,details,subject"),
-                ("limit", PAGE_SCORES),
-            ];
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let mut body = self
-                .get("/api/public/v3/scores", &query, Credentials::Keys)
-                .await?;
-            let Value::Array(page) = body["data"].take() else {
-                let message = format!("{} answered without scores", self.base());
-                return Err(ApiError::foreign(message));
-            };
-            scores.extend(page);
-            match body["meta"]["cursor"].as_str() {
-                Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
-                _ => break,
-            }
-        }
-        Ok(scores)
+        let query = vec![
+            ("traceId", trace_id.to_owned()),
+            ("fields", "core,details,subject".to_owned()),
+            ("limit", PAGE_SCORES.to_owned()),
+        ];
+        // Callers look again until a deadline.
+        self.cursor_pages("/api/public/v3/scores", query, Some)
+            .with_retries(0)
+            .all(MOST_PAGES)
+            .await
     }
 
     async fn legacy_scores(&self, trace_id: &str) -> Result<Vec<Value>, ApiError> {

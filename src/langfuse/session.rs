@@ -1,20 +1,15 @@
 //! What Langfuse knows of a whole session: the numbers of its traces and spans, and their ids.
 //!
-//! A session may have a million traces, so nothing is collected here, and a page that fails is asked for again
-//! instead of starting over.
-
-use std::time::Duration;
+//! A session may have a million traces, so nothing is collected here.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::http::Backoff;
-use crate::langfuse::api::{Api, ApiError, Credentials, Interface, retried, widened};
+use crate::langfuse::api::{Api, Interface};
+use crate::langfuse::api_error::ApiError;
+use crate::langfuse::pages::PAGE_RETRIES;
+use crate::langfuse::trace_rows::{OBSERVATIONS, widened};
 
-/// How often a failed request is repeated.
-const RETRIES: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// The most traces that are counted at once: Langfuse's database estimates distinct values above 65,536, and below
 /// that mistakes two for the same once in four billion pairs.
 const COUNTED_AT_ONCE: u64 = 16_384;
@@ -22,6 +17,8 @@ const COUNTED_AT_ONCE: u64 = 16_384;
 const LONGEST_PREFIX: usize = 32;
 /// The largest page of v2 observations, in rows.
 const PAGE_ROWS: &str = "1000";
+/// The path of the list of traces.
+pub(super) const LEGACY_TRACES: &str = "/api/public/traces";
 /// The largest page of the legacy list, in traces.
 pub(super) const LEGACY_PAGE_TRACES: &str = "100";
 
@@ -169,7 +166,9 @@ impl Api {
         names: [&str; N],
     ) -> Result<[u64; N], ApiError> {
         let query = query.to_string();
-        let body = self.get_repeatedly(path, &[("query", &query)]).await?;
+        let body = self
+            .get_repeatedly(PAGE_RETRIES, path, &[("query", &query)])
+            .await?;
         let mut counts = [0; N];
         if body["data"].as_array().is_some_and(Vec::is_empty) {
             return Ok(counts);
@@ -186,30 +185,20 @@ impl Api {
         session: Session<'_>,
         found: &mut impl FnMut(&str, &str),
     ) -> Result<(), ApiError> {
-        let path = "/api/public/v2/observations";
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut query = vec![
-                ("sessionId", session.id),
-                ("fromStartTime", session.from),
-                ("toStartTime", session.to),
-                ("fields", "core"),
-                ("limit", PAGE_ROWS),
-            ];
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let body = self.get_repeatedly(path, &query).await?;
-            for row in rows(path, &body)? {
+        let query = vec![
+            ("sessionId", session.id.to_owned()),
+            ("fromStartTime", session.from.to_owned()),
+            ("toStartTime", session.to.to_owned()),
+            ("fields", "core".to_owned()),
+            ("limit", PAGE_ROWS.to_owned()),
+        ];
+        let mut pages = self.cursor_pages(OBSERVATIONS, query, Some);
+        while let Some(rows) = pages.next().await? {
+            for row in &rows {
                 report(found, &row["traceId"], &row["id"]);
             }
-            match body["meta"]["cursor"].as_str() {
-                None => return Ok(()),
-                Some(next) if cursor.as_deref() == Some(next) => {
-                    let message = format!("{path} answered with the same page again");
-                    return Err(ApiError::foreign(message));
-                }
-                next => cursor = next.map(str::to_owned),
-            }
         }
+        Ok(())
     }
 
     async fn legacy_spans(
@@ -217,45 +206,24 @@ impl Api {
         session: Session<'_>,
         found: &mut impl FnMut(&str, &str),
     ) -> Result<(), ApiError> {
-        let path = "/api/public/traces";
-        for page in 1_u64.. {
-            let number = page.to_string();
-            let query = [
-                ("sessionId", session.id),
-                ("fromTimestamp", session.from),
-                ("toTimestamp", session.to),
-                ("fields", "core,observations"),
-                // Oldest first, so that new traces do not move the pages.
-                ("orderBy", "timestamp.asc"),
-                ("limit", LEGACY_PAGE_TRACES),
-                ("page", &number),
-            ];
-            let body = self.get_repeatedly(path, &query).await?;
-            let traces = rows(path, &body)?;
-            for trace in traces {
+        let query = vec![
+            ("sessionId", session.id.to_owned()),
+            ("fromTimestamp", session.from.to_owned()),
+            ("toTimestamp", session.to.to_owned()),
+            ("fields", "core,observations".to_owned()),
+            // Oldest first, so that new traces do not move the pages.
+            ("orderBy", "timestamp.asc".to_owned()),
+            ("limit", LEGACY_PAGE_TRACES.to_owned()),
+        ];
+        let mut pages = self.numbered_pages(LEGACY_TRACES, query);
+        while let Some(traces) = pages.next().await? {
+            for trace in &traces {
                 for span in trace["observations"].as_array().into_iter().flatten() {
                     report(found, &trace["id"], span);
                 }
             }
-            let pages = body["meta"]["totalPages"].as_u64().unwrap_or(u64::MAX);
-            if traces.is_empty() || page >= pages {
-                break;
-            }
         }
         Ok(())
-    }
-
-    /// Asks until there is an answer, or it is clear that there will be none.
-    pub(super) async fn get_repeatedly(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<Value, ApiError> {
-        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        retried(RETRIES, backoff, || {
-            self.get(path, query, Credentials::Keys)
-        })
-        .await
     }
 }
 
@@ -263,12 +231,6 @@ impl Session<'_> {
     fn filter(&self) -> Value {
         json!({"column": "sessionId", "operator": "=", "value": self.id, "type": "string"})
     }
-}
-
-/// The rows of a page.
-pub(super) fn rows<'a>(path: &str, body: &'a Value) -> Result<&'a [Value], ApiError> {
-    let rows = body["data"].as_array().map(Vec::as_slice);
-    rows.ok_or_else(|| ApiError::foreign(format!("{path} answered with no rows")))
 }
 
 /// Reports a span, unless the server added it itself.

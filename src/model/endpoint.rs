@@ -101,15 +101,15 @@ impl Endpoint {
     /// How many trailing path segments to drop from the URL of an API with a path of its own. Azure's portal shows request
     /// URLs; everything from `openai` or `v1` on is added again.
     fn surplus_segments(&self) -> usize {
-        let given = self.base.path_segments();
-        let given: Vec<&str> = given.map_or_else(Vec::new, |all| {
-            all.filter(|segment| !segment.is_empty()).collect()
-        });
         let first = match self.surface {
             Surface::OpenAi => return 0,
             Surface::Anthropic => "v1",
             Surface::AzureV1 | Surface::AzureDeployment { .. } => "openai",
         };
+        let given = self.base.path_segments();
+        let given: Vec<&str> = given.map_or_else(Vec::new, |all| {
+            all.filter(|segment| !segment.is_empty()).collect()
+        });
         match given.iter().position(|segment| *segment == first) {
             Some(at) => given.len() - at,
             _ => 0,

@@ -6,7 +6,8 @@ use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
 use super::endpoint::Endpoint;
-use super::failed::{FailedAttempt, ModelError, ModelErrorKind};
+use super::error::{ModelError, ModelErrorKind};
+use super::failed_attempt::FailedAttempt;
 use crate::console::Console;
 use crate::http::read_body;
 

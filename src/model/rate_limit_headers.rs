@@ -2,18 +2,29 @@
 
 use std::time::Duration;
 
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName};
 
 use crate::http::LONGEST_WAIT;
+
+/// For each limit, what remains of it and when it resets.
+static LIMITS: [[HeaderName; 2]; 2] = [
+    [
+        HeaderName::from_static("x-ratelimit-remaining-requests"),
+        HeaderName::from_static("x-ratelimit-reset-requests"),
+    ],
+    [
+        HeaderName::from_static("x-ratelimit-remaining-tokens"),
+        HeaderName::from_static("x-ratelimit-reset-tokens"),
+    ],
+];
 
 /// The time until the limit of requests or tokens resets, if one is used up (`x-ratelimit-remaining-…` and
 /// `x-ratelimit-reset-…`, as OpenAI documents them).
 pub fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: String| headers.get(name)?.to_str().ok();
-    let resets = ["requests", "tokens"].into_iter().filter_map(|what| {
-        let remaining = text(format!("x-ratelimit-remaining-{what}"))?;
-        let is_used_up = remaining.trim().parse::<f64>().ok()? < 1.0;
-        is_used_up.then(|| reset(text(format!("x-ratelimit-reset-{what}"))?))?
+    let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
+    let resets = LIMITS.iter().filter_map(|[remaining, resets]| {
+        let is_used_up = text(remaining)?.trim().parse::<f64>().ok()? < 1.0;
+        is_used_up.then(|| reset(text(resets)?))?
     });
     resets.max().map(|reset| reset.min(LONGEST_WAIT))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::failed::ModelError;
+use super::error::ModelError;
 use super::outage::OutageWatch;
 use super::refusals::Refusals;
 use super::token_bucket::TokenBucket;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::columns::plain;
 use super::report::SCHEMA_VERSION;
 use crate::model::Request;
 use crate::settings::Shown;
@@ -133,12 +134,7 @@ impl<'a> DryRun<'a> {
             lines.push(format!("  {name:width$}  {value}  ({origin})"));
         }
         // Prompts and metadata may hold terminal controls, and line ends would break the outline.
-        let plain = |line: String| {
-            line.chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect::<String>()
-        };
-        lines.into_iter().map(|line| plain(line) + "\n").collect()
+        lines.iter().map(|line| plain(line) + "\n").collect()
     }
 }
 

@@ -1,13 +1,15 @@
 //! The scores of a trace, as text for a terminal.
 
 use serde_json::Value;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::columns::{cut, pad, plain};
 
 /// The widest column of names, in columns.
 const WIDEST_NAME: usize = 24;
 
 /// One line for each score, by name, with its comment behind it, cut at `width` columns if that is given; nothing without
-/// scores. Control characters are left out: others may have written the texts.
+/// scores.
 pub fn score_lines(scores: &[Value], width: Option<usize>) -> String {
     let mut rows: Vec<(String, String)> = scores
         .iter()
@@ -36,39 +38,13 @@ pub fn score_lines(scores: &[Value], width: Option<usize>) -> String {
     let widths = rows.iter().map(|(name, _)| name.width());
     let widest = widths.max().unwrap_or_default().min(WIDEST_NAME);
     let lines = rows.iter().map(|(name, text)| {
-        let pad = " ".repeat(widest.saturating_sub(name.width()));
-        let line = format!("  {name}{pad}  {text}");
+        let line = format!("  {}  {text}", pad(name, widest));
         format!(
             "{}\n",
             width.map_or(line.clone(), |width| cut(&line, width))
         )
     });
     format!("scores\n{}", lines.collect::<String>())
-}
-
-/// A line of at most `width` columns.
-fn cut(line: &str, width: usize) -> String {
-    if line.width() <= width {
-        return line.to_owned();
-    }
-    let mut left = width.saturating_sub(1);
-    let mut kept: String = line
-        .chars()
-        .take_while(|c| {
-            let wide = c.width().unwrap_or_default();
-            let fits = wide <= left;
-            left = left.saturating_sub(wide);
-            fits
-        })
-        .collect();
-    kept.push('…');
-    kept
-}
-
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::branches::{Branch, branches};
+use super::columns::{cut, pad, wrap};
 use super::conversation;
-use super::report::dollars;
+use super::units::dollars;
 use crate::langfuse::Row;
 
 /// What a drawing is fitted to.
@@ -283,57 +284,6 @@ fn milliseconds(seconds: f64) -> String {
     } else {
         format!("{:.0} ms", seconds * 1000.0)
     }
-}
-
-fn cut(text: &str, columns: usize) -> String {
-    if text.width() <= columns {
-        return text.to_owned();
-    }
-    let (kept, _) = split(text, columns.saturating_sub(1));
-    format!("{kept}…")
-}
-
-/// The beginning of a text that fits into `columns`, and the rest; at least one character.
-fn split(text: &str, columns: usize) -> (&str, &str) {
-    let mut width = 0;
-    for (index, c) in text.char_indices() {
-        width += c.width().unwrap_or(0);
-        if width > columns && index > 0 {
-            return text.split_at(index);
-        }
-    }
-    (text, "")
-}
-
-/// A text in exactly `columns`.
-fn pad(text: &str, columns: usize) -> String {
-    format!("{text}{}", " ".repeat(columns.saturating_sub(text.width())))
-}
-
-/// Breaks a line at spaces so that it fits, and a longer word wherever it must.
-fn wrap(text: &str, columns: usize) -> Vec<String> {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let mut word = word;
-        while let Some(line) = lines.last_mut() {
-            let space = usize::from(!line.is_empty());
-            if line.width() + space + word.width() <= columns {
-                line.extend([&" "[..space], word]);
-                break;
-            }
-            if line.is_empty() {
-                let (first, rest) = split(word, columns);
-                line.push_str(first);
-                word = rest;
-                if word.is_empty() {
-                    break;
-                }
-            }
-            lines.push(String::new());
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

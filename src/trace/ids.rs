@@ -71,6 +71,11 @@ impl SpanIds {
     }
 }
 
+/// The first 64 bits of a text's SHA-256: enough to distinguish a million ids.
+pub fn digest64(text: impl AsRef<[u8]>) -> u64 {
+    u64::from_be_bytes(first_bytes(text))
+}
+
 /// The first bytes of the SHA-256 of `text`.
 pub fn first_bytes<const N: usize>(text: impl AsRef<[u8]>) -> [u8; N] {
     first(&Sha256::digest(text.as_ref()))

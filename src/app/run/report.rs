@@ -13,7 +13,8 @@ use crate::expect::Finding;
 use crate::failure::{Failure, Kind, Verdict};
 use crate::http::url::shown;
 use crate::output::dry_run::DryRun;
-use crate::output::{Report, TraceReport, dollars};
+use crate::output::units::dollars;
+use crate::output::{Report, TraceReport};
 use crate::trace::{Exchange, Trace, TraceContext};
 
 impl Run {

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write as _};
 
 use jiff::Timestamp;
 
-use crate::batch::experiment::unread;
+use crate::app::unread;
 use crate::batch::input::{Input, dataset};
 use crate::failure::Failure;
 use crate::langfuse::Api;
@@ -24,7 +24,6 @@ pub async fn read(
 ) -> Result<Input, Failure> {
     let what = format!("the dataset `{name}`");
     let mut copy = BufWriter::new(tempfile::tempfile().map_err(|error| uncopied(&what, &error))?);
-    // 64 bits of a digest are enough to distinguish a million ids.
     let mut ids: HashSet<u64> = HashSet::new();
     let mut pages = api.dataset_pages(name, version);
     let is_full = |ids: &HashSet<u64>| limit.is_some_and(|limit| ids.len() as u64 >= limit);
@@ -32,13 +31,13 @@ pub async fn read(
         && let Some(items) = pages
             .next()
             .await
-            .map_err(|error| unread::failure(&what, &error))?
+            .map_err(|error| unread::experiment(&what, &error))?
     {
         for item in items {
             if is_full(&ids) {
                 break;
             }
-            if !ids.insert(u64::from_be_bytes(ids::first_bytes(&item.id))) {
+            if !ids.insert(ids::digest64(&item.id)) {
                 let message = format!("{what} lists the item `{}` twice", item.id);
                 return Err(Failure::input(message)
                     .hint("was it changed while it was read? run the command again"));

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::batch::experiment::unread;
+use crate::app::unread;
 use crate::batch::input::Input;
 use crate::batch::input::line::ParsedLine;
 use crate::batch::plan::Plan;
@@ -13,7 +13,7 @@ use crate::langfuse::{Api, Experiment};
 use crate::settings::Settings;
 use crate::trace::ids;
 
-/// The ids of the items of this run. 64 bits of a digest are enough to distinguish a million.
+/// The digests of the item ids of this run.
 #[derive(Debug, Default)]
 pub struct OwnItems(HashSet<u64>);
 
@@ -38,7 +38,7 @@ impl OwnItems {
             let Some(item) = parsed.trace.item else {
                 continue;
             };
-            let digest = digest(&item.id);
+            let digest = ids::digest64(&item.id);
             if !all.insert(digest) {
                 let message = format!(
                     "line {} of {} is the item `{}`, as an earlier line is",
@@ -62,9 +62,9 @@ impl OwnItems {
     pub async fn refuse_existing(&self, api: &Api, existing: &Experiment) -> Result<(), Failure> {
         let mut pages =
             api.experiment_item_pages(&existing.id, existing.start, ExperimentItemFields::Core);
-        let unread = |error| unread::failure("the experiment", &error);
+        let unread = |error| unread::experiment("the experiment", &error);
         while let Some(items) = pages.next().await.map_err(unread)? {
-            let is_own = |id: &str| self.0.contains(&digest(id));
+            let is_own = |id: &str| self.0.contains(&ids::digest64(id));
             if let Some(item) = items.iter().find(|item| is_own(&item.item_id)) {
                 let name = &existing.name;
                 let message = format!(
@@ -85,8 +85,4 @@ pub fn has_items(existing: &Experiment) -> Failure {
     let items = counted(existing.item_count, "item");
     let message = format!("the experiment `{}` has {items} already", existing.name);
     Failure::input(message).hint(REMEDY)
-}
-
-fn digest(id: &str) -> u64 {
-    u64::from_be_bytes(ids::first_bytes(id))
 }

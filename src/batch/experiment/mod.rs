@@ -10,5 +10,4 @@ pub mod open;
 pub mod run;
 pub mod scores;
 pub mod summary;
-pub mod unread;
 pub mod verify;

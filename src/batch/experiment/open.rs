@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::app::delayed_note::DelayedNote;
 use crate::app::managed_prompt::RunPrompt;
 use crate::app::setup::Setup;
-use crate::batch::delayed_note::DelayedNote;
+use crate::app::unread;
+use crate::batch::experiment::dataset;
 use crate::batch::experiment::items::{self, OwnItems};
 use crate::batch::experiment::run::{ExperimentIdentity, RunExperiment};
-use crate::batch::experiment::{dataset, unread};
 use crate::batch::input::Input;
 use crate::batch::plan::{Plan, Start, acks_path};
 use crate::batch::resume::acks::AckFile;
@@ -241,13 +242,13 @@ impl<'a> Server<'a> {
         earlier: Option<&ExperimentIdentity>,
     ) -> Result<Found, Failure> {
         let project = self.api.project().await;
-        let project = project.map_err(|error| unread::failure("the project", &error))?;
+        let project = project.map_err(|error| unread::experiment("the project", &error))?;
         let known = match self.api.experiments_named(name).await {
             Ok(known) => known,
             Err(error) if error.is_unserved() => {
                 return Err(unread::no_experiments(self.api, &error).await);
             }
-            Err(error) => return Err(unread::failure("the experiment", &error)),
+            Err(error) => return Err(unread::experiment("the experiment", &error)),
         };
         let dataset = match reference {
             None => None,
@@ -270,7 +271,7 @@ impl<'a> Server<'a> {
         earlier: Option<&ExperimentIdentity>,
     ) -> Result<(Dataset, Timestamp), Failure> {
         let name = &reference.name;
-        let unread = |error| unread::failure(&format!("the dataset `{name}`"), &error);
+        let unread = |error| unread::experiment(&format!("the dataset `{name}`"), &error);
         let dataset = self.api.dataset(name).await.map_err(unread)?;
         let earlier = earlier.filter(|earlier| earlier.dataset.as_ref() == Some(name));
         let known = reference.version.or_else(|| earlier?.version);

@@ -26,7 +26,7 @@ pub fn check(
     let (mut invalid, mut repeated) = (0_u64, 0_u64);
     // 64 bits of a digest are enough to distinguish a million ids.
     let mut ids: HashSet<u64> = HashSet::new();
-    let mut is_repeated = |id: &str| !ids.insert(u64::from_be_bytes(ids::first_bytes(id)));
+    let mut is_repeated = |id: &str| !ids.insert(ids::digest64(id));
     for_each_line(input, plan, settings, |line, parsed| {
         let (count, why) = match parsed {
             Err(why) => (&mut invalid, why),

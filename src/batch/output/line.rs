@@ -16,7 +16,7 @@ use crate::batch::input;
 use crate::expect::{Expected, Finding};
 use crate::json::lenient;
 use crate::model::dialect::{self, ModelDialect};
-use crate::model::failed::FailedAttempt;
+use crate::model::failed_attempt::FailedAttempt;
 use crate::model::{Progress, Request, RetriedAttempt};
 use crate::settings::ModelSettings;
 use crate::trace::{Exchange, ExchangeError, ItemContext, Trace, TraceContext, ids};
@@ -238,7 +238,7 @@ pub const INVALID: &str = "invalid_line";
 
 /// Identifies the content of an input line: 16 hex digits.
 pub fn digest(line: &input::RawLine) -> String {
-    format!("{:016x}", u64::from_be_bytes(ids::first_bytes(&line.text)))
+    format!("{:016x}", ids::digest64(&line.text))
 }
 
 /// The output line of an input line that is not a valid request.

@@ -5,11 +5,10 @@ mod runs;
 use std::fs::File;
 use std::io::BufWriter;
 
+use crate::app::delayed_note::DelayedNote;
+use crate::app::same_file::is_same_file;
 use crate::app::signals::SignalListener;
 use crate::app::step_summary;
-use crate::batch::delayed_note::DelayedNote;
-use crate::batch::plan::is_same_file;
-use crate::batch::report::is_allowed;
 use crate::cli;
 use crate::compare::change::ChangeKind;
 use crate::compare::comparison::RunComparison;
@@ -151,7 +150,7 @@ fn success(comparison: &RunComparison<'_>) -> String {
 fn regression(comparison: &RunComparison<'_>, options: &cli::CompareArgs) -> Option<Failure> {
     let regressed = comparison.count(ChangeKind::Regressed);
     let compared = comparison.pairs.len() as u64;
-    if is_allowed(options.allow_regressions, regressed, compared) {
+    if options.allow_regressions.permits(regressed, compared) {
         return None;
     }
     let message = format!("{regressed} of {} regressed", counted(compared, "item"));

@@ -11,8 +11,7 @@ use crate::delivery::outbox::folder::{KEPT, META, Outbox, OutboxError, PENDING, 
 use crate::delivery::outbox::meta::EntryMeta;
 use crate::delivery::payload::Payload;
 
-/// An entry during its first delivery. If it is dropped before that has ended, by a panic or an interruption, it is
-/// kept.
+/// An entry during its first delivery. If it is dropped before that has ended, by an interruption, it is kept.
 #[derive(Debug)]
 pub struct PendingEntry {
     outbox: Outbox,

@@ -16,7 +16,7 @@ use crate::http::url::shown;
 use crate::http::{read_body, reuse};
 use crate::json::lenient;
 use crate::model::dialect::{ModelDialect, StreamError};
-use crate::model::failed::FailedAttempt;
+use crate::model::failed_attempt::FailedAttempt;
 use crate::model::rate_limit_headers::rate_limit_reset;
 use crate::model::request::Request;
 use crate::model::server_error::ServerError;

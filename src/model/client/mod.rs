@@ -15,7 +15,8 @@ use crate::console::Console;
 use crate::http::Backoff;
 use crate::model::completion::Completion;
 use crate::model::endpoint::Endpoint;
-use crate::model::failed::{FailedAttempt, ModelError, ModelErrorKind};
+use crate::model::error::{ModelError, ModelErrorKind};
+use crate::model::failed_attempt::FailedAttempt;
 use crate::model::rate_limiter::{RateLimiter, Stopped};
 use crate::model::request::Request;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::model::failed::{ModelErrorKind, is_status_of_outage};
+use crate::model::error::{ModelErrorKind, is_status_of_outage};
 use crate::model::rate_limiter::Stopped;
 use crate::model::stream::StreamReader;
 

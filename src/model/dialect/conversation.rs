@@ -1,5 +1,8 @@
 //! Conversations that are an array of messages in a field of the body, as several dialects have them.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
@@ -33,13 +36,23 @@ pub fn messages(fields: &BodyFields, field: &str) -> Vec<Value> {
     }
 }
 
+/// A message whose content is not parsed yet.
+#[derive(Deserialize)]
+struct UnparsedMessage<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
 /// The text of the last message of the user: text parts joined by newlines.
 pub fn last_user_text(fields: &BodyFields, field: &str) -> Option<String> {
     let messages: Vec<&RawValue> = serde_json::from_str(fields.raw(field)?.get()).ok()?;
-    let read = |message: &&RawValue| lenient::parse(message.get()).ok();
-    let mut latest_first = messages.iter().rev().filter_map(read);
-    let last = latest_first.find(|message| message["role"] == "user")?;
-    text_of(&last["content"])
+    let latest_first = messages.iter().rev();
+    let last = latest_first
+        .filter_map(|message| serde_json::from_str::<UnparsedMessage>(message.get()).ok())
+        .find(|message| message.role == "user")?;
+    text_of(&lenient::parse(last.content.get()).ok()?)
 }
 
 /// Replaces the system message with `text`, or inserts it before all messages.

@@ -25,7 +25,7 @@ use crate::cli;
 use crate::console::{Console, OutputFormat, counted};
 use crate::failure::{Failure, Kind, Verdict};
 use crate::langfuse::Row;
-use crate::langfuse::api::TraceQuery;
+use crate::langfuse::trace_rows::TraceQuery;
 use crate::model::Request;
 use crate::output::Printer;
 use crate::settings::{self, Sources};

@@ -11,7 +11,7 @@ use crate::app::jsonl::JsonFile;
 use crate::failure::Failure;
 use crate::json;
 use crate::model::{Request, dialect};
-use crate::trace::ids;
+use crate::trace::ids::digest64;
 use crate::trace::recording::RecordedTrace;
 
 /// How many bits of a place are the offset.
@@ -70,7 +70,10 @@ impl RequestIndex {
                         "expected the input of a batch: {\"custom_id\", \"method\", \"url\", \"body\"} or {\"custom_id\", \"params\"}",
                     )
                 })?;
-                places.push((key(&request.custom_id), number << OFFSET_BITS | line.offset));
+                places.push((
+                    digest64(&request.custom_id),
+                    number << OFFSET_BITS | line.offset,
+                ));
             }
             drop(lines);
             files.push(file);
@@ -146,7 +149,7 @@ impl RequestIndex {
     }
 
     fn place(&self, custom_id: &str) -> Option<usize> {
-        let key = key(custom_id);
+        let key = digest64(custom_id);
         self.places.binary_search_by_key(&key, |(key, _)| *key).ok()
     }
 
@@ -164,10 +167,6 @@ impl RequestIndex {
                 .hint("run the command again")
         })
     }
-}
-
-fn key(custom_id: &str) -> u64 {
-    u64::from_be_bytes(ids::first_bytes(custom_id))
 }
 
 fn custom_id(line: &[u8]) -> Option<String> {

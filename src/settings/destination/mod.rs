@@ -3,26 +3,31 @@
 //! Langfuse keys never go to a host that they were not given for: the header variables of OTLP count only when an
 //! OTLP variable chose the destination, and keys found in them are withheld from a collector named by a flag.
 
+mod choice;
+mod wire;
+
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::Url;
 
-use super::keys::{PairOrigin, SourcedPair, Unresolved};
-use super::shown::{Notes, Shown};
-use super::sources::{Origin, Rank, Sourced, Sources, empty_flag};
-use super::{keys, otel};
 use crate::cli;
 use crate::delivery::{OtlpEndpoint, Protocol};
 use crate::failure::Failure;
 use crate::http::TlsFiles;
-use crate::http::url::{complete_http_url, is_loopback, secrets, shown};
-use crate::langfuse::base;
+use crate::http::url::{secrets, shown};
 use crate::langfuse::keys::sensitive;
 use crate::langfuse::{Base, Keys};
 use crate::sandbox;
 use crate::secret::Secret;
+use crate::settings::keys::{PairOrigin, SourcedPair, Unresolved};
+use crate::settings::shown::{Notes, Shown};
+use crate::settings::sources::{Origin, Sourced, Sources};
+use crate::settings::{keys, otel};
 use crate::trace::spans::Dialect;
+
+use choice::{ChosenDestination, choose, collector_setting};
+use wire::WireSettings;
 
 /// A resolved destination.
 #[derive(Clone, Debug)]
@@ -80,8 +85,8 @@ pub fn resolve(
     notes.secrets.extend(given.flat_map(Secret::of_header));
     let wire = WireSettings::read(collector, sources, &chosen, notes)?;
     let langfuse = match &chosen {
-        Chosen::Plain(_) => None,
-        Chosen::Langfuse {
+        ChosenDestination::Plain(_) => None,
+        ChosenDestination::Langfuse {
             base,
             from_otlp,
             origin,
@@ -105,182 +110,6 @@ pub fn resolve(
         (langfuse, Some(url)) => Ok(through_collector(url, langfuse, headers, &wire, notes)),
         (Some(langfuse), None) => Ok(direct(langfuse, headers, &wire)),
         (None, None) => Ok(plain(chosen.url(), headers, &wire)),
-    }
-}
-
-/// Which setting chose the destination.
-enum Chosen {
-    Langfuse {
-        base: Base,
-        origin: Origin,
-        from_otlp: bool,
-    },
-    Plain(Sourced<Url>),
-}
-
-impl Chosen {
-    fn origin(&self) -> &Origin {
-        match self {
-            Self::Langfuse { origin, .. } => origin,
-            Self::Plain(url) => &url.origin,
-        }
-    }
-
-    fn url(&self) -> Url {
-        match self {
-            Self::Langfuse { base, .. } => base.traces_url(),
-            Self::Plain(url) => url.value.clone(),
-        }
-    }
-
-    fn is_otlp_variable(&self) -> bool {
-        match self {
-            Self::Langfuse { from_otlp, .. } => *from_otlp,
-            Self::Plain(_) => true,
-        }
-    }
-}
-
-/// The first setting that applies: the option, then each source in its turn.
-fn choose(options: &cli::DestinationArgs, sources: &Sources) -> Result<Chosen, Failure> {
-    const FLAG: &str = "--langfuse-base-url";
-    match options.langfuse_base_url.as_deref() {
-        Some("") => return Err(empty_flag(FLAG)),
-        Some(url) => return langfuse_at(Sourced::new(url.to_owned(), Origin::Flag(FLAG))),
-        None => {}
-    }
-    let has_keys = keys::are_set(sources);
-    for rank in Rank::ALL {
-        if let Some(url) = sources.text(rank, "langfuse_base_url") {
-            return langfuse_at(url);
-        }
-        if let Some(url) = sources.first_at(rank, &["LANGFUSE_BASE_URL", "LANGFUSE_HOST"]) {
-            return langfuse_at(url);
-        }
-        let endpoint = match otel::endpoint_at(rank, sources) {
-            // Keys alone choose Langfuse Cloud, whatever a variable meant for another exporter holds.
-            Err(_) if has_keys => None,
-            endpoint => endpoint?,
-        };
-        match endpoint {
-            Some(found) if Base::is_langfuse_path(&found.value) => {
-                let base = Base::parse(found.value.as_str()).map_err(Failure::config)?;
-                return Ok(Chosen::Langfuse {
-                    base,
-                    origin: found.origin,
-                    from_otlp: true,
-                });
-            }
-            Some(found) if !has_keys => return Ok(Chosen::Plain(found)),
-            Some(found) => keys::check_backend(sources, &found)?,
-            None => {}
-        }
-    }
-    match collector_setting(options, sources)? {
-        Some(collector) if !has_keys => Ok(Chosen::Plain(collector)),
-        _ => cloud(),
-    }
-}
-
-/// A Langfuse that a setting names.
-fn langfuse_at(found: Sourced<String>) -> Result<Chosen, Failure> {
-    let base = Base::parse(&found.value).map_err(|error| {
-        Failure::config(format!("{}: {error}", found.origin)).hint(format!(
-            "set it to the URL of your Langfuse, as in {}",
-            base::CLOUD
-        ))
-    })?;
-    Ok(Chosen::Langfuse {
-        base,
-        origin: found.origin,
-        from_otlp: false,
-    })
-}
-
-fn cloud() -> Result<Chosen, Failure> {
-    let base = Base::parse(base::CLOUD).map_err(Failure::config)?;
-    Ok(Chosen::Langfuse {
-        base,
-        origin: Origin::Default,
-        from_otlp: false,
-    })
-}
-
-/// The collector that the spans go to, where one is named. `/v1/traces` is added only to an empty path.
-fn collector_setting(
-    options: &cli::DestinationArgs,
-    sources: &Sources,
-) -> Result<Option<Sourced<Url>>, Failure> {
-    let found = sources.flag_or("--otlp-endpoint", options.otlp_endpoint.as_deref(), &[])?;
-    let Some(found) = found else {
-        return Ok(None);
-    };
-    let mut url = complete_http_url(&found.value).map_err(|error| {
-        Failure::config(format!("{}: {error}", found.origin)).hint("as in http://localhost:4318")
-    })?;
-    if url.path() == "/" {
-        url.set_path("/v1/traces");
-    }
-    Ok(Some(Sourced::new(url, found.origin)))
-}
-
-/// How requests are made, whoever receives them.
-struct WireSettings {
-    collector: Option<Url>,
-    protocol: Protocol,
-    gzip: bool,
-    attempt_timeout: Duration,
-}
-
-impl WireSettings {
-    fn read(
-        collector: Option<Sourced<Url>>,
-        sources: &Sources,
-        chosen: &Chosen,
-        notes: &mut Notes,
-    ) -> Result<Self, Failure> {
-        if let Some(Sourced { value, origin }) = &collector {
-            let row = Shown::new("collector", shown(value), origin.clone());
-            notes.shown.push(row);
-            notes.secrets.extend(secrets(value));
-        }
-        let collector = collector.map(|collector| collector.value);
-        let protocol = match otel::protocol(sources) {
-            Ok(protocol) => protocol,
-            Err(found) if chosen.is_otlp_variable() && collector.is_none() => {
-                return Err(Failure::config(format!("{}: `{}` is not spoken here", found.origin, found.value))
-                    .hint("set it to http/protobuf, and the endpoint to the OTLP/HTTP one (port 4318 in place of 4317)"));
-            }
-            Err(found) => {
-                notes.warnings.push(format!(
-                    "{}={} is ignored: http/protobuf is sent",
-                    found.origin, found.value
-                ));
-                Protocol::default()
-            }
-        };
-        if let Some(found) = sources.first(&otel::PROTOCOL) {
-            notes
-                .shown
-                .push(Shown::new("protocol", &found.value, found.origin));
-        }
-        let url = collector.clone().unwrap_or_else(|| chosen.url());
-        Ok(Self {
-            protocol,
-            gzip: otel::gzip(sources, is_loopback(&url), &mut notes.warnings),
-            attempt_timeout: otel::attempt_timeout(sources)?,
-            collector,
-        })
-    }
-
-    fn target(&self, url: Url, headers: HeaderMap) -> OtlpEndpoint {
-        OtlpEndpoint {
-            url,
-            headers,
-            protocol: self.protocol,
-            gzip: self.gzip,
-            attempt_timeout: self.attempt_timeout,
-        }
     }
 }
 
