@@ -68,10 +68,12 @@ impl Stages {
         let (name, _) = self.under_way;
         let message = format!("interrupted while the stage `{name}` was under way");
         let failure = Failure::new(Kind::Interrupted(signal), message).hint("run it again");
-        if self.are_shown() {
+        self.land::<()>(Err(if self.are_shown() {
             self.console.error(&failure);
-        }
-        self.land::<()>(Err(failure));
+            Failure::new(failure.kind, "interrupted")
+        } else {
+            failure
+        }));
     }
 
     /// Records that a stage does not run.

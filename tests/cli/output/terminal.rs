@@ -70,3 +70,15 @@ fn a_stage_of_the_check_is_not_broken_within_a_word() {
             .contains("(LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY); ")
     );
 }
+
+#[test]
+fn a_wait_for_the_trace_is_said_on_a_terminal() {
+    // The note comes after two seconds.
+    let sandbox = Sandbox::start_with(&["--visible-after", "4000"]);
+    let call = call(&["chat", "--verify", "Hello"], &sandbox);
+    let screen = on_a_terminal(&call, 80, 24, true);
+    assert_eq!(screen.code, Some(0), "{screen:?}");
+    let note = "\nwaiting until the trace can be read, 60 s at most …\nverified: ";
+    assert!(screen.text.contains(note), "{screen:?}");
+    call.run().code(0).stderr_lacks("waiting until");
+}
