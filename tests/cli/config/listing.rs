@@ -2,6 +2,7 @@
 
 use super::{Servers, call};
 use crate::support::harness::{Ended, Langspan};
+use crate::support::terminal::on_a_terminal;
 
 /// Value and origin of a setting in the list.
 fn setting(ended: &Ended, name: &str) -> (String, String) {
@@ -102,6 +103,18 @@ fn settings_that_a_call_would_refuse_are_listed_with_the_reason() {
     );
     let ended = Langspan::new(&["config", "--json"]).run();
     assert_eq!(ended.json()["error"]["kind"], "config");
+}
+
+#[test]
+fn a_narrow_terminal_shows_the_columns_below_each_other() {
+    let call = Langspan::new(&["config"]).langfuse_at("http://127.0.0.1:9");
+    let narrow = on_a_terminal(&call, 40, 24, false).text;
+    assert!(
+        narrow.contains("\nmodel\n  gpt-4o-mini\n  default\n"),
+        "{narrow}"
+    );
+    let usual = on_a_terminal(&call, 80, 24, false).text;
+    assert_eq!(usual, call.run().stdout);
 }
 
 #[test]
