@@ -231,7 +231,7 @@ mod tests {
             json!({"type": "text", "text": "Hello"})
         );
         assert_eq!(
-            Value::from(completion.usage.unwrap().buckets()),
+            json!(completion.usage.unwrap().buckets()),
             json!({"input": 10, "input_cached_tokens": 5, "input_cache_creation": 3, "output": 10, "output_reasoning_tokens": 7, "total": 35})
         );
         assert_eq!(completion.finish_reasons, [Some("tool_use".to_owned())]);

@@ -292,7 +292,7 @@ mod tests {
         );
         assert_eq!(completion.output.unwrap().as_array().unwrap().len(), 3);
         assert_eq!(completion.finish_reasons, [Some("completed".to_owned())]);
-        let buckets = Value::from(completion.usage.unwrap().buckets());
+        let buckets = json!(completion.usage.unwrap().buckets());
         assert_eq!(
             buckets,
             json!({"input": 10, "input_cached_tokens": 2, "output": 10, "output_reasoning_tokens": 7, "total": 29})
