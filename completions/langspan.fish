@@ -61,7 +61,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-seed -d
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f -a "chat\t''
+responses\t''
+messages\t''
+embeddings\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
@@ -135,7 +138,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-seed 
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f -a "chat\t''
+responses\t''
+messages\t''
+embeddings\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
@@ -212,7 +218,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-seed -
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f -a "chat\t''
+responses\t''
+messages\t''
+embeddings\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
@@ -367,7 +376,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-seed -
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f -a "chat\t''
+responses\t''
+messages\t''
+embeddings\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
@@ -482,7 +494,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f -a "chat\t''
+responses\t''
+messages\t''
+embeddings\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f

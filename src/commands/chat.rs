@@ -125,7 +125,8 @@ fn filled(
     console: &Console,
 ) -> Result<Request, Failure> {
     let filled = managed.fill(&Map::new(), typed).map_err(|why| {
-        Failure::input(why).hint("give each with --var KEY=VALUE, or in the file of --vars")
+        Failure::input(why)
+            .hint("--var KEY=TEXT gives a text, --var KEY:=JSON messages, --vars FILE all of them")
     })?;
     managed.warn_of_unused(managed.unused(), console);
     let model = &run.settings().model;

@@ -50,7 +50,9 @@ pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
     };
     let dir = match sources.path("LANGSPAN_OUTBOX") {
         Some(dir) => Ok(dir),
-        None => state_dir(sources).map(|dir| dir.join("outbox")),
+        None => state_dir(sources)
+            .map(|dir| dir.join("outbox"))
+            .map_err(|_| "none of LANGSPAN_OUTBOX, XDG_STATE_HOME and HOME is set".to_owned()),
     };
     Ok(OutboxPlace { dir, max_bytes })
 }

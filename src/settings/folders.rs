@@ -15,7 +15,7 @@ pub fn state_dir(sources: &Sources) -> Result<PathBuf, String> {
         .filter(|path| path.is_absolute());
     let state = state
         .or_else(home)
-        .ok_or("neither LANGSPAN_OUTBOX, XDG_STATE_HOME nor HOME is set")?;
+        .ok_or("neither XDG_STATE_HOME nor HOME is set")?;
     Ok(state.join(env!("CARGO_PKG_NAME")))
 }
 
