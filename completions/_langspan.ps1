@@ -129,9 +129,9 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             break
         }
         'langspan;replay' {
-            [CompletionResult]::new('--from', '--from', [CompletionResultType]::ParameterName, 'Ask again what a trace in Langfuse asked (id or URL)')
-            [CompletionResult]::new('--from-session', '--from-session', [CompletionResultType]::ParameterName, 'Ask again, in order, what the generations of a session asked')
-            [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'First N generations of the session only')
+            [CompletionResult]::new('--from', '--from', [CompletionResultType]::ParameterName, 'Repeat the request of a Langfuse trace (id or URL)')
+            [CompletionResult]::new('--from-session', '--from-session', [CompletionResultType]::ParameterName, 'Repeat the requests of a session''s generations, in order')
+            [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Use only the first N generations of the session')
             [CompletionResult]::new('--batch-input', '--batch-input', [CompletionResultType]::ParameterName, 'Input file of a provider''s Batch API: each request becomes a trace with its output, without a model call')
             [CompletionResult]::new('--batch-output', '--batch-output', [CompletionResultType]::ParameterName, 'Output or error file of the same batch')
             [CompletionResult]::new('--batch-object', '--batch-object', [CompletionResultType]::ParameterName, 'The batch as the provider''s API returns it, for its id and times')
@@ -221,7 +221,7 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--allow-errors', '--allow-errors', [CompletionResultType]::ParameterName, 'Exit 0 if no more than N lines (or P%) failed')
             [CompletionResult]::new('--run', '--run', [CompletionResultType]::ParameterName, 'Name of the run: its session, and the seed of its trace ids [default: that of --experiment, else from file, start time and a random part]')
             [CompletionResult]::new('--summary', '--summary', [CompletionResultType]::ParameterName, 'Write the summary to FILE as JSON')
-            [CompletionResult]::new('--match-expected', '--match-expected', [CompletionResultType]::ParameterName, 'How an answer is compared with the `expected` of its line [default: contains], or with the expected output of its dataset item [default: not at all]')
+            [CompletionResult]::new('--match-expected', '--match-expected', [CompletionResultType]::ParameterName, 'How to compare an answer with the `expected` of its line [default: contains], or with the expected output of its dataset item [default: not at all]')
             [CompletionResult]::new('--allow-misses', '--allow-misses', [CompletionResultType]::ParameterName, 'Exit 0 if no more than N lines (or P%) missed an expectation')
             [CompletionResult]::new('--record', '--record', [CompletionResultType]::ParameterName, 'Append the exchange to FILE; `replay` reads it')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Name of the trace [default: chat-completion]')
@@ -305,7 +305,7 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--best-effort', '--best-effort', [CompletionResultType]::ParameterName, 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]')
             [CompletionResult]::new('--no-outbox', '--no-outbox', [CompletionResultType]::ParameterName, 'Do not keep spans that cannot be delivered')
             [CompletionResult]::new('--no-media', '--no-media', [CompletionResultType]::ParameterName, 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]')
-            [CompletionResult]::new('--again', '--again', [CompletionResultType]::ParameterName, 'Add to an experiment that has items already: those that it has are then counted twice')
+            [CompletionResult]::new('--again', '--again', [CompletionResultType]::ParameterName, 'Add to an experiment that already has items; an item that runs again is counted twice')
             [CompletionResult]::new('--no-prompt-cache', '--no-prompt-cache', [CompletionResultType]::ParameterName, 'Do not use the kept copy when Langfuse cannot be reached')
             [CompletionResult]::new('--expect-json', '--expect-json', [CompletionResultType]::ParameterName, 'Expect the answer to be JSON')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -326,7 +326,7 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Output format')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Output format')
             [CompletionResult]::new('--overwrite', '--overwrite', [CompletionResultType]::ParameterName, 'Replace an existing file')
-            [CompletionResult]::new('--partial', '--partial', [CompletionResultType]::ParameterName, 'Merge although shards or lines are missing, are there twice or do not fit')
+            [CompletionResult]::new('--partial', '--partial', [CompletionResultType]::ParameterName, 'Merge even if shards or lines are missing, occur twice or do not fit')
             [CompletionResult]::new('--verify', '--verify', [CompletionResultType]::ParameterName, 'Count the run''s traces and spans in Langfuse')
             [CompletionResult]::new('--score-experiment', '--score-experiment', [CompletionResultType]::ParameterName, 'Set the means of the expectations as scores of the experiment: a shard knows only its own items')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Short for -o json')
@@ -339,7 +339,7 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             break
         }
         'langspan;compare' {
-            [CompletionResult]::new('--allow-regressions', '--allow-regressions', [CompletionResultType]::ParameterName, 'Items that may regress, without exit code 9')
+            [CompletionResult]::new('--allow-regressions', '--allow-regressions', [CompletionResultType]::ParameterName, 'Exit 0 if no more than N items (or P%) regressed')
             [CompletionResult]::new('--junit', '--junit', [CompletionResultType]::ParameterName, 'Write the items to FILE as JUnit XML')
             [CompletionResult]::new('--langfuse-base-url', '--langfuse-base-url', [CompletionResultType]::ParameterName, 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]')
             [CompletionResult]::new('--otlp-endpoint', '--otlp-endpoint', [CompletionResultType]::ParameterName, 'Send the spans to an OpenTelemetry collector instead')
@@ -361,7 +361,7 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
         }
         'langspan;exec' {
             [CompletionResult]::new('--grace', '--grace', [CompletionResultType]::ParameterName, 'Time for requests under way when the command has ended, in seconds')
-            [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write what became of the run to FILE as JSON')
+            [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write a report of the run to FILE as JSON')
             [CompletionResult]::new('-u', '-u', [CompletionResultType]::ParameterName, 'User of the trace [env: LANGSPAN_USER]')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'User of the trace [env: LANGSPAN_USER]')
             [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'Session that groups traces [env: LANGSPAN_SESSION]')
@@ -533,7 +533,7 @@ Register-ArgumentCompleter -Native -CommandName 'langspan' -ScriptBlock {
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Output format')
             [CompletionResult]::new('--list', '--list', [CompletionResultType]::ParameterName, 'List what waits; send nothing')
             [CompletionResult]::new('--discard', '--discard', [CompletionResultType]::ParameterName, 'Delete what waits instead of sending it')
-            [CompletionResult]::new('--again', '--again', [CompletionResultType]::ParameterName, 'Also send spans of which it cannot be proven that they have not arrived: a copy costs double')
+            [CompletionResult]::new('--again', '--again', [CompletionResultType]::ParameterName, 'Also send spans that may have arrived already: a second copy doubles their cost')
             [CompletionResult]::new('--yes', '--yes', [CompletionResultType]::ParameterName, 'Do not ask before deleting')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Short for -o json')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Suppress notes, hints and warnings; errors are still printed')

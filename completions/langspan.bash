@@ -282,10 +282,7 @@ _langspan() {
                     return 0
                     ;;
                 --api)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
+                    COMPREPLY=($(compgen -W "chat responses messages embeddings" -- "${cur}"))
                     return 0
                     ;;
                 --openai-base-url)
@@ -768,10 +765,7 @@ _langspan() {
                     return 0
                     ;;
                 --api)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
+                    COMPREPLY=($(compgen -W "chat responses messages embeddings" -- "${cur}"))
                     return 0
                     ;;
                 --openai-base-url)
@@ -1113,10 +1107,7 @@ _langspan() {
                     return 0
                     ;;
                 --api)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
+                    COMPREPLY=($(compgen -W "chat responses messages embeddings" -- "${cur}"))
                     return 0
                     ;;
                 --openai-base-url)
@@ -1488,10 +1479,7 @@ _langspan() {
                     return 0
                     ;;
                 --api)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
+                    COMPREPLY=($(compgen -W "chat responses messages embeddings" -- "${cur}"))
                     return 0
                     ;;
                 --openai-base-url)
@@ -2301,10 +2289,7 @@ _langspan() {
                     return 0
                     ;;
                 --api)
-                    COMPREPLY=("${cur}")
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o nospace
-                    fi
+                    COMPREPLY=($(compgen -W "chat responses messages embeddings" -- "${cur}"))
                     return 0
                     ;;
                 --openai-base-url)

@@ -124,9 +124,9 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'langspan;replay'= {
-            cand --from 'Ask again what a trace in Langfuse asked (id or URL)'
-            cand --from-session 'Ask again, in order, what the generations of a session asked'
-            cand --limit 'First N generations of the session only'
+            cand --from 'Repeat the request of a Langfuse trace (id or URL)'
+            cand --from-session 'Repeat the requests of a session''s generations, in order'
+            cand --limit 'Use only the first N generations of the session'
             cand --batch-input 'Input file of a provider''s Batch API: each request becomes a trace with its output, without a model call'
             cand --batch-output 'Output or error file of the same batch'
             cand --batch-object 'The batch as the provider''s API returns it, for its id and times'
@@ -215,7 +215,7 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --allow-errors 'Exit 0 if no more than N lines (or P%) failed'
             cand --run 'Name of the run: its session, and the seed of its trace ids [default: that of --experiment, else from file, start time and a random part]'
             cand --summary 'Write the summary to FILE as JSON'
-            cand --match-expected 'How an answer is compared with the `expected` of its line [default: contains], or with the expected output of its dataset item [default: not at all]'
+            cand --match-expected 'How to compare an answer with the `expected` of its line [default: contains], or with the expected output of its dataset item [default: not at all]'
             cand --allow-misses 'Exit 0 if no more than N lines (or P%) missed an expectation'
             cand --record 'Append the exchange to FILE; `replay` reads it'
             cand -n 'Name of the trace [default: chat-completion]'
@@ -299,7 +299,7 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --best-effort 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]'
             cand --no-outbox 'Do not keep spans that cannot be delivered'
             cand --no-media 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
-            cand --again 'Add to an experiment that has items already: those that it has are then counted twice'
+            cand --again 'Add to an experiment that already has items; an item that runs again is counted twice'
             cand --no-prompt-cache 'Do not use the kept copy when Langfuse cannot be reached'
             cand --expect-json 'Expect the answer to be JSON'
             cand -h 'Print help (see more with ''--help'')'
@@ -319,7 +319,7 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand -o 'Output format'
             cand --output 'Output format'
             cand --overwrite 'Replace an existing file'
-            cand --partial 'Merge although shards or lines are missing, are there twice or do not fit'
+            cand --partial 'Merge even if shards or lines are missing, occur twice or do not fit'
             cand --verify 'Count the run''s traces and spans in Langfuse'
             cand --score-experiment 'Set the means of the expectations as scores of the experiment: a shard knows only its own items'
             cand --json 'Short for -o json'
@@ -331,7 +331,7 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'langspan;compare'= {
-            cand --allow-regressions 'Items that may regress, without exit code 9'
+            cand --allow-regressions 'Exit 0 if no more than N items (or P%) regressed'
             cand --junit 'Write the items to FILE as JUnit XML'
             cand --langfuse-base-url 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]'
             cand --otlp-endpoint 'Send the spans to an OpenTelemetry collector instead'
@@ -352,7 +352,7 @@ set edit:completion:arg-completer[langspan] = {|@words|
         }
         &'langspan;exec'= {
             cand --grace 'Time for requests under way when the command has ended, in seconds'
-            cand --report 'Write what became of the run to FILE as JSON'
+            cand --report 'Write a report of the run to FILE as JSON'
             cand -u 'User of the trace [env: LANGSPAN_USER]'
             cand --user 'User of the trace [env: LANGSPAN_USER]'
             cand -S 'Session that groups traces [env: LANGSPAN_SESSION]'
@@ -519,7 +519,7 @@ set edit:completion:arg-completer[langspan] = {|@words|
             cand --output 'Output format'
             cand --list 'List what waits; send nothing'
             cand --discard 'Delete what waits instead of sending it'
-            cand --again 'Also send spans of which it cannot be proven that they have not arrived: a copy costs double'
+            cand --again 'Also send spans that may have arrived already: a second copy doubles their cost'
             cand --yes 'Do not ask before deleting'
             cand --json 'Short for -o json'
             cand -q 'Suppress notes, hints and warnings; errors are still printed'

@@ -61,7 +61,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-seed -d
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand chat" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand chat" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f -a "chat\t''
+responses\t''
+messages\t''
+embeddings\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
@@ -117,9 +120,9 @@ complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-media -d '
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand chat" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l from -d 'Ask again what a trace in Langfuse asked (id or URL)' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l from-session -d 'Ask again, in order, what the generations of a session asked' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l limit -d 'First N generations of the session only' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l from -d 'Repeat the request of a Langfuse trace (id or URL)' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l from-session -d 'Repeat the requests of a session\'s generations, in order' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l limit -d 'Use only the first N generations of the session' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-input -d 'Input file of a provider\'s Batch API: each request becomes a trace with its output, without a model call' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-output -d 'Output or error file of the same batch' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l batch-object -d 'The batch as the provider\'s API returns it, for its id and times' -r -F
@@ -135,7 +138,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-seed 
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand replay" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand replay" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f -a "chat\t''
+responses\t''
+messages\t''
+embeddings\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand replay" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
@@ -198,7 +204,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l max-cost -d 
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-errors -d 'Exit 0 if no more than N lines (or P%) failed' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l run -d 'Name of the run: its session, and the seed of its trace ids [default: that of --experiment, else from file, start time and a random part]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l summary -d 'Write the summary to FILE as JSON' -r -F
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l match-expected -d 'How an answer is compared with the `expected` of its line [default: contains], or with the expected output of its dataset item [default: not at all]' -r -f -a "exact\t''
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l match-expected -d 'How to compare an answer with the `expected` of its line [default: contains], or with the expected output of its dataset item [default: not at all]' -r -f -a "exact\t''
 contains\t''
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l allow-misses -d 'Exit 0 if no more than N lines (or P%) missed an expectation' -r -f
@@ -212,7 +218,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-seed -
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f -a "chat\t''
+responses\t''
+messages\t''
+embeddings\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
@@ -276,7 +285,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand batch" -l verify -d 'W
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l best-effort -d 'Report tracing failures as warnings, not as exit codes [env: LANGSPAN_BEST_EFFORT]'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-outbox -d 'Do not keep spans that cannot be delivered'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-media -d 'Trace images and files as type and size; upload nothing [env: LANGFUSE_MEDIA_UPLOAD_ENABLED=false]'
-complete -c langspan -n "__fish_langspan_using_subcommand batch" -l again -d 'Add to an experiment that has items already: those that it has are then counted twice'
+complete -c langspan -n "__fish_langspan_using_subcommand batch" -l again -d 'Add to an experiment that already has items; an item that runs again is counted twice'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l no-prompt-cache -d 'Do not use the kept copy when Langfuse cannot be reached'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -l expect-json -d 'Expect the answer to be JSON'
 complete -c langspan -n "__fish_langspan_using_subcommand batch" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -292,14 +301,14 @@ complete -c langspan -n "__fish_langspan_using_subcommand merge" -l profile -d '
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -s o -l output -d 'Output format' -r -f -a "text\t''
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -l overwrite -d 'Replace an existing file'
-complete -c langspan -n "__fish_langspan_using_subcommand merge" -l partial -d 'Merge although shards or lines are missing, are there twice or do not fit'
+complete -c langspan -n "__fish_langspan_using_subcommand merge" -l partial -d 'Merge even if shards or lines are missing, occur twice or do not fit'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -l verify -d 'Count the run\'s traces and spans in Langfuse'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -l score-experiment -d 'Set the means of the expectations as scores of the experiment: a shard knows only its own items'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
 complete -c langspan -n "__fish_langspan_using_subcommand merge" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c langspan -n "__fish_langspan_using_subcommand compare" -l allow-regressions -d 'Items that may regress, without exit code 9' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand compare" -l allow-regressions -d 'Exit 0 if no more than N items (or P%) regressed' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand compare" -l junit -d 'Write the items to FILE as JUnit XML' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand compare" -l langfuse-base-url -d 'Langfuse server; any form of its URL is accepted [env: LANGFUSE_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand compare" -l otlp-endpoint -d 'Send the spans to an OpenTelemetry collector instead' -r -f
@@ -315,7 +324,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand compare" -s q -l quiet
 complete -c langspan -n "__fish_langspan_using_subcommand compare" -s v -l verbose -d 'Show the requests, with secrets removed (repeatable)'
 complete -c langspan -n "__fish_langspan_using_subcommand compare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -l grace -d 'Time for requests under way when the command has ended, in seconds' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand exec" -l report -d 'Write what became of the run to FILE as JSON' -r -F
+complete -c langspan -n "__fish_langspan_using_subcommand exec" -l report -d 'Write a report of the run to FILE as JSON' -r -F
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -s u -l user -d 'User of the trace [env: LANGSPAN_USER]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -s S -l session -d 'Session that groups traces [env: LANGSPAN_SESSION]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand exec" -s t -l tag -d 'Tag (repeatable) [env: LANGSPAN_TAGS, comma separated]' -r -f
@@ -367,7 +376,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-seed -
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand check" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand check" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f -a "chat\t''
+responses\t''
+messages\t''
+embeddings\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand check" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f
@@ -451,7 +463,7 @@ complete -c langspan -n "__fish_langspan_using_subcommand resend" -s o -l output
 json\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l list -d 'List what waits; send nothing'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l discard -d 'Delete what waits instead of sending it'
-complete -c langspan -n "__fish_langspan_using_subcommand resend" -l again -d 'Also send spans of which it cannot be proven that they have not arrived: a copy costs double'
+complete -c langspan -n "__fish_langspan_using_subcommand resend" -l again -d 'Also send spans that may have arrived already: a second copy doubles their cost'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l yes -d 'Do not ask before deleting'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -l json -d 'Short for -o json'
 complete -c langspan -n "__fish_langspan_using_subcommand resend" -s q -l quiet -d 'Suppress notes, hints and warnings; errors are still printed'
@@ -482,7 +494,10 @@ complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l trace-id -d 'Trace id, 32 hexadecimal digits' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l traceparent -d 'Continue the trace of a W3C traceparent' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s m -l model -d 'Model [env: LANGSPAN_MODEL] [default: gpt-4o-mini]' -r -f
-complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f
+complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l api -d 'Dialect: chat, responses, messages or embeddings [env: LANGSPAN_API] [default: as the body shows, else chat]' -r -f -a "chat\t''
+responses\t''
+messages\t''
+embeddings\t''"
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l openai-base-url -d 'OpenAI-compatible endpoint [env: OPENAI_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -l anthropic-base-url -d 'Endpoint of --api messages [env: ANTHROPIC_BASE_URL]' -r -f
 complete -c langspan -n "__fish_langspan_using_subcommand config; and not __fish_seen_subcommand_from path profiles init" -s H -l header -d 'HTTP header for the model endpoint (repeatable)' -r -f

@@ -217,9 +217,25 @@ impl Verdict {
         }
     }
 
-    /// The failure that decides, if anything failed.
+    /// The first of the failures that decides.
+    pub fn deciding(self, failures: &[Failure]) -> Option<&Failure> {
+        let decides = |failure: &&Failure| Some(failure.kind) == self.0;
+        failures.iter().find(decides)
+    }
+
+    /// The kind of the failure that decides, if anything failed.
     pub fn kind(self) -> Option<Kind> {
         self.0
+    }
+}
+
+impl<'f> FromIterator<&'f Failure> for Verdict {
+    fn from_iter<T: IntoIterator<Item = &'f Failure>>(failures: T) -> Self {
+        let mut verdict = Self::default();
+        for failure in failures {
+            verdict.add(failure.kind);
+        }
+        verdict
     }
 }
 

@@ -7,12 +7,14 @@
 //!
 //! The direct way comes first because it keeps the order of stdout and stderr on a terminal, and because a thread costs
 //! a short call a few percent of its time. Where both streams are one file (`2>&1`), they share one queue.
+//!
+//! On a terminal that both write to, a line that stdout has begun is ended before stderr writes.
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::thread;
 
@@ -111,6 +113,8 @@ pub struct Stream {
     target: Target,
     piece: usize,
     queue: Arc<Queue>,
+    /// Whether what was written last ends within a line.
+    is_mid_line: AtomicBool,
     /// The kind of the first error: nothing is written after it.
     failure: Arc<Mutex<Option<io::ErrorKind>>>,
 }
@@ -121,8 +125,14 @@ impl Stream {
             target,
             piece: target.piece(),
             queue,
+            is_mid_line: AtomicBool::new(false),
             failure: Arc::default(),
         }
+    }
+
+    /// Whether what was written last ends within a line.
+    pub fn is_mid_line(&self) -> bool {
+        self.is_mid_line.load(Ordering::SeqCst)
     }
 
     /// Writes `bytes`, or queues them when the stream has no room.
@@ -132,6 +142,13 @@ impl Stream {
     pub fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         if let Some(kind) = *lock(&self.failure) {
             return Err(kind.into());
+        }
+        if self.target == Target::Stderr && STDOUT.is_mid_line() && is_one_terminal() {
+            // Whether stdout can be written is the business of who writes results.
+            let _ = STDOUT.write_all(b"\n");
+        }
+        if let Some(last) = bytes.last() {
+            self.is_mid_line.store(*last != b'\n', Ordering::SeqCst);
         }
         let mut thread = lock(&self.queue.thread);
         let mut rest = bytes;
@@ -228,6 +245,11 @@ fn has_room(fd: BorrowedFd<'_>) -> bool {
 
 fn file_type(fd: BorrowedFd<'_>) -> io::Result<std::fs::FileType> {
     Ok(File::from(fd.try_clone_to_owned()?).metadata()?.file_type())
+}
+
+/// Whether stdout and stderr are the same terminal.
+fn is_one_terminal() -> bool {
+    io::stdout().is_terminal() && io::stderr().is_terminal() && is_one_file()
 }
 
 fn is_one_file() -> bool {

@@ -185,14 +185,24 @@ impl DeliverySteps<'_> {
             return Ok(None);
         };
         self.signals.listen()?;
-        Ok(Some(tokio::select! {
-            readback = readback::wait(api, wanted, Instant::now() + wait) => Ok(readback),
-            signal = self.signals.wait() => {
-                let message = "interrupted while waiting until the trace can be read";
-                let failure = Failure::new(Kind::Interrupted(signal), message);
-                Err(failure.hint("the trace was accepted"))
+        let mut reading = std::pin::pin!(readback::wait(api, wanted, Instant::now() + wait));
+        let mut is_noted = !self.console.shows_progress();
+        loop {
+            tokio::select! {
+                readback = &mut reading => return Ok(Some(Ok(readback))),
+                () = sleep(PATIENCE), if !is_noted => {
+                    is_noted = true;
+                    let seconds = wait.as_secs_f64();
+                    let note = format!("waiting until the trace can be read, {seconds} s at most …");
+                    self.console.note(&note);
+                }
+                signal = self.signals.wait() => {
+                    let message = "interrupted while waiting until the trace can be read";
+                    let failure = Failure::new(Kind::Interrupted(signal), message);
+                    return Ok(Some(Err(failure.hint("the trace was accepted"))));
+                }
             }
-        }))
+        }
     }
 
     /// The time for each step: less after a signal.

@@ -16,6 +16,8 @@ pub const OTHER_KEYS: &str =
 /// For a 403: the keys are known, but not a project's.
 pub const PROJECT_KEYS: &str =
     "use a project's own key pair, not a bearer token or an organization's key";
+/// For an option or a body that a dialect does not support.
+pub const DIALECTS: &str = "langspan help dialects shows what each dialect supports";
 const BUSY: &str = "the server is busy or broken: try again later";
 const UNPROVEN: &str = "nothing can prove that the spans did not arrive: langspan resend --again sends them, and a copy may then exist";
 

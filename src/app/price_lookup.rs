@@ -158,7 +158,7 @@ fn priced<T>(
     };
     price(&Call {
         model: &exchange.model(),
-        usage: &usage,
+        usage: usage.as_slice(),
         parameters: &parameters,
         metadata: &trace.metadata,
     })

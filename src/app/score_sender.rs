@@ -168,7 +168,7 @@ pub async fn one_by_one(
         let error = match sent {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => error,
-            Err(_) => ApiError::unanswered("the server gave no answer in time".to_owned()),
+            Err(_) => ApiError::timeout(),
         };
         // A wrong score says nothing of the next one.
         let concerns_all = error.is_passing() || error.is_refusal();
@@ -200,7 +200,7 @@ pub async fn at_once(api: &Api, bodies: &[Value], deadline: Instant) -> Result<(
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return Err(RefusedScores::new(bodies, error)),
         Err(_) => {
-            let error = ApiError::unanswered("the server gave no answer in time".to_owned());
+            let error = ApiError::timeout();
             return Err(RefusedScores::new(bodies, error));
         }
     };

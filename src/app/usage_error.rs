@@ -65,7 +65,7 @@ fn failure(error: &clap::Error, verb: Option<&str>) -> Failure {
     };
     let file = given(ContextKind::InvalidValue)
         .filter(|value| option.starts_with("--output") && value.contains(['.', '/']));
-    let hint = suggestion(error).map_or_else(
+    let hint = suggestion(error, verb).map_or_else(
         || match (verb, file) {
             (Some("help"), _) => "see langspan help".to_owned(),
             (Some("batch"), Some(file)) => {
@@ -73,11 +73,24 @@ fn failure(error: &clap::Error, verb: Option<&str>) -> Failure {
             }
             (_, Some(file)) => format!("to write to a file, use > {file}"),
             (Some(verb), None) => format!("see langspan {verb} --help"),
-            (None, None) => "see langspan --help".to_owned(),
+            (None, None) => without_command(error),
         },
         |near| format!("did you mean {near}?"),
     );
     Failure::usage(cause).hint(hint)
+}
+
+/// What to do about a command line whose first word is no command.
+fn without_command(error: &clap::Error) -> String {
+    let typed = |kind| strings(error, kind).next();
+    let is_sentence = |name: &str| name.contains(char::is_whitespace);
+    if typed(ContextKind::InvalidSubcommand).is_some_and(is_sentence) {
+        "a prompt follows the command chat, as in: langspan chat \"Hello\"".to_owned()
+    } else if typed(ContextKind::InvalidArg).is_some_and(|option| option.starts_with('-')) {
+        "options follow the command, as in: langspan chat --sandbox \"Hello\"".to_owned()
+    } else {
+        "see langspan --help".to_owned()
+    }
 }
 
 /// clap's first paragraph, on one line.
@@ -101,16 +114,17 @@ fn alternatives(values: &str) -> String {
 }
 
 /// The known option, value or command that was probably meant.
-fn suggestion(error: &clap::Error) -> Option<&str> {
+fn suggestion<'a>(error: &'a clap::Error, verb: Option<&str>) -> Option<&'a str> {
     let (typed, known) = match error.kind() {
         ErrorKind::UnknownArgument => (ContextKind::InvalidArg, ContextKind::SuggestedArg),
         ErrorKind::InvalidValue => (ContextKind::InvalidValue, ContextKind::ValidValue),
         ErrorKind::InvalidSubcommand => {
-            let typed = ContextKind::InvalidSubcommand;
-            return nearest(
-                strings(error, typed).next()?,
-                topics::COMMANDS.iter().copied(),
-            );
+            let typed = strings(error, ContextKind::InvalidSubcommand).next()?;
+            return match verb {
+                // The only command with commands of its own.
+                Some("config") => nearest(typed, topics::OF_CONFIG.iter().copied()),
+                _ => nearest(typed, topics::COMMANDS.iter().copied()),
+            };
         }
         _ => return None,
     };

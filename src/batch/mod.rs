@@ -1,8 +1,8 @@
 //! The engine of `langspan batch`: opens a run, catches up with an earlier one, works through the lines, reports.
 //!
-//! Bottom up: `stats`, `progress`, `summary`, `verify`, `links`, `costs`, `resume_command`; then `experiment`'s
-//! `run`, `input`, `output`, `plan`, `dry_run`, `resume`, the rest of `experiment`; then `pool` (with `score_queue`), `redeliver_failed`, `catch_up`, `report`; then
-//! this file. `merge` joins what runs have written.
+//! Bottom up: `stats`, `progress`, `summary`, `verify`, `links`, `costs`, `resume_command`; then `experiment::run`,
+//! `input`, `output`, `plan`, `dry_run`, `resume` and the rest of `experiment`; then `pool`, `redeliver_failed`,
+//! `catch_up`, `report`; then this file. `merge` joins the outputs of several runs.
 
 mod catch_up;
 mod costs;

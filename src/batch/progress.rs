@@ -1,4 +1,6 @@
 //! The progress of a batch: a line that is redrawn on a terminal, elsewhere a plain line every half minute.
+//!
+//! Where the answers appear on the terminal, nothing is redrawn between them.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct ProgressLine {
     console: Console,
-    /// `None` when stderr is not a terminal.
+    /// `None` when stderr is not a terminal, or the answers appear there.
     bar: Option<ProgressBar>,
     last: Instant,
     /// When the first call began. The lines before it were skipped and took no time.
@@ -23,9 +25,9 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// Starts the display, if `console` shows progress.
-    pub fn begin(console: &Console) -> Self {
-        let bar = console.shows_progress().then(|| {
+    /// Starts the display, if `console` shows progress; `shows_answers` says that the answers appear on a terminal.
+    pub fn begin(console: &Console, shows_answers: bool) -> Self {
+        let bar = (console.shows_progress() && !shows_answers).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             // The template is a constant.
             if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {

@@ -230,7 +230,7 @@ impl Session<'_> {
         let (from, to) = self.window;
         let count = timeout_at(deadline, self.api.session_count(&self.name, from, to))
             .await
-            .unwrap_or_else(|_| Err(no_answer()))?;
+            .unwrap_or_else(|_| Err(ApiError::timeout()))?;
         if count.spans > self.spans {
             // Some count twice, or are the server's own, so that others may be missing.
             return self.list(deadline).await;
@@ -263,7 +263,7 @@ impl Session<'_> {
         };
         match listed {
             Ok(listed) => listed.map(|()| found),
-            Err(_) if found.traces == 0 => Err(no_answer()),
+            Err(_) if found.traces == 0 => Err(ApiError::timeout()),
             Err(_) => {
                 let all = counted(self.sent().traces, "trace");
                 let message = format!("found {} of {all} in time", found.traces);
@@ -271,11 +271,6 @@ impl Session<'_> {
             }
         }
     }
-}
-
-/// The error when the deadline has passed without an answer.
-fn no_answer() -> ApiError {
-    ApiError::unanswered("the server did not answer in time".to_owned())
 }
 
 /// The first half of a trace id: enough to distinguish a million.

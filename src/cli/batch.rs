@@ -12,7 +12,7 @@ use crate::cli::{Allowance, ExpectArgs, ExperimentArgs, ManagedPromptArgs, RunAr
 use crate::expect::MatchMode;
 
 const EXAMPLES: &str = "\
-An option overrides what the body of a line says.
+Options override the body of a line.
 
 Examples:
   langspan batch in.jsonl -j 64 --out out.jsonl --verify
@@ -111,7 +111,7 @@ pub struct BatchArgs {
         hide_short_help = true
     )]
     pub summary: Option<PathBuf>,
-    /// How an answer is compared with the `expected` of its line [default: contains], or with the expected output of its dataset item [default: not at all]
+    /// How to compare an answer with the `expected` of its line [default: contains], or with the expected output of its dataset item [default: not at all]
     #[arg(long, value_name = "HOW", value_parser = match_mode(), help_heading = "Expectations", hide_short_help = true)]
     pub match_expected: Option<MatchMode>,
     /// Exit 0 if no more than N lines (or P%) missed an expectation

@@ -23,7 +23,7 @@ pub struct CompareArgs {
     /// The run that must not be worse
     #[arg(value_name = "B", value_hint = ValueHint::FilePath)]
     pub b: String,
-    /// Items that may regress, without exit code 9
+    /// Exit 0 if no more than N items (or P%) regressed
     #[arg(long, value_name = "N|P%", default_value = "0", value_parser = allowance)]
     pub allow_regressions: Allowance,
     /// Write the items to FILE as JUnit XML

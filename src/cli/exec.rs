@@ -47,7 +47,7 @@ pub struct ExecArgs {
     /// Use the embedded model and Langfuse: no key, no network
     #[arg(long, help_heading = "Exec", conflicts_with_all = ["langfuse_base_url", "otlp_endpoint"])]
     pub sandbox: bool,
-    /// Write what became of the run to FILE as JSON
+    /// Write a report of the run to FILE as JSON
     #[arg(
         long,
         value_name = "FILE",

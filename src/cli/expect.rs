@@ -3,7 +3,7 @@
 use clap::Args;
 use regex_lite::Regex;
 
-use crate::cli::values::{count, dollars, pair, regex, some_text};
+use crate::cli::values::{count, dollars, named, regex, some_text};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Expectations")]
@@ -30,6 +30,6 @@ pub struct ExpectArgs {
     #[arg(long, value_name = "USD", value_parser = dollars, allow_negative_numbers = true, hide_short_help = true)]
     pub max_call_cost: Option<f64>,
     /// Add a score to the trace: a number, true, false or a word (repeatable)
-    #[arg(long = "score", value_name = "NAME=VALUE", value_parser = pair, hide_short_help = true)]
+    #[arg(long = "score", value_name = "NAME=VALUE", value_parser = named, hide_short_help = true)]
     pub scores: Vec<(String, String)>,
 }

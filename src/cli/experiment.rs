@@ -8,7 +8,7 @@ use crate::langfuse::DatasetReference;
 pub struct ExperimentArgs {
     /// Use the items of a Langfuse dataset as the lines
     ///
-    /// The run is then an experiment. NAME@VERSION reads the items as they were at a time, as in faq@2026-11-28T22:50:03Z.
+    /// The run is then an experiment. NAME@VERSION reads the items of an earlier time, as in faq@2026-11-28T22:50:03Z.
     #[arg(long, value_name = "NAME", value_parser = DatasetReference::parse, conflicts_with = "file", help_heading = "Batch")]
     pub dataset: Option<DatasetReference>,
     /// Make an experiment of the lines; the name is also that of the run [default with --dataset: the name of the run]
@@ -22,7 +22,7 @@ pub struct ExperimentArgs {
         hide_short_help = true
     )]
     pub experiment_description: Option<String>,
-    /// Add to an experiment that has items already: those that it has are then counted twice
+    /// Add to an experiment that already has items; an item that runs again is counted twice
     #[arg(long, help_heading = "Batch", hide_short_help = true)]
     pub again: bool,
 }

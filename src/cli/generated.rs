@@ -106,6 +106,7 @@ fn completing() -> Command {
 
 fn completed(option: Arg) -> Arg {
     let fixed: &[&str] = match option.get_id().as_str() {
+        "api" => &["chat", "responses", "messages", "embeddings"],
         "capture" => &["full", "none", "truncate="],
         "shard" => &["auto", "auto/"],
         "profile" => &[PROFILE_NAMES],

@@ -29,7 +29,7 @@ pub struct MergeArgs {
     /// Replace an existing file
     #[arg(long)]
     pub overwrite: bool,
-    /// Merge although shards or lines are missing, are there twice or do not fit
+    /// Merge even if shards or lines are missing, occur twice or do not fit
     #[arg(long)]
     pub partial: bool,
     /// Write the totals of the run to FILE as JSON

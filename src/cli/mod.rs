@@ -78,7 +78,7 @@ pub use values::{
 /// Run or replay a chat completion inside a Langfuse trace, with proof of delivery
 ///
 /// Exit code 0 means that the server accepted every span; with --verify, that the trace can be read there. Otherwise the
-/// exit code is another one, the answer is still printed, and the spans wait in the outbox for `langspan resend`.
+/// exit code is not 0, the answer is still printed, and the spans wait in the outbox for `langspan resend`.
 #[derive(Debug, Parser)]
 #[command(
     name = "langspan",
@@ -115,7 +115,7 @@ pub enum Command {
     Batch(Deferred<BatchArgs>),
     /// Join the outputs of a batch's shards into one
     ///
-    /// Checks that all shards of one run and one input are there, and that no line is missing or there twice. Writes the
+    /// Checks that all shards of one run and one input are there, and that no line is missing or occurs twice. Writes the
     /// lines in the order of the input, and the totals of the run. It needs no Langfuse, except for --verify.
     Merge(Deferred<MergeArgs>),
     /// Compare two runs of the same items
@@ -126,8 +126,8 @@ pub enum Command {
     Compare(Deferred<CompareArgs>),
     /// Run any program inside one trace, with all its model calls
     ///
-    /// The program runs unchanged: variables of its environment send its telemetry and its model calls to a listener on
-    /// 127.0.0.1, which passes the calls on. What it reports and what it asks becomes one trace, delivered when it has
+    /// The program runs unchanged: environment variables direct its telemetry and its model calls to a listener on
+    /// 127.0.0.1, which passes the calls on. Its spans and calls become one trace, which is delivered when the program has
     /// ended. The exit code is the program's, unless that is 0. The program cannot read its own trace back before the run
     /// ends, and must not start daemons.
     Exec(Deferred<ExecArgs>),
@@ -152,7 +152,7 @@ pub enum Command {
     Score(Deferred<ScoreArgs>),
     /// Deliver the spans and scores that wait in the outbox
     ///
-    /// Sends them to the destination of the current settings. Entries of another public key are left alone and named.
+    /// Sends them to the destination of the current settings. Entries of another public key are named and left alone.
     /// With FILE, sends the OTLP/JSON lines of files that other programs wrote, with the same proof.
     Resend(Deferred<ResendArgs>),
     /// List the models of the model endpoint

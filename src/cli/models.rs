@@ -17,7 +17,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(mut_arg("output", text_or_json), after_long_help = EXAMPLES)]
 pub struct ModelsArgs {
-    /// Only models with FILTER in their id; upper and lower case are equal
+    /// Only models with FILTER in their id, in upper or lower case
     pub filter: Option<String>,
     #[command(flatten)]
     pub output: OutputArgs,

@@ -24,16 +24,16 @@ pub struct ReplayArgs {
     /// File to read; `-` is stdin
     #[arg(required_unless_present_any = ["batch_input", "from", "from_session"])]
     pub file: Option<PathBuf>,
-    /// Ask again what a trace in Langfuse asked (id or URL)
+    /// Repeat the request of a Langfuse trace (id or URL)
     ///
-    /// `?observation=ID` behind it chooses one of several generations. `-o jsonl` prints a line for `batch` instead.
+    /// Append `?observation=ID` to choose one of several generations. `-o jsonl` prints a line for `batch` instead.
     #[arg(
         long,
         value_name = "TRACE",
         conflicts_with_all = ["file", "from_session", "batch_input", "send", "again"]
     )]
     pub from: Option<String>,
-    /// Ask again, in order, what the generations of a session asked
+    /// Repeat the requests of a session's generations, in order
     ///
     /// `-o jsonl` prints lines for `batch` instead.
     #[arg(
@@ -43,7 +43,7 @@ pub struct ReplayArgs {
         hide_short_help = true
     )]
     pub from_session: Option<String>,
-    /// First N generations of the session only
+    /// Use only the first N generations of the session
     #[arg(
         long,
         value_name = "N",

@@ -24,7 +24,7 @@ Examples:
 pub struct ResendArgs {
     /// Files of OTLP/JSON lines to send instead of the outbox
     ///
-    /// Such as the file exporter of the OpenTelemetry Collector writes. The spans are sent as they are, and stay in FILE.
+    /// The file exporter of the OpenTelemetry Collector writes such files. The spans are sent as they are, and stay in FILE.
     /// FILE.sent notes what was accepted, so that nothing is sent twice. Files that end in .gz or .zst are decompressed.
     #[arg(value_name = "FILE", conflicts_with_all = ["list", "discard", "older_than", "yes"])]
     pub files: Vec<PathBuf>,
@@ -37,7 +37,7 @@ pub struct ResendArgs {
     /// Delete what waits instead of sending it
     #[arg(long)]
     pub discard: bool,
-    /// Also send spans of which it cannot be proven that they have not arrived: a copy costs double
+    /// Also send spans that may have arrived already: a second copy doubles their cost
     #[arg(long, conflicts_with_all = ["list", "discard"])]
     pub again: bool,
     /// Do not ask before deleting

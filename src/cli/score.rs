@@ -3,7 +3,7 @@
 use clap::{Arg, Args, ValueEnum};
 
 use crate::cli::output::text_or_json;
-use crate::cli::values::pair;
+use crate::cli::values::named;
 use crate::cli::{DestinationArgs, OutputArgs, WaitArgs};
 
 const EXAMPLES: &str = "\
@@ -19,7 +19,7 @@ pub struct ScoreArgs {
     #[arg(value_name = "TRACE_ID|URL")]
     pub trace: String,
     /// Scores: a number, true, false or a word
-    #[arg(value_name = "NAME=VALUE", value_parser = pair, required = true)]
+    #[arg(value_name = "NAME=VALUE", value_parser = named, required = true)]
     pub scores: Vec<(String, String)>,
     /// Comment on each score
     #[arg(long, value_name = "TEXT")]

@@ -124,6 +124,9 @@ pub const COMMANDS: &[&str] = &[
     "help",
 ];
 
+/// The commands of `langspan config`.
+pub const OF_CONFIG: &[&str] = &["path", "profiles", "init"];
+
 /// The last lines of `langspan -h`.
 pub const BRIEFLY: &str = "\
 Options: -h, --help, -V, --version
@@ -134,9 +137,9 @@ pub const LISTED: &str = "\
 Topics (langspan help TOPIC):
   batch          Many requests from a file: lines, answers, pace, resuming
   ci             The smoke test, and langspan in scripts, CI jobs and images
-  cluster        One batch on many machines: Slurm, Ray, Kubernetes; joining the outputs
-  compare        Two runs side by side: what counts as a regression; reports for CI
-  config         The settings file: keys, profiles, secrets, and which value wins
+  cluster        One batch on many machines: Slurm, Ray, Kubernetes
+  compare        Two runs side by side: what counts as a regression
+  config         The settings file: keys, profiles, which value wins
   conversations  Continue a conversation; messages and values from files
   destinations   Which server gets the spans, and with which keys
   dialects       Responses, Messages, embeddings: the APIs that models speak
@@ -146,14 +149,14 @@ Topics (langspan help TOPIC):
   expectations   What an answer must be: text, patterns, schemas, latency, cost
   experiments    A dataset of Langfuse as a batch, and two runs compared in CI
   failures       What happens when a server, a network or a certificate fails
-  import         Files that others wrote: spans of a Collector, batches of a provider
+  import         Files of others: a Collector's spans, a provider's batches
   json           A JSON Schema for each document that is printed
-  mapping        Which part of a call becomes which attribute; the known endpoints
+  mapping        Which part of a call becomes which attribute; endpoints
   privacy        What is redacted, captured and uploaded
-  prompts        Prompts that Langfuse manages: versions, variables, the kept copy
-  replay         Requests and recordings again, from a file or from Langfuse
+  prompts        Prompts that Langfuse manages: versions and variables
+  replay         Send again what is in a file, a recording or Langfuse
   sandbox        The stand-in for model and Langfuse
-  scores         Scores of a trace, and their delivery
+  scores         Scores of a trace, and how they are delivered
 
 Try it without a key: langspan chat --sandbox \"Why trace LLM calls?\"";
 
@@ -181,12 +184,21 @@ mod tests {
 
     #[test]
     fn commands_are_those_of_the_command_line() {
-        let command = Cli::command();
+        let mut command = Cli::command();
+        command.build();
         let commands: Vec<&str> = command
             .get_subcommands()
             .map(clap::Command::get_name)
             .collect();
         assert_eq!(commands, COMMANDS);
+        let mut with_commands = command.get_subcommands().filter(|c| c.has_subcommands());
+        let config = with_commands.next().unwrap();
+        let commands: Vec<&str> = config
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
+        assert_eq!((config.get_name(), &commands[..]), ("config", OF_CONFIG));
+        assert!(with_commands.next().is_none());
     }
 
     #[test]
@@ -197,6 +209,13 @@ mod tests {
         names.push(SCHEMAS);
         names.sort_unstable();
         assert_eq!(listed, names);
+    }
+
+    #[test]
+    fn the_list_of_topics_is_not_wrapped_on_a_terminal_of_the_usual_width() {
+        for line in LISTED.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
 
     #[test]

@@ -78,6 +78,14 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Reads `NAME=VALUE`.
+///
+/// # Errors
+/// If there is no name.
+pub fn named(text: &str) -> Result<(String, String), String> {
+    pair(text).map_err(|_| "expected NAME=VALUE".to_owned())
+}
+
 /// Reads `KEY=VALUE` or `KEY:=JSON`, where `@FILE` is the content of a file and `@@` begins a text with `@`.
 ///
 /// # Errors

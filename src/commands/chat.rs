@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Map;
 use serde_json::value::RawValue;
 
+use crate::app::hints;
 use crate::app::judge::Judge;
 use crate::app::managed_prompt::RunPrompt;
 use crate::app::prompt::Prompt;
@@ -111,7 +112,7 @@ fn plan(options: &cli::ChatArgs) -> Result<Option<Prompt>, Failure> {
 
 /// A request that cannot be made as the options ask.
 fn refused(why: String) -> Failure {
-    Failure::usage(why).hint("langspan help dialects tells what each dialect has")
+    Failure::usage(why).hint(hints::DIALECTS)
 }
 
 /// The request of a managed prompt. Warns of variables that it does not have.
@@ -124,7 +125,8 @@ fn filled(
     console: &Console,
 ) -> Result<Request, Failure> {
     let filled = managed.fill(&Map::new(), typed).map_err(|why| {
-        Failure::input(why).hint("give each with --var KEY=VALUE, or in the file of --vars")
+        Failure::input(why)
+            .hint("--var KEY=TEXT gives a text, --var KEY:=JSON messages, --vars FILE all of them")
     })?;
     managed.warn_of_unused(managed.unused(), console);
     let model = &run.settings().model;

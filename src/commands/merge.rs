@@ -83,13 +83,8 @@ pub async fn run(
             }
         },
     };
-    let mut verdict = Verdict::default();
-    for failure in &failures {
-        verdict.add(failure.kind);
-    }
-    let deciding = failures
-        .iter()
-        .find(|failure| Some(failure.kind) == verdict.kind());
+    let mut verdict: Verdict = failures.iter().collect();
+    let deciding = verdict.deciding(&failures);
     let error = deciding.map(|failure| ErrorReport::new(failure, console));
     let summary = RunSummary::new(&totals.stats, RunOutcome { error, ..outcome });
     let summary = summary.of_command("merge");
@@ -310,9 +305,8 @@ impl Verifier {
     async fn score(&self, totals: &Totals) -> Result<u64, Failure> {
         let experiment = totals.experiment.as_ref();
         let Some(id) = experiment.and_then(|experiment| experiment.id.as_ref()) else {
-            return Err(
-                Failure::input("the outputs are of no experiment").hint("omit --score-experiment")
-            );
+            return Err(Failure::input("the outputs do not belong to an experiment")
+                .hint("omit --score-experiment"));
         };
         let scored = ExperimentScores {
             id,

@@ -146,7 +146,7 @@ fn configure(args: &ConfigArgs) -> Verdict {
             verb("config", &run.destination.sources, &run.output, show)
         }
         Some(ConfigAction::Path) => report(config::path(&console), &console),
-        Some(ConfigAction::Profiles) => report(config::profiles(), &console),
+        Some(ConfigAction::Profiles) => report(config::profiles(&console), &console),
         Some(ConfigAction::Init) => report(block_on(initialise(&console)), &console),
     }
 }

@@ -87,7 +87,7 @@ fn print(
         let lines: Vec<String> = lines.map(|id| format!("{id}\n")).collect();
         printer.text(&lines.concat());
         if lines.is_empty() {
-            console.note("no model fits");
+            console.note("no model matches");
         }
     }
     printer

@@ -54,7 +54,7 @@ impl Measures {
     }
 }
 
-/// A value of all items for which both runs know it; of all for which one does, if there is none.
+/// The values of the items for which both runs know them. If there are no such items, all values that each run knows.
 fn known_in_both<T>(
     items: &[(&Item, &Item)],
     value: impl Fn(&Item) -> Option<T>,

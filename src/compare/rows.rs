@@ -6,9 +6,9 @@ use crate::compare::measures::Measures;
 use crate::compare::run::TokenCounts;
 use crate::output::units::{dollars, time};
 
-/// What stands for a value that is not known.
+/// Shown for an unknown value.
 const UNKNOWN: &str = "-";
-/// What stands for no change.
+/// Shown if nothing changed.
 const SAME: &str = "=";
 
 /// One row.

@@ -25,9 +25,6 @@ pub struct Tally<'a> {
     is_any_shared: bool,
 }
 
-/// An expectation, by its place among those of both runs, and whether it was met.
-type Now = Vec<Option<bool>>;
-
 impl<'a> Tally<'a> {
     pub fn new(a: &'a ComparedRun, b: &'a ComparedRun) -> Self {
         let mut expectations = Vec::new();
@@ -93,9 +90,9 @@ impl<'a> Tally<'a> {
         self.is_any_judged && !self.is_any_shared
     }
 
-    /// What became of each expectation in B.
-    fn judged_now(&self, pair: ItemPair, is_failed: bool) -> Now {
-        let mut now: Now = vec![None; self.expectations.len()];
+    /// Whether each expectation was met in B, by its place among those of both runs; `None` if it was not judged.
+    fn judged_now(&self, pair: ItemPair, is_failed: bool) -> Vec<Option<bool>> {
+        let mut now = vec![None; self.expectations.len()];
         for (own, is_met) in self.b.verdicts(pair.b) {
             now[self.places_b[*own as usize] as usize] = Some(*is_met);
         }

@@ -1,6 +1,6 @@
 //! Lines of OTLP/JSON that other programs wrote, such as the file exporter of the OpenTelemetry Collector.
 //!
-//! OTLP/JSON wants ids in hex, enums as numbers and names in camel case. Writers that use a general proto-JSON library
+//! OTLP/JSON requires ids in hex, enums as numbers and names in camel case. Writers that use a general proto-JSON library
 //! give ids in base64, enums by name, and names as in the `.proto` file; older ones use `instrumentationLibrarySpans`.
 //! All of these are read. A line that would lose something is an error, never a smaller request.
 

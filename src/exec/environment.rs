@@ -20,6 +20,8 @@ pub struct ChildSettings {
     pub proxies: bool,
     /// The model endpoint and the Langfuse inside this process, in place of all others.
     pub sandbox: Option<String>,
+    /// What links to the trace begin with; `None` if there is no page of it.
+    pub links: Option<String>,
 }
 
 /// The public half of the key pair of a child that has none of its own.
@@ -115,6 +117,10 @@ fn telemetry(plan: &ChildSettings, inherited: &Inherited<'_>, changes: &mut Chan
     }
     for name in ["LANGFUSE_BASE_URL", "LANGFUSE_HOST", "LANGFUSE_BASEURL"] {
         set(name, root);
+    }
+    // Links of a langspan in the command would lead to the listener, which ends with the run.
+    if let Some(links) = &plan.links {
+        set("LANGSPAN_UI_URL", links);
     }
     changes.has_keys = inherited.has("LANGFUSE_PUBLIC_KEY")
         && inherited.has("LANGFUSE_SECRET_KEY")
@@ -249,6 +255,7 @@ mod tests {
             receives: true,
             proxies: true,
             sandbox: None,
+            links: None,
         };
         change(&mut options);
         let inherited: BTreeMap<String, String> = inherited

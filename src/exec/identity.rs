@@ -46,7 +46,7 @@ const TAGS: [&str; 6] = [
 const CONVERSATION: &str = "gen_ai.conversation.id";
 
 impl Identity {
-    /// What a span says of itself.
+    /// The identity that a span states in its attributes.
     pub fn of(attributes: &[KeyValue]) -> Self {
         let first = |keys: &[&str]| keys.iter().find_map(|key| value_of(attributes, key));
         Self {

@@ -139,7 +139,7 @@ fn status_code(name: &str) -> Option<i32> {
     StatusCode::from_str_name(name).map(Into::into)
 }
 
-/// A server would refuse the whole trace for one id that is none.
+/// A server would refuse the whole trace because of one malformed id.
 fn check_ids(export: &ExportTraceServiceRequest) -> Result<(), String> {
     let scopes = export
         .resource_spans

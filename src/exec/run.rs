@@ -128,6 +128,8 @@ impl<'a> ExecRun<'a> {
     fn changes(&self, root: &str, token: &str) -> Result<Changes, Failure> {
         let trace = self.record.trace_id.as_deref();
         let trace = trace.unwrap_or(&self.record.own_trace_id);
+        let langfuse = self.settings.tracing.destination();
+        let langfuse = langfuse.and_then(|destination| destination.langfuse.as_ref());
         let plan = ChildSettings {
             root: root.to_owned(),
             token: token.to_owned(),
@@ -136,6 +138,7 @@ impl<'a> ExecRun<'a> {
             receives: !self.options.no_receiver,
             proxies: !self.options.no_proxy,
             sandbox: self.sandbox.map(|port| format!("http://127.0.0.1:{port}")),
+            links: langfuse.map(|langfuse| langfuse.ui.to_string()),
         };
         let inherited = |name: &str| {
             let value = std::env::var_os(name)?;

@@ -39,7 +39,7 @@ pub struct Tree {
     by_id: HashMap<SpanNumber, usize>,
 }
 
-/// What a span says of its place.
+/// The place in the tree that a span states.
 #[derive(Clone, Copy, Debug)]
 pub struct TreePosition<'a> {
     pub trace_id: &'a [u8],

@@ -242,7 +242,7 @@ impl Api {
     }
 }
 
-/// The two generations of interfaces that tell about traces.
+/// The two generations of the API for reading traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interface {
     /// v2 observations and metrics, of servers from version 4 on.
@@ -290,8 +290,8 @@ fn most_bytes(path: &str) -> usize {
     }
 }
 
-/// Whether a 404 is about the trace, the prompt or the dataset, and not about the path. The error name does not tell: an interface that is
-/// switched off has the same one.
+/// Whether a 404 is about the trace, the prompt or the dataset, and not about the path. The name of the error does not
+/// distinguish them: an interface that is switched off has the same one.
 fn says_absence(body: &Value) -> bool {
     body["message"].as_str().is_some_and(|message| {
         message.contains("not found within")

@@ -31,6 +31,11 @@ impl ApiError {
         }
     }
 
+    /// Time ran out before there was an answer.
+    pub fn timeout() -> Self {
+        Self::unanswered("the server gave no answer in time".to_owned())
+    }
+
     /// An answer that Langfuse does not give.
     pub(super) fn foreign(message: String) -> Self {
         Self {

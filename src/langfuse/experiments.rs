@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::langfuse::api::Api;
 use crate::langfuse::api_error::ApiError;
-use crate::langfuse::pages::CursorPages;
+use crate::langfuse::pages::Pages;
 use crate::trace::ids;
 
 const EXPERIMENTS: &str = "/api/public/experiments";
@@ -168,7 +168,7 @@ impl Api {
         experiment_id: &str,
         from: Option<Timestamp>,
         fields: ExperimentItemFields,
-    ) -> CursorPages<'_, ExperimentItem> {
+    ) -> Pages<'_, ExperimentItem> {
         let fields = match fields {
             ExperimentItemFields::Core => "core",
             ExperimentItemFields::All => "core,dataset,io,itemMetadata,scores",

@@ -86,7 +86,7 @@ impl Api {
     /// If Langfuse does not have it, or its store does not hand it out.
     pub async fn fetch_media(&self, id: &str) -> Result<Media, ApiError> {
         if !is_media_id(id) {
-            return Err(ApiError::foreign(format!("`{id}` is no media id")));
+            return Err(ApiError::foreign(format!("`{id}` is not a media id")));
         }
         let path = format!("{PATH}/{id}");
         let answer = retried(RETRIES, Backoff::default(), || {

@@ -14,62 +14,62 @@ use crate::langfuse::api_error::ApiError;
 /// How often a failed request for a page is repeated: a long list must survive a server that is busy for seconds.
 pub(super) const PAGE_RETRIES: u32 = 5;
 
-/// The rows of a list, of which each page names the next one by a cursor.
+/// The parameters of a query.
+pub(super) type Parameters = Vec<(&'static str, String)>;
+
+/// The pages of a list.
 #[derive(Debug)]
-pub struct CursorPages<'a, T> {
+pub struct Pages<'a, T> {
     api: &'a Api,
     path: &'static str,
-    query: Vec<(&'static str, String)>,
+    query: Parameters,
     /// Reads a row; one that gives `None` is left out.
     read: fn(Value) -> Option<T>,
+    /// Retries for each page.
     retries: u32,
-    cursor: Option<String>,
-    is_over: bool,
+    next: NextPage,
 }
 
-/// The rows of a list with numbered pages.
+/// What a query says to get the next page.
 #[derive(Debug)]
-pub(super) struct NumberedPages<'a> {
-    api: &'a Api,
-    path: &'static str,
-    query: Vec<(&'static str, String)>,
-    retries: u32,
-    page: u64,
-    is_over: bool,
+enum NextPage {
+    /// The cursor that the last page gave; `None` for the first page.
+    Cursor(Option<String>),
+    Number(u64),
+    /// There is no further page.
+    End,
 }
 
 impl Api {
-    /// The list at `path`, whose pages are linked by cursors.
+    /// The list at `path`, of which each page names the next one by a cursor.
     pub(super) fn cursor_pages<T>(
         &self,
         path: &'static str,
-        query: Vec<(&'static str, String)>,
+        query: Parameters,
         read: fn(Value) -> Option<T>,
-    ) -> CursorPages<'_, T> {
-        CursorPages {
+    ) -> Pages<'_, T> {
+        self.pages(path, query, read, NextPage::Cursor(None))
+    }
+
+    /// The list at `path`, whose pages have numbers.
+    pub(super) fn numbered_pages(&self, path: &'static str, query: Parameters) -> Pages<'_, Value> {
+        self.pages(path, query, Some, NextPage::Number(1))
+    }
+
+    fn pages<T>(
+        &self,
+        path: &'static str,
+        query: Parameters,
+        read: fn(Value) -> Option<T>,
+        next: NextPage,
+    ) -> Pages<'_, T> {
+        Pages {
             api: self,
             path,
             query,
             read,
             retries: PAGE_RETRIES,
-            cursor: None,
-            is_over: false,
-        }
-    }
-
-    /// The list at `path`, whose pages have numbers.
-    pub(super) fn numbered_pages(
-        &self,
-        path: &'static str,
-        query: Vec<(&'static str, String)>,
-    ) -> NumberedPages<'_> {
-        NumberedPages {
-            api: self,
-            path,
-            query,
-            retries: PAGE_RETRIES,
-            page: 0,
-            is_over: false,
+            next,
         }
     }
 
@@ -83,33 +83,15 @@ impl Api {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Value, ApiError> {
-        retried(retries, waits(), || {
-            self.get(path, query, Credentials::Keys)
-        })
-        .await
-    }
-
-    /// The rows of a page, and its `meta`.
-    async fn page(
-        &self,
-        retries: u32,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<(Vec<Value>, Value), ApiError> {
-        // Boxed: callers keep this future in their own.
-        let mut body = Box::pin(self.get_repeatedly(retries, path, query)).await?;
-        let Value::Array(rows) = body["data"].take() else {
-            let message = format!("{}{path} answered without a list", self.base());
-            return Err(ApiError::foreign(message));
-        };
-        Ok((rows, body["meta"].take()))
+        let ask = || self.get(path, query, Credentials::Keys);
+        retried(retries, waits(), ask).await
     }
 }
 
-impl<T> CursorPages<'_, T> {
+impl<T> Pages<'_, T> {
     /// The same list, with another number of retries for each page.
     #[must_use]
-    pub fn with_retries(self, retries: u32) -> Self {
+    pub(super) fn with_retries(self, retries: u32) -> Self {
         Self { retries, ..self }
     }
 
@@ -119,23 +101,20 @@ impl<T> CursorPages<'_, T> {
     /// If the server lacks the list or refuses the keys, the request still fails after the retries, or the same page
     /// comes again.
     pub async fn next(&mut self) -> Result<Option<Vec<T>>, ApiError> {
-        if self.is_over {
-            return Ok(None);
-        }
-        let mut query = borrowed(&self.query);
-        query.extend(self.cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let (rows, meta) = self.api.page(self.retries, self.path, &query).await?;
-        let next = meta["cursor"].as_str().filter(|next| !next.is_empty());
-        if next.is_some() && next == self.cursor.as_deref() {
-            let message = format!(
-                "{}{} answered with the same page again",
-                self.api.base(),
-                self.path
-            );
-            return Err(ApiError::foreign(message));
-        }
-        self.is_over = next.is_none();
-        self.cursor = next.map(str::to_owned);
+        let place = match &self.next {
+            NextPage::Cursor(cursor) => cursor.clone().map(|cursor| ("cursor", cursor)),
+            NextPage::Number(number) => Some(("page", number.to_string())),
+            NextPage::End => return Ok(None),
+        };
+        let query = self.query.iter().chain(&place);
+        let query: Vec<(&str, &str)> = query.map(|(name, value)| (*name, value.as_str())).collect();
+        // Boxed: callers keep this future in their own.
+        let asked = Box::pin(self.api.get_repeatedly(self.retries, self.path, &query));
+        let mut body = asked.await?;
+        let Value::Array(rows) = body["data"].take() else {
+            return Err(self.foreign("without a list"));
+        };
+        self.next = self.next_after(&rows, &body["meta"])?;
         Ok(Some(rows.into_iter().filter_map(self.read).collect()))
     }
 
@@ -143,7 +122,7 @@ impl<T> CursorPages<'_, T> {
     ///
     /// # Errors
     /// As for [`next`](Self::next).
-    pub async fn all(mut self, most: u64) -> Result<Vec<T>, ApiError> {
+    pub(super) async fn all(mut self, most: u64) -> Result<Vec<T>, ApiError> {
         let mut all = Vec::new();
         for _ in 0..most {
             let Some(rows) = self.next().await? else {
@@ -153,57 +132,38 @@ impl<T> CursorPages<'_, T> {
         }
         Ok(all)
     }
-}
 
-impl NumberedPages<'_> {
-    /// The same list, with another number of retries for each page.
-    #[must_use]
-    pub fn with_retries(self, retries: u32) -> Self {
-        Self { retries, ..self }
+    /// What follows a page with these rows and this `meta`.
+    fn next_after(&self, rows: &[Value], meta: &Value) -> Result<NextPage, ApiError> {
+        match &self.next {
+            NextPage::Cursor(last) => match meta["cursor"].as_str().filter(|next| !next.is_empty())
+            {
+                Some(next) if last.as_deref() == Some(next) => {
+                    Err(self.foreign("with the same page again"))
+                }
+                Some(next) => Ok(NextPage::Cursor(Some(next.to_owned()))),
+                None => Ok(NextPage::End),
+            },
+            NextPage::Number(number) => {
+                let pages = meta["totalPages"].as_u64();
+                let is_last = rows.is_empty() || pages.is_some_and(|pages| *number >= pages);
+                Ok(if is_last {
+                    NextPage::End
+                } else {
+                    NextPage::Number(number + 1)
+                })
+            }
+            NextPage::End => Ok(NextPage::End),
+        }
     }
 
-    /// The rows of the next page; `None` after the last one.
-    ///
-    /// # Errors
-    /// If the request fails.
-    pub async fn next(&mut self) -> Result<Option<Vec<Value>>, ApiError> {
-        if self.is_over {
-            return Ok(None);
-        }
-        self.page += 1;
-        let number = self.page.to_string();
-        let mut query = borrowed(&self.query);
-        query.push(("page", &number));
-        let (rows, meta) = self.api.page(self.retries, self.path, &query).await?;
-        let pages = meta["totalPages"].as_u64();
-        self.is_over = rows.is_empty() || pages.is_some_and(|pages| self.page >= pages);
-        Ok(Some(rows))
-    }
-
-    /// All rows; of a list with more than `most` pages, those of the first ones.
-    ///
-    /// # Errors
-    /// If a request fails.
-    pub async fn all(mut self, most: u64) -> Result<Vec<Value>, ApiError> {
-        let mut all = Vec::new();
-        for _ in 0..most {
-            let Some(rows) = self.next().await? else {
-                break;
-            };
-            all.extend(rows);
-        }
-        Ok(all)
+    fn foreign(&self, what: &str) -> ApiError {
+        let message = format!("{}{} answered {what}", self.api.base(), self.path);
+        ApiError::foreign(message)
     }
 }
 
 /// The waits between the attempts of a request.
 pub(super) fn waits() -> Backoff {
     Backoff::new(Duration::from_millis(250), Duration::from_secs(4))
-}
-
-fn borrowed<'a>(query: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    query
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect()
 }

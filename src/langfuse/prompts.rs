@@ -113,7 +113,7 @@ impl Api {
         self.get_repeatedly(RETRIES, &path, &query).await
     }
 
-    /// What the list of prompts says of each, by name.
+    /// The list of prompts: one entry for each name.
     ///
     /// # Errors
     /// If the server refuses the keys, or a request still fails after a retry.

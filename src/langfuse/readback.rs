@@ -124,9 +124,7 @@ pub async fn poll(
 ) -> Poll {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut rows = Vec::new();
-    let mut error = Some(ApiError::unanswered(
-        "the server gave no answer in time".to_owned(),
-    ));
+    let mut error = Some(ApiError::timeout());
     loop {
         let began = Instant::now();
         let asked = match timeout_at(deadline, api.rows(query)).await {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::langfuse::api::Api;
-use crate::langfuse::pages::CursorPages;
+use crate::langfuse::pages::Pages;
 use crate::langfuse::row::Row;
 use crate::langfuse::trace_rows::{OBSERVATIONS, widened};
 
@@ -18,7 +18,7 @@ impl Api {
         session: &str,
         from: Timestamp,
         to: Timestamp,
-    ) -> CursorPages<'_, Row> {
+    ) -> Pages<'_, Row> {
         let (from, to) = widened(from, to);
         let query = vec![
             ("sessionId", session.to_owned()),

@@ -51,10 +51,10 @@ impl FailedAttempt {
             FailedPhase::Connect => (
                 ModelErrorKind::NoConnection,
                 format!("no connection to the model endpoint {place}"),
-                format!(
-                    "is it running, and is {} or {} right?",
+                unconnected_hint(
                     endpoint.url_option(),
-                    endpoint.url_variable()
+                    endpoint.url_variable(),
+                    &error.message,
                 ),
             ),
             FailedPhase::AfterSending => (
@@ -308,11 +308,34 @@ fn requested_wait(headers: &HeaderMap) -> Option<Duration> {
         .or_else(|| retry_after(headers))
 }
 
+/// What to do where there is no connection to the endpoint that `option` or `variable` names.
+fn unconnected_hint(option: &str, variable: &str, message: &str) -> String {
+    // The words of the standard library before those of the resolver.
+    if message.contains("failed to lookup address") {
+        format!("check the network connection, and the host in {option} or {variable}")
+    } else {
+        format!("is it running, and is {option} or {variable} right?")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn the_hint_tells_a_name_that_is_not_found_from_a_server_that_does_not_run() {
+        let hint = |message| unconnected_hint("--url", "URL", message);
+        assert_eq!(
+            hint("failed to lookup address information: Name or service not known"),
+            "check the network connection, and the host in --url or URL"
+        );
+        assert_eq!(
+            hint("Connection refused (os error 111)"),
+            "is it running, and is --url or URL right?"
+        );
+    }
 
     #[test]
     fn a_wait_is_read_in_milliseconds_before_seconds() {

@@ -33,4 +33,4 @@ pub use provider::Provider;
 pub use rate_limiter::{RateLimiter, Stopped};
 pub use rate_limiters::RateLimiters;
 pub use request::Request;
-pub use usage::Usage;
+pub use usage::{Usage, UsageDetails};

@@ -3,8 +3,8 @@
 //! OpenAI's totals include their details, while Langfuse adds up the price of every bucket that it gets. The bucket names
 //! are those of Langfuse's price table. Prices themselves are not known here.
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 /// The tokens of one call. Only `total` includes other buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct Usage {
     pub output_audio: u64,
     pub total: u64,
 }
+
+/// The number of tokens of each usage type, by the names of Langfuse's price table. As JSON it is an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageDetails(Vec<(&'static str, u64)>);
 
 impl Usage {
     /// Reads the `usage` object of a response; `None` if it has no counts.
@@ -49,8 +53,8 @@ impl Usage {
     }
 
     /// The exclusive buckets, without zeros, as in JSON output.
-    pub fn buckets(&self) -> Map<String, Value> {
-        non_zero([
+    pub fn buckets(&self) -> UsageDetails {
+        UsageDetails::non_zero([
             ("input", self.input),
             ("input_cached_tokens", self.input_cached),
             ("input_cache_creation", self.input_cache_creation),
@@ -65,13 +69,13 @@ impl Usage {
     /// The buckets that Langfuse prices, without zeros. Reasoning tokens are part of the output, because most models have
     /// no separate price for them, and where there is one, it is the price of output. With `text_names`, text tokens go
     /// by the names in the price tables of audio models.
-    pub fn priced_buckets(&self, text_names: bool) -> Map<String, Value> {
+    pub fn priced_buckets(&self, text_names: bool) -> UsageDetails {
         let (input, output) = if text_names {
             ("input_text_tokens", "output_text_tokens")
         } else {
             ("input", "output")
         };
-        non_zero([
+        UsageDetails::non_zero([
             (input, self.input),
             ("input_cached_tokens", self.input_cached),
             ("input_cache_creation", self.input_cache_creation),
@@ -80,15 +84,6 @@ impl Usage {
             ("output_audio_tokens", self.output_audio),
             ("total", self.total),
         ])
-    }
-
-    /// The totals as zeros, for a call that used nothing. Without any usage, Langfuse counts and prices the messages
-    /// itself.
-    pub fn zeros() -> Map<String, Value> {
-        ["input", "output", "total"]
-            .map(|name| (name.to_owned(), Value::from(0)))
-            .into_iter()
-            .collect()
     }
 
     /// Whether any tokens are audio.
@@ -190,11 +185,26 @@ fn take(rest: &mut u64, stated: Option<u64>) -> u64 {
     count
 }
 
-fn non_zero<const N: usize>(buckets: [(&str, u64); N]) -> Map<String, Value> {
-    let buckets = buckets.into_iter().filter(|(_, count)| *count > 0);
-    buckets
-        .map(|(name, count)| (name.to_owned(), Value::from(count)))
-        .collect()
+impl UsageDetails {
+    fn non_zero<const N: usize>(counts: [(&'static str, u64); N]) -> Self {
+        Self(counts.into_iter().filter(|(_, count)| *count > 0).collect())
+    }
+
+    /// The totals as zeros, for a call that used nothing. Without any usage, Langfuse counts and prices the messages
+    /// itself.
+    pub fn zeros() -> Self {
+        Self(["input", "output", "total"].map(|name| (name, 0)).to_vec())
+    }
+
+    pub fn as_slice(&self) -> &[(&'static str, u64)] {
+        &self.0
+    }
+}
+
+impl Serialize for UsageDetails {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
 }
 
 #[cfg(test)]
@@ -213,11 +223,11 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            Value::from(usage.buckets()),
+            json!(usage.buckets()),
             json!({"input": 20, "input_cached_tokens": 3, "output": 30, "output_reasoning_tokens": 5, "total": 58})
         );
         assert_eq!(
-            Value::from(usage.priced_buckets(false)),
+            json!(usage.priced_buckets(false)),
             json!({"input": 20, "input_cached_tokens": 3, "output": 35, "total": 58})
         );
         assert_eq!((usage.all_input(), usage.all_output()), (23, 35));
@@ -225,7 +235,7 @@ mod tests {
 
     #[test]
     fn tokens_beyond_prompt_and_completion_are_output() {
-        let buckets = |usage: Value| Value::from(Usage::from_openai(&usage).unwrap().buckets());
+        let buckets = |usage: Value| json!(Usage::from_openai(&usage).unwrap().buckets());
         assert_eq!(
             buckets(json!({
                 "prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 130,
@@ -252,7 +262,7 @@ mod tests {
             usage["completion_tokens"] = 7.into();
             let usage = Usage::from_openai(&usage).unwrap();
             assert_eq!(
-                Value::from(usage.buckets()),
+                json!(usage.buckets()),
                 json!({"input": 20, "input_cached_tokens": 30, "input_cache_creation": 50, "output": 7, "total": 107})
             );
             assert_eq!(usage.all_input(), 100);
@@ -269,7 +279,7 @@ mod tests {
         .unwrap();
         assert!(usage.has_audio());
         assert_eq!(
-            Value::from(usage.priced_buckets(true)),
+            json!(usage.priced_buckets(true)),
             json!({"input_text_tokens": 18, "input_audio_tokens": 12, "output_text_tokens": 10, "output_audio_tokens": 30, "total": 70})
         );
     }
@@ -288,7 +298,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            Value::from(usage.buckets()),
+            json!(usage.buckets()),
             json!({"input": 12, "input_cached_tokens": 8, "output": 5, "total": 25})
         );
     }
@@ -300,7 +310,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            Value::from(usage.buckets()),
+            json!(usage.buckets()),
             json!({"input_cached_tokens": 2, "total": 2})
         );
     }

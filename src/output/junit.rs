@@ -10,7 +10,7 @@ pub struct TestSuite<W> {
     command: &'static str,
 }
 
-/// What the head of a suite says of its cases.
+/// The counts in the head of a suite.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SuiteTotals {
     pub tests: u64,

@@ -50,7 +50,7 @@ impl Printer {
     pub fn answer(&mut self, exchange: &Exchange) {
         let has_written = std::mem::take(&mut self.has_written);
         match self.form {
-            OutputFormat::Text if has_written => self.write("\n"),
+            OutputFormat::Text if has_written => self.end_line(),
             OutputFormat::Text if exchange.request.dialect().prints_body() => {
                 if let Some(response) = &exchange.response {
                     self.write(response.get().trim_end());
@@ -117,6 +117,13 @@ impl Printer {
             .take()
             .filter(|error| error.kind() != ErrorKind::BrokenPipe)?;
         Some(Failure::unwritable("stdout", &error))
+    }
+
+    /// Ends the line of an answer, unless a message on the same terminal has ended it.
+    fn end_line(&mut self) {
+        if stdio::stdout().is_mid_line() {
+            self.write("\n");
+        }
     }
 
     fn write(&mut self, text: &str) {

@@ -2,11 +2,12 @@
 //! schema version.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::console::Console;
 use crate::expect::Finding;
 use crate::failure::Failure;
+use crate::model::UsageDetails;
 use crate::trace::Exchange;
 
 /// The version of every JSON document's shape. Fields are only ever added within one.
@@ -33,7 +34,7 @@ struct Response {
     id: Option<String>,
     finish_reason: Option<String>,
     tool_calls: Vec<Value>,
-    usage: Option<Map<String, Value>>,
+    usage: Option<UsageDetails>,
     latency_ms: i64,
     time_to_first_token_ms: Option<i64>,
     attempts: Option<u32>,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::junit::{CaseOutcome, SuiteTotals, TestSuite};
 use super::markdown::cell;
@@ -40,6 +41,27 @@ pub struct CheckReport<'a> {
     pub trace: Option<&'a TraceReport>,
 }
 
+/// Where the detail of a stage begins.
+const TEXT_COLUMN: usize = 29;
+/// The same on a narrow terminal.
+const NARROW_INDENT: usize = 4;
+
+/// Lines of at most `columns`; a word that is longer is not cut, since it may be a URL.
+fn filled(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.width() + 1 + word.width() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 impl Status {
     fn name(self) -> &'static str {
         match self {
@@ -51,8 +73,9 @@ impl Status {
 }
 
 impl Stage {
-    /// A line for people; the remedy of a failure on a second one.
-    pub fn to_text(&self) -> String {
+    /// A line for people; the remedy of a failure on a second one. Where they are longer than `columns`, they go on below
+    /// their beginning.
+    pub fn to_text(&self, columns: usize) -> String {
         let Self {
             name,
             status,
@@ -64,11 +87,26 @@ impl Stage {
             Status::Skipped => String::new(),
             _ => format!("{ms} ms"),
         };
-        let line = format!("{:8}{name:10}{time:>9}  {detail}", status.name());
-        let hint = hint
-            .as_ref()
-            .map_or_else(String::new, |hint| format!("{:29}{hint}\n", ""));
-        format!("{}\n{hint}", line.trim_end())
+        let mut text = format!("{:8}{name:10}{time:>9}", status.name());
+        // Where little room is left, the details are below.
+        let indent = if columns < 2 * TEXT_COLUMN {
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+            NARROW_INDENT
+        } else {
+            text.push_str("  ");
+            TEXT_COLUMN
+        };
+        let texts = [Some(detail), hint.as_ref()].into_iter().flatten();
+        let lines = texts.flat_map(|text| filled(text, columns.saturating_sub(indent)));
+        for (index, line) in lines.enumerate() {
+            if index > 0 || indent < TEXT_COLUMN {
+                text.push_str(&" ".repeat(indent));
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
     }
 
     /// A workflow command of GitHub Actions, for a failed stage.
@@ -165,6 +203,31 @@ mod tests {
             "{xml}"
         );
         assert!(xml.contains("time=\"1.234\""), "{xml}");
+    }
+
+    #[test]
+    fn a_stage_is_filled_into_the_columns() {
+        let stage = Stage {
+            detail: "one two three".to_owned(),
+            ..failed()
+        };
+        let start = "failed  auth        1234 ms";
+        let indent = " ".repeat(TEXT_COLUMN);
+        for (columns, text) in [
+            (
+                usize::MAX,
+                format!("{start}  one two three\n{indent}set it\n"),
+            ),
+            (58, format!("{start}  one two three\n{indent}set it\n")),
+            (20, format!("{start}\n    one two three\n    set it\n")),
+            (12, format!("{start}\n    one two\n    three\n    set it\n")),
+        ] {
+            assert_eq!(stage.to_text(columns), text, "{columns}");
+        }
+        assert_eq!(
+            filled("a http://host/path b", 8),
+            ["a", "http://host/path", "b"]
+        );
     }
 
     #[test]

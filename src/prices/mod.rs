@@ -24,7 +24,7 @@ pub struct Call<'a> {
     /// The model as it is on the span.
     pub model: &'a str,
     /// The number of tokens of each usage type, as they are on the span.
-    pub usage: &'a Map<String, Value>,
+    pub usage: &'a [(&'a str, u64)],
     /// Gives the model parameters, as they are on the span. Few models have prices that depend on them.
     pub parameters: &'a dyn Fn() -> Map<String, Value>,
     pub metadata: &'a [(String, String)],
@@ -167,6 +167,13 @@ mod tests {
 
     use super::*;
 
+    fn counts(usage: &Value) -> Vec<(&str, u64)> {
+        let usage = usage.as_object().unwrap().iter();
+        usage
+            .map(|(name, count)| (name.as_str(), count.as_u64().unwrap()))
+            .collect()
+    }
+
     fn cost_of(table: &PriceTable, model: &str, usage: &Value) -> Result<f64, String> {
         cost_with(table, model, usage, &json!({}))
     }
@@ -179,7 +186,7 @@ mod tests {
     ) -> Result<f64, String> {
         table.cost(&Call {
             model,
-            usage: usage.as_object().unwrap(),
+            usage: &counts(usage),
             parameters: &|| parameters.as_object().unwrap().clone(),
             metadata: &[("team".to_owned(), "blue".to_owned())],
         })
@@ -292,10 +299,9 @@ mod tests {
         whole["prices"] = json!({"input": 1, "total": 0.5});
         let table = PriceTable::from_rows(&[row, whole]);
         let details = |model: &str, usage: Value| {
-            let usage = usage.as_object().unwrap();
             let call = Call {
                 model,
-                usage,
+                usage: &counts(&usage),
                 parameters: &Map::new,
                 metadata: &[],
             };
@@ -337,17 +343,21 @@ mod tests {
         ]);
         let table = PriceTable::from_rows(&[row]);
         for (input, service_tier, price) in [
-            (1000.0, None, 1.0),
-            (1001.0, None, 4.0),
-            (1001.0, Some("flex"), 2.0),
-            (10.0, Some("flex"), 3.0),
-            (10.0, Some("priority"), 1.0),
-            (7.0, None, 5.0),
+            (1000_u32, None, 1.0),
+            (1001, None, 4.0),
+            (1001, Some("flex"), 2.0),
+            (10, Some("flex"), 3.0),
+            (10, Some("priority"), 1.0),
+            (7, None, 5.0),
         ] {
             let usage = json!({"input": input, "total": input});
             let parameters = json!({"service_tier": service_tier});
             let cost = cost_with(&table, "m", &usage, &parameters);
-            assert_eq!(cost, Ok(price * input), "{input} {service_tier:?}");
+            assert_eq!(
+                cost,
+                Ok(price * f64::from(input)),
+                "{input} {service_tier:?}"
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use regex_lite::RegexBuilder;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Call;
 
@@ -88,20 +88,21 @@ impl Tier {
     }
 
     /// The price of the total if there is one, else the sum over all usage types with a price; `None` if there are none.
-    pub fn cost(&self, usage: &Map<String, Value>) -> Option<f64> {
+    pub fn cost(&self, usage: &[(&str, u64)]) -> Option<f64> {
         let costs = self.costs(usage);
         (!costs.is_empty()).then(|| costs.iter().map(|(_, cost)| cost).sum())
     }
 
     /// The price of the total alone if there is one, else of each usage type that has a price.
-    pub fn costs<'a>(&self, usage: &'a Map<String, Value>) -> Vec<(&'a str, f64)> {
-        let cost = |name: &str, count: &Value| Some(self.prices.get(name)? * count.as_f64()?);
-        match usage.get("total").and_then(|count| cost("total", count)) {
-            Some(total) => vec![("total", total)],
-            None => usage
-                .iter()
-                .filter_map(|(name, count)| Some((name.as_str(), cost(name, count)?)))
-                .collect(),
+    pub fn costs<'a>(&self, usage: &[(&'a str, u64)]) -> Vec<(&'a str, f64)> {
+        let costs = usage.iter().filter_map(|(name, count)| {
+            let price = self.prices.get(*name)?;
+            Some((*name, price * as_number(*count)))
+        });
+        let costs: Vec<(&str, f64)> = costs.collect();
+        match costs.iter().find(|(name, _)| *name == "total") {
+            Some(total) => vec![*total],
+            None => costs,
         }
     }
 }
@@ -157,7 +158,7 @@ impl Condition {
 }
 
 fn sum_of_matching(
-    usage: &Map<String, Value>,
+    usage: &[(&str, u64)],
     pattern: &str,
     is_case_sensitive: bool,
 ) -> Result<f64, String> {
@@ -166,7 +167,15 @@ fn sum_of_matching(
         .build()
         .map_err(|error| format!("the pattern `{pattern}` is not supported: {error}"))?;
     let matching = usage.iter().filter(|(name, _)| regex.is_match(name));
-    Ok(matching.filter_map(|(_, count)| count.as_f64()).sum())
+    Ok(as_number(matching.map(|(_, count)| count).sum()))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "no call has more tokens than a float holds"
+)]
+fn as_number(tokens: u64) -> f64 {
+    tokens as f64
 }
 
 /// An unknown operator is never met, as in Langfuse.

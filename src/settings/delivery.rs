@@ -52,7 +52,7 @@ pub fn outbox_place(sources: &Sources) -> Result<OutboxPlace, Failure> {
         Some(dir) => Ok(dir),
         None => state_dir(sources)
             .map(|dir| dir.join("outbox"))
-            .map_err(|_| "neither LANGSPAN_OUTBOX, XDG_STATE_HOME nor HOME is set".to_owned()),
+            .map_err(|_| "none of LANGSPAN_OUTBOX, XDG_STATE_HOME and HOME is set".to_owned()),
     };
     Ok(OutboxPlace { dir, max_bytes })
 }

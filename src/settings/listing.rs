@@ -35,7 +35,9 @@ pub fn of(
 ) -> Vec<Listed> {
     let mut listed = files(sources);
     for key in KEYS {
-        listed.extend(resolved(key, settings).or_else(|| listed_key(key, typed, sources)));
+        let found = resolved(key, settings).or_else(|| listed_key(key, typed, sources));
+        let is_refused = settings.is_none();
+        listed.extend(found.or_else(|| found_secret(key, sources).filter(|_| is_refused)));
     }
     let off = settings.and_then(|settings| match &settings.tracing {
         Tracing::Off(switch) => Some(row("tracing", "off", switch)),
@@ -91,6 +93,15 @@ fn resolved(key: &Key, settings: Option<&Settings>) -> Option<Listed> {
         "otlp_endpoint" => with(shown("collector"), shown("collector")?.value.clone()),
         _ => None,
     }
+}
+
+/// A secret of settings that a call would refuse. Files and commands with secrets are left alone.
+fn found_secret(key: &Key, sources: &Sources) -> Option<Listed> {
+    let is_secret = key.shape == Shape::Secret;
+    let found = is_secret.then(|| sources.setting(key.name, key.variables));
+    let found = found.flatten()?;
+    let value = masked(&Secret::new(&found.value));
+    Some(row(key.name, value, &found.origin))
 }
 
 /// A value as it is typed or found, else the default.

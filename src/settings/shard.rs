@@ -158,7 +158,7 @@ fn impossible(runner: &Runner, index: u64, count: u64) -> Failure {
         Numbers::From(_) => Failure::config(format!(
             "--shard: {name} is {index}, but there are only {count} shards"
         ))
-        .hint("the number of shares must be that of the jobs"),
+        .hint("the number of shards must equal the number of jobs"),
         Numbers::Stepped { first, step } => Failure::config(format!(
             "--shard: {name} is {index}, which {first} and {step} do not reach in {count} steps"
         ))

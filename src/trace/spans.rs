@@ -10,13 +10,13 @@ use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::attribute_list::AttributeList;
 use super::attributes::{langfuse, openinference, otel};
 use super::exchange::{Exchange, Server};
 use super::{Trace, TraceContext, conventions};
-use crate::model::Usage;
+use crate::model::{Usage, UsageDetails};
 
 /// The reader of the spans, which determines their attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,16 +294,16 @@ fn attempts(exchange: &Exchange) -> Vec<KeyValue> {
 
 /// The usage for Langfuse. Explicit zeros for a call that failed or used nothing, because the server otherwise counts
 /// and prices the messages itself.
-pub fn usage_details(exchange: &Exchange) -> Option<Map<String, Json>> {
-    let buckets = match (&exchange.completion.usage, &exchange.error) {
+pub fn usage_details(exchange: &Exchange) -> Option<UsageDetails> {
+    let details = match (&exchange.completion.usage, &exchange.error) {
         (Some(usage), _) => usage.priced_buckets(prices_text_tokens(exchange, usage)),
-        (None, Some(_)) => Usage::zeros(),
+        (None, Some(_)) => UsageDetails::zeros(),
         (None, None) => return None,
     };
-    Some(if buckets.is_empty() {
-        Usage::zeros()
+    Some(if details.as_slice().is_empty() {
+        UsageDetails::zeros()
     } else {
-        buckets
+        details
     })
 }
 

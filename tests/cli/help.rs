@@ -1,13 +1,13 @@
 //! `langspan help`, `--help`, `-h`, and what is said of a wrong command line; the man pages.
 
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nix::pty::{Winsize, openpty};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::support::harness::{Ended, Langspan, files_below};
+use crate::support::terminal;
 
 const COMMANDS: &[&str] = &[
     "chat",
@@ -61,30 +61,9 @@ fn topic(name: &str) -> String {
 
 /// What `call` writes to a terminal of 80 columns and `rows` lines.
 fn on_a_terminal(call: &Langspan, rows: u16) -> String {
-    let size = Winsize {
-        ws_row: rows,
-        ws_col: 80,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    let terminal = openpty(&size, None).unwrap();
-    let mut command = call.command();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(terminal.slave)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // It holds the terminal open as well.
-    drop(command);
-    let mut screen = fs::File::from(terminal.master);
-    let (mut shown, mut piece) = (Vec::new(), [0; 4096]);
-    // A terminal that its last writer has left ends in an error.
-    while let Ok(count @ 1..) = screen.read(&mut piece) {
-        shown.extend(&piece[..count]);
-    }
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    String::from_utf8(shown).unwrap().replace("\r\n", "\n")
+    let screen = terminal::on_a_terminal(call, 80, rows, false);
+    assert_eq!(screen.code, Some(0));
+    screen.text
 }
 
 #[test]
@@ -161,6 +140,23 @@ fn a_topic_on_a_terminal_is_formatted() {
 }
 
 #[test]
+fn no_line_of_a_topic_is_wider_than_the_terminal_but_for_what_cannot_be_broken() {
+    for name in TOPICS {
+        let call = Langspan::new(&["help", name]).env("TERM", "dumb");
+        for columns in [40, 80] {
+            let screen = terminal::on_a_terminal(&call, columns, 1000, false);
+            for line in screen.text.lines() {
+                // Code is shown as it is; its lines begin with the indent of a block.
+                let is_code = line.starts_with("    ");
+                let words = line.split_whitespace().count();
+                let fits = line.width() <= usize::from(columns);
+                assert!(fits || is_code || words < 3, "{name}, {columns}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_topic_that_is_longer_than_the_screen_goes_through_the_pager() {
     const PAGER: &str = "sed s/^/paged:/";
     let call = Langspan::new(&["help", "batch"])
@@ -233,13 +229,38 @@ fn help_shows_the_values_that_an_option_takes() {
 }
 
 /// Wrong command lines, with the cause and the remedy that are reported.
-const WRONG: [(&[&str], &str, &str); 12] = [
+const WRONG: [(&[&str], &str, &str); 17] = [
     (
         &["answers"],
         "unknown command 'answers'",
         "see langspan --help",
     ),
     (&["btach"], "unknown command 'btach'", "did you mean batch?"),
+    (
+        &["What is a span?"],
+        "unknown command 'What is a span?'",
+        "a prompt follows the command chat, as in: langspan chat \"Hello\"",
+    ),
+    (
+        &["--sandbox", "chat"],
+        "unexpected argument '--sandbox' found",
+        "options follow the command, as in: langspan chat --sandbox \"Hello\"",
+    ),
+    (
+        &["config", "paths"],
+        "unknown command 'paths'",
+        "did you mean path?",
+    ),
+    (
+        &["config", "batch"],
+        "unknown command 'batch'",
+        "see langspan config --help",
+    ),
+    (
+        &["chat", "--score", "tone", "x"],
+        "invalid value 'tone' for '--score <NAME=VALUE>': expected NAME=VALUE",
+        "see langspan chat --help",
+    ),
     (
         &["chat", "--answers", "x"],
         "unexpected argument '--answers' found",

@@ -36,7 +36,7 @@ fn ids_are_sorted_and_filtered_and_need_no_langfuse() {
         .run()
         .code(0)
         .stdout("")
-        .stderr_has("no model fits");
+        .stderr_has("no model matches");
     let ended = call.arg("-o").arg("json").run();
     ended.code(0).stdout(&format!("{LIST}\n"));
 }

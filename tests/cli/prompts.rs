@@ -212,7 +212,7 @@ fn variables_are_named_when_they_are_missing_or_unused() {
     missing
         .code(2)
         .stderr_has("needs the variable `topic`")
-        .stderr_has("--var KEY=VALUE");
+        .stderr_has("--var KEY=TEXT");
     let placeholder = call(&[
         "--prompt",
         "support",
@@ -223,7 +223,8 @@ fn variables_are_named_when_they_are_missing_or_unused() {
     ]);
     placeholder
         .code(2)
-        .stderr_has("messages for the placeholder `history`");
+        .stderr_has("messages for the placeholder `history`")
+        .stderr_has("--var KEY:=JSON messages");
     let unused = call(&["--prompt", "answer", "--var", "topic=a", "--var", "topik=b"]);
     unused
         .code(0)

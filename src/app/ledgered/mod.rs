@@ -85,7 +85,7 @@ pub struct LedgeredDelivery<'a> {
     asks_first: bool,
     /// What `--best-effort` forgives is a warning.
     best_effort: bool,
-    /// What was accepted, for a read-back, if that is wanted.
+    /// The accepted traces, if they are to be read back.
     accepted: Option<Vec<Wanted>>,
     /// Whether the server would answer every further request as it answered the last one.
     is_stopped: bool,

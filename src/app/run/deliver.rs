@@ -123,5 +123,5 @@ fn draw(trace_id: &str, spans: &[SpanData]) -> String {
         colour: console::wants_colour(&io::stderr()),
         texts: Texts::None,
     };
-    tree::draw(trace_id, &rows, canvas)
+    tree::draw(trace_id, &rows, canvas).trim_end().to_owned()
 }

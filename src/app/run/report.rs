@@ -71,13 +71,8 @@ impl Run {
             let failure = failure.hint("see above, or -o json, for the state of the trace");
             self.fail(failure, &mut failures);
         }
-        let mut verdict = Verdict::default();
-        for failure in &failures {
-            verdict.add(failure.kind);
-        }
-        let deciding = failures
-            .iter()
-            .find(|failure| Some(failure.kind) == verdict.kind());
+        let verdict: Verdict = failures.iter().collect();
+        let deciding = verdict.deciding(&failures);
         let report = Report::new(
             self.command,
             Some(exchange),

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, Write as _};
 use jiff::Timestamp;
 
 use crate::app::unread;
-use crate::batch::input::{Input, dataset};
+use crate::batch::input::{Input, dataset, uncopied};
 use crate::failure::Failure;
 use crate::langfuse::Api;
 use crate::trace::ids;
@@ -53,11 +53,4 @@ pub async fn read(
     let copy = copy.into_inner().map_err(io::IntoInnerError::into_error);
     copy.and_then(|copy| Input::of_lines(what.clone(), copy))
         .map_err(|error| uncopied(&what, &error))
-}
-
-fn uncopied(what: &str, error: &io::Error) -> Failure {
-    Failure::file(format!(
-        "{what} cannot be copied to a temporary file: {error}"
-    ))
-    .hint("set TMPDIR to a directory with enough space")
 }

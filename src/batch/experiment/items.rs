@@ -41,7 +41,7 @@ impl OwnItems {
             let digest = ids::digest64(&item.id);
             if !all.insert(digest) {
                 let message = format!(
-                    "line {} of {} is the item `{}`, as an earlier line is",
+                    "line {} of {} has the item id `{}` of an earlier line",
                     line.number, input.name, item.id
                 );
                 return Err(Failure::input(message).hint(

@@ -1,15 +1,13 @@
-//! Makes a run an experiment: looks the project and the dataset up, reads the items, and refuses what cannot become one.
+//! Makes a run an experiment: reads the items, and refuses what cannot become one.
 
 use std::sync::Arc;
-
-use jiff::Timestamp;
 
 use crate::app::delayed_note::DelayedNote;
 use crate::app::managed_prompt::RunPrompt;
 use crate::app::setup::Setup;
-use crate::app::unread;
 use crate::batch::experiment::dataset;
 use crate::batch::experiment::items::{self, OwnItems};
+use crate::batch::experiment::lookup::{ExperimentServer, identity};
 use crate::batch::experiment::run::{ExperimentIdentity, RunExperiment};
 use crate::batch::input::Input;
 use crate::batch::plan::{Plan, Start, acks_path};
@@ -17,12 +15,10 @@ use crate::batch::resume::acks::AckFile;
 use crate::cli;
 use crate::console::Console;
 use crate::failure::Failure;
-use crate::langfuse::experiments::experiment_id;
-use crate::langfuse::{Api, Base, Dataset, DatasetReference, Experiment};
-use crate::settings::{Settings, Tracing};
+use crate::settings::Settings;
 use crate::trace::ExperimentContext;
 
-/// Refuses options that only an experiment has, if the run is none. Nothing is read or sent.
+/// Refuses options that only an experiment has, unless the run is one. Nothing is read or sent.
 ///
 /// # Errors
 /// If there are any, or a dataset cannot be read because no connection may be opened.
@@ -81,7 +77,7 @@ pub async fn open(
         });
         return file_input(file);
     }
-    let server = Server::of(setup)?;
+    let server = ExperimentServer::of(setup)?;
     warn_of_shards(args, plan, console);
     let _note = DelayedNote::new(console, "reading the dataset and the experiment …");
     let reference = args.experiment.dataset.as_ref();
@@ -134,7 +130,7 @@ fn file_input(file: Option<Input>) -> Result<Input, Failure> {
     file.ok_or_else(|| Failure::usage("there is no input").hint("name a file, or --dataset NAME"))
 }
 
-/// What the run that is resumed says of its experiment.
+/// The experiment of the run that is resumed.
 fn earlier(plan: &Plan) -> Option<ExperimentIdentity> {
     let Start::Resume { .. } = plan.start else {
         return None;
@@ -178,140 +174,5 @@ fn context(
         dataset_id: None,
         version: None,
         metadata: metadata.collect(),
-    }
-}
-
-fn identity(name: &str, dataset: Option<&(Dataset, Timestamp)>) -> ExperimentIdentity {
-    ExperimentIdentity {
-        name: name.to_owned(),
-        dataset: dataset.map(|(dataset, _)| dataset.name.clone()),
-        version: dataset.map(|(_, version)| *version),
-    }
-}
-
-/// The Langfuse of an experiment.
-struct Server<'a> {
-    api: &'a Api,
-    /// Where its pages are.
-    ui: &'a Base,
-}
-
-/// What the server knows of an experiment before the run.
-struct Found {
-    project_id: String,
-    id: String,
-    /// The experiment, if it has items.
-    existing: Option<Experiment>,
-    /// The dataset, and the time as which it is read.
-    dataset: Option<(Dataset, Timestamp)>,
-}
-
-impl<'a> Server<'a> {
-    /// # Errors
-    /// If there is no Langfuse.
-    fn of(setup: &'a Setup) -> Result<Self, Failure> {
-        let tracing = &setup.settings.tracing;
-        let langfuse = tracing
-            .destination()
-            .and_then(|destination| destination.langfuse.as_ref());
-        if let (Some(api), Some(langfuse)) = (&setup.clients.api, langfuse) {
-            return Ok(Self {
-                api,
-                ui: &langfuse.ui,
-            });
-        }
-        let why = match tracing {
-            Tracing::Off(switch) => format!("tracing is off: {switch}"),
-            Tracing::On(_) => "a plain OTLP backend has none".to_owned(),
-            Tracing::Unreachable(failure) => failure.message.clone(),
-        };
-        Err(
-            Failure::config(format!("an experiment needs a Langfuse: {why}"))
-                .hint("set LANGFUSE_BASE_URL and the keys"),
-        )
-    }
-
-    /// Looks up the project, the experiments of this name and the dataset.
-    ///
-    /// # Errors
-    /// If one of them cannot be read, or the server has no experiments.
-    async fn find(
-        &self,
-        name: &str,
-        reference: Option<&DatasetReference>,
-        earlier: Option<&ExperimentIdentity>,
-    ) -> Result<Found, Failure> {
-        let project = self.api.project().await;
-        let project = project.map_err(|error| unread::experiment("the project", &error))?;
-        let known = match self.api.experiments_named(name).await {
-            Ok(known) => known,
-            Err(error) if error.is_unserved() => {
-                return Err(unread::no_experiments(self.api, &error).await);
-            }
-            Err(error) => return Err(unread::experiment("the experiment", &error)),
-        };
-        let dataset = match reference {
-            None => None,
-            Some(reference) => Some(self.dataset(reference, earlier).await?),
-        };
-        let dataset_id = dataset.as_ref().map(|(dataset, _)| dataset.id.as_str());
-        let id = experiment_id(&project.id, dataset_id.unwrap_or_default(), name);
-        Ok(Found {
-            existing: known.into_iter().find(|experiment| experiment.id == id),
-            project_id: project.id,
-            id,
-            dataset,
-        })
-    }
-
-    /// A dataset, and the version that is read: the one that is named, else that of the earlier run, else the newest.
-    async fn dataset(
-        &self,
-        reference: &DatasetReference,
-        earlier: Option<&ExperimentIdentity>,
-    ) -> Result<(Dataset, Timestamp), Failure> {
-        let name = &reference.name;
-        let unread = |error| unread::experiment(&format!("the dataset `{name}`"), &error);
-        let dataset = self.api.dataset(name).await;
-        let dataset = dataset.map_err(|error| match name.rsplit_once('@') {
-            Some((_, version)) if error.is_absence => unread(error).hint(format!(
-                "check the name; `{version}` is taken for a part of it: a version is a time, as in NAME@2026-11-28T22:50:03Z"
-            )),
-            _ => unread(error),
-        })?;
-        let earlier = earlier.filter(|earlier| earlier.dataset.as_ref() == Some(name));
-        let known = reference.version.or_else(|| earlier?.version);
-        let version = match known {
-            Some(version) => version,
-            None => newest(self.api.dataset_changed(name).await.map_err(unread)?),
-        };
-        Ok((dataset, version))
-    }
-}
-
-/// The time as which the newest version is read: now, in milliseconds as servers count them; or just after the last change,
-/// if the clock of this machine is behind that of the server.
-fn newest(changed: Option<Timestamp>) -> Timestamp {
-    let now = Timestamp::now();
-    let last = changed.map_or(now, |changed| now.max(changed));
-    Timestamp::from_millisecond(last.as_millisecond() + 1).unwrap_or(last)
-}
-
-impl Found {
-    /// The experiment of the run; `context` is what was known before.
-    fn experiment(&self, context: ExperimentContext, ui: &Base, is_shared: bool) -> RunExperiment {
-        let dataset = self.dataset.as_ref();
-        RunExperiment {
-            identity: identity(&context.name, dataset),
-            context: Arc::new(ExperimentContext {
-                id: Some(self.id.clone()),
-                dataset_id: dataset.map(|(dataset, _)| dataset.id.clone()),
-                // In milliseconds, as the server has it.
-                version: dataset.map(|(_, version)| format!("{version:.3}")),
-                ..context
-            }),
-            page: Some(ui.experiment_page(&self.project_id, &self.id)),
-            is_shared,
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a run says of the experiment that it is.
+//! The experiment that a run makes in Langfuse.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::batch::experiment::summary::ExperimentSummary;
 use crate::trace::{ExperimentContext, ItemContext};
 
-/// The experiment that a run is.
+/// The experiment of a run.
 #[derive(Clone, Debug)]
 pub struct RunExperiment {
     pub context: Arc<ExperimentContext>,
@@ -20,20 +20,20 @@ pub struct RunExperiment {
     pub is_shared: bool,
 }
 
-/// By what a resumed run recognises its experiment.
+/// Identifies the experiment of a resumed run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExperimentIdentity {
     pub name: String,
     /// The dataset whose items are the lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
-    /// The time as which the dataset was read.
+    /// The version of the dataset that was read: a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Timestamp>,
 }
 
 impl RunExperiment {
-    /// What the summary tells of it; `verified` are its readable items.
+    /// The experiment in the summary; `verified` is the number of its readable items.
     pub fn summary(&self, verified: Option<u64>) -> ExperimentSummary {
         let context = &self.context;
         ExperimentSummary {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::console::counted;
 
-/// The experiment that a run is.
+/// The experiment of a run, as the summary shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExperimentSummary {
     pub id: Option<String>,

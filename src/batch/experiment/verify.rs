@@ -6,11 +6,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::batch::verify::SentTraces;
 use crate::failure::{Failure, Kind};
+use crate::http::Backoff;
 use crate::langfuse::experiments::ExperimentItemFields;
 use crate::langfuse::{Api, ApiError};
 
-/// The waits between two looks; the last one repeats.
-const WAITS_MS: [u64; 5] = [500, 1000, 2000, 3000, 5000];
+/// The waits between two looks.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Counts the traces of the run among the items of the experiment until all are there, or `wait` has passed. Returns the
 /// number of the items.
@@ -24,16 +26,11 @@ pub async fn count(
     wait: Duration,
 ) -> Result<u64, Failure> {
     let deadline = Instant::now() + wait;
-    let mut waits = WAITS_MS.into_iter().map(Duration::from_millis);
-    let mut pause = Duration::ZERO;
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     loop {
         let listed = timeout_at(deadline, list(api, experiment_id, sent)).await;
-        let listed = listed.unwrap_or_else(|_| {
-            Err(ApiError::unanswered(
-                "the server did not answer in time".to_owned(),
-            ))
-        });
-        pause = waits.next().unwrap_or(pause);
+        let listed = listed.unwrap_or_else(|_| Err(ApiError::timeout()));
+        let pause = backoff.next_wait();
         match listed {
             Ok(found) if found == sent.count() => return Ok(found),
             Err(error) if error.is_refusal() => return Err(uncounted(&error)),

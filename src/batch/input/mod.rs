@@ -147,11 +147,8 @@ impl Input {
             Ok((copy, size))
         });
         let (copy, size) = copied.map_err(|error| {
-            Failure::file(format!(
-                "{} cannot be copied to a temporary file: {error}",
-                self.name
-            ))
-            .hint("set TMPDIR to a directory with enough space, or name a file")
+            uncopied(&self.name, &error)
+                .hint("set TMPDIR to a directory with enough space, or name a file")
         })?;
         self.source = InputSource::File(copy);
         self.size = Some(size);
@@ -224,6 +221,14 @@ impl Input {
         let _ = thread::Builder::new().name("count".to_owned()).spawn(count);
         total
     }
+}
+
+/// The failure of an input that cannot be kept in a temporary file.
+pub fn uncopied(name: &str, error: &io::Error) -> Failure {
+    Failure::file(format!(
+        "{name} cannot be copied to a temporary file: {error}"
+    ))
+    .hint("set TMPDIR to a directory with enough space")
 }
 
 /// Reads a file from its start, whatever the position of its other readers.

@@ -60,7 +60,7 @@ fn other_runs(known: &[(&Part, &PartOrigin)]) -> Vec<String> {
     others.iter().filter_map(differs).collect()
 }
 
-/// Parts with another number of shards than the first one, shards that are there twice, and missing ones.
+/// Parts with another number of shards than the first one, shards that occur twice, and missing ones.
 fn shards(known: &[(&Part, &PartOrigin)], parts: usize) -> Vec<String> {
     let Some((first, origin)) = known.first() else {
         return Vec::new();
@@ -89,7 +89,7 @@ fn shards(known: &[(&Part, &PartOrigin)], parts: usize) -> Vec<String> {
     for (index, names) in &by_index {
         if names.len() > 1 {
             let names = names.join(" and ");
-            problems.push(format!("shard {index}/{count} is there twice: {names}"));
+            problems.push(format!("shard {index}/{count} occurs twice: {names}"));
         }
     }
     let missing = count - by_index.len() as u64;
@@ -237,12 +237,12 @@ fn twice(parts: &[Part], order: &[Place]) -> Option<String> {
             }
         })
         .collect();
-    let (what, are) = if count == 1 {
-        ("line", "is")
+    let (what, occur) = if count == 1 {
+        ("line", "occurs")
     } else {
-        ("lines", "are")
+        ("lines", "occur")
     };
-    (count > 0).then(|| format!("{what} {} {are} there twice", listed(&named, count)))
+    (count > 0).then(|| format!("{what} {} {occur} twice", listed(&named, count)))
 }
 
 fn names(numbers: Vec<u64>) -> Vec<String> {

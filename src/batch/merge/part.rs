@@ -1,13 +1,13 @@
-//! One output that is merged: its lines, and what its ack file says of its run. Neither file is changed.
+//! One output that is merged: its lines, and its run according to its ack file. Neither file is changed.
 
 use std::fs::File;
-use std::io::{self, BufRead};
+use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
 use tokio::task::yield_now;
 
-use crate::batch::output::line::OutputLine;
+use crate::batch::output::scan::{OutputScan, ScanError};
 use crate::batch::output::stored::StoredOutput;
 use crate::batch::plan;
 use crate::batch::resume::acks::{AckFile, AckState, LineSet, RunIdentity};
@@ -62,7 +62,7 @@ pub fn line_at(parts: &[Part], place: Place) -> PartLine {
     parts[place.part as usize].lines[place.index as usize]
 }
 
-/// The places of all lines, by line number. Of a line that is there twice, an answer comes before a failure.
+/// The places of all lines, by line number. Of a line that occurs twice, an answer comes before a failure.
 pub fn ordered(parts: &[Part]) -> Vec<Place> {
     let places = (0..).zip(parts).flat_map(|(part, found)| {
         let lines = (0..).zip(&found.lines);
@@ -83,7 +83,7 @@ impl Part {
     /// Reads the output at `path` and its ack file.
     ///
     /// # Errors
-    /// When the output cannot be read or is none.
+    /// When the output cannot be read, or `langspan batch` did not write it.
     pub async fn read(path: &Path) -> Result<Self, Failure> {
         let unreadable = |error: io::Error| {
             let failure = Failure::unreadable(path.display(), &error);
@@ -100,13 +100,9 @@ impl Part {
             lines: Vec::new(),
             worked: Vec::new(),
         };
-        part.scan().await.map_err(|error| match error {
-            ScanError::Unreadable(error) => unreadable(error),
-            ScanError::Foreign(number, why) => Failure::input(format!(
-                "line {number} of {} is not an output line: {why}",
-                path.display()
-            ))
-            .hint("merge joins outputs that langspan batch wrote with --out"),
+        part.scan().await.map_err(|error| {
+            let hint = "merge joins outputs that langspan batch wrote with --out";
+            error.into_failure(path, unreadable, hint)
         })?;
         Ok(part)
     }
@@ -117,43 +113,26 @@ impl Part {
             Err(_) => Vec::new(),
         };
         let mut stretches = Stretches::new(&begun);
-        let mut reader = self.stored.lines()?;
-        let (mut offset, mut number) = (0, 0);
-        let mut text = Vec::new();
-        loop {
-            text.clear();
-            let length = reader.read_until(b'\n', &mut text)?;
-            number += 1;
-            if length == 0 {
-                break;
-            }
-            let answer = OutputLine::read(&text).map_err(|why| ScanError::Foreign(number, why))?;
-            let line = answer.langspan.line;
-            if line == 0 {
-                return Err(ScanError::Foreign(number, "it answers line 0".to_owned()));
-            }
-            let times = answer.langspan.start_time.zip(answer.langspan.end_time);
+        let mut scan = OutputScan::new(&self.stored)?;
+        while let Some(found) = scan.next()? {
+            let (number, metadata) = (found.number, &found.answer.langspan);
+            let times = metadata.start_time.zip(metadata.end_time);
             if let Some((start, end)) = times {
                 stretches.add(start, end);
             }
             let too_long = || ScanError::Foreign(number, "it is too long".to_owned());
             self.lines.push(PartLine {
-                line,
-                offset,
-                length: u32::try_from(length).map_err(|_| too_long())?,
-                is_failed: answer.is_failed(),
+                line: metadata.line,
+                offset: found.offset,
+                length: u32::try_from(found.length).map_err(|_| too_long())?,
+                is_failed: found.answer.is_failed(),
             });
-            offset += length as u64;
             if number % LINES_AT_ONCE == 0 {
                 yield_now().await;
             }
         }
         self.worked = stretches.spans().collect();
-        if self.stored.is_rest_of_output()? {
-            return Ok(());
-        }
-        let why = "it does not start like one".to_owned();
-        Err(ScanError::Foreign(number, why))
+        scan.check_rest(&self.stored)
     }
 }
 
@@ -198,17 +177,5 @@ impl PartOrigin {
             acked,
             spooled,
         })
-    }
-}
-
-/// Why a file cannot be merged.
-enum ScanError {
-    Unreadable(io::Error),
-    Foreign(u64, String),
-}
-
-impl From<io::Error> for ScanError {
-    fn from(error: io::Error) -> Self {
-        Self::Unreadable(error)
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod line;
 pub mod reorder;
+pub mod scan;
 pub mod stored;
 pub mod target;
 pub mod temporary;

@@ -1,7 +1,7 @@
 //! An output file as it lies on the disk: decompressed, up to the end of its last complete line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Take, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -41,7 +41,7 @@ impl StoredOutput {
     ///
     /// # Errors
     /// When the file cannot be read from its start.
-    pub fn lines(&self) -> io::Result<impl BufRead + use<>> {
+    pub fn lines(&self) -> io::Result<Take<BufReader<File>>> {
         let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(0))?;
         Ok(BufReader::new(file).take(self.size))

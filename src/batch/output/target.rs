@@ -1,7 +1,7 @@
 //! Where the output goes: stdout, a regular file that can be resumed, or a device or pipe.
 
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use crate::batch::output::writer::OutputSink;
@@ -50,6 +50,11 @@ impl OutputTarget {
             Self::Regular(path) => Some(path),
             Self::Stdout | Self::Irregular(_) => None,
         }
+    }
+
+    /// Whether the lines appear on a terminal.
+    pub fn is_on_a_terminal(&self) -> bool {
+        *self == Self::Stdout && io::stdout().is_terminal()
     }
 
     /// When spans are written to the outbox. A run that can be resumed can rebuild them, so that a copy before each

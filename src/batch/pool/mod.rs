@@ -231,7 +231,8 @@ impl<'a> Pool<'a> {
     /// Runs until all lines are done, or as far as the reason to stop allows. `total` is the number of lines of the run,
     /// once they are counted.
     pub async fn run(mut self, signals: &mut SignalListener, total: &OnceLock<u64>) -> RunResult {
-        let mut progress = ProgressLine::begin(self.context.console);
+        let shows_answers = self.context.plan.out.is_on_a_terminal();
+        let mut progress = ProgressLine::begin(self.context.console, shows_answers);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.check_cost();

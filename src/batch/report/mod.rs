@@ -71,13 +71,9 @@ impl RunReport<'_> {
                 Err(failure) => failures.push(failure),
             }
         }
-        let mut verdict = Verdict::default();
-        for failure in failures.iter().filter(|failure| !self.is_forgiven(failure)) {
-            verdict.add(failure.kind);
-        }
-        let deciding = failures
-            .iter()
-            .find(|failure| Some(failure.kind) == verdict.kind());
+        let counted = failures.iter().filter(|failure| !self.is_forgiven(failure));
+        let mut verdict: Verdict = counted.collect();
+        let deciding = verdict.deciding(&failures);
         let summary = self.summary(verified, deciding);
         self.console.note(&summary.to_text(console::columns()));
         if self.plan.is_sandbox && self.result.traces.accepted > 0 {

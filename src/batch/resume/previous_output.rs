@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use opentelemetry::trace::SpanId;
 
 use crate::batch::output::line::OutputLine;
+use crate::batch::output::scan::{OutputScan, ScanError, ScannedLine};
 use crate::batch::output::stored::StoredOutput;
 use crate::batch::output::temporary;
 use crate::batch::plan;
@@ -90,13 +91,9 @@ impl PreviousOutput {
             accepted_failures: LineSet::default(),
             starts: None,
         };
-        output.scan(acked, sample).map_err(|error| match error {
-            ScanError::Unreadable(error) => unreadable(error),
-            ScanError::Foreign(number, why) => Failure::input(format!(
-                "line {number} of {} is not an output line: {why}",
-                path.display()
-            ))
-            .hint("--resume continues an output of langspan batch; --overwrite replaces it"),
+        output.scan(acked, sample).map_err(|error| {
+            let hint = "--resume continues an output of langspan batch; --overwrite replaces it";
+            error.into_failure(path, unreadable, hint)
         })?;
         // Only now, so that a foreign file is never changed.
         output
@@ -127,22 +124,13 @@ impl PreviousOutput {
         for line in acked.spooled.values().flatten() {
             spooled.insert(*line);
         }
-        let mut reader = self.stored.lines()?;
-        let (mut offset, mut number) = (0, 0);
-        let mut text = Vec::new();
-        loop {
-            text.clear();
-            let length = reader.read_until(b'\n', &mut text)?;
-            number += 1;
-            if length == 0 {
-                self.stats.before = covered(stretches.spans());
-                return self.check_rest(number);
-            }
-            let answer = OutputLine::read(&text).map_err(|why| ScanError::Foreign(number, why))?;
+        let mut scan = OutputScan::new(&self.stored)?;
+        while let Some(found) = scan.next()? {
+            let answer = &found.answer;
             let line = answer.langspan.line;
-            if line == 0 || self.answered.contains(line) {
+            if self.answered.contains(line) {
                 let why = format!("input line {line} occurs twice");
-                return Err(ScanError::Foreign(number, why));
+                return Err(ScanError::Foreign(found.number, why));
             }
             self.answered.insert(line);
             if let Some(start) = answer.langspan.start_time {
@@ -153,7 +141,7 @@ impl PreviousOutput {
             {
                 stretches.add(start, end);
             }
-            self.count(&answer, acked.accepted.contains(line), sample);
+            self.count(answer, acked.accepted.contains(line), sample);
             if let Some(digest) = &answer.langspan.input_digest {
                 self.keep_digest(line, digest);
             }
@@ -172,12 +160,13 @@ impl PreviousOutput {
             let is_replaced = acked.redone.get(&line).is_some_and(|latest| redo < *latest);
             if !is_replaced && !acked.accepted.contains(line) && !spooled.contains(line) {
                 let may_have_begun = acked.may_have_begun(line);
-                let unconfirmed = UnconfirmedLine::of(&answer, offset, length, may_have_begun);
+                let unconfirmed = UnconfirmedLine::of(&found, may_have_begun);
                 self.unconfirmed
                     .extend(unconfirmed.map(|unconfirmed| (line, unconfirmed)));
             }
-            offset += length as u64;
         }
+        self.stats.before = covered(stretches.spans());
+        scan.check_rest(&self.stored)
     }
 
     /// Counts an answered line; `is_acked` says whether its trace was accepted, or none is sent.
@@ -211,15 +200,6 @@ impl PreviousOutput {
         let mut causes = self.causes.iter();
         let cause = causes.find(|(_, lines)| lines.contains(line));
         cause.map(|(cause, _)| cause.as_str())
-    }
-
-    /// Checks that the rest behind the complete lines can be the beginning of an output line; `number` is its line.
-    fn check_rest(&self, number: u64) -> Result<(), ScanError> {
-        if self.stored.is_rest_of_output()? {
-            return Ok(());
-        }
-        let why = "it does not start like one".to_owned();
-        Err(ScanError::Foreign(number, why))
     }
 
     fn keep_digest(&mut self, line: u64, digest: &str) {
@@ -295,16 +275,11 @@ impl PreviousOutput {
 const PIECE: usize = 1 << 20;
 
 impl UnconfirmedLine {
-    fn of(
-        answer: &OutputLine<'_>,
-        offset: u64,
-        length: usize,
-        may_have_begun: bool,
-    ) -> Option<Self> {
-        let metadata = &answer.langspan;
+    fn of(found: &ScannedLine<'_>, may_have_begun: bool) -> Option<Self> {
+        let metadata = &found.answer.langspan;
         Some(Self {
-            offset,
-            length,
+            offset: found.offset,
+            length: found.length,
             trace_id: metadata.trace_id.as_deref()?.to_owned(),
             start: metadata.start_time?,
             end: metadata.end_time?,
@@ -320,18 +295,6 @@ impl UnconfirmedLine {
             let spans = SpanIds::derive(trace_id, start);
             [spans.parent, spans.generation]
         })
-    }
-}
-
-/// Why an output cannot be resumed.
-enum ScanError {
-    Unreadable(io::Error),
-    Foreign(u64, String),
-}
-
-impl From<io::Error> for ScanError {
-    fn from(error: io::Error) -> Self {
-        Self::Unreadable(error)
     }
 }
 

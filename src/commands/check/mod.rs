@@ -175,7 +175,7 @@ impl Check<'_> {
         }
         let Some(api) = &target.clients.api else {
             let failure =
-                Failure::config("a plain OTLP backend cannot be asked for more than a connection")
+                Failure::config("only the connection of a plain OTLP backend can be checked")
                     .hint("set LANGFUSE_BASE_URL and the keys to check a Langfuse");
             self.stages.begin("health");
             self.stages.land::<()>(Err(failure));

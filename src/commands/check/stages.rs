@@ -1,14 +1,13 @@
 //! The finished stages: printed one by one, and reported to CI services at the end.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{self, BufWriter, IsTerminal as _};
 
 use tokio::time::Instant;
 
 use super::probes::StageOutcome;
 use crate::app::step_summary;
-use crate::console::Console;
-use crate::console::OutputFormat;
+use crate::console::{self, Console, OutputFormat};
 use crate::failure::{Failure, Kind, Signal, Verdict};
 use crate::output::stages::{CheckReport, Stage, Status, to_markdown, write_junit};
 use crate::output::{Printer, SCHEMA_VERSION, TraceReport};
@@ -69,10 +68,12 @@ impl Stages {
         let (name, _) = self.under_way;
         let message = format!("interrupted while the stage `{name}` was under way");
         let failure = Failure::new(Kind::Interrupted(signal), message).hint("run it again");
-        if self.are_shown() {
+        self.land::<()>(Err(if self.are_shown() {
             self.console.error(&failure);
-        }
-        self.land::<()>(Err(failure));
+            Failure::new(failure.kind, "interrupted")
+        } else {
+            failure
+        }));
     }
 
     /// Records that a stage does not run.
@@ -89,7 +90,13 @@ impl Stages {
     /// Prints a stage as soon as it has ended.
     fn push(&mut self, stage: Stage) {
         if self.are_shown() {
-            self.printer.text(&stage.to_text());
+            let is_terminal = io::stdout().is_terminal();
+            let columns = if is_terminal {
+                console::columns()
+            } else {
+                usize::MAX
+            };
+            self.printer.text(&stage.to_text(columns));
         }
         self.ended.push(stage);
     }

@@ -161,7 +161,7 @@ async fn reader(
     Ok(ExperimentReader { server, project })
 }
 
-/// Says that a name is none of a file, where the settings for a server are missing.
+/// Adds that there is no such file to a failure about missing settings: the name may be a mistyped path.
 fn mention_file(mut failure: Failure, name: &str) -> Failure {
     if failure.kind == Kind::Config && failure.status.is_none() {
         let why = &failure.message;

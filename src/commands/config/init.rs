@@ -1,6 +1,6 @@
 //! `langspan config init`: asks for what a first call needs, and writes the settings file.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,7 @@ pub async fn ask(console: &Console) -> Result<Answers, Failure> {
     if !terminal::is_there() {
         return Err(without_terminal(&path));
     }
+    try_folder(&path)?;
     let mut questions = Questions {
         console,
         interrupt: SignalListener::listen().map_err(anyhow::Error::from)?,
@@ -83,6 +84,24 @@ pub async fn ask(console: &Console) -> Result<Answers, Failure> {
         path,
         text: Text(text),
     })
+}
+
+/// Writes a file where the settings file will be, or would have its folder, and removes it: before the questions, since
+/// nobody wants to type keys twice.
+fn try_folder(path: &Path) -> Result<(), Failure> {
+    let target = target(path);
+    let folder = target.ancestors().skip(1).find(|folder| folder.exists());
+    let probe = folder.unwrap_or(Path::new("/"));
+    let probe = probe.join(format!(".langspan-{}", std::process::id()));
+    // Unlike that of a temporary file, this error does not name another file than the message.
+    File::create_new(&probe)
+        .and_then(|_| fs::remove_file(&probe))
+        .map_err(|error| Failure::unwritable(path.display(), &error))
+}
+
+/// The file itself: a link to it, as of a folder of dotfiles, stays one.
+fn target(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn without_terminal(path: &Path) -> Failure {
@@ -221,8 +240,7 @@ impl Answers {
     }
 
     fn try_write(&self) -> io::Result<()> {
-        // A link, as of a folder of dotfiles, stays one.
-        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let path = target(&self.path);
         let folder = path.parent().unwrap_or_else(|| Path::new("/"));
         DirBuilder::new()
             .recursive(true)

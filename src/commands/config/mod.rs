@@ -2,13 +2,14 @@
 
 pub mod init;
 
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::app::{attachments, settings_file};
 use crate::cli::{ConfigRunArgs, RunArgs};
-use crate::console::{Console, OutputFormat};
+use crate::console::{self, Console, OutputFormat};
 use crate::failure::{Failure, Verdict};
 use crate::output::{ErrorReport, Printer, SCHEMA_VERSION};
 use crate::settings::listing::{self, Listed};
@@ -45,7 +46,8 @@ pub fn show(run: &ConfigRunArgs, sources: &Sources, console: &Console) -> Result
                 .map(|failure| ErrorReport::new(failure, console)),
         });
     } else {
-        printer.text(&table(&listed));
+        let is_narrow = io::stdout().is_terminal() && console::columns() < NARROW;
+        printer.text(&table(&listed, is_narrow));
     }
     let mut verdict = Verdict::default();
     for failure in [failure, printer.take_failure()].into_iter().flatten() {
@@ -63,8 +65,11 @@ fn resolve(options: &RunArgs, sources: &Sources) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// Name, value and origin in columns. Lines of the settings file go by its name alone: its path has a row of its own.
-fn table(listed: &[Listed]) -> String {
+/// A terminal of fewer columns has no room for three columns of text.
+const NARROW: usize = 60;
+
+/// Name, value and origin in columns, or on a narrow terminal below each other. Lines of the settings file go by its name alone: its path has a row of its own.
+fn table(listed: &[Listed], is_narrow: bool) -> String {
     let width = |of: fn(&Listed) -> &str| {
         let widths = listed.iter().map(|row| of(row).chars().count());
         // A long value must not push every origin to the right.
@@ -81,7 +86,11 @@ fn table(listed: &[Listed]) -> String {
             origin,
         } = row;
         let origin = origin.strip_prefix(&folder).unwrap_or(origin);
-        format!("{name:names$}  {value:values$}  {origin}\n")
+        if is_narrow {
+            format!("{name}\n  {value}\n  {origin}\n")
+        } else {
+            format!("{name:names$}  {value:values$}  {origin}\n")
+        }
     });
     lines.collect()
 }
@@ -93,7 +102,7 @@ fn table(listed: &[Listed]) -> String {
 pub fn path(console: &Console) -> Result<Verdict, Failure> {
     let path = settings_file::path().ok_or_else(settings_file::homeless)?;
     if !path.exists() {
-        console.note("the settings file does not exist; langspan config init writes one");
+        note_absence(console);
     }
     print(&format!("{}\n", path.display()))
 }
@@ -102,11 +111,18 @@ pub fn path(console: &Console) -> Result<Verdict, Failure> {
 ///
 /// # Errors
 /// If the settings file cannot be used, or stdout cannot be written.
-pub fn profiles() -> Result<Verdict, Failure> {
+pub fn profiles(console: &Console) -> Result<Verdict, Failure> {
     let file = settings_file::read()?;
+    if file.is_none() {
+        note_absence(console);
+    }
     let names = file.iter().flat_map(|file| file.profiles.keys());
     let lines: Vec<String> = names.map(|name| format!("{name}\n")).collect();
     print(&lines.concat())
+}
+
+fn note_absence(console: &Console) {
+    console.note("the settings file does not exist; langspan config init writes one");
 }
 
 fn print(text: &str) -> Result<Verdict, Failure> {

@@ -1,7 +1,7 @@
-//! Light formatting of the help topics for a terminal: headings and code stand out, tables are aligned.
+//! Light formatting of the help topics for a terminal: headings and code stand out, tables are aligned, prose is filled.
 //!
-//! It knows only the Markdown that the topics use: headings, fenced blocks, tables, `**strong**` and code spans, of which
-//! none goes over the end of a line.
+//! It knows only the Markdown that the topics use: headings, fenced blocks, tables, lists without lists in them,
+//! `**strong**` and code spans, of which none goes over the end of a line.
 
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
@@ -9,6 +9,9 @@ use unicode_width::UnicodeWidthStr;
 /// What the last column of a table needs at least; a narrower one makes a table of blocks.
 const LEAST_LAST_COLUMN: usize = 24;
 const GAP: usize = 2;
+const CODE_INDENT: usize = 4;
+/// Longer lines are hard to read.
+const WIDEST_PROSE: usize = 80;
 
 /// Formats `text` for a terminal of `columns`; without `colour` there are no escape sequences.
 pub fn render(text: &str, columns: usize, colour: bool) -> String {
@@ -23,7 +26,7 @@ pub fn render(text: &str, columns: usize, colour: bool) -> String {
         if line.starts_with("```") {
             is_code = !is_code;
         } else if is_code {
-            page.line(&format!("    {line}"));
+            page.line(&format!("{:CODE_INDENT$}{line}", ""));
         } else if line.starts_with('|') {
             let mut rows = vec![cells(line)];
             while let Some(row) = lines.next_if(|line| line.starts_with('|')) {
@@ -35,13 +38,38 @@ pub fn render(text: &str, columns: usize, colour: bool) -> String {
             page.table(&rows);
         } else if let Some(heading) = line.strip_prefix('#') {
             let heading = heading.trim_start_matches('#').trim_start();
-            page.line(&format!("{}", Styled(heading, colour)));
+            for part in wrapped(heading, columns) {
+                page.line(&Styled(&part, colour).to_string());
+            }
+        } else if line.is_empty() {
+            page.line("");
         } else {
-            let line = page.styled(line);
-            page.line(&line);
+            let mut text = line.to_owned();
+            while let Some(next) = lines.next_if(|next| is_continued_by(next)) {
+                text.push(' ');
+                text.push_str(next.trim_start());
+            }
+            page.paragraph(&text);
         }
     }
     page.text
+}
+
+/// Whether a line of prose goes on with this one.
+fn is_continued_by(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with(['|', '#']) && !line.starts_with("```") && mark(line) == 0
+}
+
+/// The width of the mark of a list item, `- ` or `1. `, with its space; 0 if there is none.
+fn mark(line: &str) -> usize {
+    let rest = line.strip_prefix('-').or_else(|| {
+        let digits = line.trim_start_matches(|c: char| c.is_ascii_digit());
+        digits
+            .strip_prefix('.')
+            .filter(|_| digits.len() < line.len())
+    });
+    let rest = rest.and_then(|rest| rest.strip_prefix(' '));
+    rest.map_or(0, |rest| line.len() - rest.len())
 }
 
 /// The cells of a row.
@@ -74,6 +102,18 @@ impl Page {
         parts
             .map(|(index, part)| Styled(part, self.colour && index % 2 == 1).to_string())
             .collect()
+    }
+
+    /// A paragraph or an item of a list, whose further lines are below its text.
+    fn paragraph(&mut self, text: &str) {
+        let (mark, text) = text.split_at(mark(text));
+        let mut start = mark.to_owned();
+        let room = self.columns.min(WIDEST_PROSE).saturating_sub(mark.len());
+        for part in wrapped(text, room) {
+            let line = format!("{start}{}", self.styled(&part));
+            self.line(&line);
+            start = " ".repeat(mark.len());
+        }
     }
 
     fn table(&mut self, rows: &[Vec<String>]) {
@@ -153,16 +193,17 @@ impl std::fmt::Display for Styled<'_> {
     }
 }
 
-/// Lines of at most `room` columns; a span that goes over the end of one is closed and opened again.
+/// Lines of at most `room` columns. A span stays on one line if it can; one that does not fit any is closed at the end of
+/// a line and opened again.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut is_code = false;
-    for word in text.replace("**", "`").split_whitespace() {
+    for word in pieces(text, room) {
         let line = lines
             .last_mut()
-            .filter(|line| line.is_empty() || width(line) + 1 + width(word) <= room);
+            .filter(|line| line.is_empty() || width(line) + 1 + width(&word) <= room);
         match line {
-            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.is_empty() => line.push_str(&word),
             Some(line) => *line = format!("{line} {word}"),
             None => {
                 let mark = if is_code { "`" } else { "" };
@@ -177,6 +218,30 @@ fn wrapped(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
+/// The words of a text, those of one span together unless they are wider than `room`.
+fn pieces(text: &str, room: usize) -> Vec<String> {
+    let mut pieces: Vec<String> = Vec::new();
+    // The words of a span whose end has not come yet.
+    let mut open: Vec<&str> = Vec::new();
+    let text = text.replace("**", "`");
+    for word in text.split_whitespace() {
+        let is_mark = word.matches('`').count() % 2 == 1;
+        let is_open = !open.is_empty();
+        open.push(word);
+        if is_open == is_mark {
+            let span = open.join(" ");
+            if width(&span) <= room {
+                pieces.push(span);
+            } else {
+                pieces.extend(open.iter().copied().map(str::to_owned));
+            }
+            open.clear();
+        }
+    }
+    pieces.extend(open.iter().copied().map(str::to_owned));
+    pieces
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +253,23 @@ mod tests {
         assert_eq!(
             page,
             "\u{1b}[1mTitle\u{1b}[0m\n\nUse \u{1b}[1m-j 8\u{1b}[0m and \u{1b}[1mwait\u{1b}[0m.\n"
+        );
+    }
+
+    #[test]
+    fn prose_is_filled_and_spans_stay_whole() {
+        let text = "Some words and\n`--run NAME` and more.\n\nThe next.\n\n- An item of two\n  lines.\n10. Ten.\n";
+        assert_eq!(
+            render(text, 20, false),
+            "Some words and\n--run NAME and more.\n\nThe next.\n\n- An item of two\n  lines.\n10. Ten.\n"
+        );
+        assert_eq!(
+            render(text, 16, false),
+            "Some words and\n--run NAME and\nmore.\n\nThe next.\n\n- An item of two\n  lines.\n10. Ten.\n"
+        );
+        assert_eq!(
+            render("See `langspan help --all`.\n", 15, true),
+            "See \u{1b}[1mlangspan\u{1b}[0m\n\u{1b}[1mhelp --all\u{1b}[0m.\n"
         );
     }
 
@@ -216,6 +298,9 @@ mod tests {
             let mut is_code = false;
             for line in topic.text.read().lines() {
                 is_code ^= line.starts_with("```");
+                // A line of JSONL is one line.
+                let fits = line.starts_with('{') || line.width() + CODE_INDENT <= 80;
+                assert!(!is_code || fits, "{}: {line}", topic.name);
                 if !is_code && !line.starts_with("```") {
                     let marks = line.replace("**", "`").matches('`').count();
                     assert_eq!(marks % 2, 0, "{}: {line}", topic.name);

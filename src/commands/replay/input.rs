@@ -53,7 +53,7 @@ fn documents(name: &str, text: &str, api: Option<Preference>) -> Result<Vec<Docu
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         let value = value.map_err(|error| malformed(name, &error))?;
         let read =
-            document(value.get(), api).map_err(|wrong| wrong.at(&place(name, text, value.get())));
+            document(value.get(), api).map_err(|error| error.at(&place(name, text, value.get())));
         documents.push(read?);
     }
     if documents.is_empty() {
@@ -108,13 +108,13 @@ fn place(name: &str, text: &str, value: &str) -> String {
     format!("{name}, line {line}")
 }
 
-/// What is wrong with a document.
-struct Wrong {
+/// Why a document cannot be used, and what to do.
+struct DocumentError {
     message: String,
     hint: &'static str,
 }
 
-impl Wrong {
+impl DocumentError {
     fn at(self, place: &str) -> Failure {
         Failure::input(format!("{place}: {}", self.message)).hint(self.hint)
     }
@@ -134,8 +134,8 @@ struct Shape<'a> {
     url: Option<Value>,
 }
 
-fn document(text: &str, api: Option<Preference>) -> Result<Document, Wrong> {
-    let wrong = |message: String, hint| Wrong { message, hint };
+fn document(text: &str, api: Option<Preference>) -> Result<Document, DocumentError> {
+    let wrong = |message: String, hint| DocumentError { message, hint };
     let shape: Shape<'_> = serde_json::from_str(text).map_err(|error| {
         let is_object = text.trim_start().starts_with('{');
         let what = if is_object {
@@ -166,18 +166,22 @@ fn document(text: &str, api: Option<Preference>) -> Result<Document, Wrong> {
     }
 }
 
-fn request(text: &str, url: Option<&Value>, api: Option<Preference>) -> Result<Document, Wrong> {
+fn request(
+    text: &str,
+    url: Option<&Value>,
+    api: Option<Preference>,
+) -> Result<Document, DocumentError> {
     const HINT: &str =
         "a chat-completions body has `messages`: [{\"role\": \"user\", \"content\": \"…\"}]";
     let wrong = |message: String| {
         let hint = if message.starts_with("--api ") {
-            "omit --api, or change the request; langspan help dialects tells more"
+            "omit --api, or change the request; see langspan help dialects"
         } else if message.contains("Batch line") {
-            "langspan help dialects tells which URLs are known"
+            "langspan help dialects lists the known URLs"
         } else {
             HINT
         };
-        Wrong { message, hint }
+        DocumentError { message, hint }
     };
     let fields: BodyFields =
         serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
@@ -185,25 +189,28 @@ fn request(text: &str, url: Option<&Value>, api: Option<Preference>) -> Result<D
     Ok(Document::Request(request))
 }
 
-fn recording(text: &str, api: Option<Preference>) -> Result<Document, Wrong> {
+fn recording(text: &str, api: Option<Preference>) -> Result<Document, DocumentError> {
     const HINT: &str = "a recording is a line that --record wrote";
-    let recording = Recording::read(text).map_err(|error| Wrong {
-        message: format!("the recording is wrong: {error}"),
+    let recording = Recording::read(text).map_err(|error| DocumentError {
+        message: format!("invalid recording: {error}"),
         hint: HINT,
     })?;
     let dialect = recording.request.dialect();
     if let Some(api) = api.filter(|api| api.is_option && api.dialect != dialect) {
         let (named, own) = (api.dialect.name(), dialect.name());
-        return Err(Wrong {
+        return Err(DocumentError {
             message: format!("--api {named} contradicts the recording, which is one for {own}"),
             hint: "omit --api: a recording has its own",
         });
     }
-    recording.request.validate().map_err(|message| Wrong {
-        message,
-        hint: HINT,
-    })?;
-    recording.trace_id().map_err(|message| Wrong {
+    recording
+        .request
+        .validate()
+        .map_err(|message| DocumentError {
+            message,
+            hint: HINT,
+        })?;
+    recording.trace_id().map_err(|message| DocumentError {
         message,
         hint: HINT,
     })?;

@@ -5,6 +5,7 @@ mod from_trace;
 mod input;
 mod provider_batch;
 
+use crate::app::hints;
 use crate::app::run::{Copies, Run};
 use crate::cli;
 use crate::console::{Console, OutputFormat};
@@ -23,16 +24,14 @@ pub async fn run(
     console: &Console,
 ) -> Result<Verdict, Failure> {
     if options.limit.is_some() && options.from_session.is_none() {
-        return Err(
-            Failure::usage("--limit counts the generations of --from-session")
-                .hint("give --from-session ID, or omit it"),
-        );
+        return Err(Failure::usage("--limit needs --from-session")
+            .hint("give --from-session ID, or omit --limit"));
     }
     if options.from.is_some() || options.from_session.is_some() {
         return Box::pin(from_trace::run(options, sources, console)).await;
     }
     if options.run.output.output == Some(OutputFormat::Jsonl) {
-        return Err(Failure::usage("-o jsonl prints what is in Langfuse")
+        return Err(Failure::usage("-o jsonl needs requests from Langfuse")
             .hint("give --from TRACE_ID or --from-session ID, or omit it"));
     }
     let Some(file) = &options.file else {
@@ -74,9 +73,7 @@ pub async fn run(
 /// Changes a request as the options ask.
 fn amend(request: &mut Request, settings: &Settings) -> Result<(), Failure> {
     let amended = settings.model.amend(request);
-    amended.map_err(|why| {
-        Failure::usage(why).hint("langspan help dialects tells what each dialect has")
-    })
+    amended.map_err(|why| Failure::usage(why).hint(hints::DIALECTS))
 }
 
 /// What becomes of recordings that were emitted before. Only a Langfuse that gets the spans itself can be asked for them.

@@ -25,7 +25,7 @@ pub enum Found {
     /// Another process works on it.
     Held,
     Gone,
-    /// One of its files is not a file: which one, and what it is.
+    /// One of its files is not a regular file: which one, and what it is.
     NotAFile {
         path: PathBuf,
         what: &'static str,

@@ -69,7 +69,7 @@ impl ModelProxy {
         let url = upstream.url(rest, parts.uri.query());
         let copy = api.is_some().then_some(copy);
         let Ok(body) = OutgoingBody::read(body, copy).await else {
-            // The client left before it had said what it wants.
+            // The client left before it had sent its request.
             return answer::status(StatusCode::BAD_REQUEST);
         };
         let (sent, filter) = self.send(parts, url, body, api).await;

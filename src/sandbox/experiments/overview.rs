@@ -25,7 +25,7 @@ pub struct ExperimentOverview {
     pub place: ListPlace,
 }
 
-/// One item of an experiment: its root observation, with what the span says of the experiment.
+/// One item of an experiment: its root observation, and the experiment fields of that span.
 pub type ExperimentItemRow = (Observation, ExperimentFields);
 
 impl ExperimentOverview {
@@ -100,7 +100,7 @@ pub fn item_of(row: Observation) -> Option<ExperimentItemRow> {
     (is_root(&row, &fields) && !fields.item_id.is_empty()).then_some((row, fields))
 }
 
-/// The item with the groups of fields that are wanted.
+/// The item with the requested groups of fields.
 pub fn item_document((row, fields): &ExperimentItemRow, wants: impl Fn(&str) -> bool) -> Value {
     let mut document = json!({
         "id": row.id,

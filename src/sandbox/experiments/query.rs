@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::json;
 use crate::sandbox::observation::{ExperimentFields, Observation};
 use crate::sandbox::reading::{
-    Condition, bounded, expected, field_groups, invalid, not_one_of, timestamp,
+    Condition, bounded, expected, field_groups, invalid, newest_page, not_one_of, timestamp,
 };
 use crate::sandbox::time::{self, Millis};
 
@@ -163,27 +163,14 @@ impl ExperimentsQuery {
     }
 
     /// The entries of the page, newest first, and the `meta` of the answer.
-    pub fn page<T>(&self, mut found: Vec<(ListPlace, T)>) -> (Vec<T>, Value) {
-        found.retain(|(place, _)| self.cursor.as_ref().is_none_or(|cursor| place < cursor));
-        found.sort_by(|(a, _), (b, _)| b.cmp(a));
-        let more = found.len() > self.limit;
-        found.truncate(self.limit);
-        let meta = match found.last() {
-            Some((last, _)) if more => json!({"cursor": last.write()}),
-            _ => json!({}),
-        };
-        (found.into_iter().map(|(_, entry)| entry).collect(), meta)
+    pub fn page<T>(&self, found: Vec<(ListPlace, T)>) -> (Vec<T>, Value) {
+        newest_page(found, self.cursor.as_ref(), self.limit, ListPlace::write)
     }
 }
 
 /// The conditions of the parameter `filter`; none if it is empty.
 fn structured(text: &str, columns: &[&str]) -> Result<Vec<Condition>, Value> {
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    let json =
-        serde_json::from_str(text).map_err(|_| invalid("Invalid JSON in filter parameter"))?;
-    let conditions = Condition::list(json)?;
+    let conditions = Condition::parse(text)?;
     let is_unknown = |condition: &Condition| !columns.contains(&condition.column.as_str());
     match conditions.iter().position(is_unknown) {
         None => Ok(conditions),

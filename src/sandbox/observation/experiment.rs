@@ -1,4 +1,4 @@
-//! What a span says of the experiment that it belongs to.
+//! The experiment that a span belongs to, from its attributes.
 
 use serde::{Deserialize, Serialize};
 

@@ -54,6 +54,16 @@ struct Filter {
 }
 
 impl Condition {
+    /// The conditions of the parameter `filter`, a JSON text; none if it is empty. The error is the body of a 400 answer.
+    pub fn parse(text: &str) -> Result<Vec<Self>, Value> {
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let json =
+            serde_json::from_str(text).map_err(|_| invalid("Invalid JSON in filter parameter"))?;
+        Self::list(json)
+    }
+
     /// A plain parameter, which may be repeated.
     pub fn any_of(column: &str, values: Vec<String>) -> Self {
         Self {

@@ -3,6 +3,7 @@
 mod condition;
 pub mod legacy;
 mod metrics;
+mod newest_page;
 mod observations;
 mod refusal;
 mod row;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use super::observation::Observation;
 pub use condition::Condition;
 pub use metrics::MetricsQuery;
+pub use newest_page::newest_page;
 pub use observations::ObservationsQuery;
 pub use refusal::{
     bounded, expected, field_groups, invalid, not_one_of, refused, text_field, timestamp, type_name,

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::ReadQuery;
 use super::condition::{Condition, column};
-use super::refusal::{bounded, invalid, refused, timestamp};
+use super::newest_page::newest_page;
+use super::refusal::{bounded, refused, timestamp};
 use super::row::Fields;
 use crate::json;
 use crate::sandbox::observation::Observation;
@@ -115,20 +116,13 @@ impl ReadQuery for ObservationsQuery {
 
     /// Matching rows, newest first, and the cursor of the next page if there is one.
     fn answer(&self, traces: impl Iterator<Item = Vec<Observation>>) -> Value {
-        let mut found: Vec<(Cursor, Observation)> = traces
+        let found = traces
             .flatten()
             .filter(|observation| self.matches(observation))
-            .map(|observation| (Cursor::at(&observation), observation))
-            .filter(|(place, _)| self.cursor.as_ref().is_none_or(|cursor| place < cursor))
-            .collect();
-        found.sort_by(|(a, _), (b, _)| b.cmp(a));
-        let more = found.len() > self.limit;
-        found.truncate(self.limit);
-        let meta = match found.last() {
-            Some((last, _)) if more => json!({"cursor": last.write()}),
-            _ => json!({}),
-        };
-        let rows = found.iter().map(|(_, row)| self.fields.row(row));
+            .map(|observation| (Cursor::at(&observation), observation));
+        let cursor = self.cursor.as_ref();
+        let (rows, meta) = newest_page(found.collect(), cursor, self.limit, Cursor::write);
+        let rows = rows.iter().map(|row| self.fields.row(row));
         json!({"data": rows.collect::<Value>(), "meta": meta})
     }
 }
@@ -170,12 +164,7 @@ const PLAIN: &[&str] = &[
 
 /// The conditions of the parameter `filter`; none if it is empty.
 fn structured(text: &str) -> Result<Vec<Condition>, Value> {
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    let json =
-        serde_json::from_str(text).map_err(|_| invalid("Invalid JSON in filter parameter"))?;
-    let conditions = Condition::list(json)?;
+    let conditions = Condition::parse(text)?;
     for condition in &conditions {
         column(&condition.column)?;
     }

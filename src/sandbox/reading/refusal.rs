@@ -92,7 +92,7 @@ pub fn field_groups(value: &str, known: &[&str]) -> Result<Vec<String>, Value> {
     }
 }
 
-/// A value at `path` that is none of `known`.
+/// A value at `path` that is not one of `known`.
 pub fn not_one_of(known: &[&str], path: &Value) -> Value {
     let options: Vec<String> = known.iter().map(|option| format!("\"{option}\"")).collect();
     refused(&json!({

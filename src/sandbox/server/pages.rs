@@ -184,7 +184,7 @@ async fn dataset_page(
     Ok(found(page.await?))
 }
 
-/// A page, or the page that says that there is none.
+/// A page, or the page for something that was not found.
 fn found(page: Result<String, String>) -> Response {
     match page {
         Ok(page) => html_response(StatusCode::OK, page),

@@ -294,5 +294,5 @@ fn not_openai(dialect: &dyn ModelDialect) -> Failure {
         "--openai-base-url is not the endpoint of {}",
         dialect.title()
     ))
-    .hint("--anthropic-base-url names it")
+    .hint("use --anthropic-base-url")
 }

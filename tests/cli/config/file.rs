@@ -193,6 +193,12 @@ fn the_folder_is_that_of_xdg() {
     call.env("XDG_CONFIG_HOME", "relative")
         .run()
         .stdout(&default);
+    for name in ["path", "profiles"] {
+        Langspan::new(&["config", name])
+            .run()
+            .code(0)
+            .stderr_has("the settings file does not exist; langspan config init writes one");
+    }
     Langspan::new(&["config", "path"])
         .without("HOME")
         .run()

@@ -130,6 +130,20 @@ fn nothing_is_written_when_the_keys_do_not_work() {
 }
 
 #[test]
+fn a_place_that_cannot_be_written_is_noticed_before_the_questions() {
+    for folder in ["/proc/none", "/dev/null/none"] {
+        let call = Langspan::new(&["config", "init"])
+            .env("XDG_CONFIG_HOME", folder)
+            .env("NO_COLOR", "1");
+        let (code, shown) = Terminal::start(&call).answer(&[]);
+        assert_eq!(code, Some(6), "{shown}");
+        let said = format!("error: {folder}/langspan/config.toml cannot be written: ");
+        assert!(shown.starts_with(&said), "{shown}");
+        assert!(!shown.contains("tmp"), "{shown}");
+    }
+}
+
+#[test]
 fn the_answers_are_checked_not_the_environment() {
     let sandbox = Sandbox::start();
     let call = Langspan::new(&["config", "init"]).langfuse_at("http://127.0.0.1:9");

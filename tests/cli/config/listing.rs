@@ -2,6 +2,7 @@
 
 use super::{Servers, call};
 use crate::support::harness::{Ended, Langspan};
+use crate::support::terminal::on_a_terminal;
 
 /// Value and origin of a setting in the list.
 fn setting(ended: &Ended, name: &str) -> (String, String) {
@@ -83,14 +84,37 @@ fn the_list_is_also_a_document() {
 
 #[test]
 fn settings_that_a_call_would_refuse_are_listed_with_the_reason() {
-    let ended = Langspan::new(&["config"]).env("LANGSPAN_USER", "u1").run();
+    let ended = Langspan::new(&["config"])
+        .env("LANGSPAN_USER", "u1")
+        .env("OPENAI_API_KEY", "sk-0123456789abcdef0123")
+        .env("LANGFUSE_SECRET_KEY", "sk-lf-sandbox")
+        .run();
     ended.code(3).stderr_has("LANGFUSE_PUBLIC_KEY");
+    for (name, value, origin) in [
+        ("openai_api_key", "sk-…0123", "OPENAI_API_KEY"),
+        ("secret_key", "sk-lf-…", "LANGFUSE_SECRET_KEY"),
+    ] {
+        let found = setting(&ended, name);
+        assert_eq!(found, (value.to_owned(), origin.to_owned()), "{name}");
+    }
     assert_eq!(
         setting(&ended, "user"),
         ("u1".to_owned(), "LANGSPAN_USER".to_owned())
     );
     let ended = Langspan::new(&["config", "--json"]).run();
     assert_eq!(ended.json()["error"]["kind"], "config");
+}
+
+#[test]
+fn a_narrow_terminal_shows_the_columns_below_each_other() {
+    let call = Langspan::new(&["config"]).langfuse_at("http://127.0.0.1:9");
+    let narrow = on_a_terminal(&call, 40, 24, false).text;
+    assert!(
+        narrow.contains("\nmodel\n  gpt-4o-mini\n  default\n"),
+        "{narrow}"
+    );
+    let usual = on_a_terminal(&call, 80, 24, false).text;
+    assert_eq!(usual, call.run().stdout);
 }
 
 #[test]

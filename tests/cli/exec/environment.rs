@@ -6,8 +6,9 @@ use crate::support::stand_in::Sandbox;
 
 #[test]
 fn a_dry_run_shows_the_variables_and_starts_nothing() {
+    let url = dead_url();
     let call = Langspan::new(&["exec", "--dry-run", "-u", "ada", "--", "touch", "started"])
-        .langfuse_at(&dead_url())
+        .langfuse_at(&url)
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
         .env("OTEL_EXPORTER_OTLP_INSECURE", "true");
     let ended = call.run();
@@ -19,6 +20,7 @@ fn a_dry_run_shows_the_variables_and_starts_nothing() {
         "ANTHROPIC_BASE_URL=http://127.0.0.1:PORT/TOKEN/anthropic",
         "LANGFUSE_BASE_URL=http://127.0.0.1:PORT/TOKEN",
         "BAGGAGE=langfuse.user.id=ada",
+        &format!("LANGSPAN_UI_URL={url}"),
         "unset OTEL_EXPORTER_OTLP_INSECURE",
     ] {
         assert!(
@@ -28,6 +30,23 @@ fn a_dry_run_shows_the_variables_and_starts_nothing() {
     }
     assert!(!call.home().join("started").exists());
     assert!(ended.outbox_files().is_empty());
+}
+
+#[test]
+fn a_langspan_in_the_command_prints_a_link_that_outlives_the_run() {
+    let sandbox = Sandbox::start();
+    let program = env!("CARGO_BIN_EXE_langspan");
+    let nested = ["exec", "--", program, "chat", "--no-stdin", "Hello"];
+    let ended = Langspan::new(&nested).at(&sandbox).run();
+    ended.code(0);
+    let links: Vec<&str> = ended
+        .stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("trace: "))
+        .collect();
+    let expected = format!("{}/project/sandbox/traces/", sandbox.url());
+    assert!(links[0].starts_with(&expected), "{ended:#?}");
+    assert_eq!(links, [links[0]; 2], "{ended:#?}");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn an_item_that_occurs_twice_is_named() {
         ended
             .code(2)
             .stdout("")
-            .stderr_has("line 2 of in.jsonl is the item");
+            .stderr_has("line 2 of in.jsonl has the item id");
         ended.stderr_has(item);
     }
     assert!(lab.experiments("e").is_empty());

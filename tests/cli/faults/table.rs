@@ -231,7 +231,7 @@ pub(super) const FAULTS: &[Fault] = &[
         ..BUSY
     },
     Fault {
-        when: "the proxy before the server does not reach it",
+        when: "the proxy in front of the server does not reach it",
         does: |count| heals_too_late(502, count),
         again: Again::IfAbsent,
         says: "502 Bad Gateway",
@@ -244,7 +244,7 @@ pub(super) const FAULTS: &[Fault] = &[
         ..BUSY
     },
     Fault {
-        when: "the proxy before the server waits in vain",
+        when: "the proxy in front of the server gets no answer from it",
         does: |count| heals_too_late(504, count),
         again: Again::IfAbsent,
         says: "504 Gateway Timeout",

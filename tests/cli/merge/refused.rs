@@ -55,7 +55,7 @@ fn a_missing_shard_is_named() {
 fn a_shard_that_is_there_twice_is_named() {
     let cluster = Cluster::ran(&prompts(4), 2);
     let parts = ["out-1.jsonl", "out-2.jsonl", "out-2.jsonl"];
-    let says = ["shard 2/2 is there twice: out-2.jsonl and out-2.jsonl"];
+    let says = ["shard 2/2 occurs twice: out-2.jsonl and out-2.jsonl"];
     assert_refused(&cluster, &parts, &says, &all(4));
 }
 
@@ -85,7 +85,7 @@ fn lines_that_are_missing_or_there_twice_are_named() {
     });
     let says = [
         "out-2.jsonl lacks 18 lines: 4, 6, 8, 10, 12 and 13 more",
-        "line 40 (out-2.jsonl) is there twice",
+        "line 40 (out-2.jsonl) occurs twice",
     ];
     let rest: Vec<u64> = rest
         .into_iter()
@@ -127,8 +127,7 @@ fn parts_of_two_runs_are_named() {
     cluster
         .shard_of("in.jsonl", "other.jsonl", 1, 1, &["--overwrite"])
         .code(0);
-    let says =
-        ["lines 1 (out-1.jsonl, other.jsonl) and 3 (out-1.jsonl, other.jsonl) are there twice"];
+    let says = ["lines 1 (out-1.jsonl, other.jsonl) and 3 (out-1.jsonl, other.jsonl) occur twice"];
     assert_refused(&cluster, &parts, &says, &all(4));
 }
 

@@ -10,6 +10,8 @@ mod forms;
 mod streams;
 // Printed links to the trace.
 mod links;
+// Both streams on one terminal.
+mod terminal;
 
 use serde_json::{Value, json};
 

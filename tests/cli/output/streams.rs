@@ -119,7 +119,8 @@ fn verbose_shows_the_wire_without_its_secrets() {
         ended
             .stderr_has("/v1/chat/completions")
             .stderr_has("/api/public/otel/v1/traces")
-            .stderr_has("200");
+            .stderr_has("200")
+            .stderr_lacks("\n\n");
         let pair = STANDARD.encode("pk-lf-sandbox:sk-lf-sandbox");
         for hidden in [secret, header, &pair, "sk-lf-sandbox"] {
             ended.stderr_lacks(hidden);

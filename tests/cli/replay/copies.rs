@@ -216,7 +216,7 @@ fn a_recording_waits_in_the_outbox_while_langfuse_cannot_be_asked() {
         ("404", || {
             Reply::Answer(404, "text/html", "<html></html>".to_owned())
         }),
-        ("without observations", || {
+        ("answered without a list", || {
             Reply::json(200, &json!({"ok": true}))
         }),
         ("no answer", || Reply::Close),

@@ -24,5 +24,7 @@ pub mod schema;
 pub mod stand_in;
 // What a series of kills came to.
 pub mod tally;
+// A terminal of a given size.
+pub mod terminal;
 // A server that must not be contacted.
 pub mod untouched;

@@ -127,7 +127,7 @@ fn list(mut items: Vec<Value>, layers: usize) -> Result<TakenInput, Failure> {
         // Some tools trace a list of conversations, or of prompts, even of one.
         [Value::Array(_) | Value::String(_)] => conversation(items.remove(0), layers - 1),
         all if all.iter().all(is_message) => Ok(of_messages(items.into())),
-        _ => Err(wrong("its input is a list of something else than messages")),
+        _ => Err(wrong("its input is a list, but not of messages")),
     }
 }
 
@@ -211,5 +211,5 @@ fn items(
 /// The failure of an API that is not asked.
 pub fn unsupported(what: &str) -> Failure {
     let hint = "langspan help dialects lists those that are; --api chat asks messages as a chat";
-    Failure::input(format!("it was asked in {what}, which is not supported")).hint(hint)
+    Failure::input(format!("it used {what}, which is not supported")).hint(hint)
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Taken;
+use super::TracedRequest;
 use crate::cli;
 use crate::model::Request;
 
@@ -18,7 +18,7 @@ pub struct BatchRequestLine<'a> {
 }
 
 /// The line of a request. What the options say of the trace goes into it; variables count when it is sent.
-pub fn line<'a>(taken: &'a Taken, options: &cli::TraceArgs) -> BatchRequestLine<'a> {
+pub fn line<'a>(taken: &'a TracedRequest, options: &cli::TraceArgs) -> BatchRequestLine<'a> {
     let path = taken.request.dialect().path().join("/");
     BatchRequestLine {
         // Of a generation that is asked twice, the batch makes one trace with both calls.
@@ -30,7 +30,7 @@ pub fn line<'a>(taken: &'a Taken, options: &cli::TraceArgs) -> BatchRequestLine<
     }
 }
 
-fn trace(taken: &Taken, options: &cli::TraceArgs) -> Map<String, Value> {
+fn trace(taken: &TracedRequest, options: &cli::TraceArgs) -> Map<String, Value> {
     let mut trace = Map::new();
     let texts = [
         ("name", &options.name),

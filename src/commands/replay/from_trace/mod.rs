@@ -38,16 +38,16 @@ const REPLAYED_OBSERVATION: &str = "replayed_observation";
 /// The wait between two looks for a session.
 const POLL: Duration = Duration::from_secs(2);
 
-/// A request that was taken out of Langfuse.
+/// A request that a trace in Langfuse shows.
 #[derive(Debug)]
-struct Taken {
+struct TracedRequest {
     request: Request,
     trace_id: String,
     observation_id: String,
     prompt: Option<PromptLink>,
 }
 
-impl Taken {
+impl TracedRequest {
     fn origin(&self) -> [(String, String); 2] {
         [
             (REPLAYED_FROM.to_owned(), self.trace_id.clone()),
@@ -159,7 +159,7 @@ async fn take(
     run: &Run,
     sources: &Sources,
     console: &Console,
-) -> Result<Vec<Taken>, Failure> {
+) -> Result<Vec<TracedRequest>, Failure> {
     let wait = settings::wait(&options.run.delivery.wait, DEFAULT_WAIT, sources)?;
     let settings = run.settings();
     // Where tracing is off, there is still something to read.
@@ -195,7 +195,7 @@ async fn take(
             }
             let mut request = restored.request;
             super::amend(&mut request, settings)?;
-            taken.push(Taken {
+            taken.push(TracedRequest {
                 request,
                 trace_id: row.text("traceId").unwrap_or_default().to_owned(),
                 observation_id: row.id().to_owned(),
@@ -285,7 +285,7 @@ fn refused(row: &Row, mut failure: Failure) -> Failure {
 }
 
 /// Prints the requests as lines of a batch.
-fn print(taken: &[Taken], trace: &cli::TraceArgs, console: &Console) -> Verdict {
+fn print(taken: &[TracedRequest], trace: &cli::TraceArgs, console: &Console) -> Verdict {
     let mut printer = Printer::new(OutputFormat::Jsonl);
     for taken in taken {
         printer.document(&lines::line(taken, trace));

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::forms;
 use super::input::{InputKind, TakenInput, unsupported};
 use super::parameters::{self, Parameters};
+use crate::app::hints;
 use crate::failure::Failure;
 use crate::json::lenient;
 use crate::langfuse::Row;
@@ -180,8 +181,6 @@ fn converted(
     left_out.extend(choices.into_iter().map(|(name, _)| name));
     let body = body(request.model(), &content, fields);
     let adopted = Request::default().with_fields(body).adopted(to);
-    let adopted = adopted.map_err(|why| {
-        Failure::input(why).hint("langspan help dialects tells what each dialect has")
-    })?;
+    let adopted = adopted.map_err(|why| Failure::input(why).hint(hints::DIALECTS))?;
     Ok((adopted, left_out))
 }

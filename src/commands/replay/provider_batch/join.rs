@@ -9,6 +9,7 @@ use super::batch_result::BatchResult;
 use super::request_index::{BatchRequest, RequestIndex};
 use crate::app::jsonl::{JsonFile, JsonLines};
 use crate::cli;
+use crate::console::counted;
 use crate::failure::{Failure, Kind};
 
 /// How many lines without a partner are named.
@@ -21,12 +22,13 @@ pub struct BatchFiles {
     /// Output and error files.
     pub outputs: Vec<JsonFile>,
     object: Option<BatchObject>,
-    strangers: Strangers,
+    /// Outputs without a request.
+    unrequested: UnmatchedLines,
 }
 
-/// Outputs without a request.
+/// Lines without a partner in the other files.
 #[derive(Debug, Default)]
-struct Strangers {
+struct UnmatchedLines {
     count: usize,
     /// The first of them.
     named: Vec<String>,
@@ -54,7 +56,7 @@ impl BatchFiles {
         let object = options.batch_object.as_deref();
         let object = object.map(BatchObject::read).transpose()?;
         let mut requests = RequestIndex::read(&options.batch_input)?;
-        let mut strangers = Strangers::default();
+        let mut unrequested = UnmatchedLines::default();
         let outputs = open(&options.batch_output)?;
         for output in &outputs {
             let mut results = Results::of(output);
@@ -62,12 +64,7 @@ impl BatchFiles {
                 let place = format!("{}, line {line}", output.path.display());
                 check(&result, object.as_ref(), &place)?;
                 if !requests.mark_answered(&result.custom_id) {
-                    strangers.count += 1;
-                    if strangers.count <= NAMED {
-                        strangers
-                            .named
-                            .push(format!("{place} (`{}`)", result.custom_id));
-                    }
+                    unrequested.add(|| format!("{place} (`{}`)", result.custom_id));
                 }
             }
         }
@@ -75,7 +72,7 @@ impl BatchFiles {
             requests,
             outputs,
             object,
-            strangers,
+            unrequested,
         })
     }
 
@@ -93,31 +90,36 @@ impl BatchFiles {
     /// If an input file cannot be read again.
     pub fn unmatched(&self) -> Result<Vec<Failure>, Failure> {
         let (count, named) = self.requests.unanswered(NAMED)?;
-        let strangers = &self.strangers;
-        let failure = |count: usize, named: &[String], what: &str, hint: &str| {
-            let mut named = named.join(", ");
-            if count > NAMED {
-                named.push_str(", …");
-            }
-            let plural = if count == 1 { "" } else { "s" };
-            let verb = if count == 1 { "has" } else { "have" };
-            let what = what.replacen('|', plural, 1).replacen('|', verb, 1);
-            (count > 0)
-                .then(|| Failure::new(Kind::Lines, format!("{count} {what}: {named}")).hint(hint))
-        };
-        let open = failure(
-            count,
-            &named,
-            "input line| | no output",
+        let unanswered = UnmatchedLines { count, named }.failure(
+            "input line",
+            "no output",
             "give the error file of the batch too: --batch-output is repeatable",
         );
-        let stranger = failure(
-            strangers.count,
-            &strangers.named,
-            "output line| | no input",
+        let unrequested = self.unrequested.failure(
+            "output line",
+            "no input",
             "give all input files of the batch: --batch-input is repeatable",
         );
-        Ok(open.into_iter().chain(stranger).collect())
+        Ok(unanswered.into_iter().chain(unrequested).collect())
+    }
+}
+
+impl UnmatchedLines {
+    fn add(&mut self, name: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push(name());
+        }
+    }
+
+    /// The failure of these lines, if there are any: each is a `line` that has `nothing`.
+    fn failure(&self, line: &str, nothing: &str, hint: &str) -> Option<Failure> {
+        let lines = counted(self.count as u64, line);
+        let verb = if self.count == 1 { "has" } else { "have" };
+        let more = if self.count > NAMED { ", …" } else { "" };
+        let named = self.named.join(", ");
+        let message = format!("{lines} {verb} {nothing}: {named}{more}");
+        (self.count > 0).then(|| Failure::new(Kind::Lines, message).hint(hint))
     }
 }
 

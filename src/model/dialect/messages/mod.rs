@@ -17,6 +17,7 @@ use crate::model::{Completion, Usage};
 pub struct Messages;
 
 const MESSAGES: &str = "messages";
+const SYSTEM: &str = "system";
 /// What is asked for where a request has no limit, since the API requires one.
 const MAX_TOKENS: u64 = 4096;
 /// The fields of an answer that are not content.
@@ -72,7 +73,7 @@ impl ModelDialect for Messages {
     }
 
     fn set_system(&self, fields: &mut BodyFields, text: &str) {
-        fields.set(request::SYSTEM, text);
+        fields.set(SYSTEM, text);
     }
 
     fn has_user_message(&self, fields: &BodyFields) -> bool {
@@ -99,11 +100,11 @@ impl ModelDialect for Messages {
     }
 
     fn content_fields(&self) -> &'static [&'static str] {
-        &[MESSAGES, request::SYSTEM, "tools"]
+        &[MESSAGES, SYSTEM, "tools"]
     }
 
     fn fields_beside_parameters(&self) -> &'static [&'static str] {
-        &["model", MESSAGES, request::SYSTEM, "tools", "stream"]
+        &["model", MESSAGES, SYSTEM, "tools", "stream"]
     }
 
     fn messages(&self, fields: &BodyFields) -> Vec<Value> {
@@ -231,7 +232,7 @@ mod tests {
             json!({"type": "text", "text": "Hello"})
         );
         assert_eq!(
-            Value::from(completion.usage.unwrap().buckets()),
+            json!(completion.usage.unwrap().buckets()),
             json!({"input": 10, "input_cached_tokens": 5, "input_cache_creation": 3, "output": 10, "output_reasoning_tokens": 7, "total": 35})
         );
         assert_eq!(completion.finish_reasons, [Some("tool_use".to_owned())]);

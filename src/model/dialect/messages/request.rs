@@ -3,12 +3,10 @@
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use super::{MESSAGES, traced as of_trace};
+use super::{MESSAGES, SYSTEM, traced as of_trace};
 use crate::json::lenient;
 use crate::model::dialect::conversation;
 use crate::model::fields::BodyFields;
-
-pub const SYSTEM: &str = "system";
 
 /// Turns a body of chat completions into one of the Messages API. What is already in its form stays.
 ///

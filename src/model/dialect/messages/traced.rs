@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{MESSAGES, request};
+use super::{MESSAGES, SYSTEM};
 use crate::model::dialect::{TracedInput, conversation};
 use crate::model::fields::BodyFields;
 
@@ -12,10 +12,10 @@ pub fn restored(mut input: TracedInput) -> BodyFields {
     let mut fields = BodyFields::default();
     match system.as_slice() {
         [] => {}
-        [system] => fields.set(request::SYSTEM, system),
+        [system] => fields.set(SYSTEM, system),
         several => {
             let texts = several.iter().filter_map(crate::model::content::text_of);
-            fields.set(request::SYSTEM, &texts.collect::<Vec<_>>().join("\n\n"));
+            fields.set(SYSTEM, &texts.collect::<Vec<_>>().join("\n\n"));
         }
     }
     for (name, value) in conversation::restored(MESSAGES, &input).fields() {
@@ -88,6 +88,7 @@ pub fn own_tool(tool: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::request;
     use super::*;
 
     #[test]

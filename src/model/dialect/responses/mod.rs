@@ -11,6 +11,9 @@ use super::{AnswerAssembler, ModelDialect, TracedInput, text};
 use crate::model::fields::BodyFields;
 use crate::model::{Completion, Usage};
 
+const INPUT: &str = "input";
+const INSTRUCTIONS: &str = "instructions";
+
 /// The dialect of `/v1/responses`.
 #[derive(Debug)]
 pub struct Responses;
@@ -85,11 +88,11 @@ impl ModelDialect for Responses {
     }
 
     fn conversation_field(&self) -> &'static str {
-        request::INPUT
+        INPUT
     }
 
     fn set_system(&self, fields: &mut BodyFields, text: &str) {
-        fields.set(request::INSTRUCTIONS, text);
+        fields.set(INSTRUCTIONS, text);
     }
 
     fn has_user_message(&self, fields: &BodyFields) -> bool {
@@ -123,14 +126,14 @@ impl ModelDialect for Responses {
     }
 
     fn content_fields(&self) -> &'static [&'static str] {
-        &[request::INPUT, request::INSTRUCTIONS, "tools", "prompt"]
+        &[INPUT, INSTRUCTIONS, "tools", "prompt"]
     }
 
     fn fields_beside_parameters(&self) -> &'static [&'static str] {
         &[
             "model",
-            request::INPUT,
-            request::INSTRUCTIONS,
+            INPUT,
+            INSTRUCTIONS,
             "tools",
             "prompt",
             "stream",
@@ -292,7 +295,7 @@ mod tests {
         );
         assert_eq!(completion.output.unwrap().as_array().unwrap().len(), 3);
         assert_eq!(completion.finish_reasons, [Some("completed".to_owned())]);
-        let buckets = Value::from(completion.usage.unwrap().buckets());
+        let buckets = json!(completion.usage.unwrap().buckets());
         assert_eq!(
             buckets,
             json!({"input": 10, "input_cached_tokens": 2, "output": 10, "output_reasoning_tokens": 7, "total": 29})

@@ -3,14 +3,11 @@
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use super::traced as of_trace;
+use super::{INPUT, INSTRUCTIONS, traced as of_trace};
 use crate::json::lenient;
 use crate::model::content::kind_of;
 use crate::model::dialect::conversation;
 use crate::model::fields::BodyFields;
-
-pub const INPUT: &str = "input";
-pub const INSTRUCTIONS: &str = "instructions";
 
 /// An input may be missing where the server has it: as a prompt template, or as an earlier answer.
 pub fn check(fields: &BodyFields) -> Result<(), String> {

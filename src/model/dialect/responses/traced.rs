@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::request;
+use super::{INPUT, INSTRUCTIONS};
 use crate::model::dialect::{TracedInput, conversation};
 use crate::model::fields::BodyFields;
 
@@ -15,9 +15,9 @@ pub fn restored(mut input: TracedInput) -> BodyFields {
     if texts.len() < system.len() {
         input.conversation = whole;
     } else if !texts.is_empty() {
-        fields.set(request::INSTRUCTIONS, &texts.join("\n\n"));
+        fields.set(INSTRUCTIONS, &texts.join("\n\n"));
     }
-    for (name, value) in conversation::restored(request::INPUT, &input).fields() {
+    for (name, value) in conversation::restored(INPUT, &input).fields() {
         fields.set_raw(name, value.to_owned());
     }
     fields
@@ -75,6 +75,7 @@ pub fn own_tool(tool: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::request;
     use super::*;
 
     #[test]

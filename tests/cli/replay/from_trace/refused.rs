@@ -123,21 +123,18 @@ fn inputs_without_messages_are_refused_with_the_reason() {
     for (input, why) in [
         (
             json!({"contents": [{"parts": []}]}),
-            "it was asked in Gemini's own API, which is not supported",
+            "it used Gemini's own API, which is not supported",
         ),
         (
             json!({"prompt": "once upon"}),
-            "it was asked in the older completions, which is not supported",
+            "it used the older completions, which is not supported",
         ),
         (
             json!({"question": "q", "context": 1}),
             "its input is an object without messages: question, context",
         ),
         (json!([]), "its list of messages is empty"),
-        (
-            json!([1, 2]),
-            "its input is a list of something else than messages",
-        ),
+        (json!([1, 2]), "its input is a list, but not of messages"),
         (json!({"messages": []}), "its list of messages is empty"),
     ] {
         let place = Place::holding(
@@ -239,7 +236,7 @@ fn options_that_make_no_sense_together_are_usage_errors() {
         ),
         (
             &["file.json", "-o", "jsonl"],
-            "-o jsonl prints what is in Langfuse",
+            "-o jsonl needs requests from Langfuse",
         ),
         (
             &["--from", ID, "-o", "jsonl", "--verify"],
