@@ -233,7 +233,7 @@ fn wrong_expectations_are_refused_before_anything_is_sent() {
         (&["--expect", ""], "expected a text"),
         (&["--max-latency", "-1"], "expected a whole number"),
         (&["--max-call-cost", "cheap"], "US dollars"),
-        (&["--score", "x"], "KEY=VALUE"),
+        (&["--score", "x"], "NAME=VALUE"),
         (&["--score", "x="], "has no value"),
         (
             &["--score", "x=1", "--score", "x=2"],
