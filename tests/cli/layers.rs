@@ -193,6 +193,7 @@ const ORDER: &[&str] = &[
     "batch::pool::span_group",
     "batch::pool::span_queue",
     "batch::pool::score_queue",
+    "batch::pool::pending_trace",
     "batch::pool::trace_sender",
     "batch::redeliver_failed",
     "batch::catch_up",

@@ -2,7 +2,6 @@
 //!
 //! Both append acks to the file; only the catch-up also applies them to the state in memory.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::SpanData;
@@ -12,9 +11,8 @@ use crate::app::hints;
 use crate::app::judge::{self, Judge};
 use crate::app::score_sender::RefusedScores;
 use crate::app::span_maker::SpanMaker;
-use crate::app::uploads;
 use crate::batch::input::line::ParsedLine;
-use crate::batch::output::line::CompletedCall;
+use crate::batch::pool::pending_trace::PendingTrace;
 use crate::batch::pool::score_queue::{ScoreQueue, SentScores};
 use crate::batch::pool::span_queue::{ExportedLines, SpanQueue};
 use crate::batch::resume::acks::Ack;
@@ -28,9 +26,7 @@ use crate::failure::Failure;
 use crate::langfuse::Api;
 use crate::langfuse::scores::ScoredSpan;
 use crate::settings::Settings;
-use crate::trace::privacy::Filtered;
 use crate::trace::spans::Dialect;
-use crate::trace::{Exchange, Trace, TraceContext};
 
 /// Sends the traces of a run and keeps account of them.
 pub struct TraceSender<'a> {
@@ -48,18 +44,6 @@ pub struct TraceSender<'a> {
     pub expected: ExpectedTraces,
     /// The first delivery that was not accepted.
     pub first_failure: Option<Delivery>,
-}
-
-/// An exchange that has no spans yet. They are made as late as possible, since they take more memory.
-#[derive(Clone, Debug)]
-pub struct PendingTrace {
-    pub exchange: Exchange,
-    pub trace: Trace,
-    pub context: TraceContext,
-    /// The redactions, if the privacy filter has run already, for `--record`.
-    pub redactions: Option<usize>,
-    /// The scores of the trace, as request bodies.
-    pub scores: Vec<Value>,
 }
 
 /// What has ended.
@@ -359,49 +343,5 @@ impl<'a> TraceSender<'a> {
             self.state.append(ack)?;
         }
         Ok(ack)
-    }
-}
-
-impl PendingTrace {
-    /// The same with type and size in place of images and files.
-    #[must_use]
-    pub fn outlined(self) -> Self {
-        let outlined = owned(uploads::with_placeholders(&self.exchange));
-        Self {
-            exchange: outlined.unwrap_or(self.exchange),
-            ..self
-        }
-    }
-
-    /// The parts that may be traced.
-    fn filtered(&self, maker: &SpanMaker<'_>) -> Filtered<'_> {
-        match self.redactions {
-            Some(redactions) => Filtered {
-                exchange: Cow::Borrowed(&self.exchange),
-                trace: Cow::Borrowed(&self.trace),
-                redactions,
-            },
-            None => maker.filter(&self.exchange, &self.trace),
-        }
-    }
-}
-
-impl From<CompletedCall> for PendingTrace {
-    fn from(call: CompletedCall) -> Self {
-        Self {
-            exchange: call.exchange,
-            trace: call.trace,
-            context: call.context,
-            redactions: None,
-            scores: Vec::new(),
-        }
-    }
-}
-
-/// The value, if it differs from the borrowed one.
-pub fn owned<T: Clone>(value: Cow<'_, T>) -> Option<T> {
-    match value {
-        Cow::Owned(value) => Some(value),
-        Cow::Borrowed(_) => None,
     }
 }
