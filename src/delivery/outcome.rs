@@ -265,7 +265,7 @@ impl Outcome {
                 error.message
             ),
             Self::Interrupted => "the delivery was interrupted".to_owned(),
-            Self::Unproven => "it may have arrived before, and that cannot be checked".to_owned(),
+            Self::Unproven => "it may have arrived before; whether it did is unproven".to_owned(),
             Self::Unsent(why) => why.clone(),
             Self::Unreachable(error) if error.phase == FailedPhase::Connect => {
                 format!("no connection: {}", error.message)
