@@ -1,6 +1,6 @@
 //! The prompt of `chat`: the arguments, then stdin.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
@@ -106,11 +106,13 @@ fn no_prompt() -> Failure {
 
 /// Whether stdin is something that a command may have been given on purpose: a pipe, a socket or a file.
 fn may_hold_input() -> bool {
-    let stdin = io::stdin().as_fd().try_clone_to_owned().map(File::from);
-    let kind = stdin
-        .and_then(|stdin| stdin.metadata())
-        .map(|metadata| metadata.file_type());
+    let kind = stdin_metadata().map(|metadata| metadata.file_type());
     kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket() || kind.is_file())
+}
+
+fn stdin_metadata() -> io::Result<Metadata> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+    File::from(stdin).metadata()
 }
 
 /// Reads all of stdin, without the line end that shells add.
@@ -118,7 +120,10 @@ fn read_stdin(console: &Console) -> Result<String, Failure> {
     let (sender, receiver) = mpsc::channel();
     // On a thread of its own: a silent pipe must not delay the note.
     thread::spawn(move || {
-        let mut bytes = Vec::new();
+        // The length of a file; that of a pipe is 0.
+        let length = stdin_metadata().map_or(0, |metadata| metadata.len());
+        let length = usize::try_from(length.min(MOST_INPUT_BYTES)).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(length);
         let read = io::stdin()
             .take(MOST_INPUT_BYTES + 1)
             .read_to_end(&mut bytes);

@@ -67,14 +67,16 @@ pub async fn run(
     }
     let mut trace = run.settings().trace.of_call();
     trace.prompt = managed.as_ref().map(RunPrompt::link);
-    let prompt = prompt.as_deref();
+    let text = prompt.as_deref();
     let request = if let Some(managed) = &managed {
-        filled(managed, &earlier, prompt, stream, &run, console)?
+        filled(managed, &earlier, text, stream, &run, console)?
     } else {
-        let prompt = prompt.unwrap_or_default();
-        let request = run.settings().model.continued(&earlier, prompt, stream);
+        let text = text.unwrap_or_default();
+        let request = run.settings().model.continued(&earlier, text, stream);
         request.map_err(refused)?
     };
+    // It may be megabytes long, and the request holds it too.
+    drop(prompt);
     run.thread = thread;
     run.ask(request, trace).await?;
     Ok(run.finish())

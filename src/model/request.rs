@@ -3,8 +3,8 @@
 use std::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
 
 use super::dialect::{self, Chosen, ModelDialect, Preference};
 use super::fields::BodyFields;
@@ -18,14 +18,22 @@ pub struct Request {
     fields: BodyFields,
 }
 
+/// A message that is text alone, which may be long: it is not copied before it is encoded.
+#[derive(Serialize)]
+struct TextMessage<'a> {
+    role: &'static str,
+    content: &'a str,
+}
+
 impl Request {
     /// A prompt, after an optional system message.
     pub fn chat(model: &str, system: Option<&str>, prompt: &str) -> Self {
-        let mut messages = Vec::with_capacity(2);
-        if let Some(system) = system {
-            messages.push(json!({"role": "system", "content": system}));
-        }
-        messages.push(json!({"role": "user", "content": prompt}));
+        let message = |role, content| TextMessage { role, content };
+        let system = system.map(|system| message("system", system));
+        let messages: Vec<TextMessage> = system
+            .into_iter()
+            .chain([message("user", prompt)])
+            .collect();
         let mut request = Self::default();
         request.set("model", &model);
         request.set("messages", &messages);
