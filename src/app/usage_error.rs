@@ -80,7 +80,7 @@ fn failure(error: &clap::Error, verb: Option<&str>) -> Failure {
     Failure::usage(cause).hint(hint)
 }
 
-/// What to do about a command line whose first word is no command.
+/// What to do about a command line whose first word is not a command.
 fn without_command(error: &clap::Error) -> String {
     let typed = |kind| strings(error, kind).next();
     let is_sentence = |name: &str| name.contains(char::is_whitespace);

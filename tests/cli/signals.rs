@@ -378,20 +378,6 @@ fn a_file_beyond_its_size_limit_is_a_file_problem() {
     let call = Langspan::new(&["chat", "--no-stdin", "--record", "calls.jsonl", "Hello"])
         .langfuse_at(sandbox.url())
         .model_at(model.url());
-    let langspan = call.command();
-    let output = Command::new("sh")
-        .args(["-c", "ulimit -f 16; exec \"$0\" \"$@\""])
-        .arg(langspan.get_program())
-        .args(langspan.get_args())
-        .env_clear()
-        .envs(
-            langspan
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(call.home())
-        .output()
-        .unwrap();
-    let ended = call.ended(&output);
+    let ended = call.run_with_file_limit(16);
     ended.code(6).stderr_has("the recording cannot be written");
 }

@@ -215,24 +215,7 @@ fn a_full_disk_costs_neither_answer_nor_trace_nor_the_old_file() {
     let call = servers.call(&["--no-stdin", &"long ".repeat(1000)]);
     let content = r#"{"session":"s","messages":[]}"#;
     call.file("t.json", content);
-    let program = call.command();
-    // A limit on the size of files fails like a full disk, after the file was opened.
-    let mut limited = std::process::Command::new("sh");
-    let output = limited
-        .args(["-c", "ulimit -f 1; exec \"$0\" \"$@\""])
-        .arg(program.get_program())
-        .args(program.get_args())
-        .env_clear()
-        .envs(
-            program
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(call.home())
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap();
-    let ended = call.ended(&output);
+    let ended = call.run_with_file_limit(1);
     ended
         .code(6)
         .stdout("hi\n")

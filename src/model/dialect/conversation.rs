@@ -16,7 +16,7 @@ pub fn check(fields: &BodyFields, field: &str, what: &str) -> Result<(), String>
     let Some(messages) = fields.raw(field) else {
         return Err(format!("not {what}: `{field}` is missing"));
     };
-    // It is JSON already; only what is no array has to be parsed to be named.
+    // It is JSON already; only a value of another type is parsed, to be named.
     if messages.get().starts_with('[') {
         return Ok(());
     }

@@ -32,7 +32,7 @@ impl ModelSettings {
     /// A body of `prompt` with what the settings file sets; [`amend_prompted`](Self::amend_prompted) adds the options.
     ///
     /// # Errors
-    /// If a field that the prompt is added to is no array.
+    /// If a field that the prompt is added to is not an array.
     pub fn prompted(&self, prompt: &str) -> Result<Request, String> {
         self.with_defaults(&[], prompt)
     }
@@ -142,7 +142,7 @@ impl ModelSettings {
     /// The messages that a field sets: a prompt follows them, and must not be replaced by them.
     ///
     /// # Errors
-    /// If the field is no array.
+    /// If the field is not an array.
     pub fn field_messages(&self) -> Result<Vec<Box<RawValue>>, String> {
         let dialect = self.dialect();
         let found = self.changes.conversation(dialect);

@@ -270,22 +270,7 @@ fn a_full_disk_leaves_the_command_that_continues() {
     let (model, langfuse) = (model(), langfuse(&Memory::default()));
     let options = ["--out", OUT, "-j", "1"];
     let call = batch(&prompts(50), &model, &langfuse, &options);
-    // A limit on the size of files fails like a full disk, after the file was opened.
-    let binary = call.command();
-    let output = Command::new("sh")
-        .args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""])
-        .arg(binary.get_program())
-        .args(binary.get_args())
-        .env_clear()
-        .envs(
-            binary
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .current_dir(call.home())
-        .output()
-        .unwrap();
-    let ended = call.ended(&output);
+    let ended = call.run_with_file_limit(8);
     ended.code(6).stderr_has(" must be asked for again\n").stderr_has(
         "hint: free some disk space, then continue with: langspan batch in.jsonl --out out.jsonl -j 1 --resume\n",
     );

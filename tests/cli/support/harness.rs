@@ -176,6 +176,22 @@ impl Langspan {
         self.ended(&output)
     }
 
+    /// Runs it where no file can be larger than `blocks` of 512 bytes. That fails like a full disk, after a file was opened.
+    pub fn run_with_file_limit(&self, blocks: u32) -> Ended {
+        let langspan = self.command();
+        let variables = langspan.get_envs();
+        let output = Command::new("sh")
+            .args(["-c", &format!("ulimit -f {blocks}; exec \"$0\" \"$@\"")])
+            .arg(langspan.get_program())
+            .args(langspan.get_args())
+            .env_clear()
+            .envs(variables.filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(self.home())
+            .output()
+            .unwrap();
+        self.ended(&output)
+    }
+
     /// The result from `output`, searched for secrets.
     pub fn ended(&self, output: &Output) -> Ended {
         let ended = Ended {
